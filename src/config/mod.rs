@@ -1,0 +1,1 @@
+//! The files that users write: the daemon's settings and jobs.

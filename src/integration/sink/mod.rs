@@ -1,0 +1,1 @@
+//! Where results go beside the results table; one file for each kind.

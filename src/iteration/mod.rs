@@ -1,0 +1,1 @@
+//! The pure core of a run: cursor, window, watermark, slots, parked children, breaker.

@@ -1,0 +1,1 @@
+//! The shell: load, step, commit, dispatch.

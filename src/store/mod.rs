@@ -1,0 +1,1 @@
+//! iterd's own SQLite file; nobody else writes SQL for it.
