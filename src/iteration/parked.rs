@@ -1,0 +1,88 @@
+//! The children that wait, by the instant they are due. Their payloads lie in rows; here is only
+//! who and when, bounded by `slots + parked_items_max`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::RowStatus;
+use crate::{ids::Index, time::Timestamp};
+
+/// The parked children.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ParkedChildren {
+    by_index: BTreeMap<Index, Entry>,
+    retrying: BTreeSet<(Timestamp, Index)>,
+    waiting: BTreeSet<(Timestamp, Index)>,
+}
+
+/// One parked child.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry {
+    pub(super) at: Timestamp,
+    pub(super) items: u32,
+    /// Retrying or Waiting.
+    pub(super) status: RowStatus,
+}
+
+impl ParkedChildren {
+    /// Takes in a child; it is in no other place.
+    pub(super) fn insert(&mut self, index: Index, entry: Entry) {
+        self.remove(index);
+        self.times(entry.status).insert((entry.at, index));
+        self.by_index.insert(index, entry);
+    }
+
+    /// Takes a child out.
+    pub(super) fn remove(&mut self, index: Index) -> Option<Entry> {
+        let entry = self.by_index.remove(&index)?;
+        self.times(entry.status).remove(&(entry.at, index));
+        Some(entry)
+    }
+
+    /// Whether the child is parked.
+    pub(super) fn contains(&self, index: Index) -> bool {
+        self.by_index.contains_key(&index)
+    }
+
+    /// The child whose next try is due first, and when.
+    pub(super) fn first_retrying(&self) -> Option<(Timestamp, Index)> {
+        self.retrying.first().copied()
+    }
+
+    /// The child whose Wait is over first, and when; [`Timestamp::MAX`] where only an answer ends it.
+    pub(super) fn first_waiting(&self) -> Option<(Timestamp, Index)> {
+        self.waiting.first().copied()
+    }
+
+    /// How many back off after a failure.
+    pub(super) fn retrying(&self) -> usize {
+        self.retrying.len()
+    }
+
+    /// How many wait for an instant or an answer.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.by_index.len()
+    }
+
+    /// Makes every child that backs off due at once: what made them fail was mended.
+    pub(super) fn hurry(&mut self, now: Timestamp) {
+        for (_, index) in std::mem::take(&mut self.retrying) {
+            if let Some(entry) = self.by_index.get_mut(&index) {
+                entry.at = entry.at.min(now);
+                self.retrying.insert((entry.at, index));
+            }
+        }
+    }
+
+    fn times(&mut self, status: RowStatus) -> &mut BTreeSet<(Timestamp, Index)> {
+        if status == RowStatus::Waiting {
+            &mut self.waiting
+        } else {
+            &mut self.retrying
+        }
+    }
+}

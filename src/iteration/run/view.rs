@@ -1,0 +1,106 @@
+//! What can be seen of a run from outside, without changing it: its checkpoint and its figures.
+
+use super::{Run, WakeReason};
+use crate::{
+    ids::Index,
+    iteration::{Checkpoint, Counters, Options, PauseReason, RunStatus},
+    time::Timestamp,
+};
+
+/// The figures of a run at an instant, in items unless said otherwise.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Figures {
+    /// Where it stands.
+    pub status: RunStatus,
+    /// What was counted since its beginning.
+    pub counters: Counters,
+    /// How many items the source has, once its end was seen.
+    pub total: Option<u64>,
+    /// How many items were read from the source by this process, from its beginning on.
+    pub read: Index,
+    /// Children with a handler.
+    pub in_flight: usize,
+    /// Children that back off.
+    pub retrying: usize,
+    /// Children that wait for an instant or an answer.
+    pub waiting: usize,
+    /// Items in doubt that wait for a decision.
+    pub held: u64,
+    /// Children that were put back and not dispatched yet.
+    pub queued: u64,
+    /// No new items are taken, because too many back off.
+    pub parked_full: bool,
+    /// What it waits for, and until when.
+    pub wake: Option<(Timestamp, WakeReason)>,
+}
+
+impl Run {
+    /// What the next commit has to store; see [`Run::restore`].
+    #[must_use]
+    pub fn checkpoint(&self) -> Checkpoint {
+        let mut done = self.window.done_ranges();
+        let next = self.window.next();
+        done.extend(
+            self.settled_before
+                .iter()
+                .filter(|(_, end)| *end > next)
+                .copied(),
+        );
+        Checkpoint {
+            status: self.status,
+            pause: self.pause.clone(),
+            watermark: self.window.watermark(),
+            cursor: self.window.low().clone(),
+            high_mark: self.window.next().max(self.doubt_until),
+            done,
+            counters: self.counters,
+            breaker: self.breaker.clone(),
+            total: self.total,
+        }
+    }
+
+    /// The run's figures.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        Figures {
+            status: self.status,
+            counters: self.counters,
+            total: self.total,
+            read: self.source.next,
+            in_flight: self.flights.len(),
+            retrying: self.parked.retrying(),
+            waiting: self.parked.waiting(),
+            held: self.held,
+            queued: self.queue.children,
+            parked_full: self.parked.retrying() >= self.options.parked_items_max as usize,
+            wake: self.wake,
+        }
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub const fn status(&self) -> RunStatus {
+        self.status
+    }
+
+    /// Why it is paused, if it is.
+    #[must_use]
+    pub const fn pause_reason(&self) -> Option<&PauseReason> {
+        self.pause.as_ref()
+    }
+
+    /// The options in force.
+    #[must_use]
+    pub const fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Whether a child starting at `index` was settled by a former process; children that are
+    /// formed of several items must not reach across a border of this.
+    #[must_use]
+    pub fn settled_before(&self, index: Index) -> bool {
+        self.settled_before
+            .iter()
+            .any(|(first, end)| (*first..*end).contains(&index))
+    }
+}
