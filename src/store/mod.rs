@@ -1,1 +1,151 @@
-//! iterd's own SQLite file; nobody else writes SQL for it.
+//! iterd's own SQLite file: what is durable, and the only place that writes SQL for it.
+//!
+//! Owns the file, its schema, one writer thread and two readers. Whoever wants something written
+//! sends [`Change`]s (values, never SQL) and is answered when they are committed; one transaction
+//! carries the changes of everybody who waited (group commit). A read is short, and never blocks
+//! the writer.
+//!
+//! Invariant: the changes of one [`Store::commit`] are in the file together or not at all, and
+//! those of one sender in the order they were sent.
+
+mod change;
+mod children;
+mod connection;
+mod error;
+mod events;
+mod executions;
+mod exports;
+mod failures;
+mod jobs;
+mod limiters;
+mod plugins;
+mod readers;
+mod results;
+mod runs;
+mod workers;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+pub use change::Change;
+pub use children::ChildRow;
+pub use connection::{FORMAT, StoreSettings};
+pub use error::StoreError;
+pub use events::EventRow;
+pub use executions::{ExecutionRow, ExecutionStatus};
+pub use exports::ExportRow;
+pub use failures::{ErrorGroup, FailureRow};
+pub use jobs::JobRow;
+pub use plugins::VersionRow;
+pub use results::ResultRow;
+pub use runs::RunRow;
+pub use workers::WorkerRow;
+pub use writer::{Committed, WriterPulse};
+
+use crate::ids::{ExecutionId, RunId};
+
+/// The open file. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    path: Arc<PathBuf>,
+    readers: Arc<readers::Readers>,
+    writer: Option<writer::Writer>,
+    next: Arc<NextIds>,
+}
+
+/// The numbers that the next rows get. Written by whoever takes one, under the lock of the state
+/// directory, so that nobody else counts beside us.
+struct NextIds {
+    execution: AtomicI64,
+    run: AtomicI64,
+}
+
+impl Store {
+    /// The name of the file in a state directory.
+    pub const FILE: &'static str = "iterd.db";
+
+    /// Opens the file for reading and writing, and makes or migrates it. The caller holds the lock
+    /// of the state directory.
+    pub fn open(directory: &Path, settings: StoreSettings) -> Result<Self, StoreError> {
+        let path = directory.join(Self::FILE);
+        let connection = connection::open_writer(&path, settings)?;
+        let next = NextIds {
+            execution: AtomicI64::new(connection::last_id(&connection, "executions")? + 1),
+            run: AtomicI64::new(connection::last_id(&connection, "runs")? + 1),
+        };
+        let readers = readers::Readers::open(&path)?;
+        let writer = writer::Writer::start(connection, &path, settings)?;
+        Ok(Self {
+            path: Arc::new(path),
+            readers: Arc::new(readers),
+            writer: Some(writer),
+            next: Arc::new(next),
+        })
+    }
+
+    /// Opens the file for reading alone, as a command does where nobody serves. It must exist.
+    pub fn open_read_only(directory: &Path) -> Result<Self, StoreError> {
+        let path = directory.join(Self::FILE);
+        Ok(Self {
+            readers: Arc::new(readers::Readers::open(&path)?),
+            path: Arc::new(path),
+            writer: None,
+            next: Arc::new(NextIds {
+                execution: AtomicI64::new(i64::MAX),
+                run: AtomicI64::new(i64::MAX),
+            }),
+        })
+    }
+
+    /// Sends changes to be committed together; answered when they are durable. Waits where the
+    /// writer's queue is full.
+    ///
+    /// Dropping the answer does not take the changes back.
+    pub async fn commit(&self, changes: Vec<Change>) -> Committed {
+        match &self.writer {
+            Some(writer) => writer.send(changes).await,
+            None => Committed::refused(StoreError::ReadOnly),
+        }
+    }
+
+    /// As [`Store::commit`], for threads that may block until the changes are durable.
+    pub fn commit_blocking(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        match &self.writer {
+            Some(writer) => writer.send_blocking(changes),
+            None => Err(StoreError::ReadOnly),
+        }
+    }
+
+    /// How the writer fares: when it last showed signs of life, and what it waits for.
+    #[must_use]
+    pub fn pulse(&self) -> Option<WriterPulse> {
+        self.writer.as_ref().map(writer::Writer::pulse)
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A number for a new execution, never given before.
+    #[must_use]
+    pub fn next_execution_id(&self) -> ExecutionId {
+        ExecutionId(self.next.execution.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A number for a new run, never given before.
+    #[must_use]
+    pub fn next_run_id(&self) -> RunId {
+        RunId(self.next.run.fetch_add(1, Ordering::Relaxed))
+    }
+}

@@ -1,0 +1,243 @@
+//! Everything that can be written, on one screen. How each is written stands in its family's file.
+
+use rusqlite::Connection;
+
+use super::{
+    ChildRow, EventRow, ExecutionRow, ExecutionStatus, ExportRow, FailureRow, JobRow, ResultRow,
+    RunRow, VersionRow, WorkerRow, children, events, executions, exports, failures, jobs, limiters,
+    plugins, results, runs, workers,
+};
+use crate::{
+    ids::{ExecutionId, Index, RunId},
+    iteration::{Checkpoint, RowStatus},
+    time::Timestamp,
+};
+
+/// One thing to be written.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// A job was seen or edited; whether it is started stays as it is.
+    PutJob(JobRow),
+    /// A job is to run (and to resume at boot), or no longer.
+    StartJob {
+        /// Its name.
+        name: String,
+        /// Whether it runs.
+        started: bool,
+    },
+    /// A schedule's fire time was acted on.
+    Scheduled {
+        /// The job's name.
+        name: String,
+        /// The fire time.
+        at: Timestamp,
+    },
+    /// A new execution.
+    NewExecution(ExecutionRow),
+    /// An execution ended.
+    EndExecution {
+        /// Which.
+        execution: ExecutionId,
+        /// How.
+        status: ExecutionStatus,
+        /// Its output, where it succeeded.
+        output: Option<String>,
+        /// The error's name, where it did not.
+        error: Option<String>,
+        /// The error's cause.
+        cause: Option<String>,
+        /// When.
+        at: Timestamp,
+    },
+    /// An ended execution runs again.
+    ReopenExecution {
+        /// Which.
+        execution: ExecutionId,
+    },
+    /// A piece of a live execution; `None` removes it.
+    Frame {
+        /// Which execution.
+        execution: ExecutionId,
+        /// What the interpreter calls the piece.
+        part: String,
+        /// Its stored form.
+        state: Option<String>,
+    },
+    /// A new run.
+    NewRun(RunRow),
+    /// What a run was started with has changed.
+    RunPlan {
+        /// Which.
+        run: RunId,
+        /// The plan from now on.
+        plan: String,
+    },
+    /// Where a run stands.
+    Checkpoint {
+        /// Which.
+        run: RunId,
+        /// All of it.
+        checkpoint: Box<Checkpoint>,
+        /// When.
+        at: Timestamp,
+    },
+    /// A child's row, new or changed.
+    PutChild(Box<ChildRow>),
+    /// A child's row has another status.
+    ChildStatus {
+        /// Which run.
+        run: RunId,
+        /// Which child.
+        index: Index,
+        /// From now on.
+        status: RowStatus,
+        /// When it is due.
+        due: Timestamp,
+    },
+    /// Every child that backs off is due at that instant.
+    HurryChildren {
+        /// Which run.
+        run: RunId,
+        /// The instant.
+        at: Timestamp,
+    },
+    /// A child ended and needs its row no longer.
+    RemoveChild {
+        /// Which run.
+        run: RunId,
+        /// Which child.
+        index: Index,
+    },
+    /// Results of items.
+    Results {
+        /// Which run.
+        run: RunId,
+        /// In any order.
+        rows: Vec<ResultRow>,
+    },
+    /// Items that failed for good.
+    Failures {
+        /// Which run.
+        run: RunId,
+        /// In any order.
+        rows: Vec<FailureRow>,
+    },
+    /// A result came after the exporter had passed its place.
+    LateResult {
+        /// Which run.
+        run: RunId,
+        /// Which item.
+        index: Index,
+    },
+    /// Failed items become queued children, with their attempts and a fresh policy.
+    RequeueFailures {
+        /// Which run.
+        run: RunId,
+        /// Only those with this error.
+        error: Option<String>,
+        /// Only this item.
+        index: Option<Index>,
+        /// When.
+        at: Timestamp,
+    },
+    /// A limiter's state; an older sequence number than the stored one changes nothing.
+    Limiter {
+        /// Its name.
+        name: String,
+        /// Grows with each change of it.
+        sequence: u64,
+        /// Its stored form.
+        state: String,
+    },
+    /// A version of a plugin got its number.
+    NewVersion(VersionRow),
+    /// A worker process was started.
+    WorkerStarted(WorkerRow),
+    /// A worker process is gone.
+    WorkerEnded(WorkerRow),
+    /// How far an output file is written; its late results up to here are in it too.
+    Export {
+        /// The new position.
+        row: ExportRow,
+        /// Late results that were written.
+        late: Vec<Index>,
+    },
+    /// Something that people may want to know later.
+    Event(EventRow),
+}
+
+impl Change {
+    pub(super) fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
+        match self {
+            Self::PutJob(row) => jobs::put(db, row),
+            Self::StartJob { name, started } => jobs::set_started(db, name, *started),
+            Self::Scheduled { name, at } => jobs::set_scheduled(db, name, *at),
+            Self::NewExecution(row) => executions::insert(db, row),
+            Self::EndExecution {
+                execution,
+                status,
+                output,
+                error,
+                cause,
+                at,
+            } => executions::end(
+                db,
+                *execution,
+                *status,
+                [output.as_deref(), error.as_deref(), cause.as_deref()],
+                *at,
+            ),
+            Self::ReopenExecution { execution } => executions::reopen(db, *execution),
+            Self::Frame {
+                execution,
+                part,
+                state,
+            } => executions::put_frame(db, *execution, part, state.as_deref()),
+            Self::NewRun(row) => runs::insert(db, row),
+            Self::RunPlan { run, plan } => runs::set_plan(db, *run, plan),
+            Self::Checkpoint {
+                run,
+                checkpoint,
+                at,
+            } => runs::put_checkpoint(db, *run, checkpoint, *at),
+            Self::PutChild(row) => children::put(db, row),
+            Self::ChildStatus {
+                run,
+                index,
+                status,
+                due,
+            } => children::set_status(db, *run, *index, *status, *due),
+            Self::HurryChildren { run, at } => children::hurry(db, *run, *at),
+            Self::RemoveChild { run, index } => children::remove(db, *run, *index),
+            Self::Results { run, rows } => results::put(db, *run, rows),
+            Self::Failures { run, rows } => failures::put(db, *run, rows),
+            Self::LateResult { run, index } => exports::put_late(db, *run, *index),
+            Self::RequeueFailures {
+                run,
+                error,
+                index,
+                at,
+            } => failures::requeue(db, *run, error.as_deref(), *index, *at),
+            Self::Limiter {
+                name,
+                sequence,
+                state,
+            } => limiters::put(db, name, *sequence, state),
+            Self::NewVersion(row) => plugins::insert(db, row),
+            Self::WorkerStarted(row) => workers::insert(db, row),
+            Self::WorkerEnded(row) => workers::remove(db, row),
+            Self::Export { row, late } => exports::put(db, row, late),
+            Self::Event(row) => events::insert(db, row),
+        }
+    }
+}
+
+/// SQLite's integers are signed; an index or a count beyond 2^63 exists nowhere.
+pub(super) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// The inverse of [`signed`]; the schema's CHECKs keep negative numbers out.
+pub(super) fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}

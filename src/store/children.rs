@@ -1,0 +1,190 @@
+//! Rows of children: what waits, what is in doubt, what an operator put back.
+
+use rusqlite::{Connection, OptionalExtension as _, Row as SqlRow, params};
+
+use super::{
+    Store, StoreError,
+    change::{signed, unsigned},
+};
+use crate::{
+    ids::{Index, RunId},
+    iteration::{Row, RowStatus},
+    time::Timestamp,
+};
+
+/// A child of which something must survive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChildRow {
+    /// The run it belongs to.
+    pub run: RunId,
+    /// Its first item.
+    pub index: Index,
+    /// How many items it has.
+    pub items: u32,
+    /// Where it stands.
+    pub status: RowStatus,
+    /// When it is due; [`Timestamp::MAX`] where only an answer wakes it.
+    pub due: Timestamp,
+    /// The record's own identity, where the job names one.
+    pub id: Option<String>,
+    /// Tries that ended.
+    pub attempts: u32,
+    /// The record, JSON.
+    pub payload: String,
+    /// The child's frame as the interpreter stored it; `None` before its first step.
+    pub state: Option<String>,
+    /// The error of the last try that failed.
+    pub error: Option<String>,
+    /// Its cause.
+    pub cause: Option<String>,
+    /// The plugin's version at the last try.
+    pub version: Option<u32>,
+    /// When it last changed.
+    pub changed: Timestamp,
+}
+
+const COLUMNS: &str = "run, idx, items, status, due_us, id, attempts, payload, state, error, \
+                       cause, version, changed_us";
+
+fn read(row: &SqlRow<'_>) -> rusqlite::Result<ChildRow> {
+    Ok(ChildRow {
+        run: RunId(row.get(0)?),
+        index: unsigned(row.get(1)?),
+        items: row.get(2)?,
+        status: status(row, 3)?,
+        due: Timestamp(row.get(4)?),
+        id: row.get(5)?,
+        attempts: row.get(6)?,
+        payload: row.get(7)?,
+        state: row.get(8)?,
+        error: row.get(9)?,
+        cause: row.get(10)?,
+        version: row.get(11)?,
+        changed: Timestamp(row.get(12)?),
+    })
+}
+
+fn status(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<RowStatus> {
+    let text: String = row.get(column)?;
+    // Invariant: the schema's CHECK lets no other text in.
+    Ok(RowStatus::parse(&text).unwrap_or(RowStatus::Held))
+}
+
+pub(super) fn put(db: &Connection, row: &ChildRow) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO children (run, idx, items, status, due_us, id, attempts, payload,
+                                          state, error, cause, version, changed_us)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+    )?
+    .execute(params![
+        row.run.0,
+        signed(row.index),
+        row.items,
+        row.status.as_str(),
+        row.due.0,
+        row.id,
+        row.attempts,
+        row.payload,
+        row.state,
+        row.error,
+        row.cause,
+        row.version,
+        row.changed.0,
+    ])?;
+    Ok(())
+}
+
+pub(super) fn set_status(
+    db: &Connection,
+    run: RunId,
+    index: Index,
+    status: RowStatus,
+    due: Timestamp,
+) -> rusqlite::Result<()> {
+    db.prepare_cached("UPDATE children SET status = ?3, due_us = ?4 WHERE run = ?1 AND idx = ?2")?
+        .execute(params![run.0, signed(index), status.as_str(), due.0])?;
+    Ok(())
+}
+
+pub(super) fn hurry(db: &Connection, run: RunId, at: Timestamp) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "UPDATE children SET due_us = min(due_us, ?2) WHERE run = ?1 AND status = 'retrying'",
+    )?
+    .execute(params![run.0, at.0])?;
+    Ok(())
+}
+
+pub(super) fn remove(db: &Connection, run: RunId, index: Index) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM children WHERE run = ?1 AND idx = ?2")?
+        .execute(params![run.0, signed(index)])?;
+    Ok(())
+}
+
+impl Store {
+    /// A child by its index.
+    pub fn child(&self, run: RunId, index: Index) -> Result<Option<ChildRow>, StoreError> {
+        self.readers.with(|db| {
+            Ok(db
+                .prepare_cached(&format!(
+                    "SELECT {COLUMNS} FROM children WHERE run = ?1 AND idx = ?2"
+                ))?
+                .query_row(params![run.0, signed(index)], read)
+                .optional()?)
+        })
+    }
+
+    /// Where the children stand that a run has to know of to go on: in flight, backing off, waiting.
+    /// Their number is bounded by the run's slots and bounds.
+    pub fn live_children(&self, run: RunId) -> Result<Vec<Row>, StoreError> {
+        self.readers.with(|db| {
+            let mut statement = db.prepare_cached(
+                "SELECT idx, items, status, due_us, attempts FROM children
+                 WHERE run = ?1 AND status IN ('in_flight', 'retrying', 'waiting') ORDER BY idx",
+            )?;
+            let rows = statement.query_map([run.0], |row| {
+                Ok(Row {
+                    index: unsigned(row.get(0)?),
+                    items: row.get(1)?,
+                    status: status(row, 2)?,
+                    at: Timestamp(row.get(3)?),
+                    tried: row.get::<_, u32>(4)? > 0,
+                })
+            })?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    /// How many children have that status, and how many items they are.
+    pub fn count_children(&self, run: RunId, status: RowStatus) -> Result<(u64, u64), StoreError> {
+        self.readers.with(|db| {
+            Ok(db
+                .prepare_cached(
+                    "SELECT count(*), coalesce(sum(items), 0) FROM children
+                     WHERE run = ?1 AND status = ?2",
+                )?
+                .query_row(params![run.0, status.as_str()], |row| {
+                    Ok((unsigned(row.get(0)?), unsigned(row.get(1)?)))
+                })?)
+        })
+    }
+
+    /// Children of a status in order of their index, after `after`, at most `rows_max`.
+    pub fn children(
+        &self,
+        run: RunId,
+        status: RowStatus,
+        after: Option<Index>,
+        rows_max: u32,
+    ) -> Result<Vec<ChildRow>, StoreError> {
+        self.readers.with(|db| {
+            let mut statement = db.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM children WHERE run = ?1 AND status = ?2 AND idx > ?3
+                 ORDER BY idx LIMIT ?4"
+            ))?;
+            let after = after.map_or(-1, signed);
+            let rows =
+                statement.query_map(params![run.0, status.as_str(), after, rows_max], read)?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+}

@@ -1,0 +1,97 @@
+//! One current result for each finished item.
+
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use super::{
+    Store, StoreError,
+    change::{signed, unsigned},
+};
+use crate::{
+    ids::{Index, RunId},
+    payload::Payload,
+    time::Timestamp,
+};
+
+/// The result of an item.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ResultRow {
+    /// The item's place in the dataset.
+    pub index: Index,
+    /// The record's own identity, where the job names one.
+    pub id: Option<compact_str::CompactString>,
+    /// What the handler answered.
+    pub result: Payload,
+    /// The plugin's version that answered.
+    pub version: u32,
+    /// Tries it took.
+    pub attempts: u32,
+    /// When it was answered.
+    pub at: Timestamp,
+}
+
+pub(super) fn put(db: &Connection, run: RunId, rows: &[ResultRow]) -> rusqlite::Result<()> {
+    let mut statement = db.prepare_cached(
+        "INSERT OR REPLACE INTO result_rows (run, idx, id, result, version, attempts, at_us)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?;
+    for row in rows {
+        statement.execute(params![
+            run.0,
+            signed(row.index),
+            row.id.as_deref(),
+            row.result.text(),
+            row.version,
+            row.attempts,
+            row.at.0,
+        ])?;
+    }
+    Ok(())
+}
+
+/// A result as it lies in the file: its text is handed out as it was stored.
+fn read(row: &Row<'_>) -> rusqlite::Result<ResultRow> {
+    let text: String = row.get(2)?;
+    Ok(ResultRow {
+        index: unsigned(row.get(0)?),
+        id: row.get::<_, Option<String>>(1)?.map(Into::into),
+        result: Payload::parse(text).unwrap_or_else(|_| serde_json::Value::Null.into()),
+        version: row.get(3)?,
+        attempts: row.get(4)?,
+        at: Timestamp(row.get(5)?),
+    })
+}
+
+const COLUMNS: &str = "idx, id, result, version, attempts, at_us";
+
+impl Store {
+    /// Results in dataset order from `from` on and below `to`, at most `rows_max`.
+    pub fn results(
+        &self,
+        run: RunId,
+        from: Index,
+        to: Index,
+        rows_max: u32,
+    ) -> Result<Vec<ResultRow>, StoreError> {
+        self.readers.with(|db| {
+            let mut statement = db.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM result_rows WHERE run = ?1 AND idx >= ?2 AND idx < ?3
+                 ORDER BY idx LIMIT ?4"
+            ))?;
+            let rows =
+                statement.query_map(params![run.0, signed(from), signed(to), rows_max], read)?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    /// The result of one item.
+    pub fn result(&self, run: RunId, index: Index) -> Result<Option<ResultRow>, StoreError> {
+        self.readers.with(|db| {
+            Ok(db
+                .prepare_cached(&format!(
+                    "SELECT {COLUMNS} FROM result_rows WHERE run = ?1 AND idx = ?2"
+                ))?
+                .query_row(params![run.0, signed(index)], read)
+                .optional()?)
+        })
+    }
+}

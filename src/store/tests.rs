@@ -1,0 +1,221 @@
+//! The store, from outside: what is committed is there, whatever happens in between.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use rusqlite::Connection;
+
+use super::*;
+use crate::{
+    ids::{Cursor, FrameId},
+    iteration::{Checkpoint, RowStatus, RunStatus},
+    payload::Payload,
+    time::Timestamp,
+};
+
+fn open() -> (tempfile::TempDir, Store) {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path(), StoreSettings::default()).unwrap();
+    (directory, store)
+}
+
+fn run_row(id: RunId) -> RunRow {
+    RunRow {
+        id,
+        execution: ExecutionId(1),
+        frame: FrameId(0),
+        job: "job".to_owned(),
+        plan: "{}".to_owned(),
+        checkpoint: Checkpoint::default(),
+        started: Timestamp(1),
+        changed: Timestamp(1),
+        ended: None,
+    }
+}
+
+fn result(index: u64) -> ResultRow {
+    ResultRow {
+        index,
+        id: Some(format!("C-{index}").into()),
+        result: Payload::parse(r#"{ "ok": true }"#).unwrap(),
+        version: 1,
+        attempts: 1,
+        at: Timestamp(7),
+    }
+}
+
+#[test]
+fn the_file_is_made_as_the_design_has_it() {
+    let (_directory, store) = open();
+    let db = Connection::open(store.path()).unwrap();
+    let pragma = |name: &str| {
+        db.pragma_query_value(None, name, |row| {
+            row.get::<_, String>(0)
+                .or_else(|_| row.get::<_, i64>(0).map(|n| n.to_string()))
+        })
+        .unwrap()
+    };
+    assert_eq!(pragma("auto_vacuum"), "2", "incremental");
+    assert_eq!(pragma("journal_mode"), "wal");
+    let mode = std::fs::metadata(store.path())
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn what_is_committed_is_read_back_after_reopening() {
+    let (directory, store) = open();
+    let run = store.next_run_id();
+    let checkpoint = Checkpoint {
+        status: RunStatus::Paused,
+        watermark: 2,
+        cursor: Cursor::new("1:20"),
+        high_mark: 5,
+        done: vec![(3, 4)],
+        total: Some(9),
+        ..Checkpoint::default()
+    };
+    store
+        .commit_blocking(vec![
+            Change::NewRun(run_row(run)),
+            Change::Results {
+                run,
+                rows: vec![result(0), result(1), result(3)],
+            },
+            Change::Checkpoint {
+                run,
+                checkpoint: Box::new(checkpoint.clone()),
+                at: Timestamp(8),
+            },
+        ])
+        .unwrap();
+    drop(store);
+    let store = Store::open(directory.path(), StoreSettings::default()).unwrap();
+    let row = store.newest_run("job").unwrap().unwrap();
+    assert_eq!(row.checkpoint, checkpoint);
+    let results = store.results(run, 1, 100, 10).unwrap();
+    assert_eq!(results, [result(1), result(3)]);
+    assert_eq!(results[0].result.text(), r#"{ "ok": true }"#, "verbatim");
+    assert_ne!(store.next_run_id(), run, "numbers are never given twice");
+}
+
+#[test]
+fn a_request_that_breaks_a_rule_is_undone_alone() {
+    let (_directory, store) = open();
+    let run = store.next_run_id();
+    store
+        .commit_blocking(vec![Change::NewRun(run_row(run))])
+        .unwrap();
+    let again = store.commit_blocking(vec![
+        Change::Results {
+            run,
+            rows: vec![result(0)],
+        },
+        Change::NewRun(run_row(run)),
+    ]);
+    assert!(again.is_err());
+    assert_eq!(store.results(run, 0, 9, 9).unwrap(), []);
+}
+
+#[test]
+fn an_older_limiter_state_never_wins() {
+    let (_directory, store) = open();
+    let put = |sequence, state: &str| Change::Limiter {
+        name: "crm".to_owned(),
+        sequence,
+        state: state.to_owned(),
+    };
+    store.commit_blocking(vec![put(2, "two")]).unwrap();
+    store.commit_blocking(vec![put(1, "one")]).unwrap();
+    assert_eq!(store.limiter("crm").unwrap().as_deref(), Some("two"));
+}
+
+#[test]
+fn failed_items_are_put_back_with_their_attempts() {
+    let (_directory, store) = open();
+    let run = store.next_run_id();
+    let failure = |index, error: &str, payload: Option<&str>| FailureRow {
+        index,
+        items: 1,
+        id: None,
+        error: error.to_owned(),
+        cause: "because".to_owned(),
+        attempts: 12,
+        version: 3,
+        payload: payload.map(str::to_owned),
+        at: Timestamp(1),
+    };
+    store
+        .commit_blocking(vec![
+            Change::NewRun(run_row(run)),
+            Change::Failures {
+                run,
+                rows: vec![
+                    failure(1, "Bad", Some("{}")),
+                    failure(2, "Worse", Some("{}")),
+                    failure(3, "Bad", None),
+                ],
+            },
+        ])
+        .unwrap();
+    let groups = store.failures_by_error(run, 9).unwrap();
+    assert_eq!((groups[0].error.as_str(), groups[0].items), ("Bad", 2));
+    assert_eq!(
+        store.count_requeued(run, Some("Bad"), None).unwrap(),
+        (1, 1)
+    );
+    let requeue = Change::RequeueFailures {
+        run,
+        error: Some("Bad".to_owned()),
+        index: None,
+        at: Timestamp(2),
+    };
+    store.commit_blocking(vec![requeue]).unwrap();
+    let queued = store.children(run, RowStatus::Queued, None, 9).unwrap();
+    assert_eq!(
+        (queued.len(), queued[0].index, queued[0].attempts),
+        (1, 1, 12)
+    );
+    let left = store.failures(run, None, None, 9).unwrap();
+    assert_eq!(left.iter().map(|f| f.index).collect::<Vec<_>>(), [2, 3]);
+}
+
+#[test]
+fn a_file_of_a_newer_version_is_refused_in_words() {
+    let (directory, store) = open();
+    let path = store.path().to_owned();
+    drop(store);
+    let db = Connection::open(&path).unwrap();
+    db.execute(
+        "INSERT INTO refinery_schema_history VALUES (99, 'future', '', '0')",
+        [],
+    )
+    .unwrap();
+    drop(db);
+    let Err(error) = Store::open(directory.path(), StoreSettings::default()) else {
+        panic!("it was opened");
+    };
+    assert!(error.to_string().contains("newer iterd"), "{error}");
+}
+
+/// Pitfall 11: a second connection that writes or reads for long does not lose a commit.
+#[test]
+fn a_lock_that_somebody_holds_delays_a_commit_and_loses_nothing() {
+    let (_directory, store) = open();
+    let other = Connection::open(store.path()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let sender = {
+        let store = store.clone();
+        std::thread::spawn(move || store.commit_blocking(vec![Change::NewRun(run_row(RunId(1)))]))
+    };
+    // Why a loop: the writer reports trouble once it has waited for the lock long enough.
+    while store.pulse().unwrap().trouble.is_none() {
+        std::thread::yield_now();
+    }
+    assert!(store.run(RunId(1)).unwrap().is_none());
+    other.execute_batch("COMMIT").unwrap();
+    sender.join().unwrap().unwrap();
+    assert!(store.run(RunId(1)).unwrap().is_some());
+    assert_eq!(store.pulse().unwrap().trouble, None);
+}

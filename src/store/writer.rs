@@ -1,0 +1,297 @@
+//! The one thread that writes: it drains its queue into a transaction, commits, and answers all.
+//!
+//! What cannot be written for now (a full disk, a lock that somebody holds) is tried again until it
+//! can: the senders wait, nothing is lost, and nobody has to undo what is in memory. Only what can
+//! never be written (a change that breaks the schema's rules) is an error, and only its sender's.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Change, StoreError, StoreSettings};
+
+/// How many requests may wait: beyond this their senders do, and memory stays bounded by what each
+/// of them may have under way.
+const QUEUE_REQUESTS_MAX: usize = 256;
+
+/// The most changes in one transaction: some 50 ms of work, so that the first sender does not wait
+/// for a crowd.
+const TRANSACTION_CHANGES_MAX: usize = 16_384;
+
+/// How long to wait before something is tried again that could not be written.
+const RETRY_EVERY: Duration = Duration::from_millis(500);
+
+/// The sending side.
+#[derive(Clone)]
+pub(super) struct Writer {
+    queue: mpsc::Sender<Request>,
+    vitals: Arc<Vitals>,
+}
+
+struct Request {
+    changes: Vec<Change>,
+    answer: oneshot::Sender<Result<(), StoreError>>,
+}
+
+struct Vitals {
+    born: Instant,
+    beat_ms: AtomicU64,
+    commits: AtomicU64,
+    trouble: Mutex<Option<String>>,
+}
+
+/// How the writer fares.
+#[derive(Debug, Clone)]
+pub struct WriterPulse {
+    /// How long ago it showed signs of life.
+    pub silent: Duration,
+    /// Transactions committed by this process.
+    pub commits: u64,
+    /// Why it cannot write for now, if it cannot.
+    pub trouble: Option<String>,
+}
+
+/// The answer to a commit; awaiting it gives the outcome.
+#[must_use]
+pub struct Committed(Answer);
+
+enum Answer {
+    Pending(oneshot::Receiver<Result<(), StoreError>>),
+    Refused(StoreError),
+}
+
+impl Committed {
+    pub(super) const fn refused(error: StoreError) -> Self {
+        Self(Answer::Refused(error))
+    }
+
+    /// Waits until the changes are durable.
+    pub async fn durable(self) -> Result<(), StoreError> {
+        match self.0 {
+            Answer::Pending(receiver) => receiver.await.unwrap_or(Err(StoreError::Closed)),
+            Answer::Refused(error) => Err(error),
+        }
+    }
+}
+
+impl Writer {
+    pub(super) fn start(
+        connection: Connection,
+        path: &Path,
+        settings: StoreSettings,
+    ) -> Result<Self, StoreError> {
+        let (queue, requests) = mpsc::channel(QUEUE_REQUESTS_MAX);
+        let vitals = Arc::new(Vitals {
+            born: Instant::now(),
+            beat_ms: AtomicU64::new(0),
+            commits: AtomicU64::new(0),
+            trouble: Mutex::new(None),
+        });
+        let thread = WriterThread {
+            connection,
+            wal: wal_path(path),
+            settings,
+            requests,
+            vitals: Arc::clone(&vitals),
+        };
+        std::thread::Builder::new()
+            .name("iterd-writer".to_owned())
+            .spawn(move || thread.run())
+            .map_err(StoreError::Thread)?;
+        Ok(Self { queue, vitals })
+    }
+
+    pub(super) async fn send(&self, changes: Vec<Change>) -> Committed {
+        let (answer, receiver) = oneshot::channel();
+        match self.queue.send(Request { changes, answer }).await {
+            Ok(()) => Committed(Answer::Pending(receiver)),
+            Err(_) => Committed::refused(StoreError::Closed),
+        }
+    }
+
+    pub(super) fn send_blocking(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        let (answer, receiver) = oneshot::channel();
+        self.queue
+            .blocking_send(Request { changes, answer })
+            .map_err(|_| StoreError::Closed)?;
+        receiver.blocking_recv().unwrap_or(Err(StoreError::Closed))
+    }
+
+    pub(super) fn pulse(&self) -> WriterPulse {
+        let now = Duration::from_millis(self.vitals.now_ms());
+        let beat = Duration::from_millis(self.vitals.beat_ms.load(Ordering::Relaxed));
+        WriterPulse {
+            silent: now.saturating_sub(beat),
+            commits: self.vitals.commits.load(Ordering::Relaxed),
+            trouble: self
+                .vitals
+                .trouble
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
+        }
+    }
+}
+
+impl Vitals {
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn beat(&self) {
+        self.beat_ms.store(self.now_ms(), Ordering::Relaxed);
+    }
+
+    fn set_trouble(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+}
+
+struct WriterThread {
+    connection: Connection,
+    wal: PathBuf,
+    settings: StoreSettings,
+    requests: mpsc::Receiver<Request>,
+    vitals: Arc<Vitals>,
+}
+
+impl WriterThread {
+    fn run(mut self) {
+        while let Some(batch) = self.next_batch() {
+            let answers = self.write_at_last(&batch);
+            self.vitals.beat();
+            for (request, answer) in batch.into_iter().zip(answers) {
+                // Why: a sender that is gone does not want the answer.
+                drop(request.answer.send(answer));
+            }
+            self.bound_wal();
+        }
+        // Crash: losing this only leaves a longer WAL to the next start.
+        drop(
+            self.connection
+                .execute_batch("PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE);"),
+        );
+    }
+
+    /// Everything that waits, up to the bound of a transaction; `None` once nobody can send any more.
+    fn next_batch(&mut self) -> Option<Vec<Request>> {
+        let first = self.requests.blocking_recv()?;
+        let mut changes = first.changes.len();
+        let mut batch = vec![first];
+        while changes < TRANSACTION_CHANGES_MAX
+            && let Ok(request) = self.requests.try_recv()
+        {
+            changes += request.changes.len();
+            batch.push(request);
+        }
+        Some(batch)
+    }
+
+    fn write_at_last(&mut self, batch: &[Request]) -> Vec<Result<(), StoreError>> {
+        if batch.iter().all(|request| request.changes.is_empty()) {
+            // Why: an empty request asks for nothing but a sign of life.
+            return batch.iter().map(|_| Ok(())).collect();
+        }
+        loop {
+            match self.write(batch) {
+                Ok(answers) => {
+                    self.vitals.commits.fetch_add(1, Ordering::Relaxed);
+                    self.vitals.set_trouble(None);
+                    return answers;
+                }
+                Err(error) if is_passing(&error) => {
+                    tracing::warn!(%error, "cannot write for now; nothing is lost, trying again");
+                    self.vitals.set_trouble(Some(error.to_string()));
+                    self.vitals.beat();
+                    pause();
+                }
+                Err(error) => {
+                    let text = error.to_string();
+                    tracing::error!(error = text, "cannot write");
+                    return batch
+                        .iter()
+                        .map(|_| Err(StoreError::Refused(text.clone())))
+                        .collect();
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, batch: &[Request]) -> Result<Vec<Result<(), StoreError>>, rusqlite::Error> {
+        let mut transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut answers = Vec::with_capacity(batch.len());
+        for request in batch {
+            // Why: a request that breaks the schema's rules is undone alone.
+            let savepoint = transaction.savepoint()?;
+            let outcome = request
+                .changes
+                .iter()
+                .try_for_each(|change| change.apply(&savepoint));
+            match outcome {
+                Ok(()) => {
+                    savepoint.commit()?;
+                    answers.push(Ok(()));
+                }
+                Err(error) if is_passing(&error) => return Err(error),
+                Err(error) => {
+                    drop(savepoint);
+                    answers.push(Err(error.into()));
+                }
+            }
+        }
+        transaction.commit()?;
+        Ok(answers)
+    }
+
+    /// Writes the WAL back where it has grown beyond its bound, for example behind a long reader.
+    fn bound_wal(&self) {
+        let length = std::fs::metadata(&self.wal).map_or(0, |meta| meta.len());
+        if length > self.settings.wal_bytes_max
+            && let Err(error) =
+                self.connection
+                    .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        {
+            tracing::warn!(%error, "cannot shorten the WAL");
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the thread has nothing else to wait for: no event tells that the disk has room"
+)]
+fn pause() {
+    std::thread::sleep(RETRY_EVERY);
+}
+
+/// Whether the same transaction may succeed later without anybody changing it.
+fn is_passing(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(
+            ErrorCode::DiskFull
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::OutOfMemory
+                | ErrorCode::ReadOnly
+                | ErrorCode::CannotOpen
+        )
+    )
+}
+
+fn wal_path(path: &Path) -> PathBuf {
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    PathBuf::from(wal)
+}
