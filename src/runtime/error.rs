@@ -1,0 +1,61 @@
+//! What can go wrong in the shell.
+
+use crate::{config::ConfigError, store::StoreError};
+
+use super::state_dir::StateError;
+
+/// Why the daemon did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The store did not do its part.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file of the user's does not count.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A job is not what it should be; one line for each problem.
+    #[error("{0}")]
+    Job(String),
+    /// A job is not known.
+    #[error("no job {name:?}{hint}")]
+    UnknownJob {
+        /// What was asked for.
+        name: String,
+        /// What is known that looks like it.
+        hint: String,
+    },
+    /// It cannot be done as things stand.
+    #[error("{0}")]
+    Conflict(String),
+    /// The plugin cannot be run.
+    #[error("plugin {plugin:?}: {cause}")]
+    Plugin {
+        /// Its name.
+        plugin: String,
+        /// What happened, and the mend.
+        cause: String,
+    },
+    /// What was stored cannot be read.
+    #[error("{what} is damaged: {cause}")]
+    Damaged {
+        /// What.
+        what: String,
+        /// How.
+        cause: String,
+    },
+    /// The operating system refused something.
+    #[error("{what}: {error}")]
+    Io {
+        /// What was being done.
+        what: String,
+        /// Why it could not be.
+        #[source]
+        error: std::io::Error,
+    },
+    /// The daemon is going away.
+    #[error("the daemon is shutting down")]
+    Closed,
+}

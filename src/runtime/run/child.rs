@@ -1,0 +1,246 @@
+//! A child under way in memory: its record, and the execution of its definition.
+
+use std::time::Duration;
+
+use compact_str::{CompactString, format_compact};
+
+use crate::{
+    ids::{FrameId, Generation, Index},
+    iteration::Parked,
+    machine::{self, Effect, Ending, Execution, Machine, StepContext, WakeReason},
+    payload::{Failure, Payload},
+    plugin::Call,
+    store::ChildRow,
+    time::Timestamp,
+};
+
+/// What happens to a child next.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// It has a call to be handed over: [`Child::call`].
+    Call,
+    /// It waits.
+    Parked(Parked),
+    /// It ended with a result.
+    Done(Payload),
+    /// It ended with an error.
+    Failed(Failure),
+}
+
+/// A child under way.
+#[derive(Debug)]
+pub(super) struct Child {
+    pub(super) items: u32,
+    pub(super) id: Option<CompactString>,
+    pub(super) payload: Payload,
+    /// Tries that ended.
+    pub(super) attempts: u32,
+    /// The last failure, for the row.
+    pub(super) failure: Option<Failure>,
+    /// The plugin's version at the last try; 0 before.
+    pub(super) version: u32,
+    /// It has a row, which has to go when it ends.
+    pub(super) rowed: bool,
+    execution: Execution,
+    invocation: Option<Invocation>,
+}
+
+/// The task that the child waits for.
+#[derive(Debug, Clone)]
+struct Invocation {
+    frame: FrameId,
+    generation: Generation,
+    entry: u64,
+    payload: Payload,
+    timeout: Option<Duration>,
+}
+
+impl Child {
+    /// A child that begins with this record.
+    pub(super) fn new(items: u32, id: Option<CompactString>, payload: Payload) -> Self {
+        Self {
+            items,
+            id,
+            payload,
+            attempts: 0,
+            failure: None,
+            version: 0,
+            rowed: false,
+            execution: Execution::new(),
+            invocation: None,
+        }
+    }
+
+    /// A child as its row has it.
+    pub(super) fn restore(row: ChildRow) -> Result<Self, String> {
+        let execution = match &row.state {
+            Some(state) => Execution::from_blob(state).map_err(|error| error.to_string())?,
+            None => Execution::new(),
+        };
+        let payload = Payload::parse(row.payload).map_err(|error| error.to_string())?;
+        Ok(Self {
+            items: row.items,
+            id: row.id.map(Into::into),
+            payload,
+            attempts: row.attempts,
+            failure: row
+                .error
+                .map(|error| Failure::new(error, row.cause.unwrap_or_default())),
+            version: row.version.unwrap_or(0),
+            rowed: true,
+            execution,
+            invocation: None,
+        })
+    }
+
+    /// Sets out, or goes on from where it waited: begins where nothing began, wakes what is due,
+    /// and calls again what was called and never answered.
+    pub(super) fn set_out(&mut self, machine: &Machine, context: &mut StepContext<'_>) -> Verdict {
+        if self.invocation.is_some() {
+            return Verdict::Call;
+        }
+        if !self.execution.is_started() {
+            let input = machine::Input::Start {
+                input: self.payload.clone(),
+            };
+            return self.step(machine, input, context);
+        }
+        let outstanding = self.execution.outstanding(machine, context);
+        let timer = outstanding.iter().find_map(|effect| match effect {
+            Effect::Wake {
+                frame, generation, ..
+            } => Some(machine::Input::Woken {
+                frame: *frame,
+                generation: *generation,
+            }),
+            _ => None,
+        });
+        match timer {
+            Some(input) => self.step(machine, input, context),
+            None => self.take(outstanding),
+        }
+    }
+
+    /// The handler answered with a result.
+    pub(super) fn succeed(
+        &mut self,
+        machine: &Machine,
+        output: Payload,
+        context: &mut StepContext<'_>,
+    ) -> Verdict {
+        self.attempts = self.attempts.saturating_add(1);
+        let Some(invocation) = self.invocation.take() else {
+            return Verdict::Call;
+        };
+        let input = machine::Input::TaskDone {
+            frame: invocation.frame,
+            generation: invocation.generation,
+            output,
+        };
+        self.step(machine, input, context)
+    }
+
+    /// The handler, or the host on its behalf, said why not.
+    pub(super) fn fail(
+        &mut self,
+        machine: &Machine,
+        failure: Failure,
+        context: &mut StepContext<'_>,
+    ) -> Verdict {
+        self.attempts = self.attempts.saturating_add(1);
+        self.failure = Some(failure.clone());
+        let Some(invocation) = self.invocation.take() else {
+            return Verdict::Call;
+        };
+        let input = machine::Input::TaskFailed {
+            frame: invocation.frame,
+            generation: invocation.generation,
+            failure,
+        };
+        self.step(machine, input, context)
+    }
+
+    /// The call to hand over; `execution` names the run's execution in the idempotency key.
+    pub(super) fn call(
+        &self,
+        index: Index,
+        generation: Generation,
+        execution: &str,
+    ) -> Option<Call> {
+        let invocation = self.invocation.as_ref()?;
+        let key = match &self.id {
+            Some(id) => format_compact!("{execution}:{id}:{}", invocation.entry),
+            None => format_compact!("{execution}:{index}:{}", invocation.entry),
+        };
+        Some(Call {
+            ticket: index,
+            index,
+            id: self.id.clone(),
+            generation,
+            payload: invocation.payload.clone(),
+            attempt: self.attempts.saturating_add(1),
+            key,
+            timeout: invocation.timeout,
+        })
+    }
+
+    /// The frame for the row; `None` where nothing has happened that a fresh start would not repeat.
+    pub(super) fn state(&self) -> Option<String> {
+        (self.attempts > 0 && self.execution.is_started()).then(|| self.execution.to_blob())
+    }
+
+    fn step(
+        &mut self,
+        machine: &Machine,
+        input: machine::Input,
+        context: &mut StepContext<'_>,
+    ) -> Verdict {
+        let effects = machine::step(machine, &mut self.execution, input, context);
+        self.take(effects)
+    }
+
+    fn take(&mut self, effects: Vec<Effect>) -> Verdict {
+        for effect in effects {
+            match effect {
+                Effect::Invoke {
+                    frame,
+                    generation,
+                    entry,
+                    payload,
+                    timeout,
+                    ..
+                } => {
+                    self.invocation = Some(Invocation {
+                        frame,
+                        generation,
+                        entry,
+                        payload,
+                        timeout,
+                    });
+                    return Verdict::Call;
+                }
+                Effect::Wake { at, reason, .. } => {
+                    return Verdict::Parked(match reason {
+                        WakeReason::Retry { .. } => Parked::Retry {
+                            at,
+                            throttled: false,
+                        },
+                        WakeReason::Wait => Parked::Wait { at },
+                    });
+                }
+                Effect::Ended(Ending::Succeeded(output)) => return Verdict::Done(output),
+                Effect::Ended(Ending::Failed(failure)) => return Verdict::Failed(failure),
+                _ => {}
+            }
+        }
+        Verdict::Failed(Failure::new("States.Runtime", "the definition asks for nothing"))
+    }
+}
+
+/// What a throttled child waits for: the instant until which its limiter is closed.
+pub(super) fn put_off(now: Timestamp, by: Duration) -> Parked {
+    Parked::Retry {
+        at: now.after(by),
+        throttled: true,
+    }
+}

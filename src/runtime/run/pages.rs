@@ -1,0 +1,120 @@
+//! Reads pages of the source on threads that may block, one at a time, and keeps the records that
+//! were read and not dispatched.
+
+use std::collections::VecDeque;
+
+use tokio::task::JoinHandle;
+
+use super::child::Child;
+use crate::{
+    ids::{Cursor, Index},
+    integration::source::{Extent, Page, PageBounds, RecordError, Source, SourceError},
+    iteration,
+};
+
+/// The source of a run and what was read of it.
+pub(super) struct Pages {
+    bounds: PageBounds,
+    source: Option<Box<dyn Source>>,
+    reading: Option<(Index, JoinHandle<ReadBack>)>,
+    records: VecDeque<(Index, Result<Child, RecordError>)>,
+    extent: Option<Extent>,
+}
+
+struct ReadBack {
+    source: Box<dyn Source>,
+    page: Result<Page, SourceError>,
+    extent: Option<Extent>,
+}
+
+impl Pages {
+    pub(super) fn new(source: Box<dyn Source>, bounds: PageBounds) -> Self {
+        Self {
+            bounds,
+            source: Some(source),
+            reading: None,
+            records: VecDeque::new(),
+            extent: None,
+        }
+    }
+
+    /// Begins to read from there; the core never asks twice at a time.
+    pub(super) fn read(&mut self, from: Cursor, first: Index) {
+        let Some(mut source) = self.source.take() else {
+            return;
+        };
+        let bounds = self.bounds;
+        let task = tokio::task::spawn_blocking(move || {
+            let page = source.read(&from, bounds);
+            let end = page
+                .as_ref()
+                .ok()
+                .and_then(|page| page.records.last())
+                .map_or(from, |record| record.end.clone());
+            ReadBack {
+                extent: source.extent(&end),
+                source,
+                page,
+            }
+        });
+        self.reading = Some((first, task));
+    }
+
+    /// The page that was being read; waits for ever where none is. Cancelling loses nothing.
+    pub(super) async fn next(&mut self) -> Result<iteration::Input, SourceError> {
+        let Some((first, task)) = &mut self.reading else {
+            return std::future::pending().await;
+        };
+        let first = *first;
+        let back = task.await;
+        self.reading = None;
+        let back = match back {
+            Ok(back) => back,
+            Err(error) => {
+                return Err(SourceError::Broken {
+                    cause: error.to_string(),
+                });
+            }
+        };
+        self.source = Some(back.source);
+        self.extent = back.extent.or(self.extent);
+        Ok(self.take_in(first, back.page?))
+    }
+
+    fn take_in(&mut self, first: Index, page: Page) -> iteration::Input {
+        let mut index = first;
+        let mut children = Vec::with_capacity(page.records.len());
+        for record in page.records {
+            children.push(iteration::Child {
+                items: 1,
+                end: record.end,
+                faulty: record.item.is_err(),
+            });
+            let child = record.item.map(|item| Child::new(1, record.id, item));
+            self.records.push_back((index, child));
+            index += 1;
+        }
+        iteration::Input::Page {
+            children,
+            end: page.end,
+        }
+    }
+
+    /// The record at that index, which the core has just decided on; what lies before it was settled
+    /// by a former process and is dropped.
+    pub(super) fn take(&mut self, index: Index) -> Option<Result<Child, RecordError>> {
+        while let Some((at, record)) = self.records.pop_front() {
+            if at == index {
+                return Some(record);
+            }
+        }
+        None
+    }
+
+    /// How much of the source lies before the last record that was read, 0 to 1.
+    #[expect(clippy::cast_precision_loss, reason = "a share, for people")]
+    pub(super) fn share(&self) -> Option<f64> {
+        let extent = self.extent?;
+        (extent.bytes_total > 0).then(|| extent.bytes as f64 / extent.bytes_total as f64)
+    }
+}

@@ -1,0 +1,428 @@
+//! One step of the actor: what came in, through children and core, into one commit; and what is
+//! done once that is durable.
+
+use tokio::sync::oneshot;
+
+use super::{
+    actor::{Actor, News},
+    child::{Child, Verdict, put_off},
+    commit::{Afterwards, Draft},
+    view::RunView,
+};
+use crate::{
+    ids::{Generation, Index},
+    iteration::{Context, Effect, Ending, Input, Parked, RowStatus},
+    limiter::{Grant, Throttle},
+    payload::Failure,
+    plugin::{Answer, Call, Outcome},
+    store::{Change, EventRow, FailureRow},
+    time::Timestamp,
+};
+
+/// What one step works on.
+struct Step {
+    now: Timestamp,
+    draft: Draft,
+    inputs: Vec<Input>,
+    calls: Vec<Call>,
+}
+
+impl Actor {
+    /// Takes in the news, writes what came of them, and keeps for later what has to wait until it
+    /// is durable.
+    pub(super) async fn step(&mut self, news: News) {
+        let mut step = Step {
+            now: self.clock.now(),
+            draft: Draft::default(),
+            inputs: news.inputs,
+            calls: Vec::new(),
+        };
+        step.draft.changes = news.changes;
+        let mut dirty = !news.told.is_empty()
+            || step
+                .inputs
+                .iter()
+                .any(|input| !matches!(input, Input::Tick | Input::Page { .. }));
+        for answer in news.answers {
+            self.take_answer(answer, &mut step);
+        }
+        for (index, generation, verdict) in news.verdicts {
+            self.settle(index, generation, verdict, &mut step);
+        }
+        let inputs = std::mem::take(&mut step.inputs);
+        let effects = self.step_core(inputs, step.now);
+        let mut later = Vec::with_capacity(effects.len());
+        for effect in effects {
+            match effect {
+                // Why at once: neither needs anything to be durable.
+                Effect::Read { from, first } => self.pages.read(from, first),
+                Effect::Wake { at, .. } => self.wake = Some(at),
+                Effect::LoadQueue { .. }
+                | Effect::Dispatch { .. }
+                | Effect::Fail { .. }
+                | Effect::Spill { .. }
+                | Effect::Hold { .. }
+                | Effect::Paused(_)
+                | Effect::Ended(_)
+                | Effect::Drained => {
+                    self.draft(&effect, &mut step);
+                    later.push(effect);
+                }
+            }
+        }
+        dirty |= !later.is_empty() || !step.draft.is_empty();
+        self.publish(step.now);
+        if dirty {
+            self.commit(step, later, news.told).await;
+        }
+    }
+
+    fn step_core(&mut self, inputs: Vec<Input>, now: Timestamp) -> Vec<Effect> {
+        // A wake-up that came is over; the core asks again for what it still waits for.
+        if self.wake.is_some_and(|at| at <= now) {
+            self.wake = None;
+        }
+        let (limiter, weight, user) = (self.limiter.as_ref(), self.weight, self.id.0);
+        let disk_full = self.disk.is_full();
+        let mut permits = |kind, count, first_waiting| {
+            if disk_full {
+                return Grant::NotBefore {
+                    at: Timestamp::MAX,
+                    why: Throttle::Paused,
+                };
+            }
+            limiter.map_or(Grant::Now(count), |limiter| {
+                limiter.ask(user.unsigned_abs(), kind, count, weight, first_waiting, now)
+            })
+        };
+        self.run.step(
+            inputs,
+            &mut Context {
+                now,
+                permits: &mut permits,
+            },
+        )
+    }
+
+    fn take_answer(&mut self, answer: Answer, step: &mut Step) {
+        let (index, generation) = (answer.ticket, answer.generation);
+        if !self.run.is_current(index, generation) {
+            tracing::warn!(index, "an answer came after its call was given up; refused");
+            return;
+        }
+        let Some(child) = self.live.get_mut(&index) else {
+            return;
+        };
+        child.version = answer.version.0;
+        let machine = &self.machine;
+        let verdict = match answer.outcome {
+            Outcome::Interrupted => {
+                step.inputs.push(Input::Interrupted { index, generation });
+                return;
+            }
+            Outcome::Done(output) => {
+                machine_step(step.now, |context| child.succeed(machine, output, context))
+            }
+            Outcome::Failed(failure) => match failure.close_limiter {
+                Some(pause) => {
+                    if let Some(limiter) = &self.limiter {
+                        limiter.close(pause, step.now);
+                    }
+                    let wait = failure.retry_after.unwrap_or(pause).max(pause);
+                    Verdict::Parked(put_off(step.now, wait))
+                }
+                None => machine_step(step.now, |context| child.fail(machine, failure, context)),
+            },
+        };
+        self.settle(index, generation, verdict, step);
+    }
+
+    /// Writes what became of a child, and tells the core.
+    fn settle(&mut self, index: Index, generation: Generation, verdict: Verdict, step: &mut Step) {
+        if !self.run.is_current(index, generation) {
+            return;
+        }
+        match verdict {
+            Verdict::Call => self.go_on(index, generation, step),
+            Verdict::Parked(parked) => {
+                if let Some(child) = self.live.remove(&index) {
+                    let status = match parked {
+                        Parked::Retry { .. } => RowStatus::Retrying,
+                        Parked::Wait { .. } => RowStatus::Waiting,
+                    };
+                    step.draft
+                        .row(self.id, index, &child, status, parked.at(), step.now);
+                }
+                step.inputs.push(Input::Parked {
+                    index,
+                    generation,
+                    parked,
+                });
+            }
+            Verdict::Done(output) => {
+                if let Some(child) = self.live.remove(&index) {
+                    step.draft.result(index, &child, output, step.now);
+                    self.remove_row(index, &child, step);
+                }
+                step.inputs.push(ended(index, generation, Ending::Done));
+            }
+            Verdict::Failed(failure) => {
+                if let Some(child) = self.live.remove(&index) {
+                    self.remove_row(index, &child, step);
+                    step.draft.failure(failure_row(index, child, failure, step.now));
+                }
+                step.inputs.push(ended(index, generation, Ending::Failed));
+            }
+        }
+    }
+
+    /// The child has a further call: what came of the one before has to survive.
+    fn go_on(&mut self, index: Index, generation: Generation, step: &mut Step) {
+        let Some(child) = self.live.get_mut(&index) else {
+            return;
+        };
+        child.rowed = true;
+        step.draft.row(
+            self.id,
+            index,
+            child,
+            RowStatus::InFlight,
+            step.now,
+            step.now,
+        );
+        step.inputs.push(Input::Rowed { index });
+        step.calls
+            .extend(child.call(index, generation, &self.execution_name));
+    }
+
+    fn remove_row(&self, index: Index, child: &Child, step: &mut Step) {
+        if !child.rowed {
+            return;
+        }
+        let run = self.id;
+        step.draft.changes.push(Change::RemoveChild { run, index });
+        if self.exporter.is_some() {
+            step.draft.changes.push(Change::LateResult { run, index });
+        }
+    }
+
+    /// What an effect wants in the commit of its own step.
+    fn draft(&mut self, effect: &Effect, step: &mut Step) {
+        let (run, now) = (self.id, step.now);
+        match effect {
+            Effect::Dispatch {
+                index,
+                rowed: false,
+                ..
+            } => {
+                if let Some(Ok(child)) = self.pages.take_unless(*index, &self.live) {
+                    self.live.insert(*index, child);
+                }
+            }
+            Effect::Dispatch {
+                index, rowed: true, ..
+            } => {
+                if !self.live.contains_key(index) {
+                    step.draft.changes.push(Change::ChildStatus {
+                        run,
+                        index: *index,
+                        status: RowStatus::InFlight,
+                        due: now,
+                    });
+                }
+            }
+            Effect::Fail { index } => {
+                if let Some(Err(error)) = self.pages.take(*index) {
+                    step.draft.failure(FailureRow {
+                        index: *index,
+                        items: 1,
+                        id: None,
+                        error: error.error.to_owned(),
+                        cause: error.cause,
+                        attempts: 0,
+                        version: 0,
+                        payload: None,
+                        at: now,
+                    });
+                }
+            }
+            Effect::Spill { index } => {
+                if let Some(child) = self.live.get_mut(index) {
+                    child.rowed = true;
+                    step.draft
+                        .row(run, *index, child, RowStatus::InFlight, now, now);
+                }
+            }
+            Effect::Hold { index, rowed: true } => {
+                self.live.remove(index);
+                step.draft.changes.push(Change::ChildStatus {
+                    run,
+                    index: *index,
+                    status: RowStatus::Held,
+                    due: Timestamp::MAX,
+                });
+            }
+            Effect::Hold {
+                index,
+                rowed: false,
+            } => {
+                let child = self
+                    .live
+                    .remove(index)
+                    .or_else(|| self.pages.take(*index).and_then(Result::ok));
+                if let Some(child) = child {
+                    let due = Timestamp::MAX;
+                    step.draft
+                        .row(run, *index, &child, RowStatus::Held, due, now);
+                }
+            }
+            Effect::Paused(reason) => self.log("paused", reason.to_string(), step),
+            Effect::Ended(status) => self.log("ended", status.as_str().to_owned(), step),
+            Effect::Read { .. }
+            | Effect::LoadQueue { .. }
+            | Effect::Wake { .. }
+            | Effect::Drained => {}
+        }
+    }
+
+    fn log(&self, kind: &str, detail: String, step: &mut Step) {
+        tracing::info!(job = self.job, kind, detail);
+        step.draft.changes.push(Change::Event(EventRow {
+            at: step.now,
+            job: self.job.clone(),
+            kind: kind.to_owned(),
+            detail,
+        }));
+    }
+
+    async fn commit(&mut self, mut step: Step, effects: Vec<Effect>, told: Vec<oneshot::Sender<()>>) {
+        if let Some(limiter) = &self.limiter {
+            step.draft
+                .changes
+                .extend(limiter.unsaved(&mut self.limiter_saved));
+        }
+        let mut changes = step.draft.finish(self.id);
+        changes.push(Change::Checkpoint {
+            run: self.id,
+            checkpoint: Box::new(self.run.checkpoint()),
+            at: step.now,
+        });
+        let afterwards = Afterwards {
+            effects,
+            calls: step.calls,
+            told,
+        };
+        let committed = self.store.commit(changes).await;
+        self.on_their_way.push(committed, afterwards);
+    }
+
+    /// What was waiting for its commit.
+    pub(super) fn carry_out(&mut self, afterwards: Afterwards, news: &mut News) {
+        let mut calls = afterwards.calls;
+        for effect in afterwards.effects {
+            match effect {
+                Effect::Dispatch {
+                    index, generation, ..
+                } => match self.set_out(index, generation) {
+                    (Verdict::Call, call) => calls.extend(call),
+                    (verdict, _) => news.verdicts.push((index, generation, verdict)),
+                },
+                Effect::LoadQueue {
+                    after,
+                    children_max,
+                } => news.inputs.push(self.load_queue(after, children_max)),
+                Effect::Ended(_) | Effect::Drained => self.over = true,
+                Effect::Read { .. }
+                | Effect::Wake { .. }
+                | Effect::Fail { .. }
+                | Effect::Spill { .. }
+                | Effect::Hold { .. }
+                | Effect::Paused(_) => {}
+            }
+        }
+        self.pool.submit(calls);
+        if let Some(exporter) = &self.exporter {
+            exporter.nudge();
+        }
+        for told in afterwards.told {
+            // Why: whoever does not wait any more does not want to know.
+            drop(told.send(()));
+        }
+    }
+
+    /// Sends a child on its way, from memory or from its row.
+    fn set_out(&mut self, index: Index, generation: Generation) -> (Verdict, Option<Call>) {
+        let child = match self.live.entry(index) {
+            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
+            std::collections::hash_map::Entry::Vacant(entry) => {
+                let row = tokio::task::block_in_place(|| self.store.child(self.id, index));
+                let child = match row {
+                    Ok(Some(row)) => Child::restore(row),
+                    Ok(None) => Err("its row is gone".to_owned()),
+                    Err(error) => Err(error.to_string()),
+                };
+                match child {
+                    Ok(child) => entry.insert(child),
+                    Err(cause) => {
+                        tracing::error!(index, cause, "cannot go on with a child");
+                        return (Verdict::Failed(Failure::new("Iterd.Damaged", cause)), None);
+                    }
+                }
+            }
+        };
+        let machine = &self.machine;
+        let verdict = machine_step(self.clock.now(), |context| child.set_out(machine, context));
+        let call = child.call(index, generation, &self.execution_name);
+        (verdict, call)
+    }
+
+    fn load_queue(&self, after: Option<Index>, children_max: u32) -> Input {
+        let rows = tokio::task::block_in_place(|| {
+            self.store
+                .children(self.id, RowStatus::Queued, after, children_max)
+        });
+        let rows = rows.unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot load what was put back");
+            Vec::new()
+        });
+        Input::Queue {
+            children: rows.iter().map(|row| (row.index, row.items)).collect(),
+        }
+    }
+
+    fn publish(&mut self, now: Timestamp) {
+        let figures = self.run.figures();
+        let ended = figures.counters.done + figures.counters.failed;
+        self.pulse.note(now, ended);
+        self.view.send_replace(RunView {
+            rate: self.pulse.rate(now, ended),
+            figures,
+            pause: self.run.pause_reason().cloned(),
+            source_share: self.pages.share(),
+            disk_full: self.disk.is_full(),
+            over: false,
+        });
+    }
+}
+
+fn ended(index: Index, generation: Generation, ending: Ending) -> Input {
+    Input::Ended {
+        index,
+        generation,
+        ending,
+    }
+}
+
+fn failure_row(index: Index, child: Child, failure: Failure, now: Timestamp) -> FailureRow {
+    FailureRow {
+        index,
+        items: child.items,
+        id: child.id.map(Into::into),
+        error: failure.error,
+        cause: failure.cause,
+        attempts: child.attempts,
+        version: child.version,
+        payload: Some(child.payload.text().to_owned()),
+        at: now,
+    }
+}
