@@ -3,13 +3,23 @@
 use super::{Context, Flight, Run};
 use crate::{
     ids::{Generation, Index},
-    iteration::{Effect, OnInterrupt, Order, WakeReason},
+    iteration::{Child, Effect, OnInterrupt, Order, WakeReason},
     limiter::{Grant, Throttle, Try},
     time::Timestamp,
 };
 
 /// Why nothing of a kind is dispatched for now.
 type Blocked = Option<(Timestamp, Throttle)>;
+
+/// What becomes of a child that the source gave and that is not dispatched.
+enum Pass {
+    /// A former process settled it; nothing is left to do.
+    Settled,
+    /// It is damaged.
+    Fail,
+    /// It is in doubt, and the user wants to be asked.
+    Hold,
+}
 
 impl Run {
     /// Dispatches what may be dispatched, retries and new children by turns.
@@ -87,14 +97,16 @@ impl Run {
             return 0;
         }
         let room = self.options.slots.saturating_sub(self.occupied());
-        let ready = self
-            .source
-            .children
-            .iter()
-            .take(room as usize)
-            .take_while(|child| !child.faulty)
-            .count();
-        u32::try_from(ready).unwrap_or(room)
+        let mut index = self.window.next();
+        let mut ready = 0;
+        for child in self.source.children.iter().take(room as usize) {
+            if self.pass(index, child).is_some() {
+                break;
+            }
+            index += u64::from(child.items);
+            ready += 1;
+        }
+        ready
     }
 
     fn occupied(&self) -> u32 {
@@ -105,64 +117,84 @@ impl Run {
         u32::try_from(self.flights.len() + held).unwrap_or(u32::MAX)
     }
 
-    /// Passes over what needs no dispatch at the head of the source's queue: children that a former
-    /// process settled, children in doubt that are to be held, damaged children.
+    /// Passes over what needs no dispatch at the head of the source's queue.
     fn pass_settled(&mut self, effects: &mut Vec<Effect>) {
-        while let Some(child) = self.source.children.front().cloned() {
+        while let Some(child) = self.source.children.front() {
             let index = self.window.next();
-            let items = u64::from(child.items);
-            let held = index < self.doubt_until && self.options.on_interrupt == OnInterrupt::Hold;
-            if self.was_settled(index) {
-                // Nothing is left to do for it.
-            } else if child.faulty {
-                self.counters.failed += items;
-                effects.push(Effect::Fail { index });
-            } else if held {
-                self.held += items;
-                effects.push(Effect::Hold {
-                    index,
-                    rowed: false,
-                });
-            } else {
+            let Some(pass) = self.pass(index, child) else {
                 return;
+            };
+            let items = u64::from(child.items);
+            match pass {
+                Pass::Settled => {}
+                Pass::Fail => {
+                    self.counters.failed += items;
+                    effects.push(Effect::Fail { index });
+                }
+                Pass::Hold => {
+                    self.held += items;
+                    effects.push(Effect::Hold {
+                        index,
+                        rowed: false,
+                    });
+                }
             }
-            self.source.children.pop_front();
-            self.window.push(child.items, child.end, true);
+            self.take_source(true);
         }
     }
 
-    fn was_settled(&mut self, index: Index) -> bool {
+    /// Whether the child needs no dispatch, and what it needs instead.
+    fn pass(&self, index: Index, child: &Child) -> Option<Pass> {
+        let end = index + u64::from(child.items);
+        let at = self
+            .settled_before
+            .partition_point(|(_, settled_end)| *settled_end <= index);
+        // Why: a child that reaches beyond what is settled is done whole; better twice than never.
+        let settled = self
+            .settled_before
+            .get(at)
+            .is_some_and(|(first, settled_end)| *first <= index && end <= *settled_end);
+        if settled {
+            Some(Pass::Settled)
+        } else if child.faulty {
+            Some(Pass::Fail)
+        } else if index < self.doubt_until && self.options.on_interrupt == OnInterrupt::Hold {
+            Some(Pass::Hold)
+        } else {
+            None
+        }
+    }
+
+    /// Moves the first child of the source's queue into the window.
+    fn take_source(&mut self, settled: bool) -> Option<(Index, u32)> {
+        let child = self.source.children.pop_front()?;
+        let index = self.window.next();
+        self.window.push(child.items, child.end, settled);
+        let next = self.window.next();
         while self
             .settled_before
             .front()
-            .is_some_and(|(_, end)| *end <= index)
+            .is_some_and(|(_, end)| *end <= next)
         {
             self.settled_before.pop_front();
         }
-        self.settled_before
-            .front()
-            .is_some_and(|(first, _)| *first <= index)
+        Some((index, child.items))
     }
 
     fn dispatch_fresh(&mut self, count: u32, effects: &mut Vec<Effect>) {
         for _ in 0..count {
             self.make_room(effects);
-            let Some(child) = self.source.children.pop_front() else {
+            let Some((index, items)) = self.take_source(false) else {
                 return;
             };
-            let index = self.window.next();
-            self.window.push(child.items, child.end, false);
             let flight = Flight {
                 generation: Generation(0),
-                items: child.items,
+                items,
                 rowed: false,
                 kind: Try::First,
             };
             self.count_call(Try::First);
             self.launch(index, flight, effects);
-            if self.source.children.front().is_some_and(|next| next.faulty) {
-                self.pass_settled(effects);
-            }
         }
     }
 

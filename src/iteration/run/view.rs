@@ -40,12 +40,14 @@ impl Run {
     pub fn checkpoint(&self) -> Checkpoint {
         let mut done = self.window.done_ranges();
         let next = self.window.next();
-        done.extend(
-            self.settled_before
-                .iter()
-                .filter(|(_, end)| *end > next)
-                .copied(),
-        );
+        // Why: a page may end within a range; what is behind it is still to be read.
+        for (first, end) in self.settled_before.iter().copied() {
+            let first = first.max(next);
+            match done.last_mut() {
+                Some(last) if last.1 == first => last.1 = end,
+                _ => done.push((first, end)),
+            }
+        }
         Checkpoint {
             status: self.status,
             pause: self.pause.clone(),
