@@ -1,0 +1,122 @@
+//! What a file says about a limiter: `[limit]` of a job, `[limiters.NAME]` of the settings.
+//!
+//! Owns the keys and what cannot stand together. What a pace or a quota means belongs to `limiter`,
+//! which reads their texts.
+
+use jiff::tz::TimeZone;
+
+use super::{
+    document::Section,
+    values::{one_of, text, time_zone, whole, whole_u32},
+};
+
+/// Most permits that one item may cost; a million items of an API in one call is no longer an item.
+const WEIGHT_MAX: u32 = 1_000_000;
+
+/// When the permits of a quota's window may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spread {
+    /// At once.
+    Asap,
+    /// Evenly over what is left of the window.
+    Even,
+}
+
+/// The keys of a limiter. Without a pace and a quota it holds nobody back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitSpec {
+    /// `1 per 10s`, `20 per s burst 5`; the limiter's reader checks it.
+    pub pace: Option<String>,
+    /// `500 per day`; the limiter's reader checks it.
+    pub quota: Option<String>,
+    /// Whose days, weeks and months the quota counts; UTC unless written.
+    pub time_zone: TimeZone,
+    /// When the quota's permits may be used.
+    pub spread: Spread,
+    /// Permits of each window that are kept for others.
+    pub reserve: u64,
+    /// Permits that an item costs; from 1.
+    pub weight: u32,
+}
+
+impl Default for LimitSpec {
+    fn default() -> Self {
+        Self {
+            pace: None,
+            quota: None,
+            time_zone: TimeZone::UTC,
+            spread: Spread::Asap,
+            reserve: 0,
+            weight: 1,
+        }
+    }
+}
+
+/// Which limiter a job uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Limit {
+    /// One of its own.
+    Own(LimitSpec),
+    /// The one of this name in the settings, shared with everybody who names it.
+    Shared(String),
+}
+
+impl Limit {
+    /// Reads a job's `[limit]`.
+    pub(crate) fn read(mut section: Section<'_>) -> Self {
+        let shared = section.read("use", text);
+        let limit = LimitSpec::keys(&mut section);
+        for key in ["pace", "quota", "time_zone", "spread", "reserve", "weight"] {
+            if section.has("use") && section.has(key) {
+                section.report_key(key, || {
+                    format!(
+                        "\"use\" stands alone; write {key} at the shared limiter, or leave \"use\" out"
+                    )
+                });
+            }
+        }
+        section.finish();
+        match shared {
+            Some(name) => Self::Shared(name),
+            None => Self::Own(limit),
+        }
+    }
+}
+
+impl LimitSpec {
+    /// Reads a `[limiters.NAME]`.
+    pub(crate) fn read(mut section: Section<'_>) -> Self {
+        let limit = Self::keys(&mut section);
+        section.finish();
+        limit
+    }
+
+    fn keys(section: &mut Section<'_>) -> Self {
+        const SPREADS: [(&str, Spread); 2] = [("asap", Spread::Asap), ("even", Spread::Even)];
+        let default = Self::default();
+        let limit = Self {
+            pace: section.read("pace", text),
+            quota: section.read("quota", text),
+            time_zone: section
+                .read("time_zone", time_zone)
+                .unwrap_or(default.time_zone),
+            spread: section
+                .read("spread", |value| one_of(value, &SPREADS))
+                .unwrap_or(default.spread),
+            reserve: section
+                .read("reserve", |value| whole(value, 0..=u64::from(u32::MAX)))
+                .unwrap_or(default.reserve),
+            weight: section
+                .read("weight", |value| whole_u32(value, 1..=WEIGHT_MAX))
+                .unwrap_or(default.weight),
+        };
+        for key in ["time_zone", "spread", "reserve"] {
+            if section.has(key) && !section.has("quota") && !section.has("use") {
+                section.report_key(key, || {
+                    "it is about a quota, and there is none; write for example quota = \"500 per day\"".into()
+                });
+            }
+        }
+        limit
+    }
+}

@@ -1,0 +1,271 @@
+//! The daemon's settings: every key with its meaning, default, bounds and writing.
+//!
+//! Owns the table of keys ([`KEYS`]), which the file, the environment, the command line and `iterd
+//! show` all go by. Which layer wins is not known here.
+
+use std::{
+    collections::BTreeMap, net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration,
+};
+
+use toml::de::DeValue;
+
+use super::{
+    LimitSpec,
+    problem::quoted,
+    size::{show_duration, show_size},
+    values::{duration, one_of, or_word, path, size, text, whole_u32},
+};
+use crate::telemetry::{self, LogFormat};
+
+/// The defaults as a file with comments; `config/iterd.toml` of the repository.
+pub const DEFAULTS: &str = include_str!("../../config/iterd.toml");
+
+/// The settings of a daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where the API and the console listen.
+    pub listen: SocketAddr,
+    /// The AWS region that ARNs speak of.
+    pub region: String,
+    /// The AWS account that ARNs speak of: twelve digits.
+    pub account: String,
+    /// Where state lies, where somebody says so; [`Config::state_dir`] answers it for all cases.
+    pub state_dir: Option<PathBuf>,
+    /// The folder of the jobs that `serve` knows.
+    pub jobs_dir: PathBuf,
+    /// The folder of the plugins that jobs name.
+    pub plugins_dir: PathBuf,
+    /// What sandbox every plugin gets.
+    pub sandbox: Sandbox,
+    /// How long items in flight may go on after the order to stop.
+    pub shutdown_grace: Duration,
+    /// `[log]`
+    pub log: Log,
+    /// `[items]`
+    pub items: Items,
+    /// `[store]`
+    pub store: Store,
+    /// `[history]`
+    pub history: History,
+    /// `[retention]`
+    pub retention: Retention,
+    /// `[limiters.NAME]`: what jobs share with `use = "NAME"`.
+    pub limiters: BTreeMap<String, LimitSpec>,
+}
+
+/// What sandbox every plugin gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sandbox {
+    /// What its manifest says.
+    Manifest,
+    /// One, whatever its manifest says; without kernel support nothing is started.
+    On,
+}
+
+/// How the daemon logs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// One line for people, or one JSON object, for each event.
+    pub format: LogFormat,
+    /// A level (`info`), or directives (`iterd=debug,hyper=info`).
+    pub level: String,
+}
+
+/// Bounds of what a run holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Items {
+    /// A record of more bytes fails without being held in memory.
+    pub record_bytes_max: u64,
+    /// Bytes of one read from a source.
+    pub page_bytes_max: u64,
+    /// Records of one read from a source.
+    pub page_items_max: u32,
+    /// An item that holds the watermark back by more than this gets a row of its own.
+    pub window_items_max: u32,
+    /// Items that wait in rows of their own; at this many a run takes no new ones.
+    pub parked_items_max: u32,
+}
+
+/// Bounds of the database and the disk under it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Store {
+    /// Bytes of the write-ahead log at which writers are slowed down.
+    pub wal_bytes_max: u64,
+    /// The same while a backup runs; beyond it the backup is given up.
+    pub backup_wal_bytes_max: u64,
+    /// With fewer bytes free on the disk nothing is dispatched.
+    pub disk_free_min: u64,
+}
+
+/// Bounds of the history of one execution.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct History {
+    /// Events.
+    pub events_max: u32,
+    /// Bytes of all its events together.
+    pub bytes_max: u64,
+}
+
+/// How long what has ended is kept; nothing of an unfinished or undelivered run is ever removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retention {
+    /// Ended executions and their histories; `None`: for good.
+    pub executions: Option<Duration>,
+    /// Results and failures of finished runs but the latest of each job; `None`: for good.
+    pub results: Option<Duration>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8083)),
+            region: "us-east-1".into(),
+            account: "000000000000".into(),
+            state_dir: None,
+            jobs_dir: "jobs".into(),
+            plugins_dir: "plugins".into(),
+            sandbox: Sandbox::Manifest,
+            shutdown_grace: Duration::from_secs(30),
+            log: Log {
+                format: LogFormat::Text,
+                level: "info".into(),
+            },
+            items: Items {
+                record_bytes_max: MIB,
+                page_bytes_max: 8 * MIB,
+                page_items_max: 1000,
+                window_items_max: 4096,
+                parked_items_max: 10_000,
+            },
+            store: Store {
+                wal_bytes_max: 256 * MIB,
+                backup_wal_bytes_max: 2 * GIB,
+                disk_free_min: 512 * MIB,
+            },
+            history: History {
+                events_max: 25_000,
+                bytes_max: 64 * MIB,
+            },
+            retention: Retention {
+                executions: Some(90 * DAY),
+                results: Some(90 * DAY),
+            },
+            limiters: BTreeMap::new(),
+        }
+    }
+}
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
+const DAY: Duration = Duration::from_hours(24);
+
+/// A key of the settings.
+pub(crate) struct Key {
+    /// The key with its section in front: `log.level`.
+    pub(crate) name: &'static str,
+    /// Takes a value into the settings, or says what is wrong with it.
+    pub(crate) set: fn(&mut Config, &DeValue<'_>) -> Result<(), String>,
+    /// The value as a file would say it.
+    pub(crate) show: fn(&Config) -> String,
+}
+
+/// Puts a value where it belongs.
+fn put<T>(place: &mut T, value: Result<T, String>) -> Result<(), String> {
+    *place = value?;
+    Ok(())
+}
+
+const LOG_FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+const SANDBOXES: [(&str, Sandbox); 2] = [("manifest", Sandbox::Manifest), ("on", Sandbox::On)];
+
+/// Every key but those of the limiters, in the order in which they are shown.
+#[rustfmt::skip]
+pub(crate) const KEYS: [Key; 22] = [
+    Key { name: "listen", set: |c, v| put(&mut c.listen, address(v)), show: |c| quote(&c.listen) },
+    Key { name: "region", set: |c, v| put(&mut c.region, region(v)), show: |c| quote(&c.region) },
+    Key { name: "account", set: |c, v| put(&mut c.account, account(v)), show: |c| quote(&c.account) },
+    Key { name: "state_dir", set: |c, v| put(&mut c.state_dir, path(v).map(Some)), show: |c| c.state_dir.as_ref().map_or_else(String::new, |dir| quote(&dir.display())) },
+    Key { name: "jobs_dir", set: |c, v| put(&mut c.jobs_dir, path(v)), show: |c| quote(&c.jobs_dir.display()) },
+    Key { name: "plugins_dir", set: |c, v| put(&mut c.plugins_dir, path(v)), show: |c| quote(&c.plugins_dir.display()) },
+    Key { name: "sandbox", set: |c, v| put(&mut c.sandbox, one_of(v, &SANDBOXES)), show: |c| word(&c.sandbox, &SANDBOXES) },
+    Key { name: "shutdown_grace", set: |c, v| put(&mut c.shutdown_grace, duration(v, Duration::ZERO..=DAY)), show: |c| quote(&show_duration(c.shutdown_grace)) },
+    Key { name: "log.format", set: |c, v| put(&mut c.log.format, one_of(v, &LOG_FORMATS)), show: |c| word(&c.log.format, &LOG_FORMATS) },
+    Key { name: "log.level", set: |c, v| put(&mut c.log.level, level(v)), show: |c| quote(&c.log.level) },
+    Key { name: "items.record_bytes_max", set: |c, v| put(&mut c.items.record_bytes_max, size(v, KIB..=256 * MIB)), show: |c| bytes(c.items.record_bytes_max) },
+    Key { name: "items.page_bytes_max", set: |c, v| put(&mut c.items.page_bytes_max, size(v, KIB..=GIB)), show: |c| bytes(c.items.page_bytes_max) },
+    Key { name: "items.page_items_max", set: |c, v| put(&mut c.items.page_items_max, whole_u32(v, 1..=100_000)), show: |c| c.items.page_items_max.to_string() },
+    Key { name: "items.window_items_max", set: |c, v| put(&mut c.items.window_items_max, whole_u32(v, 1..=1_000_000)), show: |c| c.items.window_items_max.to_string() },
+    Key { name: "items.parked_items_max", set: |c, v| put(&mut c.items.parked_items_max, whole_u32(v, 1..=10_000_000)), show: |c| c.items.parked_items_max.to_string() },
+    Key { name: "store.wal_bytes_max", set: |c, v| put(&mut c.store.wal_bytes_max, size(v, WAL_BYTES)), show: |c| bytes(c.store.wal_bytes_max) },
+    Key { name: "store.backup_wal_bytes_max", set: |c, v| put(&mut c.store.backup_wal_bytes_max, size(v, WAL_BYTES)), show: |c| bytes(c.store.backup_wal_bytes_max) },
+    Key { name: "store.disk_free_min", set: |c, v| put(&mut c.store.disk_free_min, size(v, MIB..=u64::MAX)), show: |c| bytes(c.store.disk_free_min) },
+    Key { name: "history.events_max", set: |c, v| put(&mut c.history.events_max, whole_u32(v, 100..=100_000_000)), show: |c| c.history.events_max.to_string() },
+    Key { name: "history.bytes_max", set: |c, v| put(&mut c.history.bytes_max, size(v, MIB..=1024 * GIB)), show: |c| bytes(c.history.bytes_max) },
+    Key { name: "retention.executions", set: |c, v| put(&mut c.retention.executions, kept(v)), show: |c| kept_shown(c.retention.executions) },
+    Key { name: "retention.results", set: |c, v| put(&mut c.retention.results, kept(v)), show: |c| kept_shown(c.retention.results) },
+];
+
+/// A log of fewer bytes would be emptied at every commit; one of more is a disk of its own.
+const WAL_BYTES: RangeInclusive<u64> = 4 * MIB..=1024 * GIB;
+
+fn quote(value: &impl ToString) -> String {
+    // Why: the writing of TOML for a text, whatever is in it.
+    toml::Value::String(value.to_string()).to_string()
+}
+
+fn bytes(bytes: u64) -> String {
+    quote(&show_size(bytes))
+}
+
+fn word<T: PartialEq>(value: &T, words: &[(&str, T)]) -> String {
+    let named = words.iter().find(|(_, meaning)| meaning == value);
+    quote(&named.map_or("", |(name, _)| name))
+}
+
+fn address(value: &DeValue<'_>) -> Result<SocketAddr, String> {
+    let written = text(value)?;
+    written.parse().map_err(|_| {
+        let written = quoted(&written);
+        format!("{written} is no address with a port; write for example \"127.0.0.1:8083\"")
+    })
+}
+
+fn region(value: &DeValue<'_>) -> Result<String, String> {
+    let region = text(value)?;
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if region.len() <= 40 && region.chars().all(plain) {
+        return Ok(region);
+    }
+    Err(format!(
+        "{} is no region; write for example \"us-east-1\"",
+        quoted(&region)
+    ))
+}
+
+fn account(value: &DeValue<'_>) -> Result<String, String> {
+    let account = text(value)?;
+    if account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok(account);
+    }
+    Err(format!(
+        "{} is no account; write twelve digits in quotation marks",
+        quoted(&account)
+    ))
+}
+
+fn level(value: &DeValue<'_>) -> Result<String, String> {
+    let level = text(value)?;
+    telemetry::check_level(&level)?;
+    Ok(level)
+}
+
+fn kept(value: &DeValue<'_>) -> Result<Option<Duration>, String> {
+    or_word(value, "forever", |value| {
+        duration(value, DAY / 24..=36_500 * DAY)
+    })
+}
+
+fn kept_shown(kept: Option<Duration>) -> String {
+    quote(&kept.map_or_else(|| "forever".into(), show_duration))
+}

@@ -1,0 +1,296 @@
+//! The settings: the shipped defaults, the layers, the places, and what a broken file is told.
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    Config, ConfigError, ConfigPlace, DEFAULTS, Environment, Origin, Position, Settings,
+    settings::KEYS,
+};
+
+mod shipped;
+
+/// The settings of a folder with an `iterd.toml` of this text.
+fn load(
+    text: &str,
+    environment: &[(&str, &str)],
+    overrides: &[(&str, &str)],
+) -> Result<(Settings, PathBuf), ConfigError> {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("iterd.toml"), text).unwrap();
+    let environment = environment.iter().copied().collect();
+    let place = ConfigPlace::find(Some(folder.path()), &environment).unwrap();
+    let overrides: Vec<_> = overrides
+        .iter()
+        .map(|(key, text)| (*key, (*text).to_owned()))
+        .collect();
+    let settings = Settings::load(&place, &environment, &overrides)?;
+    Ok((settings, folder.path().to_owned()))
+}
+
+#[test]
+fn the_shipped_file_says_the_defaults_and_every_key() {
+    let settings = Settings::parse(Path::new("iterd.toml"), DEFAULTS).unwrap();
+    assert_eq!(settings.config, Config::default());
+    for key in &KEYS {
+        let (section, last) = key.name.split_once('.').unwrap_or(("", key.name));
+        let start = DEFAULTS.find(&format!("\n[{section}]")).unwrap_or(0);
+        let written = DEFAULTS[start..].lines().any(|line| {
+            line.trim_start_matches("# ")
+                .starts_with(&format!("{last} = "))
+        });
+        assert!(written, "{} is not in config/iterd.toml", key.name);
+    }
+}
+
+#[test]
+fn what_is_shown_is_a_file_that_says_the_same() {
+    let shown = |settings: &Settings| -> String {
+        let rows = settings.rows().into_iter();
+        rows.filter(|row| !row.value.is_empty())
+            .map(|row| format!("{} = {}\n", row.key, row.value))
+            .collect::<Vec<_>>()
+            .concat()
+    };
+    for text in [
+        "",
+        "state_dir = \"/a \\\"b\\\"\"\nretention.results = \"forever\"\nlog.format = \"json\"",
+    ] {
+        let settings = Settings::parse(Path::new("iterd.toml"), text).unwrap();
+        let again = Settings::parse(Path::new("shown.toml"), &shown(&settings)).unwrap();
+        assert_eq!(again.config, settings.config);
+    }
+}
+
+#[test]
+fn the_later_layer_wins_and_each_value_knows_its_origin() {
+    let (settings, folder) = load(
+        "region = \"eu-central-1\"\naccount = \"111111111111\"\n[items]\npage_items_max = 10\n[log]\nlevel = \"warn\"\n",
+        &[
+            ("ITERD_ACCOUNT", "222222222222"),
+            ("ITERD_ITEMS_PAGE_ITEMS_MAX", "20"),
+            ("ITERD_LOG_LEVEL", ""),
+            ("OTHER", "x"),
+        ],
+        &[("items.page_items_max", "30"), ("listen", "127.0.0.1:9000")],
+    )
+    .unwrap();
+    let told: Vec<String> = settings
+        .rows()
+        .iter()
+        .filter(|row| row.origin != Origin::Default)
+        .map(|row| {
+            let origin = row.origin.to_string();
+            let origin = origin.replace(folder.to_str().unwrap(), "");
+            format!("{} = {} ({origin})", row.key, row.value)
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "listen = \"127.0.0.1:9000\" (command line)",
+            "region = \"eu-central-1\" (/iterd.toml:1:10)",
+            "account = \"222222222222\" (environment variable ITERD_ACCOUNT)",
+            "log.level = \"warn\" (/iterd.toml:6:9)",
+            "items.page_items_max = 30 (command line)",
+        ]
+    );
+    assert_eq!(settings.config.jobs_dir, folder.join("jobs"));
+    assert!(settings.warnings.is_empty());
+}
+
+#[test]
+fn a_file_is_refused_with_everything_that_is_wrong_in_it() {
+    check(
+        r#"
+listne = "127.0.0.1:8083"
+region = "Frankfurt"
+account = 12
+shutdown_grace = "30 apples"
+sandbox = "of"
+[log]
+level = "inof"
+colour = true
+[items]
+record_bytes_max = "64 MB"
+page_bytes_max = "1 B"
+page_items_max = 0
+[store]
+disk_free_min = 5
+[retention]
+results = "ever"
+[limiters.crm]
+pase = "1 per s"
+spread = "evn"
+[limiters."a b"]
+reserve = 3
+"#,
+        &[
+            r#"2:1: unknown key "listne"; did you mean "listen"?"#,
+            r#"3:10: region: "Frankfurt" is no region; write for example "us-east-1""#,
+            r"4:11: account: expected a text, found the number 12",
+            r#"5:18: shutdown_grace: "30 apples" is no duration; write for example "30s", "500ms", "6h" or "1h30m""#,
+            r#"6:11: sandbox: unknown value "of"; did you mean "on"?"#,
+            r#"8:9: log.level: "inof" is no level; write one of off, error, warn, info, debug, trace, or for example "iterd=debug""#,
+            r#"9:1: unknown key "colour" in [log]; it takes format, level"#,
+            r#"11:20: items.record_bytes_max: "64 MB" is no size; write "64 MiB""#,
+            r#"12:18: items.page_bytes_max: 1 B is out of bounds; write from "1 KiB" to "1 GiB""#,
+            r"13:18: items.page_items_max: expected a whole number from 1 to 100000, found the number 0",
+            r#"15:17: store.disk_free_min: expected a size such as "64 MiB", found the number 5"#,
+            r#"17:11: retention.results: "ever" is no duration; write for example "30s", "500ms", "6h" or "1h30m"; or "forever""#,
+            r#"19:1: unknown key "pase" in [limiters.crm]; did you mean "pace"?"#,
+            r#"20:10: limiters.crm.spread: unknown value "evn"; did you mean "even"?"#,
+            r#"20:10: limiters.crm.spread: it is about a quota, and there is none; write for example quota = "500 per day""#,
+            r#"21:1: limiters."a b": "a b" has ' ' in it; write 1 to 80 letters, digits, "-", "_" or ".""#,
+            r#"22:11: limiters."a b".reserve: it is about a quota, and there is none; write for example quota = "500 per day""#,
+        ],
+    );
+    check(
+        "log = 3\nitems = []",
+        &[
+            "1:7: log: expected a table, found the number 3",
+            "2:9: items: expected a table, found a list",
+        ],
+    );
+    check(
+        "listen = x",
+        &["1:10: string values must be quoted, expected literal string"],
+    );
+}
+
+fn check(text: &str, problems: &[&str]) {
+    let refused = Settings::parse(Path::new("iterd.toml"), text).unwrap_err();
+    let told = refused.to_string().replace("iterd.toml:", "");
+    assert_eq!(told.lines().collect::<Vec<_>>(), problems);
+}
+
+#[test]
+fn environment_and_command_line_are_checked_like_the_file() {
+    let refused = load(
+        "",
+        &[("ITERD_LISTEN", "nowhere")],
+        &[
+            ("items.page_items_max", "x"),
+            ("log.levle", "debug"),
+            ("log.format", "7"),
+        ],
+    )
+    .unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "environment variable ITERD_LISTEN: listen: \"nowhere\" is no address with a port; write for example \"127.0.0.1:8083\"\n\
+         command line: items.page_items_max: expected a whole number from 1 to 100000, found the text \"x\"\n\
+         command line: unknown setting \"log.levle\"; did you mean \"log.level\"?\n\
+         command line: log.format: expected a text, found the number 7"
+    );
+}
+
+#[test]
+fn a_variable_that_nearly_is_a_setting_is_told_and_others_are_left_alone() {
+    let environment = [
+        ("ITERD_LOGLEVEL", "debug"),
+        ("ITERD_KEY", "k"),
+        ("ITERD_INDEX", "1"),
+    ];
+    let (settings, _) = load("", &environment, &[]).unwrap();
+    let warnings: Vec<_> = settings.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        ["environment variable ITERD_LOGLEVEL: it is no setting; did you mean ITERD_LOG_LEVEL?"]
+    );
+}
+
+#[test]
+fn state_and_settings_lie_where_the_first_of_several_places_says() {
+    type Row = (
+        &'static [(&'static str, &'static str)],
+        Option<&'static str>,
+        Option<&'static str>,
+    );
+    let table: [Row; 6] = [
+        (
+            &[("HOME", "/h")],
+            Some("/h/.local/state/iterd"),
+            Some("/h/.config/iterd/iterd.toml"),
+        ),
+        (
+            &[
+                ("HOME", "/h"),
+                ("XDG_STATE_HOME", "/x"),
+                ("XDG_CONFIG_HOME", "/y"),
+            ],
+            Some("/x/iterd"),
+            Some("/y/iterd/iterd.toml"),
+        ),
+        (
+            &[
+                ("XDG_STATE_HOME", "/x"),
+                ("STATE_DIRECTORY", "/s:/t"),
+                ("CONFIGURATION_DIRECTORY", "/c"),
+            ],
+            Some("/s"),
+            Some("/c/iterd.toml"),
+        ),
+        (
+            &[("HOME", "/h"), ("XDG_STATE_HOME", "relative")],
+            Some("/h/.local/state/iterd"),
+            Some("/h/.config/iterd/iterd.toml"),
+        ),
+        (&[("HOME", "")], None, None),
+        (&[], None, None),
+    ];
+    for (variables, state, file) in table {
+        let environment: Environment = variables.iter().copied().collect();
+        let config = Config::default();
+        assert_eq!(
+            config.state_dir(&environment).ok(),
+            state.map(PathBuf::from)
+        );
+        let place = ConfigPlace::find(None, &environment).ok();
+        assert_eq!(place.map(|place| place.file), file.map(PathBuf::from));
+        let said = Config {
+            state_dir: Some("/said".into()),
+            ..config
+        };
+        assert_eq!(said.state_dir(&environment).unwrap(), Path::new("/said"));
+    }
+    assert_eq!(
+        Config::default()
+            .state_dir(&Environment::default())
+            .unwrap_err()
+            .to_string(),
+        "no place for state: HOME is not set; set it, or pass --state DIR"
+    );
+}
+
+#[test]
+fn a_named_file_must_be_there_and_an_unnamed_one_need_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("none.toml");
+    let environment = Environment::default();
+    let named = ConfigPlace::find(Some(&file), &environment).unwrap();
+    assert!(matches!(
+        Settings::load(&named, &environment, &[]),
+        Err(ConfigError::Unreadable { .. })
+    ));
+    let unnamed = ConfigPlace {
+        named: false,
+        ..named
+    };
+    let settings = Settings::load(&unnamed, &environment, &[]).unwrap();
+    assert_eq!(settings.config.plugins_dir, folder.path().join("plugins"));
+}
+
+#[test]
+fn a_problem_that_others_find_stands_where_the_value_does() {
+    let (settings, _) = load("[limiters.crm]\npace = \"fast\"\n", &[], &[]).unwrap();
+    let problem = settings.problem("limiters.crm.pace", "\"fast\" is no pace");
+    assert!(
+        matches!(&problem.origin, Origin::File { position, .. } if *position == Position { line: 2, column: 8 })
+    );
+    assert_eq!(problem.message, "limiters.crm.pace: \"fast\" is no pace");
+    let problem = settings.problem("log.level", "..");
+    assert!(
+        matches!(problem.origin, Origin::File { .. }),
+        "the file that was read"
+    );
+}
