@@ -14,6 +14,9 @@ pub struct Breaker {
     /// The last calls, newest last: `1` failed, `0` did not.
     last: String,
     in_a_row: u32,
+    /// How many failed items somebody knew of when the run was resumed.
+    #[serde(default)]
+    forgiven: u64,
 }
 
 impl Breaker {
@@ -58,7 +61,8 @@ impl Breaker {
             let of_last = share.of_last.clamp(1, Self::CALLS_MAX);
             let last = &self.last.as_bytes()[self.last.len().saturating_sub(of_last as usize)..];
             let bad: u32 = last.iter().map(|call| u32::from(*call == b'1')).sum();
-            if last.len() >= of_last as usize
+            if bad > 0
+                && last.len() >= of_last as usize
                 && f64::from(bad) * 100.0 >= share.percent * f64::from(of_last)
             {
                 return Some(PauseReason::Failing {
@@ -67,18 +71,27 @@ impl Breaker {
                 });
             }
         }
+        let unforgiven = failed.saturating_sub(self.forgiven);
         if let (Some(percent), Some(total)) = (limits.failed_percent, total)
-            && failed > 0
-            && !share_below(failed, total, percent)
+            && unforgiven > 0
+            && !share_below(unforgiven, total, percent)
         {
             return Some(PauseReason::FailedShare { failed, of: total });
         }
         None
     }
 
-    /// Forgets everything; somebody resumed the run and knows.
-    pub(super) fn reset(&mut self) {
-        *self = Self::default();
+    /// Forgets everything; somebody resumed the run and knows, of the failed items too.
+    pub(super) fn reset(&mut self, failed: u64) {
+        *self = Self {
+            forgiven: failed,
+            ..Self::default()
+        };
+    }
+
+    /// Takes in that only so many items are failed now, since others are done again.
+    pub(super) fn forgive_at_most(&mut self, failed: u64) {
+        self.forgiven = self.forgiven.min(failed);
     }
 }
 
@@ -160,5 +173,19 @@ mod tests {
         assert_eq!(breaker.trips(&limits, 5, Some(100)), None);
         assert!(breaker.trips(&limits, 10, Some(100)).is_some());
         assert_eq!(breaker.trips(&limits, 0, Some(0)), None);
+    }
+
+    #[test]
+    fn failed_items_that_were_known_at_the_resume_do_not_pause_it_again() {
+        let limits = BreakerLimits {
+            failed_percent: Some(10.0),
+            ..BreakerLimits::default()
+        };
+        let mut breaker = Breaker::default();
+        breaker.reset(10);
+        assert_eq!(breaker.trips(&limits, 19, Some(100)), None);
+        assert!(breaker.trips(&limits, 20, Some(100)).is_some());
+        breaker.forgive_at_most(5);
+        assert!(breaker.trips(&limits, 15, Some(100)).is_some());
     }
 }

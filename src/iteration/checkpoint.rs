@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Breaker, PauseReason, RunStatus};
+use super::{Breaker, Ending, PauseReason, RunStatus};
 use crate::ids::{Cursor, Index};
 
 /// The format number of what [`Checkpoint::to_json`] writes.
@@ -33,6 +33,9 @@ pub struct Checkpoint {
     pub breaker: Breaker,
     /// How many items the source has, once its end was seen.
     pub total: Option<u64>,
+    /// The generation of the last dispatch; those of the next process go on from it, so that an
+    /// answer to a former process is known to be late.
+    pub generation: u32,
 }
 
 /// What a run counts from its beginning on, in items unless said otherwise.
@@ -64,6 +67,17 @@ impl Default for Checkpoint {
             counters: Counters::default(),
             breaker: Breaker::default(),
             total: None,
+            generation: 0,
+        }
+    }
+}
+
+impl Counters {
+    /// The counter of what ended so.
+    pub(super) const fn of(&mut self, ending: Ending) -> &mut u64 {
+        match ending {
+            Ending::Done => &mut self.done,
+            Ending::Failed => &mut self.failed,
         }
     }
 }
@@ -95,10 +109,12 @@ struct Stored {
     breaker: Breaker,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pause: Option<PauseReason>,
+    generation: u32,
 }
 
 impl Checkpoint {
-    /// What has no column of its own: cursor, done set, counters, breaker, reason of a pause.
+    /// What has no column of its own: cursor, done set, counters, breaker, reason of
+    /// a pause, generation.
     #[must_use]
     pub fn to_json(&self) -> String {
         let ranges: Vec<String> = self
@@ -113,6 +129,7 @@ impl Checkpoint {
             counters: self.counters,
             breaker: self.breaker.clone(),
             pause: self.pause.clone(),
+            generation: self.generation,
         };
         // Invariant: strings and numbers alone, which always serialise.
         serde_json::to_string(&stored).unwrap_or_default()
@@ -170,6 +187,7 @@ impl Checkpoint {
             counters: stored.counters,
             breaker: stored.breaker,
             total,
+            generation: stored.generation,
         })
     }
 }
@@ -199,6 +217,7 @@ mod tests {
             },
             breaker: Breaker::default(),
             total: Some(500),
+            generation: 117,
         };
         let text = checkpoint.to_json();
         assert!(text.contains(r#""done":"1,10-30""#), "{text}");

@@ -17,7 +17,8 @@ pub enum Effect {
         /// The index of the first item read there.
         first: Index,
     },
-    /// Hand a child to its handler. The permit and the high mark behind it are in the commit.
+    /// Hand a child to its handler. The permit, the high mark behind it and, where it has a row,
+    /// that row's status [`super::RowStatus::InFlight`] are in the commit.
     Dispatch {
         /// The child's first item.
         index: Index,

@@ -11,8 +11,12 @@ use crate::{
 /// One thing that happened.
 #[derive(Debug, Clone)]
 pub enum Input {
-    /// The children that follow the last one read, in order; answers [`super::Effect::Read`].
+    /// The children that follow the last one read; answers [`super::Effect::Read`]. An empty page
+    /// says that nothing follows. Where reading fails, [`Input::Pause`] with
+    /// [`PauseReason::Source`] is the answer, and the run reads again once it is resumed.
     Page {
+        /// The index of the first item, as it was asked for.
+        first: Index,
         /// In the order of the source, contiguous.
         children: Vec<Child>,
         /// Whether nothing follows.
@@ -41,7 +45,8 @@ pub enum Input {
         /// The child.
         index: Index,
     },
-    /// A child's outcome was lost with a worker; it counts as no attempt.
+    /// A child's outcome was lost with a worker; it counts as no attempt. Its payload is kept: it
+    /// may be dispatched again, or get a row.
     Interrupted {
         /// The child.
         index: Index,
@@ -69,10 +74,19 @@ pub enum Input {
         /// Whether they had counted as failed (else as done).
         were: Ending,
     },
-    /// Items in doubt were decided on by somebody, in this same commit: they are queued or ended.
+    /// Items in doubt were decided on by somebody, in this same commit.
     Released {
-        /// How many items.
+        /// How many children (rows).
+        children: u64,
+        /// How many items they have.
         items: u64,
+        /// What was decided; with [`Decision::Again`] the rows are queued.
+        decision: Decision,
+    },
+    /// What a child in a Wait waited for is there; its row is due at once, in this same commit.
+    Answered {
+        /// The child.
+        index: Index,
     },
     /// What backs off is due at once: the handler was mended.
     Hurry {
@@ -104,6 +118,15 @@ pub enum Ending {
     Done,
     /// With an error that nothing retries.
     Failed,
+}
+
+/// What somebody decided on items in doubt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// They are done again.
+    Again,
+    /// They had ended so.
+    Ended(Ending),
 }
 
 /// What a parked child waits for.

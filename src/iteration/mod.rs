@@ -24,7 +24,7 @@ mod tests;
 pub use breaker::Breaker;
 pub use checkpoint::{CHECKPOINT_FORMAT, Checkpoint, CheckpointError, Counters};
 pub use effect::{Effect, WakeReason};
-pub use input::{Child, Ending, Input, Parked, Row, RowStatus};
+pub use input::{Child, Decision, Ending, Input, Parked, Row, RowStatus};
 pub use options::{BreakerLimits, OnInterrupt, Options, Order, Share, Tolerance};
 pub use run::{Context, Figures, Run};
 pub use status::{PauseReason, RunStatus, TRANSITIONS, Transition};

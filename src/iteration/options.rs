@@ -14,7 +14,8 @@ pub struct Options {
     /// What happens to a child whose outcome nobody knows.
     pub on_interrupt: OnInterrupt,
     /// How far the high mark may run ahead of the watermark, in items; also the most that a restart
-    /// reads again. A child that holds the watermark back by more gets a row of its own.
+    /// reads again; with many slots or big batches, two children for each slot where that is more. A
+    /// child that holds the watermark back by more gets a row of its own.
     pub window_items_max: u32,
     /// How many children may back off at once before no new items are taken.
     pub parked_items_max: u32,
@@ -30,7 +31,8 @@ pub struct Options {
 pub enum Order {
     /// It gives the slot back, so that others go on.
     Relaxed,
-    /// It keeps the slot: with one slot this is the serial loop that waits for a stuck record.
+    /// It keeps the slot: with one slot this is the serial loop that waits for a stuck record. While
+    /// anything is held, nothing new is taken.
     Strict,
 }
 

@@ -38,11 +38,6 @@ impl ParkedChildren {
         Some(entry)
     }
 
-    /// Whether the child is parked.
-    pub(super) fn contains(&self, index: Index) -> bool {
-        self.by_index.contains_key(&index)
-    }
-
     /// The child whose next try is due first, and when.
     pub(super) fn first_retrying(&self) -> Option<(Timestamp, Index)> {
         self.retrying.first().copied()
@@ -66,6 +61,17 @@ impl ParkedChildren {
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.by_index.len()
+    }
+
+    /// Makes a child in a Wait due at once: what it waited for is there.
+    pub(super) fn answer(&mut self, index: Index) {
+        if let Some(entry) = self.by_index.get_mut(&index)
+            && entry.status == RowStatus::Waiting
+        {
+            self.waiting.remove(&(entry.at, index));
+            entry.at = Timestamp(i64::MIN);
+            self.waiting.insert((entry.at, index));
+        }
     }
 
     /// Makes every child that backs off due at once: what made them fail was mended.

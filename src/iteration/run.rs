@@ -4,7 +4,8 @@
 //! allow. What it changed is in [`Run::checkpoint`]; the shell commits that with the rows and results
 //! of the same inputs, and only then carries the effects out.
 //!
-//! Invariant: a child is in one place: the source's queue, in flight, ready, parked, held, or ended.
+//! Invariant: a child is in one place: the source's queue, in flight, rescued, in
+//! the queue of rows, parked, held, or ended.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -23,8 +24,10 @@ use crate::{
 };
 
 mod dispatch;
+mod queue;
 mod view;
 
+use queue::RowQueue;
 pub use view::Figures;
 
 /// What a step may know of the world.
@@ -53,14 +56,16 @@ pub struct Run {
     pub(super) doubt_until: Index,
     source: SourceQueue,
     flights: BTreeMap<Index, Flight>,
-    ready: VecDeque<(Index, Flight)>,
+    /// First tries whose outcome was lost, to be dispatched again.
+    rescued: VecDeque<(Index, Flight)>,
     parked: ParkedChildren,
     held: u64,
-    doubtful_rows: Vec<Row>,
+    /// Children whose outcome nobody knows and on which the next step of a live run decides.
+    doubtful: Vec<(Index, Flight)>,
     queue: RowQueue,
     generation: u32,
     retry_turn: bool,
-    draining: bool,
+    drain: Drain,
     wake: Option<(Timestamp, WakeReason)>,
 }
 
@@ -70,25 +75,65 @@ struct SourceQueue {
     children: VecDeque<Child>,
     next: Index,
     from: Cursor,
+    /// A page was asked for and has not come.
     reading: bool,
-    end: bool,
+    /// The page will not come: reading it failed.
+    broken: bool,
+    end: End,
 }
 
-/// Rows put back by an operator, loaded a page at a time.
-#[derive(Debug, Clone, Default)]
-struct RowQueue {
-    children: u64,
-    after: Option<Index>,
-    loading: bool,
+/// What is known of the source's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// More may follow.
+    Unseen,
+    /// Nothing followed when it was last read; a source that grows may have more by now.
+    Seen,
+    /// Nothing followed, and no child has ended since.
+    Confirmed,
 }
 
-/// A child that is, or is ready to be, with a handler.
+impl SourceQueue {
+    /// Asks for the children that follow, unless it has.
+    fn read(&mut self, effects: &mut Vec<Effect>) {
+        if !self.reading {
+            self.reading = true;
+            effects.push(Effect::Read {
+                from: self.from.clone(),
+                first: self.next,
+            });
+        }
+    }
+}
+
+/// Whether this process takes anything new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Drain {
+    No,
+    Asked,
+    /// Nothing is in flight any more, and that was told.
+    Told,
+}
+
+/// A child that is, or was, with a handler.
 #[derive(Debug, Clone, Copy)]
 struct Flight {
     generation: Generation,
     items: u32,
     rowed: bool,
     kind: Try,
+}
+
+impl Flight {
+    /// A child with a row, not dispatched yet.
+    const fn rowed(items: u32, kind: Try) -> Self {
+        Self {
+            generation: Generation(0),
+            items,
+            rowed: true,
+            kind,
+        }
+    }
 }
 
 impl Run {
@@ -127,25 +172,27 @@ impl Run {
                 next: checkpoint.watermark,
                 from: checkpoint.cursor,
                 reading: false,
-                end: false,
+                broken: false,
+                end: End::Unseen,
             },
             flights: BTreeMap::new(),
-            ready: VecDeque::new(),
+            rescued: VecDeque::new(),
             parked: ParkedChildren::default(),
             held,
-            doubtful_rows: Vec::new(),
-            queue: RowQueue {
-                children: queued,
-                ..RowQueue::default()
-            },
-            generation: 0,
+            doubtful: Vec::new(),
+            queue: RowQueue::new(queued),
+            generation: checkpoint.generation,
             retry_turn: false,
-            draining: false,
+            drain: Drain::No,
             wake: None,
         };
         for row in rows {
             match row.status {
-                RowStatus::InFlight => run.doubtful_rows.push(*row),
+                RowStatus::InFlight => {
+                    let kind = if row.tried { Try::Retry } else { Try::First };
+                    run.doubtful
+                        .push((row.index, Flight::rowed(row.items, kind)));
+                }
                 RowStatus::Retrying | RowStatus::Waiting => run.parked.insert(
                     row.index,
                     parked::Entry {
@@ -171,9 +218,9 @@ impl Run {
         for input in inputs {
             self.take(input, &mut effects);
         }
-        self.take_doubtful_rows(&mut effects);
+        self.decide_on_doubtful(&mut effects);
         self.judge(&mut effects);
-        if self.status == RunStatus::Running && !self.draining {
+        if self.status == RunStatus::Running && self.drain == Drain::No {
             self.dispatch(context, &mut effects);
             self.feed(&mut effects);
         } else {
@@ -193,7 +240,11 @@ impl Run {
 
     fn take(&mut self, input: Input, effects: &mut Vec<Effect>) {
         match input {
-            Input::Page { children, end } => self.take_page(children, end),
+            Input::Page {
+                first,
+                children,
+                end,
+            } => self.take_page(first, children, end),
             Input::Ended {
                 index,
                 generation,
@@ -205,10 +256,7 @@ impl Run {
                 parked,
             } => self.take_parked(index, generation, parked),
             Input::Rowed { index } => {
-                if let Some(flight) = self.flights.get_mut(&index) {
-                    flight.rowed = true;
-                    self.window.settle(index);
-                }
+                self.give_row(index);
             }
             Input::Interrupted { index, generation } => {
                 if let Some(flight) = self.land(index, generation) {
@@ -219,10 +267,13 @@ impl Run {
             // Why: a tick may come early; what is still waited for is then asked for anew.
             Input::Tick => self.wake = None,
             Input::Hurry { now } => self.parked.hurry(now),
-            Input::Pause(reason) => self.pause(reason, effects),
+            Input::Pause(reason) => {
+                self.source.broken |= matches!(reason, PauseReason::Source { .. });
+                self.pause(reason, effects);
+            }
             Input::Resume => {
                 if self.become_status(RunStatus::Running) {
-                    self.breaker.reset();
+                    self.breaker.reset(self.counters.failed);
                 }
             }
             Input::Abort => {
@@ -230,34 +281,45 @@ impl Run {
                     effects.push(Effect::Ended(RunStatus::Aborted));
                 }
             }
-            Input::Drain => {
-                self.draining = true;
-            }
+            Input::Drain if self.drain == Drain::No => self.drain = Drain::Asked,
+            Input::Drain => {}
             Input::Options(options) => self.options = options,
             Input::Requeued {
                 children,
                 items,
                 were,
             } => self.take_requeued(children, items, were),
-            Input::Released { items } => self.held = self.held.saturating_sub(items),
-            Input::Queue { children } => self.take_queue(&children),
+            Input::Released {
+                children,
+                items,
+                decision,
+            } => self.take_released(children, items, decision),
+            Input::Queue { children } => self.take_queue(children),
+            Input::Answered { index } => self.parked.answer(index),
         }
     }
 
-    fn take_page(&mut self, children: Vec<Child>, end: bool) {
-        if !self.source.reading {
+    fn take_page(&mut self, first: Index, children: Vec<Child>, end: bool) {
+        let source = &mut self.source;
+        if !source.reading || first != source.next {
             return;
         }
-        self.source.reading = false;
-        self.source.end = end;
+        (source.reading, source.broken) = (false, false);
+        source.end = match (children.is_empty(), end) {
+            (true, _) => End::Confirmed,
+            (false, true) => End::Seen,
+            (false, false) => End::Unseen,
+        };
         for child in &children {
-            self.source.next += u64::from(child.items);
+            source.next += u64::from(child.items);
         }
         if let Some(last) = children.last() {
-            self.source.from = last.end.clone();
+            source.from = last.end.clone();
         }
-        self.source.children.extend(children);
-        self.total = end.then_some(self.source.next).or(self.total);
+        source.children.extend(children);
+        if source.end != End::Unseen {
+            self.total = Some(source.next);
+        }
     }
 
     fn take_ended(&mut self, index: Index, generation: Generation, ending: Ending) {
@@ -267,10 +329,7 @@ impl Run {
         self.window.settle(index);
         self.breaker
             .record(ending == Ending::Failed, &self.options.pause_when);
-        match ending {
-            Ending::Done => self.counters.done += u64::from(flight.items),
-            Ending::Failed => self.counters.failed += u64::from(flight.items),
-        }
+        *self.counters.of(ending) += u64::from(flight.items);
     }
 
     fn take_parked(&mut self, index: Index, generation: Generation, parked: Parked) {
@@ -299,60 +358,31 @@ impl Run {
         );
     }
 
-    fn take_requeued(&mut self, children: u64, items: u64, were: Ending) {
-        let count = match were {
-            Ending::Done => &mut self.counters.done,
-            Ending::Failed => &mut self.counters.failed,
-        };
-        *count = count.saturating_sub(items);
-        self.queue.children += children;
-        self.queue.after = None;
-        if self.status.is_ended() {
-            self.become_status(RunStatus::Running);
-        }
-    }
-
-    fn take_queue(&mut self, children: &[(Index, u32)]) {
-        if !self.queue.loading {
-            return;
-        }
-        self.queue.loading = false;
-        if children.is_empty() {
-            self.queue.children = 0;
-        }
-        for (index, items) in children {
-            self.queue.after = Some(*index);
-            self.queue.children = self.queue.children.saturating_sub(1);
-            let known = self.flights.contains_key(index)
-                || self.parked.contains(*index)
-                || self.ready.iter().any(|(ready, _)| ready == index);
-            if !known {
-                self.ready.push_back((
-                    *index,
-                    Flight {
-                        generation: Generation(0),
-                        items: *items,
-                        rowed: true,
-                        kind: Try::First,
-                    },
-                ));
-            }
-        }
-    }
-
     /// Takes a child out of flight, where the generation is the one that was dispatched.
     fn land(&mut self, index: Index, generation: Generation) -> Option<Flight> {
         if !self.is_current(index, generation) {
             return None;
+        }
+        if self.source.end == End::Confirmed {
+            self.source.end = End::Seen;
         }
         self.flights.remove(&index)
     }
 
     /// A child whose outcome nobody knows: again, or held.
     fn take_doubtful(&mut self, index: Index, flight: Flight, effects: &mut Vec<Effect>) {
-        match self.options.on_interrupt {
-            OnInterrupt::Retry => self.ready.push_back((index, flight)),
-            OnInterrupt::Hold => {
+        match (self.options.on_interrupt, flight.kind) {
+            (OnInterrupt::Retry, Try::First) => self.rescued.push_back((index, flight)),
+            // Why: it is a retry that is due at once, and has its row already.
+            (OnInterrupt::Retry, Try::Retry) => self.parked.insert(
+                index,
+                parked::Entry {
+                    at: Timestamp(i64::MIN),
+                    items: flight.items,
+                    status: RowStatus::Retrying,
+                },
+            ),
+            (OnInterrupt::Hold, _) => {
                 self.held += u64::from(flight.items);
                 self.window.settle(index);
                 effects.push(Effect::Hold {
@@ -363,16 +393,12 @@ impl Run {
         }
     }
 
-    fn take_doubtful_rows(&mut self, effects: &mut Vec<Effect>) {
-        for row in std::mem::take(&mut self.doubtful_rows) {
-            let kind = if row.tried { Try::Retry } else { Try::First };
-            let flight = Flight {
-                generation: Generation(0),
-                items: row.items,
-                rowed: true,
-                kind,
-            };
-            self.take_doubtful(row.index, flight, effects);
+    fn decide_on_doubtful(&mut self, effects: &mut Vec<Effect>) {
+        if self.status.is_ended() {
+            return;
+        }
+        for (index, flight) in std::mem::take(&mut self.doubtful) {
+            self.take_doubtful(index, flight, effects);
         }
     }
 
@@ -392,10 +418,12 @@ impl Run {
             effects.push(Effect::Ended(RunStatus::Failed));
             return;
         }
-        if let Some(reason) = self
+        let tripped = self
             .breaker
-            .trips(&self.options.pause_when, failed, self.total)
+            .trips(&self.options.pause_when, failed, self.total);
+        if let Some(reason) = tripped
             && self.status == RunStatus::Running
+            && !self.is_over()
         {
             self.pause(reason, effects);
         }
@@ -415,8 +443,11 @@ impl Run {
             self.pause = None;
             if to.is_ended() {
                 // Crash: what was in flight stays unsettled in the checkpoint, so a restart of the
-                // run finds it in doubt; its late answers find no flight here.
-                self.flights.clear();
+                // run finds it in doubt, as a resumed one does here; late answers find no flight.
+                self.doubtful.extend(std::mem::take(&mut self.flights));
+            }
+            if to == RunStatus::Running && std::mem::take(&mut self.source.broken) {
+                self.source.reading = false;
             }
         }
         legal
@@ -424,24 +455,35 @@ impl Run {
 
     /// Ends the run where nothing is left, and a drain where nothing is in flight.
     fn conclude(&mut self, effects: &mut Vec<Effect>) {
-        if self.draining && self.flights.is_empty() {
+        if self.drain == Drain::Asked && self.flights.is_empty() {
+            self.drain = Drain::Told;
             effects.push(Effect::Drained);
         }
-        let over = self.source.end
-            && self.source.children.is_empty()
-            && self.flights.is_empty()
-            && self.ready.is_empty()
-            && self.parked.len() == 0
-            && self.queue.children == 0;
-        if self.status.is_ended() || !over {
+        if self.status.is_ended() {
             return;
         }
-        if self.held > 0 {
+        let over = self.is_over();
+        if over && self.source.end == End::Seen {
+            // Why: the run may have taken months since the source was last asked for more.
+            if self.drain == Drain::No {
+                self.source.read(effects);
+            }
+        } else if (over && self.held > 0) || self.is_stuck_on_held() {
             if self.status == RunStatus::Running {
                 self.pause(PauseReason::Held { items: self.held }, effects);
             }
-        } else if self.become_status(RunStatus::Succeeded) {
+        } else if over && self.become_status(RunStatus::Succeeded) {
             effects.push(Effect::Ended(RunStatus::Succeeded));
         }
+    }
+
+    /// Whether everything that is known of has an outcome or is held.
+    fn is_over(&self) -> bool {
+        self.source.end != End::Unseen
+            && self.source.children.is_empty()
+            && self.flights.is_empty()
+            && self.rescued.is_empty()
+            && self.parked.len() == 0
+            && self.queue.len() == 0
     }
 }

@@ -49,6 +49,11 @@ impl Window {
         self.next
     }
 
+    /// How many children it holds.
+    pub(super) fn len(&self) -> usize {
+        self.children.len()
+    }
+
     /// Takes in the child that follows.
     pub(super) fn push(&mut self, items: u32, end: Cursor, settled: bool) {
         self.children.push_back(Entry {

@@ -1,9 +1,9 @@
 //! Which child goes next: retries and new children by turns, as slots, bounds and permits allow.
 
-use super::{Context, Flight, Run};
+use super::{Context, End, Flight, Run};
 use crate::{
     ids::{Generation, Index},
-    iteration::{Child, Effect, OnInterrupt, Order, WakeReason},
+    iteration::{Child, Effect, OnInterrupt, Order, RunStatus, WakeReason},
     limiter::{Grant, Throttle, Try},
     time::Timestamp,
 };
@@ -22,35 +22,35 @@ enum Pass {
 }
 
 impl Run {
-    /// Dispatches what may be dispatched, retries and new children by turns.
+    /// Dispatches what may be dispatched, retries and first tries by turns.
     pub(super) fn dispatch(&mut self, context: &mut Context<'_>, effects: &mut Vec<Effect>) {
         let (mut no_first, mut no_retry): (Blocked, Blocked) = (None, None);
         self.wake_waiting(context.now, effects);
         loop {
             self.pass_settled(effects);
-            let due = no_retry.is_none() && self.due(context.now);
-            let fresh = if no_first.is_none() { self.fresh() } else { 0 };
-            let retry = match (due, fresh > 0) {
+            if self.status != RunStatus::Running {
+                self.wake = None;
+                return;
+            }
+            let due = self.retry_due(context.now);
+            let first = self.first_ready();
+            let retry = match (due && no_retry.is_none(), first > 0 && no_first.is_none()) {
                 (false, false) => break,
                 (true, true) => {
                     self.retry_turn = !self.retry_turn;
                     self.retry_turn
                 }
-                (due, _) => due,
+                (retry, _) => retry,
             };
             if retry {
-                let kind = self.due_kind();
-                match (context.permits)(kind, 1, fresh > 0) {
-                    Grant::Now(_) => {
-                        self.count_call(kind);
-                        self.dispatch_due(effects);
-                    }
+                match (context.permits)(Try::Retry, 1, self.first_waits()) {
+                    Grant::Now(_) => self.dispatch_retry(effects),
                     Grant::NotBefore { at, why } => no_retry = Some((at, why)),
                 }
             } else {
-                let count = if due { 1 } else { fresh };
+                let count = if due && no_retry.is_none() { 1 } else { first };
                 match (context.permits)(Try::First, count, due) {
-                    Grant::Now(granted) => self.dispatch_fresh(granted.min(count), effects),
+                    Grant::Now(granted) => self.dispatch_first(granted.min(count), effects),
                     Grant::NotBefore { at, why } => no_first = Some((at, why)),
                 }
             }
@@ -64,82 +64,111 @@ impl Run {
             && at <= now
             && let Some(entry) = self.parked.remove(index)
         {
-            let flight = Flight {
-                generation: Generation(0),
-                items: entry.items,
-                rowed: true,
-                kind: Try::First,
-            };
-            self.launch(index, flight, effects);
+            self.launch(index, Flight::rowed(entry.items, Try::First), effects);
         }
     }
 
-    /// Whether a child that was dispatched before may go now.
-    fn due(&self, now: Timestamp) -> bool {
-        let due = !self.ready.is_empty()
-            || self
-                .parked
-                .first_retrying()
-                .is_some_and(|(at, _)| at <= now);
-        // Why: in strict order what backs off has its slot already.
-        due && (self.options.order == Order::Strict || self.occupied() < self.options.slots)
+    /// Whether a child that failed before may go now. In strict order it has its slot already, in
+    /// relaxed order it needs one.
+    fn retry_due(&self, now: Timestamp) -> bool {
+        let due = self
+            .parked
+            .first_retrying()
+            .is_some_and(|(at, _)| at <= now);
+        due && self.flights.len() + self.parked.waiting() < self.slots()
     }
 
-    fn due_kind(&self) -> Try {
-        self.ready
-            .front()
-            .map_or(Try::Retry, |(_, flight)| flight.kind)
-    }
-
-    /// How many new children may go now, as far as slots and bounds have a say.
-    fn fresh(&self) -> u32 {
-        if self.parked.retrying() >= self.options.parked_items_max as usize {
-            return 0;
-        }
-        let room = self.options.slots.saturating_sub(self.occupied());
+    /// How many first tries may go now, as far as slots and bounds have a say: what was rescued,
+    /// what was put back, what the source gave.
+    fn first_ready(&self) -> u32 {
+        let free = self
+            .slots()
+            .saturating_sub(self.flights.len() + self.parked.waiting());
+        let rescued = self.rescued.len().min(free);
+        let room = self.room();
+        let queued = self.queue.ready().min(room);
         let mut index = self.window.next();
-        let mut ready = 0;
-        for child in self.source.children.iter().take(room as usize) {
+        let mut fresh = 0;
+        for child in self.source.children.iter().take(room - queued) {
             if self.pass(index, child).is_some() {
                 break;
             }
             index += u64::from(child.items);
-            ready += 1;
+            fresh += 1;
         }
-        ready
+        u32::try_from(rescued + queued + fresh).unwrap_or(u32::MAX)
     }
 
-    fn occupied(&self) -> u32 {
-        let held = match self.options.order {
-            Order::Relaxed => self.parked.waiting(),
-            Order::Strict => self.parked.len() + self.ready.len(),
+    /// Whether first tries would use a permit too, if there were one: those that are there, and
+    /// those that are still being read.
+    fn first_waits(&self) -> bool {
+        let more = self.queue.len() > 0 || !self.source.children.is_empty();
+        let more = more || self.source.end == End::Unseen;
+        !self.rescued.is_empty() || (more && self.room() > 0)
+    }
+
+    /// How many children may be taken that are not under way yet.
+    fn room(&self) -> usize {
+        let blocked = match self.options.order {
+            Order::Relaxed => self.parked_full(),
+            // Why: what waits for somebody's decision is stuck, and nothing goes past it.
+            Order::Strict => self.held > 0,
         };
-        u32::try_from(self.flights.len() + held).unwrap_or(u32::MAX)
+        if blocked {
+            return 0;
+        }
+        let parked = match self.options.order {
+            Order::Relaxed => self.parked.waiting(),
+            Order::Strict => self.parked.len(),
+        };
+        self.slots()
+            .saturating_sub(self.flights.len() + self.rescued.len() + parked)
+    }
+
+    /// Whether so many children back off that no new ones are taken.
+    pub(super) fn parked_full(&self) -> bool {
+        self.parked.retrying() >= self.options.parked_items_max.max(1) as usize
+    }
+
+    /// Whether nothing can go on until somebody decides on what is held.
+    pub(super) fn is_stuck_on_held(&self) -> bool {
+        self.options.order == Order::Strict
+            && self.held > 0
+            && self.flights.is_empty()
+            && self.rescued.is_empty()
+            && self.parked.len() == 0
+    }
+
+    fn slots(&self) -> usize {
+        self.options.slots.max(1) as usize
     }
 
     /// Passes over what needs no dispatch at the head of the source's queue.
     fn pass_settled(&mut self, effects: &mut Vec<Effect>) {
+        let failed = self.counters.failed;
         while let Some(child) = self.source.children.front() {
             let index = self.window.next();
-            let Some(pass) = self.pass(index, child) else {
-                return;
-            };
             let items = u64::from(child.items);
-            match pass {
-                Pass::Settled => {}
-                Pass::Fail => {
+            match self.pass(index, child) {
+                Some(Pass::Settled) => {}
+                // Why: a damaged child takes its turn like any other, or strict order would break.
+                Some(Pass::Fail) if self.room() > 0 => {
                     self.counters.failed += items;
                     effects.push(Effect::Fail { index });
                 }
-                Pass::Hold => {
+                Some(Pass::Hold) => {
                     self.held += items;
                     effects.push(Effect::Hold {
                         index,
                         rowed: false,
                     });
                 }
+                Some(Pass::Fail) | None => break,
             }
-            self.take_source(true);
+            self.take_source(true, effects);
+        }
+        if self.counters.failed > failed {
+            self.judge(effects);
         }
     }
 
@@ -166,7 +195,8 @@ impl Run {
     }
 
     /// Moves the first child of the source's queue into the window.
-    fn take_source(&mut self, settled: bool) -> Option<(Index, u32)> {
+    fn take_source(&mut self, settled: bool, effects: &mut Vec<Effect>) -> Option<(Index, u32)> {
+        self.make_room(effects);
         let child = self.source.children.pop_front()?;
         let index = self.window.next();
         self.window.push(child.items, child.end, settled);
@@ -181,62 +211,66 @@ impl Run {
         Some((index, child.items))
     }
 
-    fn dispatch_fresh(&mut self, count: u32, effects: &mut Vec<Effect>) {
-        for _ in 0..count {
-            self.make_room(effects);
-            let Some((index, items)) = self.take_source(false) else {
-                return;
-            };
-            let flight = Flight {
-                generation: Generation(0),
-                items,
-                rowed: false,
-                kind: Try::First,
-            };
-            self.count_call(Try::First);
-            self.launch(index, flight, effects);
-        }
-    }
-
     /// Gives the child that holds the watermark back a row, so that the window stays bounded.
     fn make_room(&mut self, effects: &mut Vec<Effect>) {
+        let items_max = u64::from(self.options.window_items_max);
         // Why: below two windows of slots, children that are merely under way would get rows.
-        let bound = u64::from(self.options.window_items_max).max(2 * u64::from(self.options.slots));
-        while self.window.next() - self.window.watermark() >= bound {
-            let Some(front) = self.window.front() else {
-                return;
-            };
-            if let Some(flight) = self.flights.get_mut(&front) {
-                flight.rowed = true;
-            } else if let Some((_, flight)) = self.ready.iter_mut().find(|(i, _)| *i == front) {
-                flight.rowed = true;
-            }
-            effects.push(Effect::Spill { index: front });
+        let children_min = self.slots().saturating_mul(2);
+        while self.window.next() - self.window.watermark() >= items_max
+            && self.window.len() >= children_min
+            && let Some(front) = self.window.front()
+        {
+            self.give_row(front);
             self.window.settle(front);
+            effects.push(Effect::Spill { index: front });
         }
     }
 
-    fn dispatch_due(&mut self, effects: &mut Vec<Effect>) {
-        if let Some((index, flight)) = self.ready.pop_front() {
-            self.launch(index, flight, effects);
-        } else if let Some((_, index)) = self.parked.first_retrying()
+    /// Takes in that a child under way has a row of its own.
+    pub(super) fn give_row(&mut self, index: Index) {
+        let mut rescued = self.rescued.iter_mut();
+        let flight = match self.flights.get_mut(&index) {
+            Some(flight) => Some(flight),
+            None => rescued.find(|(i, _)| *i == index).map(|(_, flight)| flight),
+        };
+        if let Some(flight) = flight {
+            flight.rowed = true;
+            self.window.settle(index);
+        }
+    }
+
+    fn dispatch_retry(&mut self, effects: &mut Vec<Effect>) {
+        if let Some((_, index)) = self.parked.first_retrying()
             && let Some(entry) = self.parked.remove(index)
         {
-            let flight = Flight {
-                generation: Generation(0),
-                items: entry.items,
-                rowed: true,
-                kind: Try::Retry,
+            self.counters.retries += 1;
+            self.launch(index, Flight::rowed(entry.items, Try::Retry), effects);
+        }
+    }
+
+    fn dispatch_first(&mut self, count: u32, effects: &mut Vec<Effect>) {
+        for _ in 0..count {
+            let Some((index, flight)) = self.next_first(effects) else {
+                return;
             };
+            self.counters.first_tries += 1;
             self.launch(index, flight, effects);
         }
     }
 
-    fn count_call(&mut self, kind: Try) {
-        match kind {
-            Try::First => self.counters.first_tries += 1,
-            Try::Retry => self.counters.retries += 1,
+    fn next_first(&mut self, effects: &mut Vec<Effect>) -> Option<(Index, Flight)> {
+        if let Some(rescued) = self.rescued.pop_front() {
+            return Some(rescued);
         }
+        if let Some((index, items)) = self.queue.pop() {
+            return Some((index, Flight::rowed(items, Try::First)));
+        }
+        let (index, items) = self.take_source(false, effects)?;
+        let flight = Flight {
+            rowed: false,
+            ..Flight::rowed(items, Try::First)
+        };
+        Some((index, flight))
     }
 
     fn launch(&mut self, index: Index, flight: Flight, effects: &mut Vec<Effect>) {
@@ -285,20 +319,9 @@ impl Run {
 
     /// Asks for more to dispatch where it runs low.
     pub(super) fn feed(&mut self, effects: &mut Vec<Effect>) {
-        let slots = self.options.slots as usize;
-        if !self.source.end && !self.source.reading && self.source.children.len() <= slots {
-            self.source.reading = true;
-            effects.push(Effect::Read {
-                from: self.source.from.clone(),
-                first: self.source.next,
-            });
+        if self.source.end == End::Unseen && self.source.children.len() <= self.slots() {
+            self.source.read(effects);
         }
-        if self.queue.children > 0 && !self.queue.loading && self.ready.len() < slots {
-            self.queue.loading = true;
-            effects.push(Effect::LoadQueue {
-                after: self.queue.after,
-                children_max: Self::QUEUE_PAGE_MAX,
-            });
-        }
+        self.queue.load(effects);
     }
 }

@@ -58,6 +58,7 @@ impl Run {
             counters: self.counters,
             breaker: self.breaker.clone(),
             total: self.total,
+            generation: self.generation,
         }
     }
 
@@ -73,8 +74,8 @@ impl Run {
             retrying: self.parked.retrying(),
             waiting: self.parked.waiting(),
             held: self.held,
-            queued: self.queue.children,
-            parked_full: self.parked.retrying() >= self.options.parked_items_max as usize,
+            queued: self.queue.len(),
+            parked_full: self.parked_full(),
             wake: self.wake,
         }
     }
@@ -97,12 +98,20 @@ impl Run {
         &self.options
     }
 
-    /// Whether a child starting at `index` was settled by a former process; children that are
-    /// formed of several items must not reach across a border of this.
+    /// The first index above `index` at which a child has to begin. A batch must not reach across
+    /// it: on one side of it is what a former process had settled or dispatched, on the other what
+    /// it had not.
     #[must_use]
-    pub fn settled_before(&self, index: Index) -> bool {
-        self.settled_before
-            .iter()
-            .any(|(first, end)| (*first..*end).contains(&index))
+    pub fn border_after(&self, index: Index) -> Option<Index> {
+        let at = self
+            .settled_before
+            .partition_point(|(_, end)| *end <= index);
+        let settled = self.settled_before.get(at).map(
+            |(first, end)| {
+                if *first > index { *first } else { *end }
+            },
+        );
+        let doubtful = (self.doubt_until > index).then_some(self.doubt_until);
+        settled.into_iter().chain(doubtful).min()
     }
 }

@@ -4,7 +4,11 @@
 //! remembers the generation of each dispatch and answers every question for permits the same way.
 
 mod dispatch;
+mod order;
+mod pause;
+mod queue;
 mod restore;
+mod retry;
 
 use std::collections::BTreeMap;
 
@@ -76,6 +80,8 @@ struct Bench {
     now: Timestamp,
     /// What the limiter answers; the first answer serves once, the last one for good.
     grants: Vec<Grant>,
+    /// What the limiter answers to retries, where it makes a difference.
+    retry_grant: Option<Grant>,
     /// What the limiter was asked.
     asked: Vec<(Try, u32, bool)>,
     /// The last step's.
@@ -103,6 +109,7 @@ impl Bench {
             run,
             now: at(0),
             grants: vec![Grant::Now(u32::MAX)],
+            retry_grant: None,
             asked: Vec::new(),
             effects: Vec::new(),
             generations: BTreeMap::new(),
@@ -133,9 +140,12 @@ impl Bench {
 
     fn steps(&mut self, inputs: impl IntoIterator<Item = Input>) -> &mut Self {
         let Self { grants, asked, .. } = self;
+        let retry_grant = self.retry_grant;
         let mut permits = |kind, count, others| {
             asked.push((kind, count, others));
-            if grants.len() > 1 {
+            if let (Try::Retry, Some(grant)) = (kind, retry_grant) {
+                grant
+            } else if grants.len() > 1 {
                 grants.remove(0)
             } else {
                 grants[0]
@@ -170,6 +180,7 @@ impl Bench {
 
     /// The next page, of children with so many items, damaged or not.
     fn children(&mut self, sizes: &[(u32, bool)], end: bool) -> &mut Self {
+        let first = self.read;
         let children = sizes
             .iter()
             .map(|(items, faulty)| {
@@ -181,7 +192,11 @@ impl Bench {
                 }
             })
             .collect();
-        self.step(Input::Page { children, end })
+        self.step(Input::Page {
+            first,
+            children,
+            end,
+        })
     }
 
     fn ended(&self, index: Index, ending: Ending) -> Input {
@@ -217,11 +232,13 @@ impl Bench {
 
     /// What the last step dispatched.
     fn dispatched(&self) -> Vec<Index> {
-        let index = |effect: &Effect| match effect {
-            Effect::Dispatch { index, .. } => Some(*index),
-            _ => None,
-        };
-        self.effects.iter().filter_map(index).collect()
+        let mut dispatched = Vec::new();
+        for effect in &self.effects {
+            if let Effect::Dispatch { index, .. } = effect {
+                dispatched.push(*index);
+            }
+        }
+        dispatched
     }
 
     /// The last step's effects that are no dispatch, no reading and no wake-up.

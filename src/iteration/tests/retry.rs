@@ -1,0 +1,145 @@
+//! Children that back off, and the permits of first tries and retries.
+
+use super::*;
+
+#[test]
+fn a_wake_up_is_asked_for_once_and_anew_after_a_tick_that_came_early() {
+    let mut bench = Bench::new(options());
+    bench.page(".", true).parked(0, retry(60));
+    let wake = Effect::Wake {
+        at: at(60),
+        reason: WakeReason::Due,
+    };
+    assert_eq!(bench.effects, std::slice::from_ref(&wake));
+    assert_eq!(bench.steps([]).effects, []);
+    assert_eq!(bench.tick(59).effects, [wake]);
+    assert_eq!(bench.tick(60).dispatched(), [0]);
+}
+
+/// Pitfall 8: a wake-up that is lost is healed by the next step, whatever brings it.
+#[test]
+fn any_step_dispatches_what_is_due() {
+    let mut bench = Bench::new(slots(2));
+    bench.page("..", true).parked(0, retry(60));
+    bench.now = at(61);
+    assert_eq!(bench.done(1).dispatched(), [0]);
+}
+
+#[test]
+fn a_mended_handler_makes_what_backs_off_due_at_once() {
+    let mut bench = Bench::new(options());
+    bench.page("..", true).parked(0, retry(3600)).done(1);
+    let wait = Parked::Wait { at: at(3600) };
+    bench.step(Input::Hurry { now: at(0) });
+    assert_eq!(bench.dispatched(), [0]);
+    bench.parked(0, wait).step(Input::Hurry { now: at(0) });
+    assert_eq!(bench.dispatched(), [0; 0]);
+}
+
+#[test]
+fn no_new_items_are_taken_while_too_many_back_off() {
+    let narrow = Options {
+        parked_items_max: 2,
+        ..slots(2)
+    };
+    let mut bench = Bench::new(narrow);
+    bench.page("x.....x...", true);
+    assert_eq!(bench.parked(1, retry(10)).dispatched(), [3]);
+    assert_eq!(bench.parked(2, retry(20)).dispatched(), [0; 0]);
+    assert!(bench.run.figures().parked_full);
+    assert_eq!(bench.parked(3, retry(30)).dispatched(), [0; 0]);
+    bench.step(Input::Requeued {
+        children: 1,
+        items: 1,
+        were: Ending::Failed,
+    });
+    let page = vec![(0, 1)];
+    bench.step(Input::Queue { children: page });
+    assert_eq!(bench.dispatched(), [0; 0], "what was put back waits too");
+    assert_eq!(bench.tick(10).dispatched(), [1]);
+    assert_eq!(bench.tick(20).dispatched(), [2]);
+    assert_eq!(bench.done(1).dispatched(), [0]);
+}
+
+#[test]
+fn a_bound_of_none_on_what_backs_off_is_one() {
+    let mut bench = Bench::new(Options {
+        parked_items_max: 0,
+        ..options()
+    });
+    assert_eq!(bench.page("..", true).dispatched(), [0]);
+}
+
+/// Pitfall 25: the limiter is told that new items wait, even where it has just refused them.
+#[test]
+fn retries_and_first_tries_take_turns_and_know_of_each_other() {
+    let mut bench = Bench::new(slots(2));
+    bench.page("......", true);
+    bench.grants = vec![throttled(100)];
+    bench.parked(0, retry(1)).parked(1, retry(1)).asked.clear();
+    bench.tick(5);
+    assert_eq!(bench.dispatched(), [0; 0]);
+    let both = [(Try::Retry, 1, true), (Try::First, 2, true)];
+    let mut asked = bench.asked.clone();
+    asked.sort_by_key(|(kind, ..)| *kind == Try::First);
+    assert_eq!(asked, both);
+    bench.asked.clear();
+    bench.grants = vec![Grant::Now(1)];
+    bench.tick(6);
+    assert_eq!(bench.dispatched().len(), 2);
+    assert!(bench.dispatched().contains(&0) && bench.dispatched().contains(&2));
+}
+
+/// Pitfall 25: a kind that is refused does not stand in the other's way.
+#[test]
+fn a_refused_retry_lets_first_tries_go() {
+    let mut bench = Bench::new(options());
+    bench.page("...", true).parked(0, retry(1)).failed(1);
+    bench.failed(2).step(Input::Requeued {
+        children: 2,
+        items: 2,
+        were: Ending::Failed,
+    });
+    bench.now = at(5);
+    bench.retry_grant = Some(throttled(100));
+    let children = vec![(1, 1), (2, 1)];
+    bench.step(Input::Queue { children });
+    assert_eq!(bench.dispatched(), [1]);
+}
+
+#[test]
+fn a_limiter_that_opens_later_is_asked_then() {
+    let mut bench = Bench::new(slots(3));
+    bench.grants = vec![Grant::Now(2), throttled(30)];
+    bench.page("....", true);
+    assert_eq!(bench.dispatched(), [0, 1]);
+    assert!(bench.effects.contains(&Effect::Wake {
+        at: at(30),
+        reason: WakeReason::Throttled(Throttle::Pace),
+    }));
+    bench.grants = vec![throttled(31), Grant::Now(1)];
+    assert_eq!(bench.tick(30).dispatched(), [0; 0]);
+    assert_eq!(bench.tick(31).dispatched(), [2]);
+}
+
+#[test]
+fn a_limiter_that_is_closed_for_good_asks_for_no_wake_up() {
+    let mut bench = Bench::new(options());
+    bench.grants = vec![Grant::NotBefore {
+        at: Timestamp::MAX,
+        why: Throttle::Pace,
+    }];
+    bench.page(".", true);
+    assert_eq!(bench.effects, []);
+}
+
+#[test]
+fn no_more_is_dispatched_than_was_granted() {
+    let mut bench = Bench::new(slots(10));
+    bench.grants = vec![Grant::Now(3), throttled(1)];
+    assert_eq!(bench.page("..........", true).dispatched(), [0, 1, 2]);
+    bench.grants = vec![Grant::Now(u32::MAX), throttled(1)];
+    assert_eq!(bench.tick(1).dispatched().len(), 7);
+    let asked: Vec<u32> = bench.asked.iter().map(|(_, count, _)| *count).collect();
+    assert_eq!(asked, [10, 7, 7]);
+}
