@@ -164,9 +164,9 @@ CREATE UNIQUE INDEX plugin_versions_by_hash ON plugin_versions (plugin, hash);
 CREATE TABLE workers (
     pid        INTEGER NOT NULL,
     start_time INTEGER NOT NULL,            -- clock ticks since boot, as the kernel tells it
-    boot_id    TEXT NOT NULL,
-    plugin     TEXT NOT NULL,
-    PRIMARY KEY (pid, start_time, boot_id)
+    session    INTEGER NOT NULL,            -- the daemon's session, which the worker's group stays in
+    boot       TEXT NOT NULL,
+    PRIMARY KEY (pid, start_time, boot)
 ) STRICT, WITHOUT ROWID;
 
 -- What happened to jobs, for people: starts, pauses with reason and author, deploys, restarts.

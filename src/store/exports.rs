@@ -3,8 +3,9 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{
-    Store, StoreError,
+    ResultRow, Store, StoreError,
     change::{signed, unsigned},
+    results,
 };
 use crate::ids::{Index, RunId};
 
@@ -19,6 +20,17 @@ pub struct ExportRow {
     pub bytes: u64,
     /// What the sink needs to go on, in its own words.
     pub state: String,
+}
+
+/// What an exporter writes at a time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExportPage {
+    /// In the order to be written.
+    pub results: Vec<ResultRow>,
+    /// Every result below is in the file once these are, or late.
+    pub next: Index,
+    /// The late results among them.
+    pub late: Vec<Index>,
 }
 
 pub(super) fn put(db: &Connection, row: &ExportRow, late: &[Index]) -> rusqlite::Result<()> {
@@ -44,6 +56,23 @@ pub(super) fn put_late(db: &Connection, run: RunId, index: Index) -> rusqlite::R
     Ok(())
 }
 
+fn late_between(
+    db: &Connection,
+    run: RunId,
+    from: i64,
+    to: i64,
+    rows_max: i64,
+) -> rusqlite::Result<Vec<Index>> {
+    db.prepare_cached(
+        "SELECT idx FROM late_results WHERE run = ?1 AND idx >= ?2 AND idx < ?3
+         ORDER BY idx LIMIT ?4",
+    )?
+    .query_map(params![run.0, from, to, rows_max], |row| {
+        row.get::<_, i64>(0).map(unsigned)
+    })?
+    .collect()
+}
+
 impl Store {
     /// How far a run's output file is written; `None` before the first time.
     pub fn export(&self, run: RunId) -> Result<Option<ExportRow>, StoreError> {
@@ -62,16 +91,40 @@ impl Store {
         })
     }
 
-    /// Items whose results came late, in order, at most `rows_max`.
-    pub fn late_results(&self, run: RunId, rows_max: u32) -> Result<Vec<Index>, StoreError> {
+    /// What is to be written next: results from `from` on that the watermark has passed, then
+    /// results below it that came late. `None` where there is nothing.
+    pub fn export_page(
+        &self,
+        run: RunId,
+        from: Index,
+        rows_max: u32,
+    ) -> Result<Option<ExportPage>, StoreError> {
         self.readers.with(|db| {
-            let mut statement = db.prepare_cached(
-                "SELECT idx FROM late_results WHERE run = ?1 ORDER BY idx LIMIT ?2",
-            )?;
-            let rows = statement.query_map(params![run.0, rows_max], |row| {
-                row.get::<_, i64>(0).map(unsigned)
-            })?;
-            Ok(rows.collect::<rusqlite::Result<_>>()?)
+            // Why one transaction: a result that comes between two reads would be written twice.
+            let db = db.unchecked_transaction()?;
+            let to: i64 = db
+                .prepare_cached("SELECT watermark FROM runs WHERE id = ?1")?
+                .query_row([run.0], |row| row.get(0))?;
+            let mut results = results::page(&db, run, signed(from), to, rows_max)?;
+            let full = results.len() >= rows_max as usize;
+            let next = match results.last() {
+                Some(last) if full => last.index + 1,
+                Some(_) | None => unsigned(to),
+            };
+            // Why all of them: these stand in `results` already, and must not be written again.
+            let mut late = late_between(&db, run, signed(from), signed(next), i64::MAX)?;
+            let earlier = late_between(&db, run, 0, signed(from), i64::from(rows_max))?;
+            for index in &earlier {
+                let at = signed(*index);
+                results.extend(results::page(&db, run, at, at + 1, 1)?);
+            }
+            late.extend(earlier);
+            let nothing = next == from && late.is_empty();
+            Ok((!nothing).then_some(ExportPage {
+                results,
+                next,
+                late,
+            }))
         })
     }
 }

@@ -42,7 +42,7 @@ pub use connection::{FORMAT, StoreSettings};
 pub use error::StoreError;
 pub use events::EventRow;
 pub use executions::{ExecutionRow, ExecutionStatus};
-pub use exports::ExportRow;
+pub use exports::{ExportPage, ExportRow};
 pub use failures::{ErrorGroup, FailureRow};
 pub use jobs::JobRow;
 pub use plugins::VersionRow;

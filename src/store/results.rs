@@ -63,6 +63,21 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ResultRow> {
 
 const COLUMNS: &str = "idx, id, result, version, attempts, at_us";
 
+pub(super) fn page(
+    db: &Connection,
+    run: RunId,
+    from: i64,
+    to: i64,
+    rows_max: u32,
+) -> rusqlite::Result<Vec<ResultRow>> {
+    db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM result_rows WHERE run = ?1 AND idx >= ?2 AND idx < ?3
+         ORDER BY idx LIMIT ?4"
+    ))?
+    .query_map(params![run.0, from, to, rows_max], read)?
+    .collect()
+}
+
 impl Store {
     /// Results in dataset order from `from` on and below `to`, at most `rows_max`.
     pub fn results(
@@ -72,15 +87,8 @@ impl Store {
         to: Index,
         rows_max: u32,
     ) -> Result<Vec<ResultRow>, StoreError> {
-        self.readers.with(|db| {
-            let mut statement = db.prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM result_rows WHERE run = ?1 AND idx >= ?2 AND idx < ?3
-                 ORDER BY idx LIMIT ?4"
-            ))?;
-            let rows =
-                statement.query_map(params![run.0, signed(from), signed(to), rows_max], read)?;
-            Ok(rows.collect::<rusqlite::Result<_>>()?)
-        })
+        self.readers
+            .with(|db| Ok(page(db, run, signed(from), signed(to), rows_max)?))
     }
 
     /// The result of one item.

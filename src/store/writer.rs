@@ -6,10 +6,12 @@
 
 use std::{
     path::{Path, PathBuf},
+    pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -59,25 +61,30 @@ pub struct WriterPulse {
     pub trouble: Option<String>,
 }
 
-/// The answer to a commit; awaiting it gives the outcome.
-#[must_use]
+/// The answer to a commit: a future that is ready once the changes are durable, or refused.
+#[must_use = "dropping it does not take the changes back, but nobody learns of an error"]
 pub struct Committed(Answer);
 
 enum Answer {
     Pending(oneshot::Receiver<Result<(), StoreError>>),
-    Refused(StoreError),
+    Refused(Option<StoreError>),
 }
 
 impl Committed {
     pub(super) const fn refused(error: StoreError) -> Self {
-        Self(Answer::Refused(error))
+        Self(Answer::Refused(Some(error)))
     }
+}
 
-    /// Waits until the changes are durable.
-    pub async fn durable(self) -> Result<(), StoreError> {
-        match self.0 {
-            Answer::Pending(receiver) => receiver.await.unwrap_or(Err(StoreError::Closed)),
-            Answer::Refused(error) => Err(error),
+impl Future for Committed {
+    type Output = Result<(), StoreError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            Answer::Pending(receiver) => Pin::new(receiver)
+                .poll(context)
+                .map(|answer| answer.unwrap_or(Err(StoreError::Closed))),
+            Answer::Refused(error) => Poll::Ready(Err(error.take().unwrap_or(StoreError::Closed))),
         }
     }
 }

@@ -1,0 +1,227 @@
+//! A job file as the parts that run it: definition, options, limits, source, output.
+//!
+//! Owns how the words of a job file become the types of the cores; never starts anything. What a
+//! run was started with (its source and output) is stored with the run and stays what it was; the
+//! rest follows the file.
+
+use std::{num::NonZeroU32, path::Path, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::RuntimeError;
+use crate::{
+    asl,
+    config::{
+        Config, Limit, LimitSpec,
+        job::{self, JobFile},
+    },
+    integration::{sink::SinkSpec, source::SourceSpec},
+    iteration::{BreakerLimits, OnInterrupt, Options, Order, Share, Tolerance},
+    limiter::{Limits, Pace, Quota, Spread},
+    machine::Machine,
+};
+
+/// Everything that runs a job.
+pub struct Plan {
+    /// The job's name.
+    pub job: String,
+    /// The definition of the whole job.
+    pub definition: String,
+    /// The machine of one item.
+    pub item: Machine,
+    /// The options of its run.
+    pub options: Options,
+    /// The limiter's name: shared, or the job's own.
+    pub limiter: String,
+    /// What it allows.
+    pub limits: Limits,
+    /// Permits that an item costs.
+    pub weight: NonZeroU32,
+    /// Where items come from.
+    pub source: SourceSpec,
+    /// Where results go beside the results table.
+    pub output: Option<SinkSpec>,
+    /// What is stored with the run.
+    pub stored: StoredPlan,
+}
+
+/// What a run keeps of the job it was started with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoredPlan {
+    v: u32,
+    /// `[source]` as it was written.
+    pub source: Map<String, Value>,
+    /// `[output]` as it was written.
+    pub output: Option<Map<String, Value>>,
+    /// What relative paths in it start from.
+    pub base_dir: String,
+}
+
+impl StoredPlan {
+    /// The text to store.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        // Invariant: made of JSON, which always serialises.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Reads back what [`StoredPlan::to_json`] wrote.
+    pub fn from_json(text: &str) -> Result<Self, RuntimeError> {
+        serde_json::from_str(text).map_err(|error| RuntimeError::Damaged {
+            what: "the plan of a run".to_owned(),
+            cause: error.to_string(),
+        })
+    }
+}
+
+impl Plan {
+    /// The plan of a job by its file; `plugin` is the name in its plugin's manifest. `outputs` is
+    /// where relative output paths start, for a service; else they are relative to the file.
+    pub fn of(
+        file: &JobFile,
+        plugin: &str,
+        config: &Config,
+        outputs: Option<&Path>,
+    ) -> Result<Self, RuntimeError> {
+        let base_dir = std::path::absolute(&file.base_dir).map_err(|error| RuntimeError::Io {
+            what: format!("cannot tell where {} lies", file.base_dir.display()),
+            error,
+        })?;
+        let stored = StoredPlan {
+            v: 1,
+            source: file.source.clone(),
+            output: file.output.clone(),
+            base_dir: base_dir.to_string_lossy().into_owned(),
+        };
+        Self::with(file, plugin, config, outputs, stored)
+    }
+
+    /// The plan of a run that was started before: its own source and output, the file's rest.
+    pub fn with(
+        file: &JobFile,
+        plugin: &str,
+        config: &Config,
+        outputs: Option<&Path>,
+        stored: StoredPlan,
+    ) -> Result<Self, RuntimeError> {
+        let (name, spec) = limiter(file, config)?;
+        let limits = limits(file, spec)?;
+        let weight = NonZeroU32::new(spec.weight).unwrap_or(NonZeroU32::MIN);
+        limits
+            .check(weight)
+            .map_err(|error| refuse(file, "limit", &error))?;
+        let definition = job::definition(file, plugin, &config.region, &config.account);
+        let text = definition.to_string();
+        let parsed = asl::Definition::parse(&text, asl::Dialect::Iterd).map_err(|problems| {
+            RuntimeError::Job(format!("the job's own definition is wrong: {problems}"))
+        })?;
+        let item = parsed
+            .processor("Items")
+            .map(|processor| Machine::new(Arc::clone(processor)))
+            .ok_or_else(|| RuntimeError::Job("the job's definition has no items".to_owned()))?;
+        let base = Path::new(&stored.base_dir);
+        let mut source = SourceSpec::from_json(Value::Object(stored.source.clone()))
+            .map_err(|error| refuse(file, "source", &error))?;
+        source.resolve_paths(base);
+        let output = match &stored.output {
+            Some(output) => {
+                let mut spec = SinkSpec::from_json(Value::Object(output.clone()))
+                    .map_err(|error| refuse(file, "output", &error))?;
+                spec.resolve_paths(outputs.unwrap_or(base));
+                Some(spec)
+            }
+            None => None,
+        };
+        Ok(Self {
+            job: file.name.clone(),
+            definition: text,
+            item,
+            options: options(file, config),
+            limiter: name,
+            limits,
+            weight,
+            source,
+            output,
+            stored,
+        })
+    }
+}
+
+fn refuse(file: &JobFile, key: &str, error: &dyn std::fmt::Display) -> RuntimeError {
+    RuntimeError::Job(file.problem(key, error.to_string()).to_string())
+}
+
+fn limiter<'a>(
+    file: &'a JobFile,
+    config: &'a Config,
+) -> Result<(String, &'a LimitSpec), RuntimeError> {
+    let spec = file
+        .limiter(&config.limiters)
+        .map_err(|problem| RuntimeError::Job(problem.to_string()))?;
+    let name = match &file.limit {
+        Limit::Shared(name) => name.clone(),
+        // Why the prefix: a job's own limiter must not meet a shared one of the same name.
+        Limit::Own(_) => format!("job:{}", file.name),
+    };
+    Ok((name, spec))
+}
+
+fn limits(file: &JobFile, spec: &LimitSpec) -> Result<Limits, RuntimeError> {
+    let refused = |key: &str, error: &dyn std::fmt::Display| refuse(file, key, error);
+    let pace = match &spec.pace {
+        Some(pace) => Some(pace.parse::<Pace>().map_err(|e| refused("limit.pace", &e))?),
+        None => None,
+    };
+    let quota = match &spec.quota {
+        Some(quota) => Some(
+            quota
+                .parse::<Quota>()
+                .and_then(|quota| quota.in_zone(spec.time_zone.clone(), 0))
+                .map_err(|e| refused("limit.quota", &e))?,
+        ),
+        None => None,
+    };
+    Ok(Limits {
+        pace,
+        quota,
+        spread: match spec.spread {
+            crate::config::Spread::Asap => Spread::Asap,
+            crate::config::Spread::Even => Spread::Even,
+        },
+        reserve: u32::try_from(spec.reserve).unwrap_or(u32::MAX),
+        retry_share: file
+            .retry
+            .quota_share()
+            .to_string()
+            .parse()
+            .map_err(|e| refused("retry.quota_share", &e))?,
+    })
+}
+
+fn options(file: &JobFile, config: &Config) -> Options {
+    let pause = &file.pause_when;
+    Options {
+        slots: file.process.concurrency,
+        order: match file.process.order {
+            job::Order::Relaxed => Order::Relaxed,
+            job::Order::Strict => Order::Strict,
+        },
+        on_interrupt: match file.process.on_interrupt {
+            job::OnInterrupt::Retry => OnInterrupt::Retry,
+            job::OnInterrupt::Hold => OnInterrupt::Hold,
+        },
+        window_items_max: config.items.window_items_max,
+        parked_items_max: config.items.parked_items_max,
+        tolerance: Tolerance::EVERYTHING,
+        pause_when: BreakerLimits {
+            failing: pause.failing.as_ref().map(|failing| Share {
+                percent: failing.share.fraction() * 100.0,
+                of_last: failing.window,
+            }),
+            in_a_row: pause.in_a_row,
+            failed_percent: pause.failed.map(|share| share.fraction() * 100.0),
+        },
+    }
+}
