@@ -290,12 +290,12 @@ fn turn_window(
         ));
         return false;
     }
-    if before.is_some_and(|before| before.holds(now)) {
-        return false;
-    }
     let mut here = Count::empty(calendar.window(now));
     if here.end == window.start {
-        *before = Some(here); // nothing was counted in it, or it would be there
+        // Over one boundary. Where `before` is another window, nothing was counted in this one.
+        *before = before
+            .filter(|before| before.start == here.start)
+            .or(Some(here));
         return false;
     }
     // Over more than one boundary: the clock was wrong by far, before or now. What was counted under
