@@ -193,6 +193,24 @@ fn users_of_one_pace_get_equal_parts_whoever_asks_first() {
 }
 
 #[test]
+fn users_of_an_evenly_spread_quota_get_equal_parts_of_all_of_it() {
+    let from = at("2027-01-13T00:00:00Z");
+    let mut limiter = Limiter::new(even("500 per day", "UTC"), from);
+    let asks = [
+        Ask::one(1, Try::First),
+        Ask::one(2, Try::First),
+        retry(2, true),
+    ];
+    let granted = simulate(&mut limiter, &asks, from, from + DAY);
+    let parts: Vec<u32> = granted.iter().map(|granted| sum(granted)).collect();
+    assert!(parts.iter().sum::<u32>() >= 498, "{parts:?}");
+    assert!(
+        parts[0].abs_diff(parts[1]) <= 2 && parts[2].abs_diff(50) <= 2,
+        "{parts:?}"
+    );
+}
+
+#[test]
 fn a_user_that_comes_later_gets_its_part_and_no_arrears() {
     let mut limiter = Limiter::new(limits("1 per s", "", "UTC"), noon());
     let (a, b) = (Ask::one(1, Try::First), Ask::one(2, Try::First));
