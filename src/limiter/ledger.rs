@@ -3,9 +3,8 @@
 //! Owns counting, and what becomes of counts when a window ends or the clock is set back. Never
 //! decides who gets a permit.
 //!
-//! Invariant: no step of the clock backwards makes room. A count leaves only because the window it
-//! was made in has ended by the clock that now stands behind nothing that was counted, or because
-//! an operator says so.
+//! Invariant: no step of the clock backwards makes room. A count leaves only because its window has
+//! ended, or because an operator says so.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -290,12 +289,12 @@ fn turn_window(
         ));
         return false;
     }
-    if before.is_some_and(|before| before.holds(now)) {
-        return false;
-    }
     let mut here = Count::empty(calendar.window(now));
     if here.end == window.start {
-        *before = Some(here); // nothing was counted in it, or it would be there
+        // Over one boundary. Where `before` is another window, nothing was counted in this one.
+        *before = before
+            .filter(|before| before.start == here.start)
+            .or(Some(here));
         return false;
     }
     // Over more than one boundary: the clock was wrong by far, before or now. What was counted under

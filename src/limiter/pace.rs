@@ -41,6 +41,9 @@ const PER_SECOND_MAX: u64 = 1_000_000;
 const DEBT_NS_MAX: u64 = 10 * 366 * 86_400 * 1_000_000_000;
 
 /// A number of permits per time, and how many may go at once after an idle time.
+///
+/// A permit that nobody takes while the burst is full is lost. Timers are a millisecond coarse, so
+/// from some 100 per second on a burst of what comes within 10 ms keeps the rate up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
     permits: NonZeroU32,

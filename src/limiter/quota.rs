@@ -214,7 +214,8 @@ impl Calendar {
     fn civil_window(&self, now: Timestamp) -> Result<(Timestamp, Timestamp), jiff::Error> {
         let today = now.to_jiff().to_zoned(self.zone.clone()).date();
         let mut first = self.unit.first_day(today)?;
-        if self.begins(first)? > now {
+        // Once where it is before the reset hour; twice where a zone skipped the day before.
+        while self.begins(first)? > now {
             first = self.unit.first_day(first.yesterday()?)?;
         }
         Ok((self.begins(first)?, self.begins(self.unit.next(first)?)?))

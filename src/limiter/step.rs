@@ -144,8 +144,8 @@ impl Limiter {
                     | Throttle::Paused
                     | Throttle::Weight => at,
                 };
-                self.turns
-                    .refused(ask, from, at, turn.unwrap_or(TURN_WITHOUT_PACE));
+                let keep = turn.unwrap_or(TURN_WITHOUT_PACE);
+                self.turns.refused(ask, from, at, keep, now);
                 Grant::NotBefore { at, why }
             }
         }

@@ -18,7 +18,7 @@ use crate::time::Timestamp;
 
 /// Users known for each kind of try. Far more runs than one daemon has; whoever is forgotten beyond
 /// it loses a place in the queue and nothing else.
-const USERS_MAX: usize = 64;
+pub(super) const USERS_MAX: usize = 64;
 
 /// How long after its last sign somebody's new items are believed to wait. A user asks whenever a
 /// worker is ready, so a minute is a long silence.
@@ -63,12 +63,6 @@ impl User {
     fn rank(&self, now: Timestamp) -> (u64, Timestamp, u64) {
         (self.tag, self.claim.map_or(now, |(from, _)| from), self.id)
     }
-
-    fn known_until(&self) -> Timestamp {
-        self.claim
-            .map_or(Timestamp(i64::MIN), |(_, until)| until)
-            .max(self.waiting_until)
-    }
 }
 
 impl Lane {
@@ -79,23 +73,32 @@ impl Lane {
             .min_by_key(|user| user.rank(now))
     }
 
-    /// The user's entry, new where there is none, in place of the one whose claim is the oldest.
-    fn user(&mut self, id: u64) -> &mut User {
+    /// The user's entry, new where there is none. Where all places are taken it takes that of somebody
+    /// who claims nothing, else that of the last in the queue, else none: whoever is next is never
+    /// forgotten, so the queue moves on however many there are.
+    fn user(&mut self, id: u64, now: Timestamp) -> Option<&mut User> {
         let known = self.users.iter().position(|user| user.id == id);
-        let place = known.unwrap_or_else(|| {
-            if self.users.len() >= USERS_MAX {
-                let oldest = (0..USERS_MAX).min_by_key(|i| self.users[*i].known_until());
-                self.users.swap_remove(oldest.unwrap_or(0));
-            }
-            self.users.push(User {
+        let place = known.or_else(|| {
+            let new = User {
                 id,
                 tag: self.reached,
                 claim: None,
                 waiting_until: Timestamp(i64::MIN),
-            });
-            self.users.len() - 1
-        });
-        &mut self.users[place]
+            };
+            if self.users.len() >= USERS_MAX {
+                let last = (0..USERS_MAX).max_by_key(|i| {
+                    let user = &self.users[*i];
+                    (!user.claims(now), user.rank(now))
+                })?;
+                if self.users[last].claims(now) && self.users[last].rank(now) < new.rank(now) {
+                    return None;
+                }
+                self.users.swap_remove(last);
+            }
+            self.users.push(new);
+            Some(self.users.len() - 1)
+        })?;
+        self.users.get_mut(place)
     }
 }
 
@@ -119,8 +122,9 @@ impl Turns {
         self.seen = Some(now);
         if ask.kind == Try::Retry {
             if ask.first_waiting {
-                let own = self.first.user(ask.user);
-                own.waiting_until = own.waiting_until.max(now + WAITING_FOR);
+                if let Some(own) = self.first.user(ask.user, now) {
+                    own.waiting_until = own.waiting_until.max(now + WAITING_FOR);
+                }
             } else if let Some(own) = self.first.users.iter_mut().find(|u| u.id == ask.user) {
                 own.waiting_until = now;
             }
@@ -131,8 +135,9 @@ impl Turns {
             lane.tag = lane.tag.max(reached);
         }
         let reached = lane.reached;
-        let user = lane.user(ask.user);
-        if !user.claims(now) {
+        if let Some(user) = lane.user(ask.user, now)
+            && !user.claims(now)
+        {
             user.tag = user.tag.max(reached);
         }
     }
@@ -170,11 +175,10 @@ impl Turns {
                 return until(next);
             }
         }
-        let asker = own.users.iter().find(|user| user.id == ask.user)?;
         let next = own.next(now).filter(|next| next.id != ask.user)?;
-        (next.rank(now) < asker.rank(now))
-            .then(|| until(next))
-            .flatten()
+        let asker = own.users.iter().find(|user| user.id == ask.user);
+        let rank = asker.map_or((own.reached, now, ask.user), |user| user.rank(now));
+        (next.rank(now) < rank).then(|| until(next)).flatten()
     }
 
     /// The asker was granted that many permits.
@@ -188,7 +192,7 @@ impl Turns {
     ) {
         // Each lane's tag grows by what it got over what it is due: multiplied out, by the other's.
         let retries = share.hundredths();
-        let pace_of_tag = match ask.kind {
+        let tag_step = match ask.kind {
             Try::First => retries,
             Try::Retry => Share::WHOLE - retries,
         };
@@ -196,23 +200,33 @@ impl Turns {
         let reached = lane.tag;
         lane.tag = lane
             .tag
-            .saturating_add(u64::from(permits) * u64::from(pace_of_tag));
-        let user = lane.user(ask.user);
-        let user_reached = user.tag;
-        user.tag = user.tag.saturating_add(u64::from(permits));
-        user.claim = None;
-        user.waiting_until = if more { now + WAITING_FOR } else { now };
-        lane.reached = user_reached;
+            .saturating_add(u64::from(permits) * u64::from(tag_step));
+        if let Some(user) = lane.user(ask.user, now) {
+            let user_reached = user.tag;
+            user.tag = user.tag.saturating_add(u64::from(permits));
+            user.claim = None;
+            user.waiting_until = if more { now + WAITING_FOR } else { now };
+            lane.reached = user_reached;
+        }
         self.reached = reached;
     }
 
     /// The asker was refused and is expected at `at`; from `from` on its turn is kept for it, until
     /// `keep` after `at`.
-    pub(super) fn refused(&mut self, ask: &Ask, from: Timestamp, at: Timestamp, keep: Duration) {
+    pub(super) fn refused(
+        &mut self,
+        ask: &Ask,
+        from: Timestamp,
+        at: Timestamp,
+        keep: Duration,
+        now: Timestamp,
+    ) {
         if at == Timestamp::MAX {
             return; // whoever waits for an operator keeps no turn
         }
-        let user = self.lane(ask.kind).user(ask.user);
+        let Some(user) = self.lane(ask.kind).user(ask.user, now) else {
+            return;
+        };
         let from = match user.claim {
             Some((since, until)) if since <= from && from < until => since,
             Some(_) | None => from,
