@@ -5,8 +5,42 @@
 //! Invariant: reading from the cursor behind record n gives record n + 1 at the same cost wherever n
 //! lies, and the same records in the same order as long as the source is not changed.
 
+mod count;
+mod csv;
+mod directory;
+mod error;
+mod fingerprint;
+mod identity;
+mod json;
+mod jsonl;
+mod page;
+mod place;
+mod pointer;
+mod spec;
+mod spool;
+mod sql;
+#[cfg(test)]
+mod tests;
+mod window;
+
+use std::{ops::ControlFlow, path::Path};
+
 use crate::{ids::Cursor, payload::Payload};
 use compact_str::CompactString;
+
+pub(super) use self::csv::{Fields as CsvFields, check_names};
+pub use self::{
+    count::{Count, count},
+    csv::CsvSpec,
+    directory::DirectorySpec,
+    error::{RecordError, SourceError},
+    fingerprint::{Change, Fingerprint},
+    identity::ID_BYTES_MAX,
+    json::JsonSpec,
+    pointer::Pointer,
+    spec::{OnChange, SourceKind, SourceSpec},
+    sql::{Relation, SqlSpec},
+};
 
 /// A source of records.
 pub trait Source: Send {
@@ -15,6 +49,19 @@ pub trait Source: Send {
     /// A page is empty only at the end. Damage in one record is that record's
     /// [`RecordError`], never the page's error.
     fn read(&mut self, from: &Cursor, bounds: PageBounds) -> Result<Page, SourceError>;
+
+    /// How far into the source a cursor stands, and how long the source is now, in bytes; `None`
+    /// where a source does not know without reading.
+    fn extent(&self, at: &Cursor) -> Option<Extent>;
+}
+
+/// A place in a source by bytes; for progress, never for resuming.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// Bytes before the place.
+    pub bytes: u64,
+    /// Bytes in all.
+    pub bytes_total: u64,
 }
 
 /// How much a page may hold.
@@ -35,6 +82,9 @@ pub struct Page {
     pub records: Vec<Record>,
     /// Whether nothing follows for now; a source that grows may give more later from the last cursor.
     pub end: bool,
+    /// In a source that may grow (`on_change = "extend"`): where a record begins that nothing
+    /// terminates yet. It is given once its end is written.
+    pub unfinished: Option<String>,
 }
 
 /// One record.
@@ -48,24 +98,40 @@ pub struct Record {
     pub end: Cursor,
 }
 
-/// What is wrong with one record; it fails as an item, and the run goes on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RecordError {
-    /// The error's name: `Iterd.RecordMalformed` or `Iterd.RecordTooLarge`.
-    pub error: &'static str,
-    /// What and where: the line or byte offset, the key, and the beginning of the text.
-    pub cause: String,
+/// What a source is opened with beside its spec.
+pub struct OpenContext<'a> {
+    /// Where compressed sources are kept decompressed; an existing directory of iterd's own.
+    pub spool_dir: &'a Path,
+    /// A source that decompresses to more bytes is refused.
+    pub spool_bytes_max: u64,
+    /// Told from time to time how far something long has come.
+    pub progress: &'a mut ProgressFn<'a>,
 }
 
-/// Why a source as a whole cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum SourceError {
-    /// The operating system refused.
-    #[error("cannot read {path}: {error}")]
-    Io {
-        /// What was being read.
-        path: String,
-        /// Why it could not be.
-        error: std::io::Error,
-    },
+/// Is told how far something long has come; `Break` gives it up as [`SourceError::Interrupted`].
+pub type ProgressFn<'a> = dyn FnMut(Progress) -> ControlFlow<()> + 'a;
+
+/// How far something long has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Records read; 0 while a source is being decompressed.
+    pub records: u64,
+    /// Place in what is being read, where it is known.
+    pub extent: Option<Extent>,
+}
+
+/// Opens a source, of whichever kind; decompresses it first where that has not been done.
+pub fn open(
+    spec: &SourceSpec,
+    context: &mut OpenContext<'_>,
+) -> Result<Box<dyn Source>, SourceError> {
+    Ok(match &spec.kind {
+        SourceKind::Csv(csv) => Box::new(csv::Csv::open(spec, csv, context)?),
+        SourceKind::Json(json) => Box::new(json::Json::open(spec, json, context)?),
+        SourceKind::Jsonl => Box::new(jsonl::JsonLines::open(spec, context)?),
+        SourceKind::Directory(directory) => {
+            Box::new(directory::Directory::open(spec, directory.clone())?)
+        }
+        SourceKind::Sql(sql) => Box::new(sql::Table::open(spec, sql)?),
+    })
 }
