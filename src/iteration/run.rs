@@ -7,7 +7,10 @@
 //! Invariant: a child is in one place: the source's queue, in flight, rescued, in
 //! the queue of rows, parked, held, or ended.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    num::NonZeroU32,
+};
 
 use super::{
     Breaker, Checkpoint, Child, Counters, Effect, Ending, Input, OnInterrupt, Options, Parked,
@@ -35,8 +38,8 @@ pub struct Context<'a> {
     /// The instant of the step.
     pub now: Timestamp,
     /// Asks the run's limiter for permits: what kind of try, for how many children, and whether
-    /// children of the other kind want some too. What it grants is spent.
-    pub permits: &'a mut dyn FnMut(Try, u32, bool) -> Grant,
+    /// first tries wait beside these. What it grants is spent.
+    pub permits: &'a mut dyn FnMut(Try, NonZeroU32, bool) -> Grant,
 }
 
 /// A run under way.

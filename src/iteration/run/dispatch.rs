@@ -1,5 +1,7 @@
 //! Which child goes next: retries and new children by turns, as slots, bounds and permits allow.
 
+use std::num::NonZeroU32;
+
 use super::{Context, End, Flight, Run};
 use crate::{
     ids::{Generation, Index},
@@ -43,14 +45,19 @@ impl Run {
                 (retry, _) => retry,
             };
             if retry {
-                match (context.permits)(Try::Retry, 1, self.first_waits()) {
+                match (context.permits)(Try::Retry, NonZeroU32::MIN, self.first_waits(0)) {
                     Grant::Now(_) => self.dispatch_retry(effects),
                     Grant::NotBefore { at, why } => no_retry = Some((at, why)),
                 }
             } else {
-                let count = if due && no_retry.is_none() { 1 } else { first };
-                match (context.permits)(Try::First, count, due) {
-                    Grant::Now(granted) => self.dispatch_first(granted.min(count), effects),
+                let first = NonZeroU32::new(first).unwrap_or(NonZeroU32::MIN);
+                let turns = due && no_retry.is_none();
+                let count = if turns { NonZeroU32::MIN } else { first };
+                let waiting = self.first_waits(count.get());
+                match (context.permits)(Try::First, count, waiting) {
+                    Grant::Now(granted) => {
+                        self.dispatch_first(granted.clamp(1, count.get()), effects);
+                    }
                     Grant::NotBefore { at, why } => no_first = Some((at, why)),
                 }
             }
@@ -99,12 +106,14 @@ impl Run {
         u32::try_from(rescued + queued + fresh).unwrap_or(u32::MAX)
     }
 
-    /// Whether first tries would use a permit too, if there were one: those that are there, and
-    /// those that are still being read.
-    fn first_waits(&self) -> bool {
-        let more = self.queue.len() > 0 || !self.source.children.is_empty();
-        let more = more || self.source.end == End::Unseen;
-        !self.rescued.is_empty() || (more && self.room() > 0)
+    /// Whether there are first tries to use a permit, if there were one, beside so many: those that
+    /// wait, and those that are still being read.
+    fn first_waits(&self, beside: u32) -> bool {
+        let beside = beside as usize;
+        let known = self.rescued.len() + self.source.children.len();
+        let known = known.saturating_add(usize::try_from(self.queue.len()).unwrap_or(usize::MAX));
+        let more = known > beside || self.source.end == End::Unseen;
+        more && self.rescued.len() + self.room() > beside
     }
 
     /// How many children may be taken that are not under way yet.

@@ -98,10 +98,7 @@ fn damaged_children_fail_without_a_call() {
     assert_eq!(bench.dispatched(), [1, 4]);
     let fail = |index| Effect::Fail { index };
     assert_eq!(bench.told(), [fail(0), fail(2), fail(3)]);
-    assert_eq!(
-        bench.asked,
-        [(Try::First, 1, false), (Try::First, 1, false)]
-    );
+    assert_eq!(bench.asked, [(Try::First, 1, true), (Try::First, 1, false)]);
     bench.done(1);
     assert_eq!(bench.told(), [fail(5)]);
     bench.done(4).page("", true);

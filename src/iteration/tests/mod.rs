@@ -10,7 +10,7 @@ mod queue;
 mod restore;
 mod retry;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroU32};
 
 use super::*;
 use crate::{
@@ -82,7 +82,7 @@ struct Bench {
     grants: Vec<Grant>,
     /// What the limiter answers to retries, where it makes a difference.
     retry_grant: Option<Grant>,
-    /// What the limiter was asked.
+    /// What the limiter was asked: the kind, how many, and whether first tries wait beside them.
     asked: Vec<(Try, u32, bool)>,
     /// The last step's.
     effects: Vec<Effect>,
@@ -141,8 +141,8 @@ impl Bench {
     fn steps(&mut self, inputs: impl IntoIterator<Item = Input>) -> &mut Self {
         let Self { grants, asked, .. } = self;
         let retry_grant = self.retry_grant;
-        let mut permits = |kind, count, others| {
-            asked.push((kind, count, others));
+        let mut permits = |kind, count: NonZeroU32, waiting| {
+            asked.push((kind, count.get(), waiting));
             if let (Try::Retry, Some(grant)) = (kind, retry_grant) {
                 grant
             } else if grants.len() > 1 {

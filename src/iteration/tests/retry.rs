@@ -79,7 +79,7 @@ fn retries_and_first_tries_take_turns_and_know_of_each_other() {
     bench.parked(0, retry(1)).parked(1, retry(1)).asked.clear();
     bench.tick(5);
     assert_eq!(bench.dispatched(), [0; 0]);
-    let both = [(Try::Retry, 1, true), (Try::First, 2, true)];
+    let both = [(Try::Retry, 1, true), (Try::First, 2, false)];
     let mut asked = bench.asked.clone();
     asked.sort_by_key(|(kind, ..)| *kind == Try::First);
     assert_eq!(asked, both);
