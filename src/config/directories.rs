@@ -64,7 +64,7 @@ impl<K: Into<OsString>, V: Into<OsString>> FromIterator<(K, V)> for Environment 
 pub struct ConfigPlace {
     /// The file; it need not exist unless it was named.
     pub file: PathBuf,
-    /// Somebody named it, so that its absence is an error.
+    /// Somebody named the file itself, so that its absence is an error.
     pub named: bool,
 }
 
@@ -73,12 +73,15 @@ impl ConfigPlace {
     /// (set by systemd), else `$XDG_CONFIG_HOME/iterd`, else `~/.config/iterd`.
     pub fn find(flag: Option<&Path>, environment: &Environment) -> Result<Self, ConfigError> {
         if let Some(named) = flag {
-            let file = if named.is_dir() {
+            let folder = named.is_dir();
+            let file = if folder {
                 named.join(FILE_NAME)
             } else {
                 named.to_owned()
             };
-            return Ok(Self { file, named: true });
+            // Why: an empty folder is what a fresh installation has; a file is meant to be there.
+            let named = !folder;
+            return Ok(Self { file, named });
         }
         let folder = environment
             .systemd_folder("CONFIGURATION_DIRECTORY")

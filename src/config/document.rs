@@ -4,9 +4,7 @@
 //! for, so there is no second list of them, and what is left over is unknown. Never holds a default:
 //! an absent key is `None`. What a file can make us hold is bounded by its size.
 
-use std::{
-    cell::RefCell, collections::BTreeSet, fs::File, io::Read, ops::Range, path::Path, sync::Arc,
-};
+use std::{cell::RefCell, collections::BTreeSet, fs::File, io::Read, path::Path, sync::Arc};
 
 use serde_json::{Map, Value};
 use toml::{
@@ -274,7 +272,7 @@ impl<'d> Section<'d> {
         value: &Spanned<DeValue<'_>>,
         read: impl FnOnce(&DeValue<'_>) -> Result<T, String>,
     ) -> Option<T> {
-        let byte = Range::clone(&value.span()).start;
+        let byte = value.span().start;
         match read(value.get_ref()) {
             Ok(taken) => Some(taken),
             Err(why) => {

@@ -13,6 +13,7 @@ use super::{
     document::{Document, Section, locate, read_text},
     problem::{Findings, Origin, Problem, Problems, near, nearest, quoted},
     settings::{KEYS, Key},
+    size::quote,
     values::name,
 };
 
@@ -56,7 +57,8 @@ impl Settings {
         overrides: &[(&str, String)],
     ) -> Result<Self, ConfigError> {
         let mut settings = Self::default();
-        if place.named || place.file.exists() {
+        let exists = place.file.try_exists().unwrap_or(true);
+        if place.named || exists {
             let text = read_text(&place.file)?;
             settings.read_file(&place.file, &text)?;
             settings.file = Some((place.clone(), text));
@@ -82,7 +84,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Every setting, in the order of the defaults; then the limiters' keys.
+    /// Every setting, in the order of the defaults; then the limiters, each as one table.
     #[must_use]
     pub fn rows(&self) -> Vec<Row> {
         let keys = KEYS.iter().map(|key| Row {
@@ -90,9 +92,9 @@ impl Settings {
             value: (key.show)(&self.config),
             origin: self.origin(key.name),
         });
-        let limiters = self.config.limiters.keys().map(|name| Row {
-            key: format!("limiters.{name}"),
-            value: String::new(),
+        let limiters = self.config.limiters.iter().map(|(name, limit)| Row {
+            key: format!("limiters.{}", quote(name)),
+            value: limit.show(),
             origin: self.origin(&format!("limiters.{name}")),
         });
         keys.chain(limiters).collect()

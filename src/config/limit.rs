@@ -7,11 +7,14 @@ use jiff::tz::TimeZone;
 
 use super::{
     document::Section,
+    size::quote,
     values::{one_of, text, time_zone, whole, whole_u32},
 };
 
 /// Most permits that one item may cost; a million items of an API in one call is no longer an item.
 const WEIGHT_MAX: u32 = 1_000_000;
+
+const SPREADS: [(&str, Spread); 2] = [("asap", Spread::Asap), ("even", Spread::Even)];
 
 /// When the permits of a quota's window may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,8 +94,28 @@ impl LimitSpec {
         limit
     }
 
+    /// The limiter as a file would say it, on one line.
+    pub(crate) fn show(&self) -> String {
+        let mut keys = Vec::new();
+        keys.extend(
+            self.pace
+                .iter()
+                .map(|pace| format!("pace = {}", quote(pace))),
+        );
+        if let Some(quota) = &self.quota {
+            keys.push(format!("quota = {}", quote(quota)));
+            // Invariant: a zone that was read has a name, as nothing else is taken.
+            let zone = self.time_zone.iana_name().unwrap_or("UTC");
+            keys.push(format!("time_zone = {}", quote(&zone)));
+            let spread = SPREADS.iter().find(|(_, spread)| *spread == self.spread);
+            keys.extend(spread.map(|(name, _)| format!("spread = {}", quote(name))));
+            keys.push(format!("reserve = {}", self.reserve));
+        }
+        keys.push(format!("weight = {}", self.weight));
+        format!("{{ {} }}", keys.join(", "))
+    }
+
     fn keys(section: &mut Section<'_>) -> Self {
-        const SPREADS: [(&str, Spread); 2] = [("asap", Spread::Asap), ("even", Spread::Even)];
         let default = Self::default();
         let limit = Self {
             pace: section.read("pace", text),

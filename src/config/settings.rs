@@ -12,7 +12,7 @@ use toml::de::DeValue;
 use super::{
     LimitSpec,
     problem::quoted,
-    size::{show_duration, show_size},
+    size::{quote, show_duration, show_size},
     values::{duration, one_of, or_word, path, size, text, whole_u32},
 };
 use crate::telemetry::{self, LogFormat};
@@ -208,11 +208,6 @@ pub(crate) const KEYS: [Key; 22] = [
 
 /// A log of fewer bytes would be emptied at every commit; one of more is a disk of its own.
 const WAL_BYTES: RangeInclusive<u64> = 4 * MIB..=1024 * GIB;
-
-fn quote(value: &impl ToString) -> String {
-    // Why: the writing of TOML for a text, whatever is in it.
-    toml::Value::String(value.to_string()).to_string()
-}
 
 fn bytes(bytes: u64) -> String {
     quote(&show_size(bytes))

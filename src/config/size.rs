@@ -1,4 +1,4 @@
-//! How sizes and durations are written in files, beside `time::parse_duration`.
+//! How sizes, durations and texts are written in files, beside `time::parse_duration`.
 //!
 //! Owns the units of bytes and the shortest exact writing of a value, so that what is shown can be
 //! pasted into a file. A size is whole bytes in a `u64`; no fractions.
@@ -80,6 +80,11 @@ pub fn show_duration(duration: Duration) -> String {
     .find(|(_, factor)| millis > 0 && millis.is_multiple_of(*factor))
     .unwrap_or(if millis == 0 { ("s", 1000) } else { ("ms", 1) });
     format!("{}{unit}", millis / factor)
+}
+
+/// Writes a text as TOML does, whatever is in it.
+pub(crate) fn quote(value: &impl ToString) -> String {
+    toml::Value::String(value.to_string()).to_string()
 }
 
 #[cfg(test)]

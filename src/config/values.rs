@@ -10,7 +10,7 @@ use toml::de::DeValue;
 
 use super::{
     document::expected,
-    problem::{near, nearest, quoted},
+    problem::{clipped, near, nearest, quoted},
     size::{parse_size, show_duration, show_size},
 };
 use crate::time::parse_duration;
@@ -153,9 +153,9 @@ pub(crate) fn duration_text(
     text: &str,
     bounds: RangeInclusive<Duration>,
 ) -> Result<Duration, String> {
-    let duration = match text.chars().nth(TEXT_CHARS_MAX) {
-        None => parse_duration(text)?,
-        Some(_) => return Err(format!("{} is no duration", quoted(text))),
+    let duration = match clipped(text) {
+        whole if whole.len() == text.len() => parse_duration(text)?,
+        _ => return Err(format!("{} is no duration", quoted(text))),
     };
     if bounds.contains(&duration) {
         return Ok(duration);

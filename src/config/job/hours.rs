@@ -174,49 +174,48 @@ fn is_open(hours: &[Hours], blackout: &[Blackout], at: DateTime) -> bool {
 
 /// The next local time at which [`is_open`] changes.
 ///
-/// Between two edges of blackouts weeks repeat, so where a week brings no change the next one comes
-/// with such an edge, if ever.
+/// Between blackouts weeks repeat: where a week brings no change, the next one comes with a blackout,
+/// if ever.
 fn next_change(hours: &[Hours], blackout: &[Blackout], from: DateTime) -> Option<DateTime> {
     let open_now = is_open(hours, blackout, from);
-    let changed = |at: &DateTime| is_open(hours, blackout, *at) != open_now;
-    let blackout_edges: Vec<DateTime> = blackout
-        .iter()
-        .flat_map(|days| [Some(days.from), days.to.tomorrow().ok()])
-        .filter_map(|day| Some(day?.at(0, 0, 0, 0)))
-        .collect();
     let mut start = from;
-    for _ in 0..=blackout_edges.len() {
-        let mut edges = window_edges(hours, start.date());
-        edges.extend(&blackout_edges);
-        // Why: nine days, because a window of the first one may begin on the day before.
-        let week_end = start.checked_add(Span::new().days(9)).ok()?;
-        edges.retain(|edge| *edge > start && *edge < week_end);
-        edges.sort();
-        if let Some(change) = edges.into_iter().find(changed) {
-            return Some(change);
-        }
-        start = *blackout_edges.iter().filter(|edge| **edge > start).min()?;
-        if changed(&start) {
+    for _ in 0..=2 * blackout.len() {
+        if start > from && is_open(hours, blackout, start) != open_now {
             return Some(start);
         }
+        let today = start.date();
+        if let Some(days) = blackout.iter().find(|days| days.contains(today)) {
+            start = days.to.tomorrow().ok()?.at(0, 0, 0, 0);
+            continue;
+        }
+        let next_blackout = blackout
+            .iter()
+            .map(|days| days.from)
+            .filter(|day| *day > today)
+            .min()
+            .map(|day| day.at(0, 0, 0, 0));
+        let change = window_edges(hours, today)
+            .filter(|edge| *edge > start && next_blackout.is_none_or(|next| *edge < next))
+            .filter(|edge| is_open(hours, &[], *edge) != open_now)
+            .min();
+        if change.is_some() {
+            return change;
+        }
+        start = next_blackout?;
     }
     None
 }
 
-/// Where windows begin and end within eight days.
-fn window_edges(hours: &[Hours], from: Date) -> Vec<DateTime> {
-    std::iter::successors(Some(from), |day| day.tomorrow().ok())
-        .take(8)
-        .flat_map(|day| {
-            hours
-                .iter()
-                .flat_map(move |hours| [(day, hours.from), (day, hours.to)])
-        })
-        .filter_map(|(day, minute)| {
+/// Where windows begin and end within eight days: a week, and what begins late on its last day.
+fn window_edges(hours: &[Hours], from: Date) -> impl Iterator<Item = DateTime> {
+    let days = std::iter::successors(Some(from), |day| day.tomorrow().ok()).take(8);
+    days.flat_map(|day| {
+        let edges = hours.iter().flat_map(|hours| [hours.from, hours.to]);
+        edges.filter_map(move |minute| {
             let minutes = Span::new().try_minutes(i64::from(minute)).ok()?;
             day.at(0, 0, 0, 0).checked_add(minutes).ok()
         })
-        .collect()
+    })
 }
 
 fn minute_of_day(at: DateTime) -> u16 {

@@ -23,10 +23,10 @@ use crate::time::Timestamp;
 /// Longest cron expression; six fields that list every value have fewer characters.
 const CRON_CHARS_MAX: usize = 1000;
 
-/// Most windows of a week, and most blackouts: the holidays of ten years. With all of them the next
-/// change is still found within a tenth of a second.
-const HOURS_MAX: usize = 50;
-const BLACKOUTS_MAX: usize = 200;
+/// Most windows of a week (three of each day and some), and most blackouts (ten holidays of ten years).
+/// Looking for the next change grows with the square of the first and with the second.
+const HOURS_MAX: usize = 25;
+const BLACKOUTS_MAX: usize = 100;
 
 /// `[schedule]`
 #[derive(Debug, Clone, PartialEq)]

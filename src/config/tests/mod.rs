@@ -53,7 +53,7 @@ fn what_is_shown_is_a_file_that_says_the_same() {
     };
     for text in [
         "",
-        "state_dir = \"/a \\\"b\\\"\"\nretention.results = \"forever\"\nlog.format = \"json\"",
+        "state_dir = \"/a \\\"b\\\"\"\nretention.results = \"forever\"\nlog.format = \"json\"\n[limiters.\"crm.2\"]\npace = \"1 per s\"\nquota = \"5 per day\"\ntime_zone = \"Asia/Tokyo\"\nspread = \"even\"\n[limiters.b]",
     ] {
         let settings = Settings::parse(Path::new("iterd.toml"), text).unwrap();
         let again = Settings::parse(Path::new("shown.toml"), &shown(&settings)).unwrap();
@@ -272,10 +272,7 @@ fn a_named_file_must_be_there_and_an_unnamed_one_need_not() {
         Settings::load(&named, &environment, &[]),
         Err(ConfigError::Unreadable { .. })
     ));
-    let unnamed = ConfigPlace {
-        named: false,
-        ..named
-    };
+    let unnamed = ConfigPlace::find(Some(folder.path()), &environment).unwrap();
     let settings = Settings::load(&unnamed, &environment, &[]).unwrap();
     assert_eq!(settings.config.plugins_dir, folder.path().join("plugins"));
 }

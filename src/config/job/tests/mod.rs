@@ -10,10 +10,13 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::{
-    Attempts, CatchUp, FailingShare, JobFile, JobFolder, Notify, Occasion, OnInterrupt, Order,
-    Overlap, PauseWhen, PluginRef, Process, Retry, definition,
+    Attempts, CatchUp, FailingShare, JobFile, JobFolder, Notify, Occasion, OnInterrupt, Opening,
+    Order, Overlap, PauseWhen, PluginRef, Process, Retry, definition,
 };
-use crate::config::{ConfigError, Limit, LimitSpec, Percent, Problems, Settings, Spread};
+use crate::{
+    config::{ConfigError, Limit, LimitSpec, Percent, Problems, Settings, Spread},
+    time::Timestamp,
+};
 
 mod broken;
 mod hours;
@@ -381,6 +384,27 @@ proptest! {
             prop_assert!(!problems.listed().is_empty());
             prop_assert!(problems.listed().len() <= 50);
             prop_assert!(problems.to_string().len() < 100_000);
+        }
+    }
+
+    #[test]
+    fn no_schedule_makes_the_reader_panic(
+        cron in "([0-9*,/?#LW+-]{1,8}|MON|jan|@daily|ß){1,2}( ([0-9*,/?#LW-]{1,6}|MON|\\*)){0,7}",
+        hours in "((Mon|fri|Sun|Xyz)[,-]?){0,2} ?[012][0-9]:[0-6][0-9]-[012][0-9]:?[0-6][0-9]",
+        blackout in "-?[0-9]{3,5}-[0-9]{2}-[0-9]{2}(\\.\\.[0-9-]{8,10})?",
+    ) {
+        for key in [
+            format!("cron = {cron:?}"),
+            format!("hours = [{hours:?}]"),
+            format!("blackout = [{blackout:?}]"),
+        ] {
+            if let Ok(job) = parse(&format!("{LEAST}schedule.{key}")) {
+                let schedule = job.schedule.unwrap();
+                for at in [i64::MIN, 0, 1_780_000_000_000_000, i64::MAX - 1] {
+                    let (Opening::Open(until) | Opening::Closed(until)) = schedule.opening(Timestamp(at));
+                    prop_assert!(until > Timestamp(at));
+                }
+            }
         }
     }
 
