@@ -1,15 +1,57 @@
 //! Processing code that users write: its folder and manifest, its versions, and the hosts that run it.
 //!
+//! A [`Pool`] runs the calls of one run through workers of one plugin. A worker is a process that
+//! the [`Spawner`] starts through the [launcher](launch), which locks it in and ties its life to
+//! ours; the [`rescuer`] kills what a killed daemon left behind. Which program a worker runs is the
+//! business of its [host].
+//!
 //! Knows neither `store` nor `runtime`. What must be durable (the processes that a successor has to
-//! kill) leaves through a port that the runtime implements.
+//! kill) leaves through the port [`WorkerLog`], what people and logs are to see through [`Events`];
+//! the runtime implements both.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use crate::{
     ids::{Generation, Index, VersionNumber},
     payload::{Failure, Payload},
 };
 use compact_str::CompactString;
+
+mod event;
+pub mod host;
+pub mod launch;
+mod lines;
+mod manifest;
+mod pool;
+mod process;
+mod procfs;
+mod protocol;
+pub mod rescuer;
+mod sandbox;
+mod secrets;
+mod spawner;
+mod version;
+mod watch;
+mod worker;
+
+pub use event::{Event, Events, ItemRef, Stream};
+pub use manifest::{Handler, HostKind, Limits, Manifest, ManifestError, Reload, SandboxMode};
+pub use pool::{Pool, PoolError, PoolSpec};
+pub use secrets::{SecretError, SecretSource};
+pub use spawner::{Launcher, SpawnError, Spawner, WorkerLog, WorkerLogError, WorkerRecord};
+pub use version::{Snapshot, SnapshotError, SnapshotLimits, snapshot};
+pub use watch::{Watch, WatchError, watch};
+
+/// A version of a plugin, ready to run.
+#[derive(Debug, Clone)]
+pub struct Version {
+    /// Its number, given by the store; travels in every [`Answer`].
+    pub number: VersionNumber,
+    /// The immutable copy of the plugin's folder ([`Snapshot::path`]); workers run in it.
+    pub folder: PathBuf,
+    /// What its `plugin.toml` says.
+    pub manifest: Manifest,
+}
 
 /// One item (or task) handed over to a worker.
 #[derive(Debug, Clone)]
@@ -39,7 +81,7 @@ pub struct Answer {
     pub ticket: u64,
     /// The call's.
     pub generation: Generation,
-    /// The version of the plugin that the call was handed to.
+    /// The version of the plugin that the call was handed to; of a call that never was, the current one.
     pub version: VersionNumber,
     /// What came of it.
     pub outcome: Outcome,

@@ -1,0 +1,132 @@
+//! The kinds of hosts, a file for each, and what they have in common: how a worker is launched.
+//!
+//! A host says which program a worker is. Everything else about workers (their life, their calls,
+//! their death) is the pool's and the same for all: `exec` is a worker of ours that runs a command
+//! for each item.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    HostKind, Manifest, PoolError, SecretError, Version,
+    launch::{Role, WorkerSpec},
+    pool::Shared,
+    sandbox::SandboxSpec,
+};
+
+pub mod exec;
+pub mod identity;
+pub mod process;
+
+/// Where programs are looked for when the daemon itself has no PATH.
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// Why a worker cannot be described.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HostError {
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    #[error("{} is no UTF-8; workers cannot be told such a path", .0.display())]
+    Path(PathBuf),
+}
+
+/// Everything that the launcher needs to know about a worker of this version. Reads secrets.
+pub(crate) fn worker_spec(version: &Version, shared: &Shared) -> Result<WorkerSpec, HostError> {
+    let manifest = &version.manifest;
+    let settings = &shared.spec;
+    let (role, command) = match manifest.host {
+        HostKind::Exec => (
+            Role::CommandPerItem {
+                output_bytes_max: exec::output_bytes_max(manifest.line_bytes_max),
+            },
+            manifest.command.clone().unwrap_or_default(),
+        ),
+        HostKind::Process
+        | HostKind::Lambda
+        | HostKind::Wasm
+        | HostKind::Http
+        | HostKind::Identity => (Role::Worker, process::command(manifest, &shared.shim)),
+    };
+    let paths = [&version.folder, &settings.scratch, &shared.shim];
+    let granted = manifest.read.iter().chain(&manifest.write);
+    for path in paths.into_iter().chain(granted).chain(&settings.hidden) {
+        if path.to_str().is_none() {
+            return Err(HostError::Path(path.clone()));
+        }
+    }
+    Ok(WorkerSpec {
+        parent: std::process::id(),
+        role,
+        command,
+        folder: version.folder.clone(),
+        env: environment(
+            manifest,
+            settings.secrets.look_up(&manifest.secrets)?,
+            &settings.scratch,
+        ),
+        limits: manifest.limits,
+        sandbox: SandboxSpec {
+            mode: manifest.sandbox,
+            own: vec![version.folder.clone(), shared.shim.clone()],
+            scratch: settings.scratch.clone(),
+            read: manifest.read.clone(),
+            write: manifest.write.clone(),
+            hidden: settings.hidden.clone(),
+        },
+    })
+}
+
+/// Whether the workers of a plugin say when they are ready for calls.
+pub(crate) fn says_ready(manifest: &Manifest) -> bool {
+    manifest.host == HostKind::Exec || manifest.python_handler().is_some()
+}
+
+/// The whole environment of a worker: nothing of the daemon's own but where programs are, the
+/// language and the time zone.
+fn environment(
+    manifest: &Manifest,
+    secrets: BTreeMap<String, String>,
+    scratch: &Path,
+) -> BTreeMap<String, String> {
+    let scratch = scratch.to_string_lossy();
+    let own = |name: &str| std::env::var(name).ok();
+    let mut env = BTreeMap::from([
+        (
+            "PATH".to_owned(),
+            own("PATH").unwrap_or_else(|| PATH.to_owned()),
+        ),
+        ("HOME".to_owned(), scratch.to_string()),
+        // Why: the usual place for temporary files is not granted, and libraries look here first.
+        ("TMPDIR".to_owned(), scratch.to_string()),
+        (
+            "LANG".to_owned(),
+            own("LANG").unwrap_or_else(|| "C.UTF-8".to_owned()),
+        ),
+        ("PYTHONUNBUFFERED".to_owned(), "1".to_owned()),
+    ]);
+    // Without one, the system's own time zone holds.
+    env.extend(own("TZ").map(|zone| ("TZ".to_owned(), zone)));
+    env.extend(manifest.env.clone());
+    env.extend(secrets);
+    env
+}
+
+/// Creates the workers' home, which nobody but the daemon's user may enter.
+pub(crate) fn make_scratch(path: &Path) -> Result<(), PoolError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| prepare(path, source))
+}
+
+fn prepare(path: &Path, source: io::Error) -> PoolError {
+    PoolError::Prepare {
+        path: path.to_owned(),
+        source,
+    }
+}

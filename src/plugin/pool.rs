@@ -1,0 +1,407 @@
+//! A pool of workers for the calls of one run.
+//!
+//! The [`Roster`] decides, a task for each [worker] carries out; this is what holds them together.
+//! Everything goes through one short lock, under which nothing waits: a decision and the orders that
+//! follow from it are one step, so that orders reach a worker in the order of the decisions.
+//!
+//! Invariant: every call that was submitted is answered exactly once, whatever happens to workers
+//! and to the pool. An answer is sent after the roster knows of it, so that whoever submits the next
+//! call because of it finds the room that it left.
+
+use std::{
+    collections::HashMap,
+    io,
+    num::NonZeroU32,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    runtime::Handle,
+    sync::{
+        Notify,
+        mpsc::{UnboundedReceiver, UnboundedSender},
+    },
+    time::Instant,
+};
+
+use roster::Effect;
+pub(crate) use roster::{End, Roster, WorkerId};
+
+use crate::ids::VersionNumber;
+
+use super::{
+    Answer, Call, Event, Events, HostKind, Outcome, SecretSource, Spawner, Version,
+    host::{self, identity},
+    worker::{self, Order},
+};
+
+mod roster;
+
+/// What a pool is made of.
+#[derive(Clone)]
+pub struct PoolSpec {
+    /// What it runs first.
+    pub version: Version,
+    /// Workers, where the manifest does not say: the job's concurrency.
+    pub concurrency: NonZeroU32,
+    /// Home and place for temporary files of the workers; created where missing.
+    pub scratch: PathBuf,
+    /// Where the Python shim is written; created where missing. Not writable for plugins.
+    pub runtime_dir: PathBuf,
+    /// What no plugin may read, whatever it is granted: the state directory, the configuration.
+    pub hidden: Vec<PathBuf>,
+    /// Where secrets are found.
+    pub secrets: SecretSource,
+    /// Starts the workers and records them.
+    pub spawner: Spawner,
+    /// Takes log lines and news.
+    pub events: Arc<dyn Events>,
+}
+
+/// Why a plugin cannot run here.
+#[derive(Debug, thiserror::Error)]
+pub enum PoolError {
+    /// The manifest names a host that this build does not have.
+    #[error(
+        "plugin {name}: this build of iterd has no host \"{host}\"; use \"process\" or \"exec\""
+    )]
+    NoSuchHost {
+        /// The plugin.
+        name: String,
+        /// The host.
+        host: HostKind,
+    },
+    /// A version cannot be deployed into a pool of another kind.
+    #[error(
+        "plugin {name}: a run cannot change between host \"identity\" and another; start it anew"
+    )]
+    OtherKind {
+        /// The plugin.
+        name: String,
+    },
+    /// A directory or the shim could not be written.
+    #[error("cannot prepare {}", path.display())]
+    Prepare {
+        /// The path.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// Runs calls; see the module. Dropping it kills its workers and interrupts their calls.
+pub struct Pool {
+    kind: Kind,
+}
+
+enum Kind {
+    Identity {
+        name: String,
+        version: VersionNumber,
+        capacity: usize,
+        answers: UnboundedSender<Answer>,
+    },
+    Workers(Arc<Shared>),
+}
+
+impl Pool {
+    /// Starts a pool, with its first worker. Must be called within a tokio runtime, which carries
+    /// the workers' tasks.
+    ///
+    /// `answers` gets exactly one answer for each submitted call. It is unbounded and yet bounded:
+    /// there are never more answers in it than calls under way, [`Pool::capacity`].
+    pub fn start(spec: PoolSpec, answers: UnboundedSender<Answer>) -> Result<Self, PoolError> {
+        if spec.version.manifest.host == HostKind::Identity {
+            let manifest = &spec.version.manifest;
+            let workers = manifest.workers.unwrap_or(spec.concurrency);
+            let capacity = workers.get().saturating_mul(manifest.in_flight.get());
+            let kind = Kind::Identity {
+                capacity: usize::try_from(capacity).unwrap_or(usize::MAX),
+                version: spec.version.number,
+                name: spec.version.manifest.name,
+                answers,
+            };
+            return Ok(Self { kind });
+        }
+        refuse_missing_host(&spec.version)?;
+        let shim = host::process::write_shim(&spec.runtime_dir)?;
+        host::make_scratch(&spec.scratch)?;
+        let mut effects = Vec::new();
+        let version = Arc::new(spec.version.clone());
+        let roster = Roster::new(version, spec.concurrency, &mut effects);
+        let shared = Arc::new(Shared {
+            capacity: AtomicUsize::new(roster.capacity()),
+            desk: Mutex::new(Desk {
+                roster,
+                orders: HashMap::new(),
+            }),
+            spec,
+            shim,
+            answers,
+            runtime: Handle::current(),
+            ended: Notify::new(),
+            told_unconfined: Mutex::new(None),
+        });
+        shared.decide(|_, out| out.append(&mut effects));
+        Ok(Self {
+            kind: Kind::Workers(shared),
+        })
+    }
+
+    /// Calls that may be under way at a time: workers times in-flight items. Whoever submits keeps
+    /// to it. It changes when a version is deployed whose manifest says so.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        match &self.kind {
+            Kind::Identity { capacity, .. } => *capacity,
+            Kind::Workers(shared) => shared.capacity.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The version that new calls go to.
+    #[must_use]
+    pub fn version(&self) -> VersionNumber {
+        match &self.kind {
+            Kind::Identity { version, .. } => *version,
+            Kind::Workers(shared) => shared.desk().roster.current().number,
+        }
+    }
+
+    /// Hands calls over to the least loaded workers at once; what finds no room waits for it.
+    /// Never blocks. After a shutdown they are answered as interrupted.
+    pub fn submit(&self, calls: Vec<Call>) {
+        match &self.kind {
+            Kind::Identity {
+                version, answers, ..
+            } => identity::answer(calls, *version, answers),
+            Kind::Workers(shared) => shared.decide(|roster, out| roster.submit(calls, out)),
+        }
+    }
+
+    /// Starts a worker of another version, and gives it the new calls once it is ready. The old
+    /// workers finish what they hold. A version that cannot start changes nothing; an event tells
+    /// either way.
+    pub fn deploy(&self, version: Version) -> Result<(), PoolError> {
+        match &self.kind {
+            Kind::Identity { name, .. } => Err(PoolError::OtherKind { name: name.clone() }),
+            Kind::Workers(_) if version.manifest.host == HostKind::Identity => {
+                Err(PoolError::OtherKind {
+                    name: version.manifest.name,
+                })
+            }
+            Kind::Workers(shared) => {
+                refuse_missing_host(&version)?;
+                shared.decide(|roster, out| roster.deploy(Arc::new(version), out));
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes no more calls, gives those in workers `finish` to end, then asks the workers to end
+    /// (SIGTERM) and kills after `grace` what did not. Returns when all are gone, which is after
+    /// `finish` and `grace` and a moment at the latest. What was not answered is interrupted.
+    ///
+    /// `shutdown(Duration::ZERO, grace)` is an interrupt at once. Calling it again with a shorter
+    /// `finish` hurries it.
+    pub async fn shutdown(&self, finish: Duration, grace: Duration) {
+        let Kind::Workers(shared) = &self.kind else {
+            return;
+        };
+        shared.decide(Roster::stop);
+        let finish = Instant::now() + finish;
+        shared.order_all(|| Order::Stop { finish, grace });
+        loop {
+            let ended = shared.ended.notified();
+            if shared.desk().roster.is_empty() {
+                return;
+            }
+            ended.await;
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if let Kind::Workers(shared) = &self.kind {
+            shared.decide(Roster::stop);
+            shared.order_all(|| Order::Kill);
+        }
+    }
+}
+
+fn refuse_missing_host(version: &Version) -> Result<(), PoolError> {
+    match version.manifest.host {
+        HostKind::Process | HostKind::Exec | HostKind::Identity => Ok(()),
+        host @ (HostKind::Lambda | HostKind::Wasm | HostKind::Http) => Err(PoolError::NoSuchHost {
+            name: version.manifest.name.clone(),
+            host,
+        }),
+    }
+}
+
+/// What the pool's handle and its workers' tasks share.
+pub(crate) struct Shared {
+    desk: Mutex<Desk>,
+    capacity: AtomicUsize,
+    pub(crate) spec: PoolSpec,
+    pub(crate) shim: PathBuf,
+    answers: UnboundedSender<Answer>,
+    runtime: Handle,
+    /// A worker has ended.
+    ended: Notify,
+    told_unconfined: Mutex<Option<VersionNumber>>,
+}
+
+struct Desk {
+    roster: Roster,
+    orders: HashMap<WorkerId, UnboundedSender<Order>>,
+}
+
+impl Shared {
+    /// A worker is ready for calls.
+    pub(crate) fn started(self: &Arc<Self>, worker: WorkerId) {
+        self.decide(|roster, out| roster.started(worker, out));
+    }
+
+    /// A worker answered some of its calls.
+    pub(crate) fn answered(self: &Arc<Self>, worker: WorkerId, answers: Vec<Answer>) {
+        let calls = u32::try_from(answers.len()).unwrap_or(u32::MAX);
+        self.decide(|roster, out| roster.answered(worker, calls, out));
+        self.send(answers);
+    }
+
+    /// A worker is gone; these are the answers to what it held. Orders that it did not read any
+    /// more are answered here.
+    pub(crate) fn ended(
+        self: &Arc<Self>,
+        worker: WorkerId,
+        end: End,
+        mut answers: Vec<Answer>,
+        mut orders: UnboundedReceiver<Order>,
+    ) {
+        self.decide(|roster, out| {
+            roster.ended(worker, end, out);
+            out.push(Effect::Forget(worker));
+        });
+        // From here on the roster gives it nothing, and nobody holds the other end.
+        while let Ok(order) = orders.try_recv() {
+            if let Order::HandOver { calls, .. } = order {
+                let version = self.spec.version.number;
+                answers.extend(calls.iter().map(|call| interrupted(call, version)));
+            }
+        }
+        self.send(answers);
+        self.ended.notify_waiters();
+    }
+
+    /// Whether workers of this version have started before, so that the next one needs no proof.
+    pub(crate) fn is_proven(&self, version: &Version) -> bool {
+        self.desk().roster.is_proven(version)
+    }
+
+    pub(crate) fn tell(&self, event: Event) {
+        self.spec.events.event(event);
+    }
+
+    /// Tells that a version's workers are not locked in, once.
+    pub(crate) fn tell_unconfined(&self, version: VersionNumber, why: String) {
+        let mut told = self
+            .told_unconfined
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if told.replace(version) != Some(version) {
+            drop(told);
+            self.tell(Event::Unconfined { version, why });
+        }
+    }
+
+    fn desk(&self) -> std::sync::MutexGuard<'_, Desk> {
+        // Why a poisoned lock is taken: the roster's methods are total, and a pool that answered
+        // nothing any more would be worse than one worker too many.
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets the roster decide and carries out what follows. Answers and events go out after the
+    /// lock is released: whoever takes them may call the pool.
+    fn decide(self: &Arc<Self>, decision: impl FnOnce(&mut Roster, &mut Vec<Effect>)) {
+        let mut effects = Vec::new();
+        let mut events = Vec::new();
+        let mut undone = Vec::new();
+        let version = {
+            let mut desk = self.desk();
+            decision(&mut desk.roster, &mut effects);
+            for effect in effects {
+                match effect {
+                    Effect::Tell(event) => events.push(event),
+                    Effect::Interrupt(calls) => undone.extend(calls),
+                    Effect::Start {
+                        worker,
+                        version,
+                        after,
+                    } => {
+                        let (sender, orders) = tokio::sync::mpsc::unbounded_channel();
+                        desk.orders.insert(worker, sender);
+                        let post = worker::Post {
+                            id: worker,
+                            version,
+                            shared: self.clone(),
+                        };
+                        self.runtime.spawn(worker::run(post, orders, after));
+                    }
+                    Effect::HandOver {
+                        worker,
+                        calls,
+                        alone,
+                    } => desk.order(worker, Order::HandOver { calls, alone }),
+                    Effect::Forget(worker) => drop(desk.orders.remove(&worker)),
+                    Effect::Retire(worker) => desk.order(worker, Order::Retire),
+                    Effect::Kill(worker) => desk.order(worker, Order::Kill),
+                }
+            }
+            self.capacity
+                .store(desk.roster.capacity(), Ordering::Relaxed);
+            desk.roster.current().number
+        };
+        for event in events {
+            self.tell(event);
+        }
+        self.send(undone.iter().map(|call| interrupted(call, version)));
+    }
+
+    fn order_all(&self, order: impl Fn() -> Order) {
+        for sender in self.desk().orders.values() {
+            // A worker that has ended meanwhile needs no orders.
+            sender.send(order()).ok();
+        }
+    }
+
+    fn send(&self, answers: impl IntoIterator<Item = Answer>) {
+        for answer in answers {
+            // Nobody listens any more: the run is being torn down, and what is not answered is
+            // dispatched again by its successor.
+            self.answers.send(answer).ok();
+        }
+    }
+}
+
+fn interrupted(call: &Call, version: VersionNumber) -> Answer {
+    Answer {
+        ticket: call.ticket,
+        generation: call.generation,
+        version,
+        outcome: Outcome::Interrupted,
+    }
+}
+
+impl Desk {
+    fn order(&self, worker: WorkerId, order: Order) {
+        if let Some(sender) = self.orders.get(&worker) {
+            sender.send(order).ok();
+        }
+    }
+}

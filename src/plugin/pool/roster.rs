@@ -1,0 +1,510 @@
+//! Who works on what: the pool's decisions, without any of its input and output.
+//!
+//! Calls go to the least loaded worker with room. There are as many workers as calls under way, at
+//! least one and at most as many as the version allows; they are started when first needed and
+//! kept. A version that has never started gets one worker until it has.
+//!
+//! **Finding a record that kills its worker.** A worker that dies with one call inside names the
+//! culprit. With several inside, nobody is blamed: all are interrupted, and their keys become
+//! *suspects*. A suspect runs alone: the least loaded worker is reserved, emptied, and given one
+//! suspect at a time, while the others go on. So the culprit is found at its next try, the innocent
+//! lose one try that does not count, and a key stays suspect until something answers for it.
+//!
+//! Invariant: a call is in exactly one place: waiting here, or in one worker, or answered.
+
+use std::{
+    collections::{BTreeMap, HashSet, VecDeque},
+    num::NonZeroU32,
+    sync::Arc,
+    time::Duration,
+};
+
+use compact_str::CompactString;
+
+use super::super::{Call, Event, Version};
+
+/// The first restart of a worker that died without having answered anything waits this long; each
+/// further one twice as long. A Python interpreter takes about as long to start.
+const RESTART_FIRST: Duration = Duration::from_millis(100);
+/// And at most this long: what a repaired environment costs in waiting.
+const RESTART_MAX: Duration = Duration::from_secs(10);
+
+/// Failed starts in a row after which a version counts as one that cannot start. One may be bad
+/// luck (memory was short), three are not.
+const START_TRIES: u32 = 3;
+
+/// Keys that are remembered as suspects. The oldest is forgotten first; it then costs one more
+/// interruption. Larger than any pool's calls under way in practice.
+const SUSPECTS_MAX: usize = 4096;
+
+/// Names a worker within its pool, never twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct WorkerId(pub(crate) u64);
+
+/// What the roster wants done.
+#[derive(Debug)]
+pub(crate) enum Effect {
+    /// Start a worker, after a while.
+    Start {
+        worker: WorkerId,
+        version: Arc<Version>,
+        after: Duration,
+    },
+    /// Give calls to a worker; `alone` if it is a suspect.
+    HandOver {
+        worker: WorkerId,
+        calls: Vec<Call>,
+        alone: bool,
+    },
+    /// Let a worker finish what it holds, and end.
+    Retire(WorkerId),
+    /// End a worker that holds nothing.
+    Kill(WorkerId),
+    /// Nothing more will be asked of a worker: it is gone.
+    Forget(WorkerId),
+    /// Answer calls that no worker ever got as interrupted.
+    Interrupt(Vec<Call>),
+    /// Tell people.
+    Tell(Event),
+}
+
+/// How a worker ended.
+#[derive(Debug, Default)]
+pub(crate) struct End {
+    pub(crate) pid: Option<u32>,
+    /// For people.
+    pub(crate) how: String,
+    /// It was ready for calls at some time.
+    pub(crate) started: bool,
+    /// It answered a call at some time.
+    pub(crate) answered: bool,
+    /// The pool wanted it.
+    pub(crate) expected: bool,
+    /// Keys of the calls of which one may have killed it.
+    pub(crate) suspects: Vec<CompactString>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Duty {
+    /// Serves the current version.
+    Current,
+    /// Proves that a deployed version starts.
+    Candidate,
+    /// Finishes what it holds.
+    Retired,
+}
+
+#[derive(Debug)]
+struct Worker {
+    version: Arc<Version>,
+    duty: Duty,
+    /// Ready for calls.
+    live: bool,
+    /// Calls in it.
+    load: u32,
+    /// Takes nothing but suspects.
+    reserved: bool,
+    /// The suspect in it.
+    suspect: Option<CompactString>,
+}
+
+#[derive(Debug)]
+struct Candidate {
+    version: Arc<Version>,
+    tries: u32,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Roster {
+    concurrency: NonZeroU32,
+    current: Arc<Version>,
+    candidate: Option<Candidate>,
+    workers: BTreeMap<WorkerId, Worker>,
+    next_id: u64,
+    waiting: VecDeque<Call>,
+    waiting_suspects: VecDeque<Call>,
+    suspects: Suspects,
+    /// The current version has started at some time.
+    proven: bool,
+    /// Starts of the current version that failed in a row.
+    failed_starts: u32,
+    /// Deaths in a row without an answer of anybody in between.
+    deaths: u32,
+    stopped: bool,
+}
+
+impl Roster {
+    /// A pool of one version; `concurrency` is the number of workers where the manifest names none.
+    pub(crate) fn new(
+        version: Arc<Version>,
+        concurrency: NonZeroU32,
+        out: &mut Vec<Effect>,
+    ) -> Self {
+        let mut roster = Self {
+            concurrency,
+            current: version,
+            candidate: None,
+            workers: BTreeMap::new(),
+            next_id: 0,
+            waiting: VecDeque::new(),
+            waiting_suspects: VecDeque::new(),
+            suspects: Suspects::default(),
+            proven: false,
+            failed_starts: 0,
+            deaths: 0,
+            stopped: false,
+        };
+        roster.staff(out);
+        roster
+    }
+
+    pub(crate) fn current(&self) -> &Arc<Version> {
+        &self.current
+    }
+
+    /// Calls that the current version can hold at a time.
+    pub(crate) fn capacity(&self) -> usize {
+        let calls = self
+            .workers_max()
+            .saturating_mul(self.current.manifest.in_flight.get());
+        usize::try_from(calls).unwrap_or(usize::MAX)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.workers.is_empty()
+    }
+
+    /// Whether a worker of this version has been ready before in this pool.
+    pub(crate) fn is_proven(&self, version: &Version) -> bool {
+        self.proven && self.current.number == version.number
+    }
+
+    pub(crate) fn submit(&mut self, calls: Vec<Call>, out: &mut Vec<Effect>) {
+        if self.stopped {
+            out.push(Effect::Interrupt(calls));
+            return;
+        }
+        for call in calls {
+            if self.suspects.contains(&call.key) {
+                self.waiting_suspects.push_back(call);
+            } else {
+                self.waiting.push_back(call);
+            }
+        }
+        self.assign(out);
+    }
+
+    /// A worker is ready for calls.
+    pub(crate) fn started(&mut self, id: WorkerId, out: &mut Vec<Effect>) {
+        let Some(worker) = self.workers.get_mut(&id) else {
+            return;
+        };
+        worker.live = true;
+        match worker.duty {
+            Duty::Current => {
+                self.proven = true;
+                self.failed_starts = 0;
+            }
+            Duty::Candidate => self.promote(out),
+            Duty::Retired => {}
+        }
+        self.assign(out);
+    }
+
+    /// A worker answered so many of its calls.
+    pub(crate) fn answered(&mut self, id: WorkerId, calls: u32, out: &mut Vec<Effect>) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.load = worker.load.saturating_sub(calls);
+            if let Some(key) = worker.suspect.take() {
+                self.suspects.remove(&key);
+            }
+            if worker.duty == Duty::Current {
+                self.deaths = 0;
+            }
+        }
+        self.assign(out);
+    }
+
+    /// A worker is gone; what it held was answered by whoever says so.
+    pub(crate) fn ended(&mut self, id: WorkerId, end: End, out: &mut Vec<Effect>) {
+        let Some(worker) = self.workers.remove(&id) else {
+            return;
+        };
+        for key in end.suspects {
+            self.suspects.insert(key);
+        }
+        let failed_start = !end.started && !end.expected;
+        if worker.duty == Duty::Current && !end.expected {
+            self.deaths = if end.answered {
+                0
+            } else {
+                self.deaths.saturating_add(1)
+            };
+            self.failed_starts += u32::from(failed_start);
+        }
+        let restart_after = match (&self.candidate, worker.duty) {
+            (Some(candidate), Duty::Candidate) => restart_delay(candidate.tries),
+            _ => restart_delay(self.deaths),
+        };
+        out.push(Effect::Tell(Event::WorkerEnded {
+            pid: end.pid,
+            version: worker.version.number,
+            how: end.how.clone(),
+            expected: end.expected,
+            restart_after,
+        }));
+        match worker.duty {
+            Duty::Candidate if !self.stopped => self.retry_candidate(end.how, out),
+            Duty::Current if failed_start && self.failed_starts == START_TRIES => {
+                out.push(Effect::Tell(Event::CannotStart {
+                    version: worker.version.number,
+                    cause: end.how,
+                }));
+            }
+            Duty::Candidate | Duty::Current | Duty::Retired => {}
+        }
+        self.assign(out);
+    }
+
+    /// New calls go to this version as soon as one of its workers is ready. A version deployed
+    /// before that has not started yet is forgotten.
+    pub(crate) fn deploy(&mut self, version: Arc<Version>, out: &mut Vec<Effect>) {
+        if self.stopped {
+            return;
+        }
+        for (id, worker) in &mut self.workers {
+            if worker.duty == Duty::Candidate {
+                worker.duty = Duty::Retired;
+                out.push(Effect::Kill(*id));
+            }
+        }
+        self.candidate = None;
+        if version.number != self.current.number {
+            self.start(version.clone(), Duty::Candidate, Duration::ZERO, out);
+            self.candidate = Some(Candidate { version, tries: 1 });
+        }
+    }
+
+    /// Hands nothing over any more; what waits is interrupted.
+    pub(crate) fn stop(&mut self, out: &mut Vec<Effect>) {
+        self.stopped = true;
+        self.candidate = None;
+        let mut calls: Vec<Call> = self.waiting.drain(..).collect();
+        calls.extend(self.waiting_suspects.drain(..));
+        out.push(Effect::Interrupt(calls));
+    }
+
+    fn promote(&mut self, out: &mut Vec<Effect>) {
+        let Some(candidate) = self.candidate.take() else {
+            return;
+        };
+        for (id, worker) in &mut self.workers {
+            match worker.duty {
+                Duty::Candidate => worker.duty = Duty::Current,
+                Duty::Current => {
+                    worker.duty = Duty::Retired;
+                    out.push(if worker.live {
+                        Effect::Retire(*id)
+                    } else {
+                        Effect::Kill(*id)
+                    });
+                }
+                Duty::Retired => {}
+            }
+        }
+        self.current = candidate.version;
+        self.proven = true;
+        self.deaths = 0;
+        self.failed_starts = 0;
+        out.push(Effect::Tell(Event::Deployed {
+            version: self.current.number,
+        }));
+    }
+
+    fn retry_candidate(&mut self, cause: String, out: &mut Vec<Effect>) {
+        let Some(mut candidate) = self.candidate.take() else {
+            return;
+        };
+        if candidate.tries >= START_TRIES {
+            out.push(Effect::Tell(Event::CannotStart {
+                version: candidate.version.number,
+                cause,
+            }));
+            return;
+        }
+        let after = restart_delay(candidate.tries);
+        candidate.tries += 1;
+        self.start(candidate.version.clone(), Duty::Candidate, after, out);
+        self.candidate = Some(candidate);
+    }
+
+    fn assign(&mut self, out: &mut Vec<Effect>) {
+        if self.stopped {
+            return;
+        }
+        self.assign_suspect(out);
+        let mut batches: BTreeMap<WorkerId, Vec<Call>> = BTreeMap::new();
+        while let Some(call) = self.waiting.pop_front() {
+            let Some((id, worker)) =
+                self.least_loaded(|worker| !worker.reserved && worker.has_room())
+            else {
+                self.waiting.push_front(call);
+                break;
+            };
+            worker.load += 1;
+            batches.entry(id).or_default().push(call);
+        }
+        out.extend(batches.into_iter().map(|(worker, calls)| Effect::HandOver {
+            worker,
+            calls,
+            alone: false,
+        }));
+        self.staff(out);
+    }
+
+    fn assign_suspect(&mut self, out: &mut Vec<Effect>) {
+        if self.waiting_suspects.is_empty() {
+            for worker in self.workers.values_mut().filter(|worker| worker.load == 0) {
+                worker.reserved = false;
+            }
+            return;
+        }
+        let reserved = self
+            .workers
+            .values()
+            .any(|worker| worker.takes_calls() && worker.reserved);
+        let Some((id, worker)) = self.least_loaded(|worker| worker.reserved || !reserved) else {
+            return;
+        };
+        worker.reserved = true;
+        if worker.load > 0 {
+            return;
+        }
+        worker.load = 1;
+        if let Some(call) = self.waiting_suspects.pop_front() {
+            if let Some(worker) = self.workers.get_mut(&id) {
+                worker.suspect = Some(call.key.clone());
+            }
+            out.push(Effect::HandOver {
+                worker: id,
+                calls: vec![call],
+                alone: true,
+            });
+        }
+    }
+
+    fn least_loaded(&mut self, fits: impl Fn(&Worker) -> bool) -> Option<(WorkerId, &mut Worker)> {
+        self.workers
+            .iter_mut()
+            .filter(|(_, worker)| worker.takes_calls() && fits(worker))
+            .min_by_key(|(_, worker)| worker.load)
+            .map(|(id, worker)| (*id, worker))
+    }
+
+    /// Starts workers until there are as many as calls under way.
+    fn staff(&mut self, out: &mut Vec<Effect>) {
+        let of_current = |worker: &&Worker| worker.duty == Duty::Current;
+        let held: u32 = self
+            .workers
+            .values()
+            .filter(of_current)
+            .map(|worker| worker.load)
+            .sum();
+        let waiting = self.waiting.len() + self.waiting_suspects.len();
+        let under_way = held.saturating_add(u32::try_from(waiting).unwrap_or(u32::MAX));
+        let wanted = if self.proven {
+            under_way.clamp(1, self.workers_max())
+        } else {
+            1
+        };
+        let there = self.workers.values().filter(of_current).count();
+        for _ in there..usize::try_from(wanted).unwrap_or(usize::MAX) {
+            let after = restart_delay(self.deaths);
+            self.start(self.current.clone(), Duty::Current, after, out);
+        }
+    }
+
+    fn start(&mut self, version: Arc<Version>, duty: Duty, after: Duration, out: &mut Vec<Effect>) {
+        let worker = WorkerId(self.next_id);
+        self.next_id += 1;
+        self.workers.insert(
+            worker,
+            Worker {
+                version: version.clone(),
+                duty,
+                live: false,
+                load: 0,
+                reserved: false,
+                suspect: None,
+            },
+        );
+        out.push(Effect::Start {
+            worker,
+            version,
+            after,
+        });
+    }
+
+    fn workers_max(&self) -> u32 {
+        self.current
+            .manifest
+            .workers
+            .unwrap_or(self.concurrency)
+            .get()
+    }
+}
+
+impl Worker {
+    fn takes_calls(&self) -> bool {
+        self.live && self.duty == Duty::Current
+    }
+
+    fn has_room(&self) -> bool {
+        self.load < self.version.manifest.in_flight.get()
+    }
+}
+
+fn restart_delay(deaths: u32) -> Duration {
+    match deaths.checked_sub(1) {
+        None => Duration::ZERO,
+        // Why 16: beyond it the factor is out of reach of the maximum anyway.
+        Some(doublings) => RESTART_FIRST
+            .saturating_mul(1 << doublings.min(16))
+            .min(RESTART_MAX),
+    }
+}
+
+/// Keys of calls that may kill their worker, the oldest forgotten first.
+#[derive(Debug, Default)]
+struct Suspects {
+    keys: HashSet<CompactString>,
+    order: VecDeque<CompactString>,
+}
+
+impl Suspects {
+    fn contains(&self, key: &CompactString) -> bool {
+        !self.keys.is_empty() && self.keys.contains(key)
+    }
+
+    fn insert(&mut self, key: CompactString) {
+        if self.keys.insert(key.clone()) {
+            self.order.push_back(key);
+        }
+        if self.order.len() > SUSPECTS_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.keys.remove(&oldest);
+        }
+    }
+
+    fn remove(&mut self, key: &CompactString) {
+        if self.keys.remove(key) {
+            self.order.retain(|other| other != key);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "roster_tests.rs"]
+mod tests;

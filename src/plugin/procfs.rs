@@ -1,0 +1,115 @@
+//! Reads what the kernel says about processes in `/proc`.
+//!
+//! Owns the parsing; decides nothing. A process number alone identifies nobody, because the kernel
+//! gives it again; together with its start time and the boot it does.
+
+use std::{fs, io};
+
+/// A line of `/proc/PID/stat`, as far as it is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stat {
+    pub(crate) pid: u32,
+    /// Dead already; only its parent has not taken note.
+    pub(crate) zombie: bool,
+    /// Its process group.
+    pub(crate) group: u32,
+    /// Its session.
+    pub(crate) session: u32,
+    /// Clock ticks from boot to its start.
+    pub(crate) start_time: u64,
+}
+
+/// The process of that number; `None` where there is none.
+pub(crate) fn stat(pid: u32) -> io::Result<Option<Stat>> {
+    match fs::read(format!("/proc/{pid}/stat")) {
+        Ok(line) => parse(&String::from_utf8_lossy(&line))
+            .map(Some)
+            .ok_or_else(|| {
+                io::Error::other(format!(
+                    "/proc/{pid}/stat does not look as documented in proc(5)"
+                ))
+            }),
+        // ESRCH: it ended between open and read.
+        Err(error)
+            if error.kind() == io::ErrorKind::NotFound
+                || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The living members of a process group, zombies left out.
+pub(crate) fn group_members(group: u32) -> io::Result<Vec<Stat>> {
+    let mut members = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let Some(pid) = entry?
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
+        members.extend(stat(pid)?.filter(|stat| stat.group == group && !stat.zombie));
+    }
+    Ok(members)
+}
+
+/// Names this boot of the machine and this process number space (a container has its own): within
+/// it a process number and a start time are one process.
+pub(crate) fn boot() -> io::Result<String> {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    let space = fs::read_link("/proc/self/ns/pid")?;
+    Ok(format!("{} {}", id.trim(), space.display()))
+}
+
+/// Why from the last `)`: the second field is the program's name in parentheses, and a program may
+/// have any name.
+fn parse(line: &str) -> Option<Stat> {
+    let (head, tail) = line.rsplit_once(')')?;
+    let pid = head.split_once(' ')?.0.parse().ok()?;
+    // From field 3 on: state, parent, group, session, .. and the start time as field 22.
+    let fields: Vec<&str> = tail.split_ascii_whitespace().collect();
+    Some(Stat {
+        pid,
+        zombie: matches!(*fields.first()?, "Z" | "X"),
+        group: fields.get(2)?.parse().ok()?,
+        session: fields.get(3)?.parse().ok()?,
+        start_time: fields.get(19)?.parse().ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_may_have_any_name() {
+        let line =
+            "42 (evil) S 1 (x) Z 1 77 78 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4711 1000 1\n";
+        assert_eq!(
+            parse(line),
+            Some(Stat {
+                pid: 42,
+                zombie: true,
+                group: 77,
+                session: 78,
+                start_time: 4711
+            })
+        );
+        for broken in ["", "42", "42 (x)", "42 (x) S 1 2"] {
+            assert_eq!(parse(broken), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn this_process_is_found_and_an_impossible_one_is_not() {
+        let me = stat(std::process::id()).unwrap().unwrap();
+        assert!(me.start_time > 0 && !me.zombie);
+        assert!(group_members(me.group).unwrap().contains(&me));
+        // Above the kernel's largest process number (2^22).
+        assert_eq!(stat(u32::MAX).unwrap(), None);
+        assert_eq!(boot().unwrap(), boot().unwrap());
+    }
+}

@@ -1,0 +1,300 @@
+//! The line protocol between a pool and its workers, as pure functions.
+//!
+//! A call is one line, `{"id": 17, "item": {..}, "attempt": 1, "key": "..", "index": 4, "item_id":
+//! ".."}` (`item_id` where the item has one); an answer is one line, `{"id": 17, "result": ..}` or
+//! `{"id": 17, "error": "Name", "cause": "text", "retry": true, "retry_after_s": 30,
+//! "close_limiter_s": 0}`, in any order. `id` is the call's ticket. A worker may say
+//! `{"ready": true}` when it can take its first call. Items and results travel as the text they
+//! came in. Any other line is a log line.
+
+use std::{borrow::Cow, time::Duration};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{Call, lines::first_bytes};
+use crate::payload::{Failure, Payload};
+
+/// Longest error name and cause that are kept, in bytes; AWS's bounds for the same fields.
+const ERROR_BYTES_MAX: usize = 256;
+/// As [`ERROR_BYTES_MAX`].
+const CAUSE_BYTES_MAX: usize = 32 << 10;
+
+/// Longest time that a handler may put off a retry or close a limiter for.
+const WAIT_MAX: Duration = Duration::from_hours(24 * 365);
+
+/// What a line from a worker is.
+#[derive(Debug)]
+pub(crate) enum Line {
+    /// The worker can take calls.
+    Ready,
+    /// The answer to a call.
+    Answer {
+        ticket: u64,
+        outcome: Result<Payload, Failure>,
+    },
+    /// Nothing of the protocol: it is passed on as a log line.
+    Log,
+}
+
+#[derive(Deserialize)]
+struct Reply<'a> {
+    id: Option<u64>,
+    #[serde(default, borrow, deserialize_with = "present")]
+    result: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    error: Option<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    cause: Option<Cow<'a, str>>,
+    retry: Option<bool>,
+    retry_after_s: Option<f64>,
+    close_limiter_s: Option<f64>,
+    ready: Option<bool>,
+}
+
+/// Why: a result of `null` is a result.
+fn present<'de: 'a, 'a, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// Writes a call as a line.
+pub(crate) fn encode(call: &Call, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"id\":");
+    out.extend_from_slice(call.ticket.to_string().as_bytes());
+    out.extend_from_slice(b",\"item\":");
+    push_one_line(call.payload.text(), out);
+    out.extend_from_slice(b",\"attempt\":");
+    out.extend_from_slice(call.attempt.to_string().as_bytes());
+    out.extend_from_slice(b",\"key\":");
+    push_text(&call.key, out);
+    out.extend_from_slice(b",\"index\":");
+    out.extend_from_slice(call.index.to_string().as_bytes());
+    if let Some(id) = &call.id {
+        out.extend_from_slice(b",\"item_id\":");
+        push_text(id, out);
+    }
+    out.extend_from_slice(b"}\n");
+}
+
+/// Appends JSON without its newlines. Within JSON a newline can only stand between tokens, where a
+/// space means the same.
+pub(crate) fn push_one_line(json: &str, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(json.as_bytes());
+    if json.contains(['\n', '\r']) {
+        for byte in &mut out[start..] {
+            if matches!(*byte, b'\n' | b'\r') {
+                *byte = b' ';
+            }
+        }
+    }
+}
+
+/// Appends a JSON string.
+pub(crate) fn push_text(text: &str, out: &mut Vec<u8>) {
+    let plain = |b: u8| b >= b' ' && b != b'"' && b != b'\\';
+    if text.bytes().all(plain) {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+    } else {
+        out.extend_from_slice(serde_json::Value::from(text).to_string().as_bytes());
+    }
+}
+
+/// Reads a line. `expects` says whether a ticket is that of a call in the worker.
+pub(crate) fn decode(line: &[u8], expects: impl Fn(u64) -> bool) -> Line {
+    if line.first() != Some(&b'{') {
+        return Line::Log;
+    }
+    let reply: Reply = match serde_json::from_slice(line) {
+        Ok(reply) => reply,
+        Err(error) => {
+            // Why not a log line: a handler that answers NaN would wait for its time-out, and
+            // nobody would know why.
+            return match claimed_ticket(line).filter(|ticket| expects(*ticket)) {
+                Some(ticket) => Line::Answer {
+                    ticket,
+                    outcome: Err(invalid(&error)),
+                },
+                None => Line::Log,
+            };
+        }
+    };
+    match reply {
+        Reply {
+            id: Some(ticket),
+            error: Some(ref error),
+            ..
+        } if expects(ticket) => Line::Answer {
+            ticket,
+            outcome: Err(failure(error, &reply)),
+        },
+        Reply {
+            id: Some(ticket),
+            result: Some(result),
+            ..
+        } if expects(ticket) => Line::Answer {
+            ticket,
+            outcome: Payload::parse(result.get()).map_err(|error| invalid(&error)),
+        },
+        Reply {
+            id: None,
+            ready: Some(true),
+            ..
+        } => Line::Ready,
+        _ => Line::Log,
+    }
+}
+
+/// The ticket that the beginning of a line names, whatever follows.
+pub(crate) fn claimed_ticket(line: &[u8]) -> Option<u64> {
+    let rest = line.strip_prefix(b"{")?.trim_ascii_start();
+    let rest = rest.strip_prefix(b"\"id\"")?.trim_ascii_start();
+    let rest = rest.strip_prefix(b":")?.trim_ascii_start();
+    let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
+    std::str::from_utf8(&rest[..digits]).ok()?.parse().ok()
+}
+
+fn invalid(error: &serde_json::Error) -> Failure {
+    Failure::new(
+        "Iterd.InvalidAnswer",
+        format!("the handler's answer is no valid JSON: {error}"),
+    )
+}
+
+fn failure(error: &str, reply: &Reply) -> Failure {
+    let seconds = |value: Option<f64>| {
+        value.filter(|seconds| *seconds > 0.0).map(|seconds| {
+            Duration::try_from_secs_f64(seconds)
+                .unwrap_or(WAIT_MAX)
+                .min(WAIT_MAX)
+        })
+    };
+    Failure {
+        error: first_bytes(error, ERROR_BYTES_MAX).to_owned(),
+        cause: first_bytes(reply.cause.as_deref().unwrap_or_default(), CAUSE_BYTES_MAX).to_owned(),
+        retry: reply.retry,
+        retry_after: seconds(reply.retry_after_s),
+        close_limiter: seconds(reply.close_limiter_s),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Generation;
+
+    fn encoded(payload: &str, id: Option<&str>) -> String {
+        let mut out = Vec::new();
+        let call = Call {
+            ticket: 17,
+            index: 4,
+            id: id.map(Into::into),
+            generation: Generation(1),
+            payload: Payload::parse(payload).unwrap(),
+            attempt: 2,
+            key: "a\"b".into(),
+            timeout: None,
+        };
+        encode(&call, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_call_is_one_line_and_its_item_travels_verbatim() {
+        assert_eq!(
+            encoded(r#"{"n": 1.50, "s":"é"}"#, Some("C-1042")),
+            "{\"id\":17,\"item\":{\"n\": 1.50, \"s\":\"é\"},\"attempt\":2,\"key\":\"a\\\"b\",\"index\":4,\"item_id\":\"C-1042\"}\n"
+        );
+        assert_eq!(
+            encoded("[\n1,\r\n2]", None),
+            "{\"id\":17,\"item\":[ 1,  2],\"attempt\":2,\"key\":\"a\\\"b\",\"index\":4}\n"
+        );
+    }
+
+    fn told(line: &str) -> String {
+        match decode(line.as_bytes(), |ticket| ticket == 17) {
+            Line::Ready => "ready".to_owned(),
+            Line::Log => "log".to_owned(),
+            Line::Answer { ticket, outcome } => match outcome {
+                Ok(payload) => format!("{ticket} {}", payload.text()),
+                Err(failure) => format!("{ticket} {} {}", failure.error, failure.cause),
+            },
+        }
+    }
+
+    /// Pitfall 26: whatever a handler prints, only an answer to a call is one.
+    #[test]
+    fn lines_are_what_they_look_like() {
+        for (line, expected) in [
+            (r#"{"id": 17, "result": {"a": 1.50}}"#, r#"17 {"a": 1.50}"#),
+            (r#"{"id":17,"result":null}"#, "17 null"),
+            (r#"{"result": 1, "id": 17, "more": 2}"#, "17 1"),
+            (
+                r#"{"id":17,"error":"Gone","cause":"it is"}"#,
+                "17 Gone it is",
+            ),
+            (r#"{"id":17,"error":"Gone"}"#, "17 Gone "),
+            (r#"{"id":17,"error":null,"result":3}"#, "17 3"),
+            (r#"{"id":17,"error":"E","result":3}"#, "17 E "),
+            (r#"{"ready":true}"#, "ready"),
+            (r#"{"ready":false}"#, "log"),
+            ("hello", "log"),
+            ("", "log"),
+            ("{", "log"),
+            ("[1]", "log"),
+            (r#"{"id": 18, "result": 1}"#, "log"),
+            (r#"{"id": 17, "level": "info"}"#, "log"),
+            (r#"{"id": "17", "result": 1}"#, "log"),
+            (r#"{"level": "info", "id": NaN}"#, "log"),
+            ("\u{feff}{}", "log"),
+        ] {
+            assert_eq!(told(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_broken_answer_fails_its_call_at_once() {
+        for line in [
+            r#"{"id":17,"result":NaN}"#,
+            r#"{"id": 17, "result": {"a": 1}"#,
+            r#"{"id":17,"result":1e999}"#,
+            r#"{"id":17,"error":{"code":3}}"#,
+            &format!(
+                r#"{{"id":17,"result":{}1{}}}"#,
+                "[".repeat(300),
+                "]".repeat(300)
+            ),
+        ] {
+            assert!(told(line).starts_with("17 Iterd.InvalidAnswer"), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_a_failure_asks_for_is_kept_within_reason() {
+        let failure = |rest: &str| {
+            let line = format!(r#"{{"id":17,"error":"E",{rest}}}"#);
+            match decode(line.as_bytes(), |_| true) {
+                Line::Answer {
+                    outcome: Err(failure),
+                    ..
+                } => failure,
+                Line::Answer { .. } | Line::Ready | Line::Log => panic!("{line}"),
+            }
+        };
+        let asked = failure(r#""retry":false,"retry_after_s":30,"close_limiter_s":0"#);
+        assert_eq!(asked.retry, Some(false));
+        assert_eq!(asked.retry_after, Some(Duration::from_secs(30)));
+        assert_eq!(asked.close_limiter, None);
+        assert_eq!(failure(r#""retry_after_s":-5"#).retry_after, None);
+        assert_eq!(
+            failure(r#""retry_after_s":1e300"#).retry_after,
+            Some(WAIT_MAX)
+        );
+        let long = failure(&format!(r#""cause":"{}""#, "ä".repeat(100_000)));
+        assert!(long.cause.len() <= CAUSE_BYTES_MAX);
+    }
+}

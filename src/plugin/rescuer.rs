@@ -1,0 +1,211 @@
+//! Kills what is left of a killed daemon's workers, before its successor dispatches anything.
+//!
+//! A worker itself dies with the daemon (its launcher asked the kernel for that); what it had
+//! started may live on in its process group, and is what is looked for here. It never hits a
+//! stranger who was given a dead worker's process number.
+//!
+//! Crash: run again at the next start, it finds the same records and finishes the work.
+
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open},
+};
+
+use super::{WorkerRecord, procfs};
+
+/// Why the workers of the last daemon are not known to be gone. Nothing may be dispatched then.
+#[derive(Debug, thiserror::Error)]
+pub enum RescueError {
+    /// `/proc` could not be read.
+    #[error("cannot look for workers of the last daemon in /proc")]
+    Proc(#[source] io::Error),
+    /// They were killed and did not go; a process in uninterruptible sleep (a dead network file
+    /// system) is the usual reason.
+    #[error(
+        "workers of the last daemon do not end although killed: processes {pids:?}; look at them with ps, and start again when they are gone"
+    )]
+    Unkillable {
+        /// The processes.
+        pids: Vec<u32>,
+    },
+    /// The kernel refused to kill them.
+    #[error("cannot kill process group {group}, left by the last daemon")]
+    Refused {
+        /// The group's number.
+        group: u32,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// Kills the groups of the recorded workers as far as they are left, and waits until they are gone,
+/// at most `patience`. Returns how many processes it killed. Blocks.
+pub fn rescue(records: &[WorkerRecord], patience: Duration) -> Result<usize, RescueError> {
+    let deadline = Instant::now() + patience;
+    let boot = procfs::boot().map_err(RescueError::Proc)?;
+    let mut killed = 0;
+    for record in records.iter().filter(|record| record.boot == boot) {
+        killed += end_group(record, deadline)?;
+    }
+    Ok(killed)
+}
+
+fn end_group(record: &WorkerRecord, deadline: Instant) -> Result<usize, RescueError> {
+    let mut killed = 0;
+    loop {
+        let members = left_of(record).map_err(RescueError::Proc)?;
+        if members.is_empty() {
+            return Ok(killed);
+        }
+        killed = killed.max(members.len());
+        // Why before the kill: a descriptor of a process that is gone cannot be had, and one that
+        // is gone needs no waiting for.
+        let descriptors: Vec<_> = members
+            .iter()
+            .filter_map(|pid| pidfd_open(raw_pid(*pid)?, PidfdFlags::empty()).ok())
+            .collect();
+        if let Some(group) = raw_pid(record.pid) {
+            match kill_process_group(group, Signal::KILL) {
+                Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+                Err(errno) => {
+                    return Err(RescueError::Refused {
+                        group: record.pid,
+                        source: errno.into(),
+                    });
+                }
+            }
+        }
+        for descriptor in &descriptors {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || !ends_within(descriptor, left) {
+                return Err(RescueError::Unkillable { pids: members });
+            }
+        }
+    }
+}
+
+/// The processes that are left of a recorded worker's group.
+fn left_of(record: &WorkerRecord) -> io::Result<Vec<u32>> {
+    match procfs::stat(record.pid)? {
+        // Invariant: the kernel gives no process number that a group still carries. So a stranger
+        // under the worker's number means that its whole group is gone.
+        Some(leader) if leader.start_time != record.start_time => return Ok(Vec::new()),
+        Some(_) | None => {}
+    }
+    // Why these two: where the worker itself is gone, its number could have been a stranger's since,
+    // who left a group behind in turn. A group of ours is in our session and not older than its leader.
+    Ok(procfs::group_members(record.pid)?
+        .into_iter()
+        .filter(|member| member.session == record.session && member.start_time >= record.start_time)
+        .map(|member| member.pid)
+        .collect())
+}
+
+fn raw_pid(pid: u32) -> Option<Pid> {
+    Pid::from_raw(i32::try_from(pid).ok()?)
+}
+
+/// Waits for the end of a process; a descriptor of one becomes readable then.
+fn ends_within(descriptor: &impl std::os::fd::AsFd, patience: Duration) -> bool {
+    let timeout = Timespec {
+        tv_sec: i64::try_from(patience.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: patience.subsec_nanos().into(),
+    };
+    let mut waiting = [PollFd::new(descriptor, PollFlags::IN)];
+    matches!(poll(&mut waiting, Some(&timeout)), Ok(ready) if ready > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        os::unix::process::CommandExt as _,
+        process::{Child, Command},
+    };
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn start(script: &str) -> (Child, WorkerRecord) {
+        let child = Command::new("/bin/sh")
+            .args(["-c", script])
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let stat = procfs::stat(child.id()).unwrap().unwrap();
+        let record = WorkerRecord {
+            pid: child.id(),
+            start_time: stat.start_time,
+            session: stat.session,
+            boot: procfs::boot().unwrap(),
+        };
+        (child, record)
+    }
+
+    /// Pitfall 24: what a worker had started is gone before the successor dispatches.
+    #[test]
+    fn a_whole_group_is_gone_when_rescue_returns() {
+        let (mut child, record) = start("sleep 300 & sleep 300 & wait");
+        // The shell has started both when its group has three members.
+        while procfs::group_members(record.pid).unwrap().len() < 3 {
+            std::thread::yield_now();
+        }
+        assert!(rescue(std::slice::from_ref(&record), PATIENCE).unwrap() >= 3);
+        assert_eq!(procfs::group_members(record.pid).unwrap(), []);
+        child.wait().unwrap();
+        assert_eq!(rescue(&[record], PATIENCE).unwrap(), 0);
+    }
+
+    /// Pitfall 24: the worker died with the daemon, its child did not.
+    #[test]
+    fn what_a_dead_worker_left_behind_is_killed() {
+        let (mut child, record) = start("sleep 300 & exit 0");
+        child.wait().unwrap();
+        assert_eq!(procfs::stat(record.pid).unwrap(), None);
+        assert_eq!(procfs::group_members(record.pid).unwrap().len(), 1);
+        assert_eq!(rescue(std::slice::from_ref(&record), PATIENCE).unwrap(), 1);
+        assert_eq!(procfs::group_members(record.pid).unwrap(), []);
+    }
+
+    #[test]
+    fn a_stranger_under_a_recycled_number_lives_on() {
+        let (mut child, record) = start("exec sleep 300");
+        for stranger in [
+            WorkerRecord {
+                start_time: record.start_time - 1,
+                ..record.clone()
+            },
+            WorkerRecord {
+                boot: "another boot".to_owned(),
+                ..record.clone()
+            },
+        ] {
+            assert_eq!(rescue(&[stranger], PATIENCE).unwrap(), 0);
+            assert!(child.try_wait().unwrap().is_none());
+        }
+        assert_eq!(rescue(&[record], PATIENCE).unwrap(), 1);
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_group_that_a_stranger_left_under_a_recycled_number_lives_on() {
+        let (mut child, record) = start("sleep 300 & exit 0");
+        child.wait().unwrap();
+        let elsewhere = WorkerRecord {
+            session: record.session + 1,
+            ..record.clone()
+        };
+        let younger = WorkerRecord {
+            start_time: u64::MAX,
+            ..record.clone()
+        };
+        assert_eq!(rescue(&[elsewhere, younger], PATIENCE).unwrap(), 0);
+        assert_eq!(procfs::group_members(record.pid).unwrap().len(), 1);
+        assert_eq!(rescue(&[record], PATIENCE).unwrap(), 1);
+    }
+}

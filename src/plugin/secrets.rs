@@ -1,0 +1,152 @@
+//! Looks up the values of the secrets that a manifest names.
+//!
+//! A secret is looked up when a worker starts, so that a rotated one reaches the next worker. Its
+//! value goes to the worker through a pipe and into its environment; it is never logged, stored or
+//! put on a command line.
+
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+/// Largest secret, in bytes: the kernel takes 128 KiB for one variable.
+const SECRET_BYTES_MAX: u64 = 1 << 16;
+
+/// Where `credential:NAME` is found.
+#[derive(Debug, Clone, Default)]
+pub struct SecretSource {
+    /// systemd's `$CREDENTIALS_DIRECTORY`, where there is one.
+    pub credentials: Option<PathBuf>,
+}
+
+/// Why a secret has no value. Names where it was looked for, never what was found.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// A reference of an unknown kind.
+    #[error(
+        "secret {name}: {reference:?} is no reference; write credential:NAME, file:/PATH or env:NAME"
+    )]
+    Reference {
+        /// The variable.
+        name: String,
+        /// As written.
+        reference: String,
+    },
+    /// `credential:` without a credentials directory.
+    #[error(
+        "secret {name}: no credentials here (no $CREDENTIALS_DIRECTORY); use file:/PATH or env:NAME, or run as a service with LoadCredential="
+    )]
+    NoCredentials {
+        /// The variable.
+        name: String,
+    },
+    /// The place holds nothing usable.
+    #[error("secret {name}: {place} {problem}")]
+    Unusable {
+        /// The variable.
+        name: String,
+        /// File or variable.
+        place: String,
+        /// What is wrong there.
+        problem: String,
+    },
+}
+
+impl SecretSource {
+    /// The values of all secrets of a manifest, by variable. One newline at the end of a file is
+    /// not part of the secret.
+    pub fn look_up(
+        &self,
+        secrets: &BTreeMap<String, String>,
+    ) -> Result<BTreeMap<String, String>, SecretError> {
+        secrets
+            .iter()
+            .map(|(name, reference)| Ok((name.clone(), self.value(name, reference)?)))
+            .collect()
+    }
+
+    fn value(&self, name: &str, reference: &str) -> Result<String, SecretError> {
+        let unusable = |place: &str, problem: String| SecretError::Unusable {
+            name: name.to_owned(),
+            place: place.to_owned(),
+            problem,
+        };
+        let path = match reference.split_once(':') {
+            Some(("credential", credential)) => {
+                // Why: a credential is one file name; anything else could leave the directory.
+                if credential.is_empty() || credential.contains('/') || credential.starts_with('.')
+                {
+                    return Err(unusable(reference, "is no credential's name".to_owned()));
+                }
+                let folder = self
+                    .credentials
+                    .as_ref()
+                    .ok_or(SecretError::NoCredentials {
+                        name: name.to_owned(),
+                    })?;
+                folder.join(credential)
+            }
+            Some(("file", path)) if path.starts_with('/') => PathBuf::from(path),
+            Some(("env", variable)) => {
+                return std::env::var(variable)
+                    .map_err(|error| unusable(&format!("${variable}"), error.to_string()));
+            }
+            _ => {
+                return Err(SecretError::Reference {
+                    name: name.to_owned(),
+                    reference: reference.to_owned(),
+                });
+            }
+        };
+        let place = path.display().to_string();
+        let read = || {
+            let bytes = fs::metadata(&path)?.len();
+            if bytes > SECRET_BYTES_MAX {
+                return Err(std::io::Error::other(format!(
+                    "has {bytes} bytes, at most {SECRET_BYTES_MAX} fit"
+                )));
+            }
+            fs::read_to_string(&path)
+        };
+        let mut text =
+            read().map_err(|error| unusable(&place, format!("cannot be read: {error}")))?;
+        if text.ends_with('\n') {
+            text.pop();
+        }
+        if text.contains('\0') {
+            return Err(unusable(&place, "holds a NUL".to_owned()));
+        }
+        Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_comes_from_a_credential_or_a_file_and_errors_never_tell_it() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("token"), "s3cret\n").unwrap();
+        fs::write(folder.path().join("nul"), "s3cret\0").unwrap();
+        let source = SecretSource {
+            credentials: Some(folder.path().to_owned()),
+        };
+        let value = |reference: &str| source.value("T", reference);
+        assert_eq!(value("credential:token").unwrap(), "s3cret");
+        let file = format!("file:{}", folder.path().join("token").display());
+        assert_eq!(value(&file).unwrap(), "s3cret");
+        for (reference, expected) in [
+            ("credential:missing", "cannot be read"),
+            ("credential:../token", "is no credential's name"),
+            ("credential:nul", "holds a NUL"),
+            ("file:relative", "is no reference"),
+            ("s3cret", "is no reference"),
+            ("env:ITERD_NO_SUCH_VARIABLE", "not found"),
+        ] {
+            let message = value(reference).unwrap_err().to_string();
+            assert!(message.contains(expected), "{reference}: {message}");
+        }
+        assert!(matches!(
+            SecretSource::default().value("T", "credential:token"),
+            Err(SecretError::NoCredentials { .. })
+        ));
+    }
+}

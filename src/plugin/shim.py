@@ -1,0 +1,279 @@
+"""Calls a Python function for each item: python3 shim.py FILE FUNCTION IN_FLIGHT.
+
+Owns the protocol's end in a worker. The handler may print what it likes: standard output becomes
+standard error before any of its code runs, and the protocol keeps a descriptor of its own.
+
+With one item in flight the handler runs in the main thread. With more, each runs in a thread of
+its own, or, where it is a coroutine function, as a task of one event loop.
+"""
+
+import importlib.util
+import inspect
+import json
+import os
+import sys
+import threading
+import traceback
+
+CAUSE_CHARACTERS_MAX = 8000
+
+
+class Call:
+    """What a handler that takes a second parameter is told beside its item."""
+
+    __slots__ = ("attempt", "key", "index", "id")
+
+    def __init__(self, message):
+        self.attempt = message["attempt"]
+        self.key = message["key"]
+        self.index = message["index"]
+        self.id = message.get("item_id")
+
+
+def claim_protocol():
+    """Keeps standard input and output for the protocol, and gives the handler others."""
+    source, sink = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    return source, sink
+
+
+def load(file, function):
+    """The handler. Its folder, which is the working directory, comes first among the imports."""
+    sys.path[0] = os.getcwd()
+    name = os.path.splitext(file)[0].replace("/", ".")
+    spec = importlib.util.spec_from_file_location(name, os.path.join(os.getcwd(), file))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    handler = getattr(module, function, None)
+    if not callable(handler):
+        sys.exit("%s has no function %s" % (file, function))
+    return handler
+
+
+def takes_call(handler):
+    """Whether the handler has a second positional parameter."""
+    try:
+        parameters = inspect.signature(handler).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    positional = [p for p in parameters if p.kind in kinds]
+    several = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters)
+    return len(positional) >= 2 or several
+
+
+def result_line(ticket, result):
+    try:
+        text = json.dumps(result, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        return error_line(ticket, "Iterd.InvalidAnswer", "the result is no JSON: %s" % error)
+    return '{"id":%d,"result":%s}\n' % (ticket, text)
+
+
+def error_line(ticket, name, cause, **wishes):
+    message = {"id": ticket, "error": name, "cause": cause}
+    message.update((key, value) for key, value in wishes.items() if value is not None)
+    return json.dumps(message) + "\n"
+
+
+def number(value):
+    """A number that JSON can hold, or nothing."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e12:
+        return value
+    return None
+
+
+def exception_line(ticket, error):
+    """What an exception says, with the last part of its traceback within the handler."""
+    trace = error.__traceback__
+    if trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    try:
+        text = str(error)
+    except Exception:
+        text = "(its text cannot be made)"
+    lines = "".join(traceback.format_tb(trace))
+    cause = text[-CAUSE_CHARACTERS_MAX:] + "\n" + lines[-CAUSE_CHARACTERS_MAX:]
+    retry = getattr(error, "retry", None)
+    return error_line(
+        ticket,
+        type(error).__name__,
+        cause.strip().encode("utf-8", "replace").decode(),
+        retry=retry if isinstance(retry, bool) else None,
+        retry_after_s=number(getattr(error, "retry_after_s", None)),
+        close_limiter_s=number(getattr(error, "close_limiter_s", None)),
+    )
+
+
+def messages(source):
+    """The calls, in lists of as many as have come together."""
+    rest = b""
+    while True:
+        chunk = os.read(source, 1 << 18)
+        if not chunk:
+            return
+        if b"\n" not in chunk:
+            # A long item: gather it without copying what is there again and again.
+            pieces = [rest, chunk]
+            while chunk and b"\n" not in chunk:
+                chunk = os.read(source, 1 << 18)
+                pieces.append(chunk)
+            rest, chunk = b"".join(pieces), b""
+        lines = (rest + chunk).split(b"\n")
+        rest = lines.pop()
+        yield lines
+
+
+def write_all(sink, text):
+    data = memoryview(text.encode())
+    while data:
+        data = data[os.write(sink, data):]
+
+
+def answerer(handler):
+    """From a line to its answer's line."""
+    second = takes_call(handler)
+    loads = json.loads
+
+    def answer(line):
+        message = loads(line)
+        ticket = message["id"]
+        try:
+            if second:
+                result = handler(message["item"], Call(message))
+            else:
+                result = handler(message["item"])
+        except Exception as error:
+            return exception_line(ticket, error)
+        return result_line(ticket, result)
+
+    return answer
+
+
+def serve_in_turn(handler, source, sink):
+    answer = answerer(handler)
+    for lines in messages(source):
+        for line in lines:
+            write_all(sink, answer(line))
+
+
+def serve_in_threads(handler, source, sink, in_flight):
+    """One thread reads, one writes what has gathered, the others call the handler.
+
+    A thread that called the handler never waits for the pipe: a write of its own would let go of
+    the interpreter's lock once for each item.
+    """
+    from queue import Empty, SimpleQueue
+
+    answer = answerer(handler)
+    calls, answers = SimpleQueue(), SimpleQueue()
+
+    def work():
+        while True:
+            line = calls.get()
+            try:
+                answers.put(answer(line))
+            except BaseException:
+                # SystemExit and the like: they end the worker, as they would in the main thread.
+                traceback.print_exc()
+                os._exit(1)
+
+    def write():
+        while True:
+            texts = [answers.get()]
+            try:
+                while len(texts) < 1024:
+                    texts.append(answers.get_nowait())
+            except Empty:
+                pass
+            try:
+                write_all(sink, "".join(texts))
+            except OSError:
+                os._exit(1)
+
+    for target in [work] * in_flight + [write]:
+        threading.Thread(target=target, daemon=True).start()
+    for lines in messages(source):
+        for line in lines:
+            calls.put(line)
+
+
+def serve_in_loop(handler, source, sink):
+    """Coroutines: as many tasks as calls are in flight, which the daemon bounds."""
+    import asyncio
+
+    second = takes_call(handler)
+
+    async def answer(line, answers):
+        message = json.loads(line)
+        ticket = message["id"]
+        try:
+            if second:
+                result = await handler(message["item"], Call(message))
+            else:
+                result = await handler(message["item"])
+        except Exception as error:
+            text = exception_line(ticket, error)
+        else:
+            text = result_line(ticket, result)
+        answers.put_nowait(text)
+
+    async def serve():
+        loop = asyncio.get_running_loop()
+        answers = asyncio.Queue()
+        ended = asyncio.Event()
+        tasks = set()
+
+        def finished(task):
+            tasks.discard(task)
+            if not task.cancelled() and task.exception() is not None:
+                error = task.exception()
+                traceback.print_exception(type(error), error, error.__traceback__)
+                os._exit(1)
+
+        def take(lines):
+            for line in lines:
+                task = loop.create_task(answer(line, answers))
+                tasks.add(task)
+                task.add_done_callback(finished)
+
+        def read():
+            for lines in messages(source):
+                loop.call_soon_threadsafe(take, lines)
+            loop.call_soon_threadsafe(ended.set)
+
+        async def write():
+            while True:
+                texts = [await answers.get()]
+                while not answers.empty():
+                    texts.append(answers.get_nowait())
+                write_all(sink, "".join(texts))
+
+        threading.Thread(target=read, daemon=True).start()
+        writing = loop.create_task(write())
+        await ended.wait()
+        writing.cancel()
+
+    asyncio.run(serve())
+
+
+def main():
+    source, sink = claim_protocol()
+    file, function, in_flight = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    handler = load(file, function)
+    write_all(sink, '{"ready":true}\n')
+    if inspect.iscoroutinefunction(handler):
+        serve_in_loop(handler, source, sink)
+    elif in_flight > 1:
+        serve_in_threads(handler, source, sink, in_flight)
+    else:
+        serve_in_turn(handler, source, sink)
+
+
+# A handler may start processes of its own, which import this file under another name.
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,544 @@
+//! The task of one worker process: its pipes, its calls, its deadlines, its end.
+//!
+//! It starts the process, waits until it is ready, writes calls and reads answers, and when the
+//! process ends it says what became of each call inside. Writing and reading are one task, so that
+//! a full pipe in one direction never stops the other.
+//!
+//! **Who is to blame for a death.** A call that the worker never read (its bytes are still in the
+//! pipe) is not. Of those it had read: if there is one, it fails with `Iterd.WorkerExited`; if there
+//! are several, all are interrupted and become suspects, which the [roster](super::pool) runs alone
+//! next time. A worker that was asked to end from outside (SIGTERM, SIGINT, SIGHUP: how service
+//! managers stop a daemon with all its children) interrupts its calls; a suspect that was alone when
+//! this happened a second time is blamed, so that a handler that kills itself ends in a failure.
+//! A time-out blames the calls whose time is over; an answer beyond the bound its call.
+
+use std::{
+    collections::HashMap,
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use compact_str::CompactString;
+use rustix::{fd::OwnedFd, process::Signal};
+use tokio::{io::unix::AsyncFd, net::unix::pipe, sync::mpsc::UnboundedReceiver};
+
+use super::{
+    Answer, Call, Event, ItemRef, Outcome, Stream, Version, host,
+    launch::Report,
+    lines::{LOG_LINE_BYTES_MAX, Lines, LogBudget, Progress, Tail},
+    pool::{End, Shared, WorkerId},
+    process::Process,
+    protocol::{self, Line},
+    sandbox::Confinement,
+};
+use crate::{ids::Generation, payload::Failure};
+
+mod end;
+mod start;
+
+pub(crate) use start::run;
+
+/// A worker that must prove itself and does not say `{"ready": true}` counts as started when it has
+/// lived this long: a missing file or a syntax error ends a program well before.
+const PROBATION: Duration = Duration::from_millis(300);
+
+/// Longest way from the start to being ready: some handlers load models of gigabytes; what hangs is
+/// found out within the hour that somebody watches a new version.
+const START_MAX: Duration = Duration::from_mins(5);
+
+/// A worker that has closed its output or its input, or was asked to end by the end of its input,
+/// has this long to go by itself.
+const LEAVE: Duration = Duration::from_secs(5);
+
+/// A worker that was asked to end by SIGTERM when no shutdown says how long, has this long.
+const TERMINATE: Duration = Duration::from_secs(5);
+
+/// A killed process that has not ended after this long (it hangs in the kernel, on a dead network
+/// file system) is given up: its calls are answered, and it is reaped when it ends.
+const UNKILLABLE: Duration = Duration::from_secs(10);
+
+/// Reads of what a dead worker left in its pipe: with 64 KiB each, more than a pipe holds.
+const DRAIN_READS_MAX: u32 = 32;
+
+/// Items that a log line names at most.
+const LOG_ITEMS_MAX: usize = 16;
+
+/// Gives memory of the write buffer back beyond this.
+const PENDING_KEPT: usize = 1 << 20;
+
+/// What the pool wants of a worker.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Work on these; `alone` if it is one suspect.
+    HandOver { calls: Vec<Call>, alone: bool },
+    /// End after what is in flight.
+    Retire,
+    /// As [`Order::Retire`], but ask to end at `finish`, and kill after `grace`.
+    Stop {
+        finish: tokio::time::Instant,
+        grace: Duration,
+    },
+    /// End at once.
+    Kill,
+}
+
+/// Who a worker is, and whom it reports to.
+pub(crate) struct Post {
+    pub(crate) id: WorkerId,
+    pub(crate) version: Arc<Version>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// A call inside the worker, without its payload.
+struct Flight {
+    generation: Generation,
+    item: ItemRef,
+    key: CompactString,
+    timeout: Duration,
+    deadline: Option<Instant>,
+    /// Where its line begins in all that was ever written to the worker.
+    offset: u64,
+    alone: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The launcher has not reported yet.
+    Launching,
+    /// The program runs, and will say when it is ready.
+    Warming,
+    /// The program runs, and counts as ready when it has lived for a while.
+    Proving,
+    /// It takes calls.
+    Live,
+}
+
+/// Why the pool ends the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kill {
+    /// Retired, or the pool stops.
+    Wanted,
+    /// A call's time was over.
+    TimedOut,
+    /// A line without end; the call that it claims to answer.
+    TooLarge(Option<u64>),
+    /// It has closed a pipe and went on living.
+    Silent,
+    /// It was not ready in time.
+    StartTooSlow,
+}
+
+/// The next step towards the end of the process.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Terminate,
+    Kill(Kill),
+    GiveUp,
+}
+
+enum Wake {
+    Order(Option<Order>),
+    Readable,
+    LogReadable,
+    Writable,
+    Timer,
+    Ended,
+}
+
+struct Worker {
+    post: Post,
+    process: Process,
+    end: AsyncFd<OwnedFd>,
+    stdin: Option<pipe::Sender>,
+    stdout: Option<pipe::Receiver>,
+    stderr: Option<pipe::Receiver>,
+    out: Lines,
+    err: Lines,
+    tail: Tail,
+    budget: LogBudget,
+    /// Bytes for the worker; those before `written` have gone.
+    pending: Vec<u8>,
+    written: usize,
+    /// Bytes that have gone since the start.
+    written_total: u64,
+    flights: HashMap<u64, Flight>,
+    /// Not later than the earliest deadline in `flights`.
+    next_deadline: Option<Instant>,
+    phase: Phase,
+    /// When the phase ends by itself: the probation, or the longest start.
+    phase_ends: Option<Instant>,
+    refused: Option<String>,
+    answered: bool,
+    retiring: bool,
+    finish: Option<Instant>,
+    grace: Duration,
+    step: Option<(Instant, Step)>,
+    killed: Option<Kill>,
+    /// Answers to calls that were taken out of `flights` and wait for the process to be gone.
+    verdicts: Vec<Answer>,
+}
+
+impl Worker {
+    /// Works until the process is gone.
+    async fn work(mut self, orders: &mut UnboundedReceiver<Order>) -> (End, Vec<Answer>) {
+        let mut open = true;
+        loop {
+            match self.wake(orders, open).await {
+                Wake::Order(Some(order)) => self.obey(order),
+                Wake::Order(None) => {
+                    open = false;
+                    self.kill(Kill::Wanted);
+                }
+                Wake::Readable => self.read_answers(pipe::Receiver::try_read),
+                Wake::LogReadable => self.read_log(pipe::Receiver::try_read),
+                Wake::Writable => self.write(),
+                Wake::Ended => return self.finish(),
+                Wake::Timer => {
+                    // Answers that have come count, however late we look.
+                    self.read_answers(read_now);
+                    if self.on_time(Instant::now()) {
+                        return self.finish();
+                    }
+                }
+            }
+        }
+    }
+
+    async fn wake(&self, orders: &mut UnboundedReceiver<Order>, open: bool) -> Wake {
+        let timer = [
+            self.next_deadline,
+            self.phase_ends,
+            self.finish,
+            self.step.map(|(at, _)| at),
+        ]
+        .into_iter()
+        .flatten()
+        .min();
+        // Why not biased: a worker that floods one pipe must not keep the others from their turn.
+        tokio::select! {
+            order = orders.recv(), if open => Wake::Order(order),
+            () = readable(self.stdout.as_ref()) => Wake::Readable,
+            () = readable(self.stderr.as_ref()) => Wake::LogReadable,
+            () = writable(self.stdin.as_ref()), if !self.pending.is_empty() => Wake::Writable,
+            () = until(timer) => Wake::Timer,
+            _ = self.end.readable() => Wake::Ended,
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::HandOver { calls, alone } => self.hand_over(calls, alone),
+            Order::Retire => self.retiring = true,
+            Order::Stop { finish, grace } => {
+                self.retiring = true;
+                self.finish = Some(finish.into_std());
+                self.grace = grace;
+                if self.killed.is_none() {
+                    self.step = None;
+                }
+            }
+            Order::Kill => self.kill(Kill::Wanted),
+        }
+        self.leave_if_idle();
+    }
+
+    fn hand_over(&mut self, calls: Vec<Call>, alone: bool) {
+        let now = Instant::now();
+        for call in calls {
+            let unwritten = self.pending.len() - self.written;
+            let deadline = call.timeout.and_then(|timeout| now.checked_add(timeout));
+            let flight = Flight {
+                generation: call.generation,
+                item: ItemRef {
+                    index: call.index,
+                    id: call.id.clone(),
+                },
+                key: call.key.clone(),
+                timeout: call.timeout.unwrap_or_default(),
+                deadline,
+                offset: self.written_total + unwritten as u64,
+                alone,
+            };
+            self.next_deadline = [self.next_deadline, deadline].into_iter().flatten().min();
+            protocol::encode(&call, &mut self.pending);
+            self.flights.insert(call.ticket, flight);
+        }
+        self.write();
+    }
+
+    fn write(&mut self) {
+        let Some(stdin) = &self.stdin else {
+            self.pending.clear();
+            return;
+        };
+        while self.written < self.pending.len() {
+            match stdin.try_write(&self.pending[self.written..]) {
+                Ok(count) => {
+                    self.written += count;
+                    self.written_total += count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // It reads no more. The pipe is kept, because it tells what was read.
+                Err(_) => {
+                    self.expect_end(Kill::Silent);
+                    break;
+                }
+            }
+        }
+        self.written = 0;
+        self.pending.clear();
+        self.pending.shrink_to(PENDING_KEPT);
+    }
+
+    fn read_answers(&mut self, read: ReadPipe) {
+        let Some(stdout) = &self.stdout else {
+            return;
+        };
+        let progress = self.out.read(|room| read(stdout, room));
+        if progress == Progress::End {
+            self.stdout = None;
+            self.expect_end(Kill::Silent);
+        }
+        let mut lines = std::mem::take(&mut self.out);
+        let mut answers = Vec::new();
+        while let Some(line) = lines.next() {
+            self.take_line(line, &mut answers);
+        }
+        let bytes_max = self.post.version.manifest.line_bytes_max;
+        let unfinished = lines.unfinished();
+        if unfinished.len() > bytes_max {
+            let claimed = protocol::claimed_ticket(unfinished);
+            lines.take_unfinished();
+            self.stdout = None;
+            self.kill(Kill::TooLarge(claimed));
+        }
+        self.out = lines;
+        if !answers.is_empty() {
+            self.answered = true;
+            self.post.shared.answered(self.post.id, answers);
+            self.leave_if_idle();
+        }
+    }
+
+    fn take_line(&mut self, line: &[u8], answers: &mut Vec<Answer>) {
+        if self.phase == Phase::Launching {
+            return self.take_report(line);
+        }
+        match protocol::decode(line, |ticket| self.flights.contains_key(&ticket)) {
+            Line::Answer { ticket, outcome } => {
+                if let Some(flight) = self.flights.remove(&ticket) {
+                    let outcome = match outcome {
+                        Ok(result) => Outcome::Done(result),
+                        Err(failure) => Outcome::Failed(failure),
+                    };
+                    answers.push(self.answer(ticket, &flight, outcome));
+                }
+            }
+            Line::Ready if self.phase != Phase::Live => self.go_live(),
+            Line::Ready | Line::Log => self.log(Stream::Stdout, line),
+        }
+    }
+
+    /// The launcher's line: what is expected of the program that follows it.
+    fn take_report(&mut self, line: &[u8]) {
+        let version = &self.post.version;
+        match serde_json::from_slice(line) {
+            Ok(Report::Starting { confinement }) => {
+                if let Confinement::Less(why) = confinement {
+                    self.post.shared.tell_unconfined(version.number, why);
+                }
+                if host::says_ready(&version.manifest) {
+                    self.phase = Phase::Warming;
+                } else if self.post.shared.is_proven(version) {
+                    self.go_live();
+                } else {
+                    self.phase = Phase::Proving;
+                    self.phase_ends = Some(Instant::now() + PROBATION);
+                }
+            }
+            Ok(Report::Refused { cause }) => self.refused = Some(cause),
+            Err(_) => self.log(Stream::Stdout, line),
+        }
+    }
+
+    fn go_live(&mut self) {
+        self.phase = Phase::Live;
+        self.phase_ends = None;
+        self.post.shared.tell(Event::WorkerStarted {
+            pid: self.process.pid(),
+            version: self.post.version.number,
+        });
+        self.post.shared.started(self.post.id);
+    }
+
+    fn read_log(&mut self, read: ReadPipe) {
+        let Some(stderr) = &self.stderr else {
+            return;
+        };
+        if self.err.read(|room| read(stderr, room)) == Progress::End {
+            self.stderr = None;
+        }
+        let mut lines = std::mem::take(&mut self.err);
+        while let Some(line) = lines.next() {
+            self.log(Stream::Stderr, line);
+        }
+        if lines.unfinished().len() > LOG_LINE_BYTES_MAX {
+            self.log(Stream::Stderr, lines.take_unfinished());
+        }
+        self.err = lines;
+    }
+
+    fn log(&mut self, stream: Stream, line: &[u8]) {
+        for piece in line.chunks(LOG_LINE_BYTES_MAX) {
+            let text = String::from_utf8_lossy(piece);
+            self.tail.push(&text);
+            let (admitted, dropped) = self.budget.admit(Instant::now(), piece.len());
+            if let Some(lines) = dropped {
+                self.tell_dropped(lines);
+            }
+            if admitted {
+                let items = self.flights.values().take(LOG_ITEMS_MAX);
+                self.post.shared.tell(Event::Log {
+                    pid: self.process.pid(),
+                    version: self.post.version.number,
+                    stream,
+                    items: items.map(|flight| flight.item.clone()).collect(),
+                    line: text.into_owned(),
+                });
+            }
+        }
+    }
+
+    fn tell_dropped(&self, lines: u64) {
+        self.post.shared.tell(Event::LogsDropped {
+            pid: self.process.pid(),
+            lines,
+        });
+    }
+
+    /// Does what is due; whether the process is given up.
+    fn on_time(&mut self, now: Instant) -> bool {
+        let due = |at: &Instant| *at <= now;
+        if self.next_deadline.is_some_and(|at| due(&at)) {
+            self.expire(now);
+        }
+        if self.phase_ends.take_if(|at| due(at)).is_some() {
+            match self.phase {
+                Phase::Proving => self.go_live(),
+                Phase::Launching | Phase::Warming | Phase::Live => self.kill(Kill::StartTooSlow),
+            }
+        }
+        if self.finish.take_if(|at| due(at)).is_some() {
+            self.terminate();
+        }
+        match self.step.take_if(|(at, _)| due(at)) {
+            Some((_, Step::Terminate)) => self.terminate(),
+            Some((_, Step::Kill(reason))) => self.kill(reason),
+            Some((_, Step::GiveUp)) => return true,
+            None => {}
+        }
+        false
+    }
+
+    /// Fails the calls whose time is over, and kills the worker.
+    fn expire(&mut self, now: Instant) {
+        self.next_deadline = None;
+        if self.killed.is_some() {
+            return;
+        }
+        let expired: Vec<u64> = self
+            .flights
+            .iter()
+            .filter(|(_, flight)| flight.deadline.is_some_and(|at| at <= now))
+            .map(|(ticket, _)| *ticket)
+            .collect();
+        for ticket in &expired {
+            if let Some(flight) = self.flights.remove(ticket) {
+                let failure = Failure::new(
+                    "States.Timeout",
+                    format!(
+                        "no answer within {:?} of the hand-over; the worker and all that it had started were killed",
+                        flight.timeout
+                    ),
+                );
+                self.verdicts
+                    .push(self.answer(*ticket, &flight, Outcome::Failed(failure)));
+            }
+        }
+        self.next_deadline = self.flights.values().filter_map(|f| f.deadline).min();
+        if !expired.is_empty() {
+            self.kill(Kill::TimedOut);
+        }
+    }
+
+    fn leave_if_idle(&mut self) {
+        if self.retiring && self.flights.is_empty() && self.step.is_none() && self.killed.is_none()
+        {
+            // The end of its input: how a loop over lines ends in any language.
+            self.stdin = None;
+            self.pending.clear();
+            self.finish = None;
+            let patience = LEAVE.min(self.grace / 2);
+            self.step = Some((Instant::now() + patience, Step::Terminate));
+        }
+    }
+
+    /// The process has done what comes before its end; it is killed if that does not follow.
+    fn expect_end(&mut self, reason: Kill) {
+        if self.step.is_none() {
+            self.step = Some((Instant::now() + LEAVE, Step::Kill(reason)));
+        }
+    }
+
+    fn terminate(&mut self) {
+        self.process.signal(Signal::TERM);
+        self.step = Some((Instant::now() + self.grace, Step::Kill(Kill::Wanted)));
+    }
+
+    fn kill(&mut self, reason: Kill) {
+        self.killed.get_or_insert(reason);
+        self.process.signal(Signal::KILL);
+        self.step = Some((Instant::now() + UNKILLABLE, Step::GiveUp));
+    }
+
+    fn answer(&self, ticket: u64, flight: &Flight, outcome: Outcome) -> Answer {
+        Answer {
+            ticket,
+            generation: flight.generation,
+            version: self.post.version.number,
+            outcome,
+        }
+    }
+}
+
+/// How a pipe is read without waiting: `try_read` where it was said to be readable.
+type ReadPipe = fn(&pipe::Receiver, &mut [u8]) -> io::Result<usize>;
+
+/// Reads whatever is there. Why not `try_read`: that asks tokio, which may not have heard of the last
+/// bytes yet.
+fn read_now(pipe: &pipe::Receiver, room: &mut [u8]) -> io::Result<usize> {
+    Ok(rustix::io::read(pipe, room)?)
+}
+
+async fn readable(pipe: Option<&pipe::Receiver>) {
+    match pipe {
+        // An error shows again when the pipe is read.
+        Some(pipe) => drop(pipe.readable().await),
+        None => std::future::pending().await,
+    }
+}
+
+async fn writable(pipe: Option<&pipe::Sender>) {
+    match pipe {
+        Some(pipe) => drop(pipe.writable().await),
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant.into()).await,
+        None => std::future::pending().await,
+    }
+}
