@@ -63,6 +63,14 @@ pub enum EvalError {
         /// How far it came.
         failure: PathFailure,
     },
+    /// A rule of a Choice state looks at something that is not there.
+    #[error(
+        "Invalid path '{path}': The choice state's condition path references an invalid value."
+    )]
+    Choice {
+        /// The path's text.
+        path: String,
+    },
     /// An intrinsic function refuses its arguments.
     #[error("The function '{call}' had the following error: {reason}")]
     Intrinsic {
@@ -247,7 +255,7 @@ impl Template {
                     scope.budget.produce(name.len() + 3)?;
                     let value = field
                         .evaluate(scope)
-                        .map_err(|error| error.in_field(name))?;
+                        .map_err(|error| error.in_field(&format!("{name}.$")))?;
                     map.insert(name.to_string(), value);
                 }
                 Ok(Value::Object(map))
@@ -258,8 +266,8 @@ impl Template {
 }
 
 impl EvalError {
-    /// Names the innermost field that asked for the path.
-    fn in_field(self, name: &str) -> Self {
+    /// Names the field that asked for the path, unless one within it did.
+    pub(crate) fn in_field(self, name: &str) -> Self {
         match self {
             Self::Path {
                 path,
@@ -267,10 +275,12 @@ impl EvalError {
                 failure,
             } => Self::Path {
                 path,
-                field: Some(format!("{name}.$")),
+                field: Some(name.to_owned()),
                 failure,
             },
-            Self::Path { .. } | Self::Intrinsic { .. } | Self::Exhausted => self,
+            Self::Path { .. } | Self::Choice { .. } | Self::Intrinsic { .. } | Self::Exhausted => {
+                self
+            }
         }
     }
 }

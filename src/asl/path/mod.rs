@@ -21,7 +21,7 @@ pub use parse::PathError;
 pub use reference::{ReferencePath, WriteFailure};
 
 use filter::Filter;
-pub(crate) use filter::equal;
+pub(crate) use filter::{compare, equal};
 pub(crate) use parse::prefix;
 
 /// A compiled path: where it starts and the steps it takes.

@@ -14,7 +14,7 @@ mod wait;
 
 use std::sync::Arc;
 
-pub use choice::{Choice, Comparator, Comparison, Operand, Rule, Test};
+pub use choice::{Choice, Comparator, Comparison, Is, Operand, Rule, Test, With};
 pub use fail::{Fail, Text};
 pub use map::{
     Batcher, CsvHeaders, Distributed, ExecutionType, InputType, ManifestType, Map, Mode,
