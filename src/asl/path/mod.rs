@@ -1,0 +1,105 @@
+//! JSONPath in the Jayway dialect, as AWS uses it: compiled once, evaluated against JSON values.
+//!
+//! Why our own: `$.foo-bar` is a name here, a definite path that finds nothing is an error and an
+//! indefinite one is an empty list, and filters compare as Jayway does; published crates differ in
+//! each. [`Path`] reads, [`ReferencePath`] (names and indexes only) also writes.
+//! Invariant: evaluation is bounded by a [`Budget`], whatever the path and the value.
+
+mod budget;
+mod eval;
+mod filter;
+mod parse;
+mod reference;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+pub use budget::{Budget, Exhausted};
+pub use eval::{Found, PathFailure};
+pub use parse::PathError;
+pub use reference::{ReferencePath, WriteFailure};
+
+use filter::Filter;
+pub(crate) use filter::{compare, equal};
+pub(crate) use parse::prefix;
+
+/// A compiled path: where it starts and the steps it takes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Path {
+    text: Box<str>,
+    root: Root,
+    steps: Box<[Step]>,
+    definite: bool,
+}
+
+/// What a path starts at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Root {
+    /// `$`: the state's data.
+    Input,
+    /// `$$`: the context object.
+    Context,
+    /// `@`: the item that a filter looks at.
+    Item,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Step {
+    /// `.name`, `['name']`
+    Field(Box<str>),
+    /// `['a','b']`
+    Fields(Box<[Box<str>]>),
+    /// `[2]`, `[-1]`
+    Index(i64),
+    /// `[0,2]`
+    Indexes(Box<[i64]>),
+    /// `[1:3]`, either side may be absent.
+    Slice(Option<i64>, Option<i64>),
+    /// `.*`, `[*]`
+    Every,
+    /// `[?(...)]`
+    Filter(Box<Filter>),
+    /// `..`: the next step, at the value and at everything within it.
+    Descend,
+}
+
+impl Path {
+    /// Compiles a path that starts with `$` or `$$`.
+    ///
+    /// # Errors
+    /// What is wrong, and at which byte of the text.
+    pub fn parse(text: &str) -> Result<Self, PathError> {
+        parse::path(text)
+    }
+
+    /// The text it was compiled from.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Where it starts.
+    #[must_use]
+    pub const fn root(&self) -> Root {
+        self.root
+    }
+
+    /// Whether it leads to one place; an indefinite path gives a list.
+    #[must_use]
+    pub const fn is_definite(&self) -> bool {
+        self.definite
+    }
+
+    /// Whether it is its root alone (`$` or `$$`).
+    #[must_use]
+    pub fn is_root(&self) -> bool {
+        self.steps.is_empty()
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}

@@ -1,0 +1,333 @@
+//! From the positioned JSON to a [`Definition`]: scopes of states, their names, their transitions.
+//!
+//! A scope is what has a `StartAt` and `States`: the machine, an item processor. Transitions stay
+//! within their scope, names are unique over all of them. The fields of each state are read in
+//! `states/`. Recursion follows the nesting of the text, which `text` bounds.
+
+use std::{
+    collections::{HashMap, HashSet},
+    mem,
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{
+    definition::{Definition, Dialect, Setting, StateId},
+    diagnostic::{Code, DefinitionError, Problems, quote},
+    fields::{Fields, wrong_kind},
+    path::Path,
+    states::State,
+    template::Template,
+    text::{self, Json, Member, Node, Span},
+};
+
+/// Longest name of a state, in characters.
+const NAME_CHARS_MAX: usize = 80;
+
+/// Longest time anything may take, in seconds: AWS's bound, some three years.
+pub(crate) const SECONDS_MAX: u64 = 99_999_999;
+
+/// Reads a whole definition.
+pub(crate) fn read(text: &str, dialect: Dialect) -> Result<Definition, DefinitionError> {
+    let mut problems = Problems::default();
+    let Some(root) = text::read(text, &mut problems) else {
+        return Err(problems.into_error(text, None));
+    };
+    let mut reader = Reader {
+        dialect,
+        problems,
+        states: Vec::new(),
+        scope: HashMap::new(),
+        names: HashSet::new(),
+        labels: HashSet::new(),
+        uses_context: false,
+    };
+    let definition = reader.machine(&root);
+    match definition {
+        Some(definition) if reader.problems.is_empty() => Ok(definition),
+        _ => Err(reader.problems.into_error(text, Some(&root))),
+    }
+}
+
+pub(crate) struct Reader<'n> {
+    pub(crate) dialect: Dialect,
+    pub(crate) problems: Problems,
+    /// The list of the definition under way; a state is `None` until it is read.
+    states: Vec<Option<State>>,
+    /// The names that a transition may lead to from here.
+    scope: HashMap<&'n str, StateId>,
+    /// All names of the text.
+    names: HashSet<&'n str>,
+    /// All labels of the text.
+    pub(crate) labels: HashSet<&'n str>,
+    uses_context: bool,
+}
+
+impl<'n> Reader<'n> {
+    fn machine(&mut self, root: &'n Node) -> Option<Definition> {
+        let mut fields = Fields::of(root, "a state machine", &mut self.problems)?;
+        let version = fields.take("Version");
+        if let Some(version) = version.filter(|version| version.as_str() != Some("1.0")) {
+            wrong_kind(version, "Version", "\"1.0\"", &mut self.problems);
+        }
+        let timeout = fields
+            .integer("TimeoutSeconds", 0..=SECONDS_MAX, &mut self.problems)
+            .map(Duration::from_secs);
+        self.query_language(&mut fields);
+        let start = self.scope(&mut fields);
+        fields.finish(&mut self.problems);
+        self.definition(start?, timeout)
+    }
+
+    /// The definition of what was read since the list was empty.
+    fn definition(&mut self, start: StateId, timeout: Option<Duration>) -> Option<Definition> {
+        let states = mem::take(&mut self.states);
+        Some(Definition {
+            timeout,
+            start,
+            states: states.into_iter().collect::<Option<_>>()?,
+            uses_context: mem::take(&mut self.uses_context),
+        })
+    }
+
+    /// A processor whose children are executions: a definition of its own. Its configuration was
+    /// read by the caller.
+    pub(crate) fn sub_definition(&mut self, fields: Fields<'n>) -> Option<Arc<Definition>> {
+        let outer_states = mem::take(&mut self.states);
+        let outer_context = mem::take(&mut self.uses_context);
+        let start = self.sub_scope(fields);
+        let definition = start.and_then(|start| self.definition(start, None));
+        self.states = outer_states;
+        self.uses_context = outer_context;
+        definition.map(Arc::new)
+    }
+
+    /// A processor that runs within this definition.
+    pub(crate) fn sub_scope(&mut self, mut fields: Fields<'n>) -> Option<StateId> {
+        let outer = mem::take(&mut self.scope);
+        self.query_language(&mut fields);
+        let start = self.scope(&mut fields);
+        fields.finish(&mut self.problems);
+        self.scope = outer;
+        start
+    }
+
+    /// `"JSONPath"` may be said everywhere; the other language is refused where it is named.
+    pub(crate) fn query_language(&mut self, fields: &mut Fields<'n>) {
+        if let Some(node) = fields.take("QueryLanguage") {
+            match node.as_str() {
+                Some("JSONPath") => {}
+                Some("JSONata") => self.problems.unsupported(node.span, "JSONata is"),
+                _ => wrong_kind(
+                    node,
+                    "QueryLanguage",
+                    "\"JSONPath\" or \"JSONata\"",
+                    &mut self.problems,
+                ),
+            }
+        }
+    }
+
+    /// Reads `StartAt` and `States`; where the result is none, the reason is reported.
+    fn scope(&mut self, fields: &mut Fields<'n>) -> Option<StateId> {
+        let states = fields.required("States", &mut self.problems);
+        let start = fields.required("StartAt", &mut self.problems);
+        let states = states?;
+        let Json::Object(members) = &states.json else {
+            wrong_kind(states, "States", "an object", &mut self.problems);
+            return None;
+        };
+        if members.is_empty() {
+            self.problems
+                .schema(states.span, "there must be at least one state");
+            return None;
+        }
+        let first = self.states.len();
+        self.declare(members);
+        for (place, member) in members.iter().enumerate() {
+            let state = State::read(member, self);
+            self.states[first + place] = state;
+        }
+        let start = self.target(start?, "StartAt")?;
+        self.check_flow(first, members, start);
+        Some(start)
+    }
+
+    /// Gives each state its place, so that transitions can be resolved while states are read.
+    fn declare(&mut self, members: &'n [Member]) {
+        for member in members {
+            let name = &*member.key;
+            // A definition of a megabyte has fewer than 2^32 states.
+            let id = StateId(u32::try_from(self.states.len()).unwrap_or(u32::MAX));
+            self.states.push(None);
+            let twice_here = self.scope.insert(name, id).is_some();
+            if !self.names.insert(name) && !twice_here {
+                self.problems.schema(
+                    member.key_span,
+                    format!(
+                        "the name {} is used twice; names are unique in the whole machine",
+                        quote(name)
+                    ),
+                );
+            }
+            if name.is_empty() || name.chars().count() > NAME_CHARS_MAX {
+                self.problems.schema(
+                    member.key_span,
+                    format!(
+                        "the state's name {} must have 1 to {NAME_CHARS_MAX} characters",
+                        quote(name)
+                    ),
+                );
+            }
+        }
+    }
+
+    /// Every state can be reached, and one of them ends the scope.
+    fn check_flow(&mut self, first: usize, members: &[Member], start: StateId) {
+        let place = |id: StateId| id.0 as usize - first;
+        let mut reached = vec![false; members.len()];
+        let mut queue = vec![start];
+        let mut ends = false;
+        while let Some(id) = queue.pop() {
+            if mem::replace(&mut reached[place(id)], true) {
+                continue;
+            }
+            let Some(state) = &self.states[id.0 as usize] else {
+                // What a broken state leads to is unknown.
+                return;
+            };
+            ends |= state.ends();
+            queue.extend(state.targets());
+        }
+        for (member, reached) in members.iter().zip(&reached) {
+            if !reached {
+                self.problems.report(
+                    member.key_span,
+                    Code::UnreachableState,
+                    format!("no transition leads to the state {}", quote(&member.key)),
+                );
+            }
+        }
+        if !ends && let Some(member) = members.first() {
+            self.problems.schema(
+                member.key_span,
+                "no state ends: one needs \"End\": true, or to be a Succeed or Fail state",
+            );
+        }
+    }
+
+    /// The state that a transition names.
+    pub(crate) fn target(&mut self, node: &Node, key: &str) -> Option<StateId> {
+        let Some(name) = node.as_str() else {
+            wrong_kind(node, key, "the name of a state", &mut self.problems);
+            return None;
+        };
+        let target = self.scope.get(name).copied();
+        if target.is_none() {
+            self.problems.report(
+                node.span,
+                Code::MissingTransitionTarget,
+                format!("{key:?} leads to {}, which is no state here", quote(name)),
+            );
+        }
+        target
+    }
+
+    /// A compiled path of a field's text.
+    pub(crate) fn path(&mut self, node: &Node, key: &str) -> Option<Path> {
+        let Some(text) = node.as_str() else {
+            wrong_kind(node, key, "a path", &mut self.problems);
+            return None;
+        };
+        match Path::parse(text) {
+            Ok(path) => {
+                self.uses_context |= path.root() == super::path::Root::Context;
+                Some(path)
+            }
+            Err(error) => {
+                self.refuse_expression(node.span, key, text, &error);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn refuse_expression(
+        &mut self,
+        at: Span,
+        key: &str,
+        text: &str,
+        error: &super::path::PathError,
+    ) {
+        self.problems
+            .schema(at, format!("{} in {key:?}: {error}", quote(text)));
+    }
+
+    /// A path field that must be one, where it is there.
+    pub(crate) fn optional_path(
+        &mut self,
+        fields: &mut Fields<'n>,
+        key: &'static str,
+    ) -> Option<Path> {
+        let node = fields.take(key)?;
+        self.path(node, key)
+    }
+
+    /// Notes that the definition reads the context object.
+    pub(crate) fn note_context(&mut self, uses_context: bool) {
+        self.uses_context |= uses_context;
+    }
+
+    /// A payload template, where the field is there.
+    pub(crate) fn template(
+        &mut self,
+        fields: &mut Fields<'n>,
+        key: &'static str,
+    ) -> Option<Template> {
+        let node = fields.take(key)?;
+        let template = Template::read(node, &mut self.problems);
+        self.uses_context |= template.uses_context();
+        Some(template)
+    }
+
+    /// A number, or the path to one (`MaxConcurrency`, `MaxConcurrencyPath`): one of them at most.
+    pub(crate) fn setting<T>(
+        &mut self,
+        fields: &mut Fields<'n>,
+        keys: (&'static str, &'static str),
+        read: impl FnOnce(&mut Fields<'n>, &mut Problems) -> Option<T>,
+    ) -> Option<Setting<T>> {
+        let fixed = read(fields, &mut self.problems);
+        let path = fields.take(keys.1);
+        if let Some(node) = path.filter(|_| fields.has(keys.0)) {
+            self.problems.schema(
+                node.span,
+                format!("only one of {:?} and {:?} can be given", keys.0, keys.1),
+            );
+        }
+        match path {
+            Some(node) => self.path(node, keys.1).map(Setting::Path),
+            None => fixed.map(Setting::Fixed),
+        }
+    }
+
+    /// A time of more than zero seconds; fractions are iterd's own.
+    pub(crate) fn seconds(
+        fields: &mut Fields<'n>,
+        key: &'static str,
+        most: u64,
+        dialect: Dialect,
+        problems: &mut Problems,
+    ) -> Option<Duration> {
+        match dialect {
+            Dialect::Aws => fields
+                .integer(key, 1..=most, problems)
+                .map(Duration::from_secs),
+            Dialect::Iterd => {
+                // A microsecond is the resolution of instants.
+                let most = u32::try_from(most).map_or(f64::MAX, f64::from);
+                let seconds = fields.number(key, 0.000_001..=most, problems)?;
+                Duration::try_from_secs_f64(seconds).ok()
+            }
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! The states of the language, a file per type, and what all of them share: name, data flow,
+//! transition, error handling.
+//!
+//! A state is read once and never changes. Fields that a type does not have are errors, by
+//! [`Fields`].
+
+mod choice;
+mod fail;
+mod map;
+mod pass;
+mod succeed;
+mod task;
+mod wait;
+
+use std::sync::Arc;
+
+pub use choice::{Choice, Comparator, Comparison, Is, Operand, Rule, Test, With};
+pub use fail::{Fail, Text};
+pub use map::{
+    Batcher, CsvHeaders, Distributed, ExecutionType, InputType, ManifestType, Map, Mode,
+    OutputType, Reader as ItemReader, ReaderConfig, ReaderTransformation, Writer,
+    WriterTransformation,
+};
+pub use pass::Pass;
+pub use task::Task;
+pub use wait::Wait;
+
+use super::{
+    definition::{Definition, StateId},
+    fields::{Fields, wrong_kind},
+    path::{Path, ReferencePath},
+    policy::{self, Catcher, Retrier},
+    reader::Reader,
+    template::Template,
+    text::{Json, Member},
+};
+
+/// A state of a machine.
+#[derive(Debug, PartialEq)]
+pub struct State {
+    /// Unique in the whole machine; 1 to 80 characters.
+    pub name: Arc<str>,
+    /// What it does.
+    pub kind: Kind,
+    /// How data comes in and goes out.
+    pub io: Io,
+    /// What errors lead to; both lists are empty where the type has none.
+    pub retry: Box<[Retrier]>,
+    /// Asked in their order, after the retriers.
+    pub catch: Box<[Catcher]>,
+    /// The state after it; `None`: it ends its scope, or chooses the next one itself.
+    pub next: Option<StateId>,
+}
+
+/// The type of a state, with its own fields.
+#[derive(Debug, PartialEq)]
+pub enum Kind {
+    /// Hands its input on, or a given result.
+    Pass(Pass),
+    /// Has work done.
+    Task(Task),
+    /// Chooses the next state.
+    Choice(Choice),
+    /// Waits.
+    Wait(Wait),
+    /// Ends well.
+    Succeed,
+    /// Ends in an error.
+    Fail(Fail),
+    /// Runs its processor for every item.
+    Map(Box<Map>),
+}
+
+impl Kind {
+    /// The type's name in the language.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Pass(_) => "Pass",
+            Self::Task(_) => "Task",
+            Self::Choice(_) => "Choice",
+            Self::Wait(_) => "Wait",
+            Self::Succeed => "Succeed",
+            Self::Fail(_) => "Fail",
+            Self::Map(_) => "Map",
+        }
+    }
+}
+
+/// The data flow of a state, in the order of its application.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Io {
+    /// What of the state's input is looked at.
+    pub input_path: Selection,
+    /// What a task is given instead.
+    pub parameters: Option<Template>,
+    /// What is kept of the result.
+    pub result_selector: Option<Template>,
+    /// Where the result goes in the state's input.
+    pub result_path: ResultPath,
+    /// What of that is handed on.
+    pub output_path: Selection,
+}
+
+/// `InputPath` and `OutputPath`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Selection {
+    /// Absent or `$`: everything.
+    #[default]
+    Whole,
+    /// `null`: an empty object.
+    Nothing,
+    /// What the path finds.
+    Path(Path),
+}
+
+/// `ResultPath`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum ResultPath {
+    /// Absent or `$`: the result replaces the input.
+    #[default]
+    Replace,
+    /// `null`: the input is kept, the result is not.
+    Discard,
+    /// The result is written into the input.
+    At(ReferencePath),
+}
+
+impl State {
+    /// Reads a state; where the result is none, the reason is reported.
+    pub(crate) fn read<'n>(member: &'n Member, reader: &mut Reader<'n>) -> Option<Self> {
+        let mut fields = Fields::of(&member.value, "a state", &mut reader.problems)?;
+        let kind = fields.required("Type", &mut reader.problems)?;
+        reader.query_language(&mut fields);
+        let mut state = Self {
+            name: (&*member.key).into(),
+            kind: Kind::Succeed,
+            io: Io::default(),
+            retry: Box::default(),
+            catch: Box::default(),
+            next: None,
+        };
+        state.kind = match kind.as_str() {
+            Some("Pass") => pass::read(&mut state, &mut fields, reader),
+            Some("Task") => task::read(&mut state, &mut fields, reader),
+            Some("Choice") => choice::read(&mut state, &mut fields, reader),
+            Some("Wait") => wait::read(&mut state, &mut fields, reader),
+            Some("Succeed") => Some(succeed::read(&mut state, &mut fields, reader)),
+            Some("Fail") => Some(fail::read(&mut fields, reader)),
+            Some("Map") => map::read(&mut state, &mut fields, reader),
+            Some("Parallel") => {
+                reader.problems.unsupported(kind.span, "Parallel is");
+                return None;
+            }
+            _ => {
+                let types = "Pass, Task, Choice, Wait, Succeed, Fail, Parallel or Map";
+                wrong_kind(kind, "Type", types, &mut reader.problems);
+                return None;
+            }
+        }?;
+        fields.finish(&mut reader.problems);
+        Some(state)
+    }
+
+    /// Whether its scope can end here.
+    pub(crate) fn ends(&self) -> bool {
+        self.next.is_none() && !matches!(self.kind, Kind::Choice(_))
+    }
+
+    /// Every state it can lead to.
+    pub(crate) fn targets(&self) -> impl Iterator<Item = StateId> + '_ {
+        let choice = match &self.kind {
+            Kind::Choice(choice) => Some(choice),
+            Kind::Pass(_)
+            | Kind::Task(_)
+            | Kind::Wait(_)
+            | Kind::Succeed
+            | Kind::Fail(_)
+            | Kind::Map(_) => None,
+        };
+        self.next
+            .into_iter()
+            .chain(self.catch.iter().map(|catcher| catcher.next))
+            .chain(choice.into_iter().flat_map(Choice::targets))
+    }
+
+    /// The definition that children of a distributed Map run.
+    pub(crate) fn processor(&self) -> Option<&Arc<Definition>> {
+        match &self.kind {
+            Kind::Map(map) => match &map.mode {
+                Mode::Distributed(distributed) => Some(&distributed.processor),
+                Mode::Inline(_) => None,
+            },
+            Kind::Pass(_)
+            | Kind::Task(_)
+            | Kind::Choice(_)
+            | Kind::Wait(_)
+            | Kind::Succeed
+            | Kind::Fail(_) => None,
+        }
+    }
+
+    /// `InputPath` and `OutputPath`.
+    fn read_paths<'n>(&mut self, fields: &mut Fields<'n>, reader: &mut Reader<'n>) {
+        self.io.input_path = selection(fields, "InputPath", reader);
+        self.io.output_path = selection(fields, "OutputPath", reader);
+    }
+
+    /// `Retry` and `Catch`.
+    fn read_policy<'n>(&mut self, fields: &mut Fields<'n>, reader: &mut Reader<'n>) {
+        self.retry = policy::retry(fields, reader);
+        self.catch = policy::catch(fields, reader);
+    }
+
+    /// Either `Next` or `"End": true`; `None` where neither is right, which is reported.
+    fn read_transition<'n>(
+        &mut self,
+        fields: &mut Fields<'n>,
+        reader: &mut Reader<'n>,
+    ) -> Option<()> {
+        let next = fields.take("Next");
+        let end = fields.boolean("End", &mut reader.problems);
+        match (next, end) {
+            (Some(next), None | Some(false)) => {
+                self.next = Some(reader.target(next, "Next")?);
+                Some(())
+            }
+            (None, Some(true)) => Some(()),
+            (Some(next), Some(true)) => {
+                reader
+                    .problems
+                    .schema(next.span, "only one of \"Next\" and \"End\" can be given");
+                None
+            }
+            (None, _) => {
+                let message = "the state needs \"Next\", or \"End\": true";
+                reader.problems.schema(fields.node.span, message);
+                None
+            }
+        }
+    }
+}
+
+fn selection<'n>(fields: &mut Fields<'n>, key: &'static str, reader: &mut Reader<'n>) -> Selection {
+    let Some(node) = fields.take(key) else {
+        return Selection::Whole;
+    };
+    if matches!(node.json, Json::Null) {
+        return Selection::Nothing;
+    }
+    match reader.path(node, key) {
+        Some(path) if path.is_root() && path.text() == "$" => Selection::Whole,
+        Some(path) => Selection::Path(path),
+        None => Selection::Whole,
+    }
+}

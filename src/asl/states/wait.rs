@@ -1,0 +1,61 @@
+//! Wait: four ways to say until when.
+
+use std::time::Duration;
+
+use super::{Kind, Reader, State};
+use crate::{
+    asl::{fields::Fields, parse_timestamp, path::Path, reader::SECONDS_MAX},
+    time::Timestamp,
+};
+
+/// Until when a Wait state waits.
+#[derive(Debug, PartialEq)]
+pub enum Wait {
+    /// `Seconds`
+    For(Duration),
+    /// `SecondsPath`: a whole number of seconds.
+    ForPath(Path),
+    /// `Timestamp`
+    Until(Timestamp),
+    /// `TimestampPath`: an RFC 3339 text.
+    UntilPath(Path),
+}
+
+pub(super) fn read<'n>(
+    state: &mut State,
+    fields: &mut Fields<'n>,
+    reader: &mut Reader<'n>,
+) -> Option<Kind> {
+    fields.rename("a Wait state");
+    state.read_paths(fields, reader);
+    let keys = ["Seconds", "SecondsPath", "Timestamp", "TimestampPath"];
+    if keys.iter().filter(|key| fields.has(key)).count() != 1 {
+        reader.problems.schema(
+            fields.node.span,
+            "a Wait state needs exactly one of \"Seconds\", \"SecondsPath\", \"Timestamp\" and \"TimestampPath\"",
+        );
+    }
+    let seconds = fields.integer("Seconds", 0..=SECONDS_MAX, &mut reader.problems);
+    let seconds_path = reader.optional_path(fields, "SecondsPath");
+    let until = timestamp(fields, reader);
+    let until_path = reader.optional_path(fields, "TimestampPath");
+    state.read_transition(fields, reader)?;
+    let wait = seconds
+        .map(Duration::from_secs)
+        .map(Wait::For)
+        .or(seconds_path.map(Wait::ForPath))
+        .or(until.map(Wait::Until))
+        .or(until_path.map(Wait::UntilPath))?;
+    Some(Kind::Wait(wait))
+}
+
+fn timestamp<'n>(fields: &mut Fields<'n>, reader: &mut Reader<'n>) -> Option<Timestamp> {
+    let node = fields.take("Timestamp")?;
+    let instant = node.as_str().and_then(parse_timestamp);
+    if instant.is_none() {
+        reader
+            .problems
+            .schema(node.span, "String does not match RFC3339 timestamp");
+    }
+    instant.map(Timestamp::from_jiff)
+}

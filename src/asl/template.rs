@@ -1,0 +1,286 @@
+//! Payload templates (`Parameters`, `ResultSelector`, `ItemSelector`, `BatchInput`): compiled when the
+//! definition is read, evaluated against a [`Scope`].
+//!
+//! A key that ends in `.$` has a path or an intrinsic call as its value; what has none below it is
+//! kept as one literal. Invariant: evaluation neither parses a path nor runs longer than its budget.
+
+use std::{collections::HashSet, fmt, ops::Deref};
+
+use serde_json::{Map, Value};
+
+use super::{
+    diagnostic::{Problems, quote},
+    intrinsic::Call,
+    path::{Budget, Exhausted, Path, PathError, PathFailure, Root},
+    text::{Json, Member, Node},
+};
+use crate::payload::Payload;
+
+/// A compiled template.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Template {
+    /// The same every time.
+    Literal(Value),
+    /// What a path or a call gives.
+    Expression(Expression),
+    /// Fields in their order, at least one of them not literal.
+    Object(Vec<(Box<str>, Template)>),
+    /// Items, at least one of them not literal.
+    Array(Vec<Template>),
+}
+
+/// A path or an intrinsic call: the value of a `.$` key, of `ErrorPath` and `CausePath`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Expression {
+    /// `$..`, `$$..`
+    Path(Path),
+    /// `States...(..)`
+    Call(Call),
+}
+
+/// What a template is evaluated against.
+pub struct Scope<'a> {
+    /// What `$` means.
+    pub input: &'a Payload,
+    /// What `$$` means; made when it is first looked at.
+    pub context: &'a dyn Deref<Target = Value>,
+    /// The step's random numbers.
+    pub random: &'a mut dyn FnMut() -> u64,
+    /// What the evaluation may still cost.
+    pub budget: Budget,
+}
+
+/// Why a template or a path gives no value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EvalError {
+    /// A path finds nothing.
+    #[error("Invalid path '{path}' : {failure}")]
+    Path {
+        /// The path's text.
+        path: String,
+        /// The template's key (`"name.$"`), where there is one.
+        field: Option<String>,
+        /// How far it came.
+        failure: PathFailure,
+    },
+    /// A rule of a Choice state looks at something that is not there.
+    #[error(
+        "Invalid path '{path}': The choice state's condition path references an invalid value."
+    )]
+    Choice {
+        /// The path's text.
+        path: String,
+    },
+    /// An intrinsic function refuses its arguments.
+    #[error("The function '{call}' had the following error: {reason}")]
+    Intrinsic {
+        /// The call's text.
+        call: String,
+        /// In the function's words.
+        reason: String,
+    },
+    /// The result would be larger than anything the limits allow.
+    #[error("the evaluation visits or produces more than is allowed")]
+    Exhausted,
+}
+
+impl From<Exhausted> for EvalError {
+    fn from(_: Exhausted) -> Self {
+        Self::Exhausted
+    }
+}
+
+impl Scope<'_> {
+    /// The value a path leads to, copied.
+    ///
+    /// # Errors
+    /// It finds nothing, or the budget is used up.
+    pub fn find(&mut self, path: &Path) -> Result<Value, EvalError> {
+        let root = match path.root() {
+            Root::Context => &**self.context,
+            Root::Input | Root::Item => self.input.value(),
+        };
+        match path.find(root, &mut self.budget) {
+            Ok(found) => Ok(found.into_value(&mut self.budget)?),
+            Err(PathFailure::Exhausted(_)) => Err(EvalError::Exhausted),
+            Err(failure) => Err(EvalError::Path {
+                path: path.text().to_owned(),
+                field: None,
+                failure,
+            }),
+        }
+    }
+}
+
+impl fmt::Debug for Scope<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scope")
+            .field("input", &self.input)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Expression {
+    /// Compiles a path or a call.
+    ///
+    /// # Errors
+    /// What is wrong, and at which byte of the text.
+    pub fn parse(text: &str) -> Result<Self, PathError> {
+        if text.starts_with('$') {
+            Path::parse(text).map(Self::Path)
+        } else {
+            Call::parse(text).map(Self::Call)
+        }
+    }
+
+    /// Whether it reads the context object.
+    #[must_use]
+    pub fn uses_context(&self) -> bool {
+        match self {
+            Self::Path(path) => path.root() == Root::Context,
+            Self::Call(call) => call.uses_context(),
+        }
+    }
+
+    /// Its value.
+    ///
+    /// # Errors
+    /// A path finds nothing, a function refuses, or the budget is used up.
+    pub fn evaluate(&self, scope: &mut Scope<'_>) -> Result<Value, EvalError> {
+        match self {
+            Self::Path(path) => scope.find(path),
+            Self::Call(call) => call.evaluate(scope),
+        }
+    }
+}
+
+impl Template {
+    /// Compiles a template; what is wrong is reported where it stands.
+    pub(crate) fn read(node: &Node, problems: &mut Problems) -> Self {
+        match &node.json {
+            Json::Object(members) => {
+                let keys: HashSet<&str> = members.iter().map(|member| &*member.key).collect();
+                let fields: Vec<_> = members
+                    .iter()
+                    .filter_map(|member| Self::read_field(member, &keys, problems))
+                    .collect();
+                if fields.iter().all(|(_, field)| field.is_literal()) {
+                    return Self::Literal(node.to_value());
+                }
+                Self::Object(fields)
+            }
+            Json::Array(items) => {
+                let items: Vec<_> = items
+                    .iter()
+                    .map(|item| Self::read(item, problems))
+                    .collect();
+                if items.iter().all(Self::is_literal) {
+                    return Self::Literal(node.to_value());
+                }
+                Self::Array(items)
+            }
+            Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {
+                Self::Literal(node.to_value())
+            }
+        }
+    }
+
+    fn read_field(
+        member: &Member,
+        siblings: &HashSet<&str>,
+        problems: &mut Problems,
+    ) -> Option<(Box<str>, Self)> {
+        let Some(name) = member.key.strip_suffix(".$") else {
+            return Some((member.key.clone(), Self::read(&member.value, problems)));
+        };
+        if siblings.contains(name) {
+            problems.schema(
+                member.key_span,
+                format!(
+                    "{} and {} name the same field",
+                    quote(name),
+                    quote(&member.key)
+                ),
+            );
+        }
+        let Some(text) = member.value.as_str() else {
+            problems.schema(
+                member.value.span,
+                format!(
+                    "the value of {} must be a path or an intrinsic call, this is {}",
+                    quote(&member.key),
+                    member.value.kind()
+                ),
+            );
+            return None;
+        };
+        match Expression::parse(text) {
+            Ok(expression) => Some((name.into(), Self::Expression(expression))),
+            Err(error) => {
+                problems.schema(
+                    member.value.span,
+                    format!("{} in {}: {error}", quote(text), quote(&member.key)),
+                );
+                None
+            }
+        }
+    }
+
+    fn is_literal(&self) -> bool {
+        matches!(self, Self::Literal(_))
+    }
+
+    /// Whether it reads the context object.
+    #[must_use]
+    pub fn uses_context(&self) -> bool {
+        match self {
+            Self::Literal(_) => false,
+            Self::Expression(expression) => expression.uses_context(),
+            Self::Object(fields) => fields.iter().any(|(_, field)| field.uses_context()),
+            Self::Array(items) => items.iter().any(Self::uses_context),
+        }
+    }
+
+    /// The payload that the template makes.
+    ///
+    /// # Errors
+    /// A path finds nothing, a function refuses, or the budget is used up.
+    pub fn evaluate(&self, scope: &mut Scope<'_>) -> Result<Value, EvalError> {
+        match self {
+            Self::Literal(value) => Ok(scope.budget.copy(value)?),
+            Self::Expression(expression) => expression.evaluate(scope),
+            Self::Object(fields) => {
+                let mut map = Map::with_capacity(fields.len());
+                for (name, field) in fields {
+                    scope.budget.produce(name.len() + 3)?;
+                    let value = field
+                        .evaluate(scope)
+                        .map_err(|error| error.in_field(&format!("{name}.$")))?;
+                    map.insert(name.to_string(), value);
+                }
+                Ok(Value::Object(map))
+            }
+            Self::Array(items) => items.iter().map(|item| item.evaluate(scope)).collect(),
+        }
+    }
+}
+
+impl EvalError {
+    /// Names the field that asked for the path, unless one within it did.
+    pub(crate) fn in_field(self, name: &str) -> Self {
+        match self {
+            Self::Path {
+                path,
+                field: None,
+                failure,
+            } => Self::Path {
+                path,
+                field: Some(name.to_owned()),
+                failure,
+            },
+            Self::Path { .. } | Self::Choice { .. } | Self::Intrinsic { .. } | Self::Exhausted => {
+                self
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! An execution: its frames, its counters, and what of them changed since it was last asked.
+//!
+//! Invariant: the parent of a frame lives as long as the frame and has a smaller id; `ready` holds
+//! exactly the frames in phase `Ready`, but for the one that a step is working on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    changes::Dirty,
+    frame::{Frame, Phase},
+    status::Status,
+};
+use crate::ids::FrameId;
+
+/// The id of the top frame.
+pub(super) const TOP: FrameId = FrameId(0);
+
+/// One execution of a machine; begins with [`super::Input::Start`].
+#[derive(Debug, Clone, Default)]
+pub struct Execution {
+    pub(super) status: Status,
+    /// Kept apart from the others so that the most frequent execution, a single frame, has no map.
+    pub(super) top: Option<Frame>,
+    pub(super) frames: BTreeMap<FrameId, Frame>,
+    pub(super) ready: BTreeSet<FrameId>,
+    pub(super) counters: Counters,
+    pub(super) dirty: Dirty,
+}
+
+/// What an execution counts; nothing of it is ever given twice.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Counters {
+    /// Frames made, without the top one.
+    pub(super) frames: u32,
+    /// Entries into states.
+    pub(super) entries: u64,
+    /// Events of the history.
+    pub(super) events: u64,
+}
+
+impl Execution {
+    /// An execution that has not begun.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub const fn status(&self) -> Status {
+        self.status
+    }
+
+    /// Events of its history so far, whether or not they were recorded.
+    #[must_use]
+    pub const fn event_count(&self) -> u64 {
+        self.counters.events
+    }
+
+    pub(super) fn frame(&self, id: FrameId) -> Option<&Frame> {
+        if id == TOP {
+            self.top.as_ref()
+        } else {
+            self.frames.get(&id)
+        }
+    }
+
+    /// The frame, to be changed: it will be stored anew.
+    pub(super) fn frame_mut(&mut self, id: FrameId) -> Option<&mut Frame> {
+        if id == TOP {
+            self.dirty.top = true;
+            self.top.as_mut()
+        } else {
+            let frame = self.frames.get_mut(&id);
+            if frame.is_some() {
+                self.dirty.frames.insert(id);
+            }
+            frame
+        }
+    }
+
+    /// Every frame, the smallest id first.
+    pub(super) fn all_frames(&self) -> impl Iterator<Item = &Frame> {
+        self.top.iter().chain(self.frames.values())
+    }
+
+    pub(super) fn set_status(&mut self, status: Status) {
+        debug_assert!(
+            self.status.reason(status).is_some(),
+            "no transition from {:?} to {status:?}",
+            self.status
+        );
+        self.status = status;
+    }
+
+    pub(super) fn add(&mut self, frame: Frame) {
+        if frame.id == TOP {
+            self.dirty.top = true;
+            self.top = Some(frame);
+        } else {
+            self.dirty.frames.insert(frame.id);
+            self.ready.insert(frame.id);
+            self.frames.insert(frame.id, frame);
+        }
+    }
+
+    /// Takes a frame out, with every row of it.
+    pub(super) fn remove(&mut self, id: FrameId) -> Option<Frame> {
+        let frame = if id == TOP {
+            self.top.take()
+        } else {
+            self.ready.remove(&id);
+            self.frames.remove(&id)
+        }?;
+        if frame.stored {
+            self.dirty.removed.push(id);
+        }
+        Some(frame)
+    }
+
+    /// All frames below this one, the smallest id first.
+    pub(super) fn descendants(&self, id: FrameId) -> BTreeSet<FrameId> {
+        let mut found = BTreeSet::new();
+        for frame in self.frames.values() {
+            if let Some((parent, _)) = frame.parent
+                && (parent == id || found.contains(&parent))
+            {
+                found.insert(frame.id);
+            }
+        }
+        found
+    }
+
+    /// The progress of a Map is over: its rows go, the frame stays.
+    pub(super) fn end_iterations(&mut self, id: FrameId) {
+        if let Some(frame) = self.frame_mut(id)
+            && matches!(frame.phase, Phase::Iterating(_))
+            && frame.stored
+        {
+            frame.stored = false;
+            self.dirty.removed.push(id);
+        }
+    }
+}
+
+/// As they would be stored: what changed since the last time is no part of it.
+impl PartialEq for Execution {
+    fn eq(&self, other: &Self) -> bool {
+        let plain = |frame: &Frame| Frame {
+            stored: true,
+            ..frame.clone()
+        };
+        self.status == other.status
+            && self.counters == other.counters
+            && self.ready == other.ready
+            && self
+                .all_frames()
+                .map(plain)
+                .eq(other.all_frames().map(plain))
+    }
+}

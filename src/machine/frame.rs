@@ -1,0 +1,137 @@
+//! A frame: one thread of an execution, with the state it is in and that state's data.
+//!
+//! There is the top frame, and one for each iteration of an inline Map under way. A frame is what is
+//! stored: it holds nothing that could not be written down.
+
+use super::status::{FRAME_TRANSITIONS, FrameStatus};
+use crate::{
+    asl::StateId,
+    ids::{FrameId, Generation},
+    payload::Payload,
+    time::Timestamp,
+};
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Frame {
+    pub(super) id: FrameId,
+    /// The Map frame it is an iteration of, and which one; none for the top frame.
+    pub(super) parent: Option<(FrameId, u32)>,
+    pub(super) state: StateId,
+    /// The state's input.
+    pub(super) data: Payload,
+    /// Whether `data` is the execution's input, which is stored elsewhere already.
+    pub(super) data_is_input: bool,
+    /// Counts the entries into states of the execution.
+    pub(super) entry: u64,
+    pub(super) entered: Timestamp,
+    /// The history event of the entry, which error messages name.
+    pub(super) entered_event: u64,
+    /// The frame's latest event.
+    pub(super) last_event: u64,
+    /// Counts what the frame asked for; answers to older ones are stale.
+    pub(super) generation: Generation,
+    /// Retries so far by each retrier of the state, since it was entered; empty: none.
+    pub(super) retries: Vec<u32>,
+    pub(super) phase: Phase,
+    /// Whether a row of it was written, so that its end has something to remove.
+    pub(super) stored: bool,
+}
+
+/// What a frame waits for.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Phase {
+    /// For the interpreter. `again`: the state was entered before and is retried.
+    Ready { again: bool },
+    /// For a task.
+    Task,
+    /// For a Wait state's instant.
+    Waiting,
+    /// For a retry's delay.
+    BackingOff,
+    /// For a Map Run.
+    Run,
+    /// For iterations.
+    Iterating(Box<Iterations>),
+}
+
+/// The progress of an inline Map.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Iterations {
+    /// The state's effective input, which its item selector reads.
+    pub(super) input: Payload,
+    /// The array.
+    pub(super) items: Payload,
+    /// A place for each item.
+    pub(super) results: Vec<Option<Payload>>,
+    /// Bytes of the results so far.
+    pub(super) result_bytes: usize,
+    /// The next item to begin with.
+    pub(super) next: u32,
+    /// Iterations under way.
+    pub(super) running: u32,
+}
+
+impl Phase {
+    pub(super) const fn status(&self) -> FrameStatus {
+        match self {
+            Self::Ready { .. } => FrameStatus::Ready,
+            Self::Task => FrameStatus::Task,
+            Self::Waiting => FrameStatus::Waiting,
+            Self::BackingOff => FrameStatus::BackingOff,
+            Self::Run => FrameStatus::Run,
+            Self::Iterating(_) => FrameStatus::Iterating,
+        }
+    }
+}
+
+impl Frame {
+    /// A frame about to enter a state.
+    pub(super) fn new(
+        id: FrameId,
+        parent: Option<(FrameId, u32)>,
+        state: StateId,
+        data: Payload,
+    ) -> Self {
+        Self {
+            id,
+            parent,
+            state,
+            data,
+            data_is_input: parent.is_none(),
+            entry: 0,
+            entered: Timestamp::default(),
+            entered_event: 0,
+            last_event: 0,
+            generation: Generation(0),
+            retries: Vec::new(),
+            phase: Phase::Ready { again: false },
+            stored: false,
+        }
+    }
+
+    /// Changes what the frame waits for. Invariant: the change stands in [`FRAME_TRANSITIONS`].
+    pub(super) fn enter(&mut self, phase: Phase) {
+        debug_assert!(
+            FRAME_TRANSITIONS
+                .iter()
+                .any(|(from, to, _)| *from == self.phase.status() && *to == phase.status()),
+            "no transition from {:?} to {:?}",
+            self.phase.status(),
+            phase.status()
+        );
+        self.phase = phase;
+    }
+
+    /// The generation of what the frame asks for next.
+    pub(super) fn ask(&mut self) -> Generation {
+        self.generation = Generation(self.generation.0.wrapping_add(1));
+        self.generation
+    }
+
+    /// Retries since the state was entered.
+    pub(super) fn retry_count(&self) -> u32 {
+        self.retries
+            .iter()
+            .fold(0, |sum, retries| sum.saturating_add(*retries))
+    }
+}

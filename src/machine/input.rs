@@ -1,0 +1,72 @@
+//! What an execution is told.
+//!
+//! Everything that answers an effect names the frame and the generation of that effect; an input
+//! with an older generation came too late and is ignored. An interruption (the process went away) is
+//! no input at all: the runtime carries the effect out again.
+
+use crate::{
+    ids::{FrameId, Generation},
+    payload::{Failure, Payload},
+};
+
+/// Something that happened.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// The execution begins; ignored if it has begun.
+    Start {
+        /// The execution's input.
+        input: Payload,
+    },
+    /// A worker has taken the task, or the run has begun. For the history alone.
+    Started {
+        /// The effect's.
+        frame: FrameId,
+        /// The effect's.
+        generation: Generation,
+    },
+    /// A task's result.
+    TaskDone {
+        /// The effect's.
+        frame: FrameId,
+        /// The effect's.
+        generation: Generation,
+        /// What came of it.
+        output: Payload,
+    },
+    /// A task failed, or took too long (`States.Timeout`, `States.HeartbeatTimeout`).
+    TaskFailed {
+        /// The effect's.
+        frame: FrameId,
+        /// The effect's.
+        generation: Generation,
+        /// Why.
+        failure: Failure,
+    },
+    /// The instant that a frame waited for has come.
+    Woken {
+        /// The effect's.
+        frame: FrameId,
+        /// The effect's.
+        generation: Generation,
+    },
+    /// A Map Run has ended: with the Map state's result, or its error.
+    RunEnded {
+        /// The effect's.
+        frame: FrameId,
+        /// The effect's.
+        generation: Generation,
+        /// What came of it.
+        outcome: Result<Payload, Failure>,
+    },
+    /// Go on after [`super::Effect::Continue`].
+    Continue,
+    /// Somebody stops the execution.
+    Stop {
+        /// A name for why.
+        error: Option<String>,
+        /// For people.
+        cause: Option<String>,
+    },
+    /// The execution's own `TimeoutSeconds` are over.
+    TimedOut,
+}

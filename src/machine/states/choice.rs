@@ -1,0 +1,182 @@
+//! Choice: the first rule that holds says where to go on.
+//!
+//! Spec: a value of another kind than the comparator's never holds; a variable that is not there is
+//! an error, but for `IsPresent`.
+
+use std::cmp::Ordering;
+
+use serde_json::Value;
+
+use super::{Entered, Raised, Stepper, Turn};
+use crate::{
+    asl::{
+        parse_timestamp,
+        path::{Path, PathFailure},
+        states::{Choice, Comparator, Comparison, Is, Operand, State, Test, With},
+        template::{EvalError, Scope},
+    },
+    ids::FrameId,
+};
+
+pub(in crate::machine) fn enter(
+    step: &mut Stepper<'_, '_>,
+    id: FrameId,
+    state: &State,
+    choice: &Choice,
+) -> Entered {
+    let input = step.effective_input(id, state)?;
+    let mut rules = choice.rules.iter();
+    let chosen = step.evaluate(id, &input, None, |scope| {
+        for rule in &mut rules {
+            if holds(&rule.test, scope)? {
+                return Ok(Some(rule.next));
+            }
+        }
+        Ok(choice.default)
+    });
+    let next = match chosen {
+        Ok(Some(next)) => next,
+        Ok(None) => {
+            return Err(Raised {
+                unplaced: false,
+                ..Raised::new(
+                    "States.NoChoiceMatched",
+                    format!(
+                        "An error occurred while executing the state '{}': no choice matched and there is no default",
+                        state.name
+                    ),
+                )
+            });
+        }
+        Err(raised) => return Err(raised),
+    };
+    let output = step.select(id, &state.io.output_path, input)?;
+    Ok(Turn::Choose(next, output))
+}
+
+fn holds(test: &Test, scope: &mut Scope<'_>) -> Result<bool, EvalError> {
+    match test {
+        Test::And(tests) => {
+            for test in tests {
+                if !holds(test, scope)? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        }
+        Test::Or(tests) => {
+            for test in tests {
+                if holds(test, scope)? {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        }
+        Test::Not(test) => Ok(!holds(test, scope)?),
+        Test::Compare(comparison) => compare(comparison, scope),
+    }
+}
+
+fn compare(comparison: &Comparison, scope: &mut Scope<'_>) -> Result<bool, EvalError> {
+    if let Comparator::Is(Is::Present, wanted) = comparison.comparator {
+        return match scope.find(&comparison.variable) {
+            Ok(_) => Ok(wanted),
+            Err(EvalError::Path {
+                failure: PathFailure::NoResults(_) | PathFailure::MissingProperty(_),
+                ..
+            }) => Ok(!wanted),
+            Err(error) => Err(error),
+        };
+    }
+    let value = find(&comparison.variable, scope)?;
+    match &comparison.comparator {
+        Comparator::Is(is, wanted) => Ok(is_kind(*is, &value) == *wanted),
+        Comparator::Matches(pattern) => {
+            Ok(value.as_str().is_some_and(|text| matches(pattern, text)))
+        }
+        Comparator::Ordered { kind, orders, with } => {
+            let order = match with {
+                With::Literal(literal) => order(*kind, &value, literal),
+                With::Path(path) => order(*kind, &value, &find(path, scope)?),
+            };
+            Ok(order.is_some_and(|order| orders.contains(&order)))
+        }
+    }
+}
+
+fn find(path: &Path, scope: &mut Scope<'_>) -> Result<Value, EvalError> {
+    scope.find(path).map_err(|error| match error {
+        EvalError::Path { path, .. } => EvalError::Choice { path },
+        EvalError::Choice { .. } | EvalError::Intrinsic { .. } | EvalError::Exhausted => error,
+    })
+}
+
+fn is_kind(is: Is, value: &Value) -> bool {
+    match is {
+        Is::Present => true,
+        Is::Null => value.is_null(),
+        Is::Numeric => value.is_number(),
+        Is::String => value.is_string(),
+        Is::Boolean => value.is_boolean(),
+        Is::Timestamp => value.as_str().and_then(parse_timestamp).is_some(),
+    }
+}
+
+/// How both stand to one another; none where one is not of the kind.
+fn order(kind: Operand, left: &Value, right: &Value) -> Option<Ordering> {
+    match kind {
+        Operand::String => Some(left.as_str()?.cmp(right.as_str()?)),
+        Operand::Numeric => crate::asl::path::compare(left, right).filter(|_| left.is_number()),
+        Operand::Boolean => Some(left.as_bool()?.cmp(&right.as_bool()?)),
+        Operand::Timestamp => {
+            let left = parse_timestamp(left.as_str()?)?;
+            Some(left.cmp(&parse_timestamp(right.as_str()?)?))
+        }
+    }
+}
+
+/// `StringMatches`: `*` stands for any text, `\*` and `\\` for themselves. Takes at most the product
+/// of both lengths.
+fn matches(pattern: &str, text: &str) -> bool {
+    enum Token {
+        Any,
+        One(char),
+    }
+    let mut tokens = Vec::new();
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        tokens.push(match c {
+            '*' => Token::Any,
+            '\\' => Token::One(chars.next().unwrap_or('\\')),
+            c => Token::One(c),
+        });
+    }
+    let text: Vec<char> = text.chars().collect();
+    let (mut token, mut place) = (0, 0);
+    // Where the latest star stood, and how much of the text it has taken.
+    let mut star: Option<(usize, usize)> = None;
+    while place < text.len() {
+        match tokens.get(token) {
+            Some(Token::Any) => {
+                star = Some((token, place));
+                token += 1;
+                continue;
+            }
+            Some(Token::One(c)) if *c == text[place] => {
+                token += 1;
+                place += 1;
+                continue;
+            }
+            Some(Token::One(_)) | None => {}
+        }
+        let Some((after, swallowed)) = star else {
+            return false;
+        };
+        star = Some((after, swallowed + 1));
+        token = after + 1;
+        place = swallowed + 1;
+    }
+    tokens[token..]
+        .iter()
+        .all(|rest| matches!(rest, Token::Any))
+}

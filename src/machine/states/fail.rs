@@ -1,0 +1,60 @@
+//! Fail: raises its error, whose texts may be computed.
+
+use serde_json::Value;
+
+use super::{Raised, Stepper};
+use crate::{
+    asl::states::{Fail, Text},
+    ids::FrameId,
+    payload::Payload,
+};
+
+pub(in crate::machine) fn enter(step: &mut Stepper<'_, '_>, id: FrameId, fail: &Fail) -> Raised {
+    match texts(step, id, fail) {
+        Ok((error, cause)) => Raised {
+            error,
+            cause,
+            ..Raised::default()
+        },
+        Err(raised) => raised,
+    }
+}
+
+fn texts(
+    step: &mut Stepper<'_, '_>,
+    id: FrameId,
+    fail: &Fail,
+) -> Result<(Option<String>, Option<String>), Raised> {
+    let input = step
+        .execution
+        .frame(id)
+        .map_or_else(|| Value::Null.into(), |frame| frame.data.clone());
+    let error = text(step, id, &input, "ErrorPath", fail.error.as_ref())?;
+    let cause = text(step, id, &input, "CausePath", fail.cause.as_ref())?;
+    Ok((error, cause))
+}
+
+fn text(
+    step: &mut Stepper<'_, '_>,
+    id: FrameId,
+    input: &Payload,
+    field: &str,
+    text: Option<&Text>,
+) -> Result<Option<String>, Raised> {
+    match text {
+        None => Ok(None),
+        Some(Text::Fixed(text)) => Ok(Some(text.to_string())),
+        Some(Text::Computed(expression, source)) => {
+            let evaluate = |scope: &mut crate::asl::template::Scope<'_>| {
+                expression
+                    .evaluate(scope)
+                    .map_err(|error| error.in_field(field))
+            };
+            let value = step.evaluate(id, input, None, evaluate)?;
+            let text = value.as_str().ok_or_else(|| {
+                Raised::runtime(format!("The {field} '{source}' must give a string"))
+            })?;
+            Ok(Some(text.to_owned()))
+        }
+    }
+}

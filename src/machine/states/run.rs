@@ -1,0 +1,238 @@
+//! Map as a run of its own: asks for the run, takes its result in. Retried, it is a new run.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{
+    Entered, Raised, Stepper, Turn,
+    frame::Phase,
+    map::{items, max_concurrency, no_array},
+    no_number, resolve, whole,
+};
+use crate::{
+    asl::{
+        Setting,
+        states::{Distributed, Map, Mode, State},
+        template::Template,
+    },
+    ids::FrameId,
+    machine::{
+        Effect, Event, RunRequest, Source, Tolerance,
+        run::{Batch, WriteTo},
+    },
+    payload::{Failure, Payload},
+};
+
+pub(in crate::machine) fn enter(
+    step: &mut Stepper<'_, '_>,
+    id: FrameId,
+    state: &State,
+    map: &Map,
+) -> Entered {
+    let Mode::Distributed(distributed) = &map.mode else {
+        return Ok(Turn::Blocked);
+    };
+    let input = step.effective_input(id, state)?;
+    let max_concurrency = max_concurrency(step, id, map, &input)?;
+    let source = source(step, id, map, distributed, &input)?;
+    let length = match &source {
+        Source::Items(items) => match items.value() {
+            Value::Array(items) => items.len(),
+            Value::Object(items) => items.len(),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
+        },
+        Source::Reader { .. } => 0,
+    };
+    step.record(id, || Event::MapStateStarted {
+        length: u64::try_from(length).unwrap_or(u64::MAX),
+    });
+    let tolerance = tolerance(step, id, distributed, &input)?;
+    let batch = batch(step, id, distributed, &input)?;
+    let write_to = match &distributed.writer {
+        None => None,
+        Some(writer) => Some(WriteTo {
+            parameters: template(step, id, writer.parameters.as_ref(), &input)?,
+        }),
+    };
+    let definition = Arc::clone(step.machine.definition());
+    let Some(frame) = step.execution.frame_mut(id) else {
+        return Ok(Turn::Blocked);
+    };
+    let request = RunRequest {
+        state: frame.state,
+        definition,
+        entered: frame.entered,
+        input,
+        source,
+        max_concurrency,
+        tolerance,
+        batch,
+        write_to,
+    };
+    frame.enter(Phase::Run);
+    step.effects.push(Effect::StartRun {
+        frame: id,
+        generation: frame.ask(),
+        request: Arc::new(request),
+    });
+    Ok(Turn::Blocked)
+}
+
+/// The run has ended.
+pub(in crate::machine) fn ended(
+    step: &mut Stepper<'_, '_>,
+    id: FrameId,
+    state: &State,
+    outcome: Result<Payload, Failure>,
+) -> Option<FrameId> {
+    let result = match outcome {
+        Ok(result) if step.exceeds(&result) => Err(Raised::too_large(&state.name)),
+        Ok(result) => Ok(result),
+        Err(failure) => Err(Raised::from(failure)),
+    };
+    match result {
+        Ok(result) => {
+            let event = step.record(id, || Event::MapRunSucceeded);
+            step.note(event, || Event::MapStateSucceeded);
+            match step.output(id, state, result) {
+                Ok(output) => step.leave(id, state, output, state.next),
+                Err(raised) => step.fail(id, raised),
+            }
+        }
+        Err(raised) => {
+            step.record(id, || Event::MapRunFailed {
+                error: raised.error.clone(),
+                cause: raised.cause.clone(),
+            });
+            step.fail(id, raised)
+        }
+    }
+}
+
+fn source(
+    step: &mut Stepper<'_, '_>,
+    id: FrameId,
+    map: &Map,
+    distributed: &Distributed,
+    input: &Payload,
+) -> Result<Source, Raised> {
+    let Some(reader) = &distributed.reader else {
+        let items = items(step, id, map, input)?;
+        return match items.value() {
+            Value::Array(_) | Value::Object(_) => Ok(Source::Items(items)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+                Err(no_array(map))
+            }
+        };
+    };
+    let max_items = match &reader.config.max_items {
+        None => None,
+        // Whether the number is one that a reader can do with is the reader's to say: recorded, it is
+        // the run that fails.
+        Some(setting) => Some(resolve(
+            step,
+            id,
+            input,
+            &signed(setting),
+            |value, path| {
+                value
+                    .as_i64()
+                    .ok_or_else(|| no_number("MaxItemsPath", value, "integer", path))
+            },
+        )?),
+    };
+    Ok(Source::Reader {
+        parameters: template(step, id, reader.parameters.as_ref(), input)?,
+        max_items,
+    })
+}
+
+fn signed(setting: &Setting<u64>) -> Setting<i64> {
+    match setting {
+        Setting::Fixed(number) => Setting::Fixed(i64::try_from(*number).unwrap_or(i64::MAX)),
+        Setting::Path(path) => Setting::Path(path.clone()),
+    }
+}
+
+fn template(
+    step: &mut Stepper<'_, '_>,
+    id: FrameId,
+    template: Option<&Template>,
+    input: &Payload,
+) -> Result<Option<Payload>, Raised> {
+    template
+        .map(|template| {
+            step.evaluate(id, input, None, |scope| template.evaluate(scope))
+                .map(Payload::from)
+        })
+        .transpose()
+}
+
+fn tolerance(
+    step: &mut Stepper<'_, '_>,
+    id: FrameId,
+    distributed: &Distributed,
+    input: &Payload,
+) -> Result<Tolerance, Raised> {
+    let count = distributed.tolerated_failure_count.as_ref();
+    let count = count.map(|setting| {
+        resolve(step, id, input, setting, |value, path| {
+            whole("ToleratedFailureCountPath", value, path, || {
+                "ToleratedFailureCount cannot be negative.".to_owned()
+            })
+        })
+    });
+    let count = count.transpose()?;
+    let percentage = distributed.tolerated_failure_percentage.as_ref();
+    let percentage = percentage.map(|setting| {
+        resolve(step, id, input, setting, |value, path| {
+            let field = "ToleratedFailurePercentagePath";
+            let number = value
+                .as_f64()
+                .ok_or_else(|| no_number(field, value, "float", path))?;
+            if (0.0..=100.0).contains(&number) {
+                return Ok(number);
+            }
+            let cause = "ToleratedFailurePercentage must be between 0 and 100.";
+            Err(Raised::runtime(cause))
+        })
+    });
+    Ok(Tolerance {
+        count,
+        percentage: percentage.transpose()?,
+    })
+}
+
+fn batch(
+    step: &mut Stepper<'_, '_>,
+    id: FrameId,
+    distributed: &Distributed,
+    input: &Payload,
+) -> Result<Option<Batch>, Raised> {
+    let Some(batcher) = &distributed.batcher else {
+        return Ok(None);
+    };
+    let positive = |step: &mut Stepper<'_, '_>, field: &str, setting: Option<&Setting<u64>>| {
+        setting
+            .map(|setting| {
+                resolve(step, id, input, setting, |value, path| {
+                    let cause = || format!("field {field} must be positive");
+                    match whole(field, value, path, cause)? {
+                        0 => Err(Raised::runtime(cause())),
+                        number => Ok(number),
+                    }
+                })
+            })
+            .transpose()
+    };
+    Ok(Some(Batch {
+        max_items: positive(step, "MaxItemsPerBatchPath", batcher.max_items.as_ref())?,
+        max_bytes: positive(
+            step,
+            "MaxInputBytesPerBatchPath",
+            batcher.max_bytes.as_ref(),
+        )?,
+        input: template(step, id, batcher.input.as_ref(), input)?,
+    }))
+}

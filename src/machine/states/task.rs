@@ -1,0 +1,130 @@
+//! Task: asks for its work, takes the result in.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::Value;
+
+use super::{Entered, Raised, Stepper, Turn, frame::Phase, resolve, whole};
+use crate::{
+    asl::{
+        Setting,
+        states::{Kind, State, Task},
+    },
+    ids::FrameId,
+    machine::{Effect, Event},
+    payload::Payload,
+};
+
+pub(in crate::machine) fn enter(
+    step: &mut Stepper<'_, '_>,
+    id: FrameId,
+    state: &State,
+    task: &Task,
+) -> Entered {
+    let payload = step.parameters(id, state)?;
+    let timeout = duration(step, id, state, "TimeoutSecondsPath", task.timeout.as_ref())?;
+    let heartbeat = duration(
+        step,
+        id,
+        state,
+        "HeartbeatSecondsPath",
+        task.heartbeat.as_ref(),
+    )?;
+    if step.exceeds(&payload) {
+        return Err(Raised::too_large(&state.name));
+    }
+    step.record(id, || Event::TaskScheduled {
+        resource: task.resource.clone(),
+        parameters: payload.clone(),
+        timeout,
+        heartbeat,
+    });
+    let Some(frame) = step.execution.frame_mut(id) else {
+        return Ok(Turn::Blocked);
+    };
+    frame.enter(Phase::Task);
+    step.effects.push(Effect::Invoke {
+        frame: id,
+        generation: frame.ask(),
+        entry: frame.entry,
+        resource: task.resource.clone(),
+        payload,
+        timeout,
+        heartbeat,
+        attempt: frame.retry_count().saturating_add(1),
+    });
+    Ok(Turn::Blocked)
+}
+
+/// The work is done.
+pub(in crate::machine) fn done(
+    step: &mut Stepper<'_, '_>,
+    id: FrameId,
+    state: &State,
+    output: Payload,
+) -> Option<FrameId> {
+    let resource = resource(state)?;
+    if step.exceeds(&output) {
+        return failed(step, id, state, Raised::too_large(service(resource)));
+    }
+    step.record(id, || Event::TaskSucceeded {
+        resource: resource.clone(),
+        output: output.clone(),
+    });
+    match step.output(id, state, output) {
+        Ok(output) => step.leave(id, state, output, state.next),
+        Err(raised) => step.fail(id, raised),
+    }
+}
+
+/// The attempt failed.
+pub(in crate::machine) fn failed(
+    step: &mut Stepper<'_, '_>,
+    id: FrameId,
+    state: &State,
+    raised: Raised,
+) -> Option<FrameId> {
+    step.record_task_failure(id, resource(state)?, &raised);
+    step.fail(id, raised)
+}
+
+fn resource(state: &State) -> Option<&Arc<str>> {
+    if let Kind::Task(task) = &state.kind {
+        Some(&task.resource)
+    } else {
+        None
+    }
+}
+
+/// What AWS calls the resource in a message: the service of an integration
+/// (`arn:aws:states:::lambda:invoke`), else the whole name.
+fn service(resource: &str) -> &str {
+    resource
+        .strip_prefix("arn:aws:states:::")
+        .and_then(|rest| rest.split(':').next())
+        .unwrap_or(resource)
+}
+
+/// Spec: the paths are applied to the effective input.
+fn duration(
+    step: &mut Stepper<'_, '_>,
+    id: FrameId,
+    state: &State,
+    field: &str,
+    setting: Option<&Setting<Duration>>,
+) -> Result<Option<Duration>, Raised> {
+    let Some(setting) = setting else {
+        return Ok(None);
+    };
+    let input = step.effective_input(id, state)?;
+    let read = |value: &Value, path: &crate::asl::path::Path| {
+        let seconds = whole(field, value, path, || {
+            format!("{field} must be positive: {path}")
+        })?;
+        if seconds == 0 {
+            return Err(Raised::runtime(format!("{field} must be positive: {path}")));
+        }
+        Ok(Duration::from_secs(seconds))
+    };
+    resolve(step, id, &input, setting, read).map(Some)
+}

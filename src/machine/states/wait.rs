@@ -1,0 +1,120 @@
+//! Wait: asks to be woken; an instant that has passed costs nothing.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{Entered, Raised, Stepper, Turn, frame::Phase};
+use crate::{
+    asl::{
+        parse_timestamp,
+        path::Path,
+        states::{State, Wait},
+        template::EvalError,
+    },
+    ids::FrameId,
+    machine::{Effect, WakeReason},
+    payload::Payload,
+    time::Timestamp,
+};
+
+pub(in crate::machine) fn enter(
+    step: &mut Stepper<'_, '_>,
+    id: FrameId,
+    state: &State,
+    wait: &Wait,
+) -> Entered {
+    let input = step.effective_input(id, state)?;
+    let now = step.now();
+    let at = match wait {
+        Wait::For(duration) => now + *duration,
+        Wait::ForPath(path) => now + seconds(step, id, &input, path)?,
+        Wait::Until(instant) => *instant,
+        Wait::UntilPath(path) => instant(step, id, &input, path)?,
+    };
+    if at <= now {
+        return step
+            .select(id, &state.io.output_path, input)
+            .map(Turn::Leave);
+    }
+    let Some(frame) = step.execution.frame_mut(id) else {
+        return Ok(Turn::Blocked);
+    };
+    frame.enter(Phase::Waiting);
+    let generation = frame.ask();
+    step.effects.push(Effect::Wake {
+        frame: id,
+        generation,
+        at,
+        reason: WakeReason::Wait,
+    });
+    Ok(Turn::Blocked)
+}
+
+/// The instant has come.
+pub(in crate::machine) fn over(
+    step: &mut Stepper<'_, '_>,
+    id: FrameId,
+    state: &State,
+) -> Option<FrameId> {
+    let output = step
+        .effective_input(id, state)
+        .and_then(|input| step.select(id, &state.io.output_path, input));
+    match output {
+        Ok(output) => step.leave(id, state, output, state.next),
+        Err(raised) => step.fail(id, raised),
+    }
+}
+
+fn seconds(
+    step: &mut Stepper<'_, '_>,
+    id: FrameId,
+    input: &Payload,
+    path: &Path,
+) -> Result<Duration, Raised> {
+    let value = find(step, id, input, "SecondsPath", path)?;
+    match (value.as_u64(), value.as_f64()) {
+        (Some(seconds), _) => Ok(Duration::from_secs(seconds)),
+        (None, Some(number)) if number < 0.0 => Err(Raised::runtime(format!(
+            "The SecondsPath parameter references a negative value: {path} == {value}"
+        ))),
+        _ => Err(super::no_number("SecondsPath", &value, "integer", path)),
+    }
+}
+
+fn instant(
+    step: &mut Stepper<'_, '_>,
+    id: FrameId,
+    input: &Payload,
+    path: &Path,
+) -> Result<Timestamp, Raised> {
+    let value = find(step, id, input, "TimestampPath", path)?;
+    let text = value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned);
+    parse_timestamp(&text)
+        .map(Timestamp::from_jiff)
+        .ok_or_else(|| {
+            Raised::runtime(format!(
+                "The TimestampPath parameter does not reference a valid ISO-8601 extended offset date-time format string: {path} == {text}"
+            ))
+        })
+}
+
+fn find(
+    step: &mut Stepper<'_, '_>,
+    id: FrameId,
+    input: &Payload,
+    field: &str,
+    path: &Path,
+) -> Result<Value, Raised> {
+    let found = step.evaluate(id, input, None, |scope| match scope.find(path) {
+        Err(EvalError::Path { .. }) => Ok(None),
+        found => found.map(Some),
+    })?;
+    found.ok_or_else(|| {
+        Raised::runtime(format!(
+            "The {field} parameter does not reference an input value: {path}"
+        ))
+    })
+}

@@ -1,0 +1,448 @@
+//! The step: routes an input to its frame, goes on while nothing blocks, and handles errors.
+//!
+//! What a state does is in `states/`; here is what all of them share: entering and leaving, retriers
+//! and catchers, the end. Invariant: a step makes at most [`TRANSITIONS_MAX`] transitions and about
+//! [`EFFECT_BYTES_MAX`] bytes of effects before it asks to be continued.
+
+use super::{
+    Effect, Event, Execution, Input, Machine, Outcome, Record, Status, StepContext, WakeReason,
+    execution::TOP,
+    failure::{HEARTBEAT, Raised, TIMEOUT},
+    frame::{Frame, Phase},
+    retry,
+    states::{self, Turn},
+    status::FrameStatus,
+};
+use crate::{
+    asl::{
+        StateId,
+        states::{Kind, State},
+    },
+    ids::{FrameId, Generation},
+    payload::Payload,
+    time::Timestamp,
+};
+
+/// Transitions within one step. A loop of Choices is committed as often; 256 of them take well below
+/// a millisecond, so that nobody waits for a step.
+pub const TRANSITIONS_MAX: u32 = 256;
+
+/// Payloads in the effects of one step, in bytes; a step may go beyond by one state's payloads. Keeps
+/// a commit small.
+pub const EFFECT_BYTES_MAX: usize = 1024 * 1024;
+
+/// Tells the execution what happened, and answers what is to be done about it.
+pub fn step(
+    machine: &Machine,
+    execution: &mut Execution,
+    input: Input,
+    context: &mut StepContext<'_>,
+) -> Vec<Effect> {
+    if execution.status.has_ended() {
+        return Vec::new();
+    }
+    let mut stepper = Stepper {
+        machine,
+        execution,
+        context,
+        effects: Vec::new(),
+        transitions: 0,
+        bytes: 0,
+    };
+    let next = stepper.take(input);
+    stepper.run(next);
+    stepper.effects
+}
+
+/// A step under way.
+pub(super) struct Stepper<'a, 'c> {
+    pub(super) machine: &'a Machine,
+    pub(super) execution: &'a mut Execution,
+    pub(super) context: &'a mut StepContext<'c>,
+    pub(super) effects: Vec<Effect>,
+    transitions: u32,
+    bytes: usize,
+}
+
+impl<'a> Stepper<'a, '_> {
+    /// Takes the input in; the answer is a frame that can go on.
+    fn take(&mut self, input: Input) -> Option<FrameId> {
+        match input {
+            Input::Start { input } => self.start(input),
+            Input::Started { frame, generation } => self.note_start(frame, generation),
+            Input::TaskDone {
+                frame,
+                generation,
+                output,
+            } => {
+                let state = self.asked(frame, generation, FrameStatus::Task)?;
+                states::task::done(self, frame, state, output)
+            }
+            Input::TaskFailed {
+                frame,
+                generation,
+                failure,
+            } => {
+                let state = self.asked(frame, generation, FrameStatus::Task)?;
+                states::task::failed(self, frame, state, failure.into())
+            }
+            Input::Woken { frame, generation } => self.wake(frame, generation),
+            Input::RunEnded {
+                frame,
+                generation,
+                outcome,
+            } => {
+                let state = self.asked(frame, generation, FrameStatus::Run)?;
+                states::run::ended(self, frame, state, outcome)
+            }
+            Input::Continue => None,
+            Input::Stop { error, cause } => {
+                let event = Event::ExecutionAborted {
+                    error: error.clone(),
+                    cause: cause.clone(),
+                };
+                self.end(Status::Aborted, event, Outcome::Aborted { error, cause });
+                None
+            }
+            Input::TimedOut => {
+                self.end(
+                    Status::TimedOut,
+                    Event::ExecutionTimedOut,
+                    Outcome::TimedOut,
+                );
+                None
+            }
+        }
+    }
+
+    fn start(&mut self, input: Payload) -> Option<FrameId> {
+        if self.execution.status != Status::New {
+            return None;
+        }
+        self.execution.set_status(Status::Running);
+        let start = self.machine.definition().start();
+        self.execution
+            .add(Frame::new(TOP, None, start, input.clone()));
+        self.bytes += input.text().len();
+        self.note(0, || Event::ExecutionStarted { input });
+        Some(TOP)
+    }
+
+    /// A worker or a run has begun: an event, and nothing else.
+    fn note_start(&mut self, id: FrameId, generation: Generation) -> Option<FrameId> {
+        if let Some(state) = self.asked(id, generation, FrameStatus::Task)
+            && let Kind::Task(task) = &state.kind
+        {
+            self.record(id, || Event::TaskStarted {
+                resource: task.resource.clone(),
+            });
+        } else {
+            self.asked(id, generation, FrameStatus::Run)?;
+            self.record(id, || Event::MapRunStarted);
+        }
+        None
+    }
+
+    fn wake(&mut self, id: FrameId, generation: Generation) -> Option<FrameId> {
+        if let Some(state) = self.asked(id, generation, FrameStatus::Waiting) {
+            return states::wait::over(self, id, state);
+        }
+        self.asked(id, generation, FrameStatus::BackingOff)?;
+        let frame = self.execution.frame_mut(id)?;
+        frame.enter(Phase::Ready { again: true });
+        Some(id)
+    }
+
+    /// The state of the frame, if it waits for just this answer.
+    fn asked(&self, id: FrameId, generation: Generation, status: FrameStatus) -> Option<&'a State> {
+        let frame = self.execution.frame(id)?;
+        (frame.generation == generation && frame.phase.status() == status)
+            .then(|| self.machine.definition().state(frame.state))
+    }
+
+    /// Goes on while something can, up to the step's bounds.
+    fn run(&mut self, mut current: Option<FrameId>) {
+        loop {
+            let Some(id) = current.or_else(|| self.execution.ready.pop_first()) else {
+                return;
+            };
+            if self.transitions >= TRANSITIONS_MAX || self.bytes >= EFFECT_BYTES_MAX {
+                self.execution.ready.insert(id);
+                self.effects.push(Effect::Continue);
+                return;
+            }
+            self.transitions += 1;
+            current = self.advance(id);
+        }
+    }
+
+    /// Executes the frame's state; the answer is a frame that can go on at once.
+    fn advance(&mut self, id: FrameId) -> Option<FrameId> {
+        let state = self.begin(id)?;
+        let turn = match &state.kind {
+            Kind::Pass(pass) => states::pass::enter(self, id, state, pass),
+            Kind::Task(task) => states::task::enter(self, id, state, task),
+            Kind::Choice(choice) => states::choice::enter(self, id, state, choice),
+            Kind::Wait(wait) => states::wait::enter(self, id, state, wait),
+            Kind::Succeed => states::succeed::enter(self, id, state),
+            Kind::Fail(fail) => Err(states::fail::enter(self, id, fail)),
+            Kind::Map(map) => states::map::enter(self, id, state, map),
+        };
+        match turn {
+            Ok(Turn::Leave(output)) => self.leave(id, state, output, state.next),
+            Ok(Turn::Choose(next, output)) => self.leave(id, state, output, Some(next)),
+            Ok(Turn::Blocked) => None,
+            Err(raised) => self.fail(id, raised),
+        }
+    }
+
+    /// Notes the entry into the state, unless it is a retry of it.
+    fn begin(&mut self, id: FrameId) -> Option<&'a State> {
+        let now = self.context.now;
+        let entry = self.execution.counters.entries + 1;
+        let frame = self.execution.frame_mut(id)?;
+        let state = self.machine.definition().state(frame.state);
+        if frame.phase != (Phase::Ready { again: true }) {
+            frame.entry = entry;
+            frame.entered = now;
+            frame.retries.clear();
+            let input = frame.data.clone();
+            self.execution.counters.entries = entry;
+            let event = self.record(id, || Event::StateEntered {
+                kind: state.kind.name(),
+                name: state.name.clone(),
+                input,
+            });
+            self.execution.frame_mut(id)?.entered_event = event;
+        }
+        Some(state)
+    }
+
+    /// The state is done: checks its output, and enters the next one or ends the frame.
+    pub(super) fn leave(
+        &mut self,
+        id: FrameId,
+        state: &State,
+        output: Payload,
+        next: Option<StateId>,
+    ) -> Option<FrameId> {
+        if self.exceeds(&output) {
+            return self.fail(id, Raised::too_large(&state.name));
+        }
+        self.record(id, || Event::StateExited {
+            kind: state.kind.name(),
+            name: state.name.clone(),
+            output: output.clone(),
+        });
+        let Some(next) = next else {
+            return self.finish(id, output);
+        };
+        let frame = self.execution.frame_mut(id)?;
+        frame.state = next;
+        frame.data = output;
+        frame.data_is_input = false;
+        frame.enter(Phase::Ready { again: false });
+        Some(id)
+    }
+
+    /// The frame has its output: the execution's, or an iteration's.
+    fn finish(&mut self, id: FrameId, output: Payload) -> Option<FrameId> {
+        let parent = self.execution.frame(id)?.parent;
+        if let Some((parent, index)) = parent {
+            return states::map::iteration_done(self, id, parent, index, output);
+        }
+        let event = Event::ExecutionSucceeded {
+            output: output.clone(),
+        };
+        self.end(Status::Succeeded, event, Outcome::Succeeded(output));
+        None
+    }
+
+    /// An error in the frame's state: a retry, a catcher, or the end of the frame and the same
+    /// question for the Map that it is an iteration of.
+    pub(super) fn fail(&mut self, id: FrameId, mut raised: Raised) -> Option<FrameId> {
+        self.place_cause(id, &mut raised);
+        let mut id = id;
+        loop {
+            let frame = self.execution.frame(id)?;
+            let (parent, index) = match frame.parent {
+                Some((parent, index)) => (Some(parent), index),
+                None => (None, 0),
+            };
+            let state = self.machine.definition().state(frame.state);
+            let map_began = matches!(
+                frame.phase.status(),
+                FrameStatus::Run | FrameStatus::Iterating
+            );
+            states::map::drop_iterations(self, id);
+            if self.retry(id, state, &raised) {
+                return None;
+            }
+            if map_began {
+                self.record(id, || Event::MapStateFailed);
+            }
+            if let Some(catcher) = retry::catcher(&state.catch, &raised) {
+                match self.place(id, &catcher.result_path, raised.output()) {
+                    Ok(output) => return self.leave(id, state, output, Some(catcher.next)),
+                    Err(failure) => raised = failure,
+                }
+            }
+            let Some(parent) = parent else {
+                self.end_in_error(raised);
+                return None;
+            };
+            states::map::iteration_failed(self, id, parent, index);
+            id = parent;
+        }
+    }
+
+    /// Says in the cause which state it was, as AWS does.
+    fn place_cause(&self, id: FrameId, raised: &mut Raised) {
+        if let Some(frame) = self.execution.frame(id)
+            && raised.unplaced
+        {
+            raised.unplaced = false;
+            let state = self.machine.definition().state(frame.state);
+            raised.cause = Some(format!(
+                "An error occurred while executing the state '{}' (entered at the event id #{}). {}",
+                state.name,
+                frame.entered_event,
+                raised.cause.as_deref().unwrap_or_default()
+            ));
+        }
+    }
+
+    /// Whether a retrier takes the error; then the frame backs off.
+    fn retry(&mut self, id: FrameId, state: &State, raised: &Raised) -> bool {
+        let Some(place) = retry::retrier(&state.retry, raised) else {
+            return false;
+        };
+        let retrier = &state.retry[place];
+        let now = self.context.now;
+        let Some(frame) = self.execution.frame_mut(id) else {
+            return false;
+        };
+        let before = frame.retries.get(place).copied().unwrap_or(0);
+        if before >= retrier.max_attempts {
+            return false;
+        }
+        frame.retries.resize(state.retry.len(), 0);
+        frame.retries[place] = before + 1;
+        frame.enter(Phase::BackingOff);
+        let delay = retry::delay(
+            retrier,
+            before,
+            raised.retry_after,
+            &mut self.context.random,
+        );
+        let reason = WakeReason::Retry {
+            error: raised.error.clone().unwrap_or_default(),
+            attempt: frame.retry_count().saturating_add(1),
+        };
+        self.effects.push(Effect::Wake {
+            frame: id,
+            generation: frame.ask(),
+            at: now + delay,
+            reason,
+        });
+        true
+    }
+
+    fn end_in_error(&mut self, raised: Raised) {
+        let Raised { error, cause, .. } = raised;
+        let event = Event::ExecutionFailed {
+            error: error.clone(),
+            cause: cause.clone(),
+        };
+        self.end(Status::Failed, event, Outcome::Failed { error, cause });
+    }
+
+    fn end(&mut self, status: Status, event: Event, outcome: Outcome) {
+        self.execution.set_status(status);
+        let last = self.execution.frame(TOP).map_or(0, |top| top.last_event);
+        let ids: Vec<FrameId> = self.execution.all_frames().map(|frame| frame.id).collect();
+        for id in ids {
+            self.drop_frame(id);
+        }
+        self.note(last, || event);
+        self.effects.push(Effect::Ended { outcome });
+    }
+
+    /// Takes a frame out and calls off what it asked for.
+    pub(super) fn drop_frame(&mut self, id: FrameId) -> Option<Frame> {
+        let frame = self.execution.remove(id)?;
+        match frame.phase {
+            Phase::Task | Phase::Waiting | Phase::BackingOff | Phase::Run => {
+                self.effects.push(Effect::Cancel {
+                    frame: id,
+                    generation: frame.generation,
+                });
+            }
+            Phase::Ready { .. } | Phase::Iterating(_) => {}
+        }
+        Some(frame)
+    }
+
+    /// An event of the frame, after its latest one.
+    pub(super) fn record(&mut self, id: FrameId, event: impl FnOnce() -> Event) -> u64 {
+        let last = self.execution.frame(id).map_or(0, |frame| frame.last_event);
+        let event = self.note(last, event);
+        if let Some(frame) = self.execution.frame_mut(id) {
+            frame.last_event = event;
+        }
+        event
+    }
+
+    /// An event after the given one. Events are counted even where nobody records them, because
+    /// messages name them.
+    pub(super) fn note(&mut self, previous: u64, event: impl FnOnce() -> Event) -> u64 {
+        self.execution.counters.events += 1;
+        let id = self.execution.counters.events;
+        if self.machine.options().records {
+            self.effects.push(Effect::Record(Box::new(Record {
+                id,
+                previous,
+                at: self.now(),
+                event: event(),
+            })));
+        }
+        id
+    }
+
+    /// Whether a payload is beyond the limit; what is not counts towards the step's bound.
+    pub(super) fn exceeds(&mut self, payload: &Payload) -> bool {
+        let bytes = payload.text().len();
+        self.bytes = self.bytes.saturating_add(bytes);
+        bytes > self.machine.options().payload_bytes_max
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.context.now
+    }
+
+    /// The event of a failed attempt: a time-out has one of its own.
+    pub(super) fn record_task_failure(
+        &mut self,
+        id: FrameId,
+        resource: &std::sync::Arc<str>,
+        raised: &Raised,
+    ) {
+        self.record(id, || {
+            let (resource, error, cause) =
+                (resource.clone(), raised.error.clone(), raised.cause.clone());
+            if raised.is(TIMEOUT) || raised.is(HEARTBEAT) {
+                Event::TaskTimedOut {
+                    resource,
+                    error,
+                    cause,
+                }
+            } else {
+                Event::TaskFailed {
+                    resource,
+                    error,
+                    cause,
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,467 @@
+//! The stored form of an execution: rows out, rows in.
+//!
+//! Every row carries the number of its format. States are stored by name. The execution's own input
+//! is stored by the runtime beside it, and handed back to [`Execution::restore`]; payloads keep their
+//! text. Invariant: what rows of this format give back continues exactly as what they were taken from.
+
+use std::{borrow::Cow, collections::BTreeMap, mem};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, value::RawValue};
+
+use super::{
+    Execution, Machine, Status,
+    changes::{Changes, Dirty, Part, Row, RowKey},
+    execution::{Counters, TOP},
+    frame::{Frame, Iterations, Phase},
+};
+use crate::{
+    asl::{
+        Definition,
+        states::{Kind, Selection},
+    },
+    ids::{FrameId, Generation},
+    payload::Payload,
+    time::Timestamp,
+};
+
+/// Format of every row. A new one must read all older ones.
+const VERSION: u8 = 1;
+
+/// Stored rows that give no execution.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// A body is no JSON of the format.
+    #[error("a stored row is not readable: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A newer iterd wrote it.
+    #[error("a stored row has format {0}, this program knows formats up to {VERSION}")]
+    Version(u8),
+    /// The definition has no such state.
+    #[error("a stored frame is in the state {0:?}, which the definition does not have")]
+    State(String),
+    /// Rows are missing or do not belong together.
+    #[error("the stored rows of the execution do not belong together: {0}")]
+    Inconsistent(&'static str),
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredHead<'a> {
+    v: u8,
+    status: Cow<'a, str>,
+    frames: u32,
+    entries: u64,
+    events: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredFrame<'a> {
+    v: u8,
+    state: Cow<'a, str>,
+    /// The Map frame and the iteration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    parent: Option<(FrameId, u32)>,
+    /// Absent: the execution's input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    data: Option<Box<RawValue>>,
+    entry: u64,
+    entered: Timestamp,
+    entered_event: u64,
+    last_event: u64,
+    generation: Generation,
+    #[serde(default, skip_serializing_if = "<[u32]>::is_empty")]
+    retries: Cow<'a, [u32]>,
+    phase: StoredPhase,
+    /// The next item of an inline Map.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    next: Option<u32>,
+}
+
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq)]
+#[serde(rename_all = "snake_case")]
+enum StoredPhase {
+    Ready,
+    ReadyAgain,
+    Task,
+    Waiting,
+    BackingOff,
+    Run,
+    Iterating,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredItems {
+    v: u8,
+    /// Absent: the frame's data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    input: Option<Box<RawValue>>,
+    /// Absent: the input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    items: Option<Box<RawValue>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredResult {
+    v: u8,
+    output: Box<RawValue>,
+}
+
+/// The payload's text within a row.
+pub(super) fn raw(payload: &Payload) -> Option<Box<RawValue>> {
+    // A payload's text is one JSON value, so this does not fail.
+    RawValue::from_string(payload.text().to_owned()).ok()
+}
+
+pub(super) fn payload(raw: &RawValue) -> Result<Payload, serde_json::Error> {
+    Payload::parse(raw.get())
+}
+
+/// Of values made here, whose keys are strings.
+fn text(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+impl Execution {
+    /// What changed since this was last called, or since the execution was made or restored.
+    pub fn take_changes(&mut self, machine: &Machine) -> Changes {
+        let dirty = mem::take(&mut self.dirty);
+        let mut put = vec![self.head_row()];
+        let top = dirty.top.then_some(TOP);
+        for id in top.into_iter().chain(dirty.frames) {
+            let Some(frame) = self.frame(id) else {
+                continue;
+            };
+            put.push(frame_row(frame, machine.definition()));
+            if !frame.stored {
+                put.extend(items_row(frame, machine.definition()));
+            }
+            self.mark_stored(id);
+        }
+        for (id, index) in dirty.results {
+            put.extend(self.frame(id).and_then(|frame| result_row(frame, index)));
+        }
+        Changes {
+            removed: dirty.removed,
+            put,
+        }
+    }
+
+    fn mark_stored(&mut self, id: FrameId) {
+        let frame = if id == TOP {
+            self.top.as_mut()
+        } else {
+            self.frames.get_mut(&id)
+        };
+        if let Some(frame) = frame {
+            frame.stored = true;
+        }
+    }
+
+    fn head_row(&self) -> Row {
+        let head = StoredHead {
+            v: VERSION,
+            status: self.status.as_str().into(),
+            frames: self.counters.frames,
+            entries: self.counters.entries,
+            events: self.counters.events,
+        };
+        row(TOP, Part::Head, 0, text(&head))
+    }
+
+    /// Everything in one text, for executions that are stored in one row. What [`Self::take_changes`]
+    /// would say is not affected.
+    #[must_use]
+    pub fn to_blob(&self, machine: &Machine) -> String {
+        let mut rows = vec![self.head_row()];
+        for frame in self.all_frames() {
+            rows.push(frame_row(frame, machine.definition()));
+            rows.extend(items_row(frame, machine.definition()));
+            if let Phase::Iterating(iterations) = &frame.phase {
+                let indexes = (0..).zip(&iterations.results);
+                rows.extend(indexes.filter_map(|(index, _)| result_row(frame, index)));
+            }
+        }
+        let rows = rows.into_iter().filter_map(|Row { key, body }| {
+            let body = RawValue::from_string(body).ok()?;
+            Some((key.frame, key.part.as_str(), key.index, body))
+        });
+        text(&rows.collect::<Vec<_>>())
+    }
+
+    /// The execution of which the blob was made; `input` is its input.
+    ///
+    /// # Errors
+    /// The text is damaged, of a newer format, or of another machine.
+    pub fn from_blob(machine: &Machine, input: &Payload, blob: &str) -> Result<Self, RestoreError> {
+        let rows: Vec<(FrameId, Cow<'_, str>, u32, &RawValue)> = serde_json::from_str(blob)?;
+        let rows = rows
+            .into_iter()
+            .map(|(frame, part, index, body)| {
+                let part =
+                    Part::parse(&part).ok_or(RestoreError::Inconsistent("an unknown part"))?;
+                Ok(row(frame, part, index, body.get().to_owned()))
+            })
+            .collect::<Result<Vec<_>, RestoreError>>()?;
+        Self::restore(machine, input, rows)
+    }
+
+    /// The execution of which the rows were written, in any order; `input` is its input.
+    ///
+    /// # Errors
+    /// A row is missing, damaged, of a newer format, or of another machine.
+    pub fn restore(
+        machine: &Machine,
+        input: &Payload,
+        rows: impl IntoIterator<Item = Row>,
+    ) -> Result<Self, RestoreError> {
+        let rows: BTreeMap<RowKey, String> =
+            rows.into_iter().map(|row| (row.key, row.body)).collect();
+        let head_key = row(TOP, Part::Head, 0, String::new()).key;
+        let head: StoredHead = rows
+            .get(&head_key)
+            .ok_or(RestoreError::Inconsistent("there is no head"))
+            .and_then(|body| Ok(serde_json::from_str(body)?))?;
+        check(head.v)?;
+        let status = Status::parse(&head.status)
+            .ok_or(RestoreError::Inconsistent("the status is unknown"))?;
+        let mut execution = Self {
+            status,
+            counters: Counters {
+                frames: head.frames,
+                entries: head.entries,
+                events: head.events,
+            },
+            ..Self::default()
+        };
+        for (key, body) in &rows {
+            if key.part == Part::Frame {
+                let frame = restore_frame(key.frame, body, &rows, machine.definition(), input)?;
+                execution.add(frame);
+            }
+        }
+        execution.settle()?;
+        Ok(execution)
+    }
+
+    /// Frames know their parents; counts what follows from that, and checks that it holds together.
+    fn settle(&mut self) -> Result<(), RestoreError> {
+        let inconsistent = |what| Err(RestoreError::Inconsistent(what));
+        self.ready.clear();
+        let mut running: BTreeMap<FrameId, u32> = BTreeMap::new();
+        for frame in self.all_frames() {
+            if frame.id.0 > self.counters.frames {
+                return inconsistent("a frame has an id that was never given");
+            }
+            if let Some((parent, _)) = frame.parent {
+                let iterates = self
+                    .frame(parent)
+                    .is_some_and(|parent| matches!(parent.phase, Phase::Iterating(_)));
+                if !iterates || parent >= frame.id {
+                    return inconsistent("an iteration has no Map");
+                }
+                *running.entry(parent).or_default() += 1;
+            } else if frame.id != TOP {
+                return inconsistent("a frame has no parent");
+            }
+        }
+        if self.top.is_some() != (self.status == Status::Running) {
+            return inconsistent("the top frame and the status contradict each other");
+        }
+        let mut ready = Vec::new();
+        for frame in self.top.iter_mut().chain(self.frames.values_mut()) {
+            if matches!(frame.phase, Phase::Ready { .. }) {
+                ready.push(frame.id);
+            }
+            if let Phase::Iterating(iterations) = &mut frame.phase {
+                iterations.running = running.get(&frame.id).copied().unwrap_or(0);
+            }
+        }
+        self.ready.extend(ready);
+        self.dirty = Dirty::default();
+        Ok(())
+    }
+}
+
+fn check(version: u8) -> Result<(), RestoreError> {
+    if version == VERSION {
+        return Ok(());
+    }
+    Err(RestoreError::Version(version))
+}
+
+fn row(frame: FrameId, part: Part, index: u32, body: String) -> Row {
+    Row {
+        key: RowKey { frame, part, index },
+        body,
+    }
+}
+
+fn frame_row(frame: &Frame, definition: &Definition) -> Row {
+    let (phase, next) = match &frame.phase {
+        Phase::Ready { again: false } => (StoredPhase::Ready, None),
+        Phase::Ready { again: true } => (StoredPhase::ReadyAgain, None),
+        Phase::Task => (StoredPhase::Task, None),
+        Phase::Waiting => (StoredPhase::Waiting, None),
+        Phase::BackingOff => (StoredPhase::BackingOff, None),
+        Phase::Run => (StoredPhase::Run, None),
+        Phase::Iterating(iterations) => (StoredPhase::Iterating, Some(iterations.next)),
+    };
+    let stored = StoredFrame {
+        v: VERSION,
+        state: Cow::Borrowed(&definition.state(frame.state).name),
+        parent: frame.parent,
+        data: if frame.data_is_input {
+            None
+        } else {
+            raw(&frame.data)
+        },
+        entry: frame.entry,
+        entered: frame.entered,
+        entered_event: frame.entered_event,
+        last_event: frame.last_event,
+        generation: frame.generation,
+        retries: Cow::Borrowed(&frame.retries),
+        phase,
+        next,
+    };
+    row(frame.id, Part::Frame, 0, text(&stored))
+}
+
+/// What a Map iterates over, as far as it does not follow from the frame's data.
+fn items_row(frame: &Frame, definition: &Definition) -> Option<Row> {
+    let Phase::Iterating(iterations) = &frame.phase else {
+        return None;
+    };
+    let (own_input, own_items) = derivation(frame, definition);
+    let stored = StoredItems {
+        v: VERSION,
+        input: own_input.then(|| raw(&iterations.input)).flatten(),
+        items: own_items.then(|| raw(&iterations.items)).flatten(),
+    };
+    Some(row(frame.id, Part::Items, 0, text(&stored)))
+}
+
+/// Whether the Map's effective input differs from its input, and its items from that.
+fn derivation(frame: &Frame, definition: &Definition) -> (bool, bool) {
+    let state = definition.state(frame.state);
+    let own_items = matches!(&state.kind, Kind::Map(map) if map.items_path.is_some());
+    (state.io.input_path != Selection::Whole, own_items)
+}
+
+fn result_row(frame: &Frame, index: u32) -> Option<Row> {
+    let Phase::Iterating(iterations) = &frame.phase else {
+        return None;
+    };
+    let output = raw(iterations.results.get(index as usize)?.as_ref()?)?;
+    let stored = StoredResult { v: VERSION, output };
+    Some(row(frame.id, Part::Result, index, text(&stored)))
+}
+
+fn restore_frame(
+    id: FrameId,
+    body: &str,
+    rows: &BTreeMap<RowKey, String>,
+    definition: &Definition,
+    input: &Payload,
+) -> Result<Frame, RestoreError> {
+    let stored: StoredFrame = serde_json::from_str(body)?;
+    check(stored.v)?;
+    let Some(state) = definition.find(&stored.state) else {
+        return Err(RestoreError::State(stored.state.into_owned()));
+    };
+    let mut frame = Frame {
+        id,
+        parent: stored.parent,
+        state,
+        data_is_input: stored.data.is_none(),
+        data: match stored.data {
+            Some(data) => payload(&data)?,
+            None => input.clone(),
+        },
+        entry: stored.entry,
+        entered: stored.entered,
+        entered_event: stored.entered_event,
+        last_event: stored.last_event,
+        generation: stored.generation,
+        retries: stored.retries.into_owned(),
+        phase: Phase::Ready { again: false },
+        stored: true,
+    };
+    frame.phase = match stored.phase {
+        StoredPhase::Ready => Phase::Ready { again: false },
+        StoredPhase::ReadyAgain => Phase::Ready { again: true },
+        StoredPhase::Task => Phase::Task,
+        StoredPhase::Waiting => Phase::Waiting,
+        StoredPhase::BackingOff => Phase::BackingOff,
+        StoredPhase::Run => Phase::Run,
+        StoredPhase::Iterating => {
+            let next = stored.next.unwrap_or(0);
+            Phase::Iterating(Box::new(restore_iterations(&frame, next, rows)?))
+        }
+    };
+    if !fits(&frame, definition) {
+        return Err(RestoreError::Inconsistent(
+            "a frame waits for what its state never asks for",
+        ));
+    }
+    Ok(frame)
+}
+
+/// Whether a frame in this state can wait for this.
+fn fits(frame: &Frame, definition: &Definition) -> bool {
+    let kind = &definition.state(frame.state).kind;
+    match frame.phase {
+        Phase::Ready { .. } | Phase::BackingOff => true,
+        Phase::Task => matches!(kind, Kind::Task(_)),
+        Phase::Waiting => matches!(kind, Kind::Wait(_)),
+        Phase::Run | Phase::Iterating(_) => matches!(kind, Kind::Map(_)),
+    }
+}
+
+fn restore_iterations(
+    frame: &Frame,
+    next: u32,
+    rows: &BTreeMap<RowKey, String>,
+) -> Result<Iterations, RestoreError> {
+    let key = |part, index| RowKey {
+        frame: frame.id,
+        part,
+        index,
+    };
+    let body = rows
+        .get(&key(Part::Items, 0))
+        .ok_or(RestoreError::Inconsistent("a Map has no items"))?;
+    let stored: StoredItems = serde_json::from_str(body)?;
+    check(stored.v)?;
+    let input = match &stored.input {
+        Some(input) => payload(input)?,
+        None => frame.data.clone(),
+    };
+    let items = match &stored.items {
+        Some(items) => payload(items)?,
+        None => input.clone(),
+    };
+    let Value::Array(values) = items.value() else {
+        return Err(RestoreError::Inconsistent("a Map's items are no array"));
+    };
+    let mut results = vec![None; values.len()];
+    let mut result_bytes = 0_usize;
+    for (key, body) in rows.range(key(Part::Result, 0)..=key(Part::Result, u32::MAX)) {
+        let stored: StoredResult = serde_json::from_str(body)?;
+        check(stored.v)?;
+        let output = payload(&stored.output)?;
+        result_bytes = result_bytes.saturating_add(output.text().len());
+        let place = results
+            .get_mut(key.index as usize)
+            .ok_or(RestoreError::Inconsistent("a Map has a result too many"))?;
+        *place = Some(output);
+    }
+    Ok(Iterations {
+        input,
+        items,
+        results,
+        result_bytes,
+        next,
+        running: 0,
+    })
+}
