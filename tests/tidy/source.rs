@@ -26,7 +26,8 @@ pub(crate) struct Token {
     joint: bool,
     /// Where the token stands: `["limiter", "pace"]`, inline modules included.
     module: Rc<[String]>,
-    /// Whether it stands under `#[cfg(test)]` or `#[test]`, or in a file of tests.
+    /// Whether it stands under `#[cfg(test)]` or `#[test]`, or in a file of tests: outside `src/`, or
+    /// with a name that ends in `tests`.
     pub(crate) in_test: bool,
 }
 
@@ -49,7 +50,8 @@ impl Source {
             .parse()
             .unwrap_or_else(|error| panic!("{name}: no Rust: {error}"));
         let module = module_of(name);
-        let only_tests = !name.starts_with("src/") || module.iter().any(|part| part == "tests");
+        let only_tests =
+            !name.starts_with("src/") || module.iter().any(|part| part.ends_with("tests"));
         let mut tokens = Vec::new();
         flatten(stream, &module.into(), only_tests, &mut tokens);
         Self {
