@@ -1,0 +1,551 @@
+//! The world of one seed: the clock, the dataset, the store, the process that lives until it dies,
+//! and the loop that lets one thing happen at a time, in an order that only the seed knows.
+
+use std::{cell::RefCell, rc::Rc};
+
+use iterd::{
+    ids::{Cursor, Generation, Index},
+    iteration::{Child, Effect, Ending, Input, PauseReason, RowStatus, RunStatus},
+    limiter::Limiter,
+    time::Timestamp,
+};
+
+use crate::{
+    model::{Called, Model, Permit},
+    process::{Act, Call, Fate, Process, Taken},
+    rng::Rng,
+    scenario::Scenario,
+    store::{Store, StoredRow, Write},
+};
+
+/// More events than any seed needs: the longest ones take a tenth.
+const EVENTS_MAX: u32 = 200_000;
+
+/// A handler that hangs is given up after so long.
+const TIMEOUT_US: i64 = 30_000_000;
+
+/// Crashes and deeds of an operator, after which the world calms down so that the run can end.
+const TROUBLES_MAX: u32 = 60;
+
+/// What was told of a simulation, kept where a panic does not take it away.
+pub(crate) type Trace = Rc<RefCell<Vec<String>>>;
+
+/// The world.
+pub(crate) struct World {
+    pub(crate) rng: Rng,
+    pub(crate) scenario: Scenario,
+    pub(crate) store: Store,
+    pub(crate) process: Process,
+    pub(crate) model: Model,
+    /// Microseconds since the beginning; nobody sets it.
+    pub(crate) elapsed: i64,
+    /// What the clock on the wall shows beyond that.
+    pub(crate) wall_offset: i64,
+    pub(crate) records: usize,
+    pub(crate) batch: u32,
+    pub(crate) page: u32,
+    /// How long the dataset was when a child last ended: the run must not end with less.
+    records_at_last_end: u64,
+    /// Answers to parked children that are on their way from outside, and when they come.
+    callbacks: Vec<(i64, Index)>,
+    /// Calls of former processes that may still answer.
+    late: Vec<Call>,
+    pub(crate) troubles: u32,
+    /// The day on the wall, and how often one had begun or come back.
+    day: i64,
+    visit: u32,
+    trace: Option<Trace>,
+}
+
+/// What may happen next.
+#[derive(Clone, Copy)]
+enum Event {
+    Commit,
+    Act,
+    Page,
+    Queue,
+    Answer(usize),
+    Callback(usize),
+    Timer,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, trace: Option<Trace>) -> Self {
+        let mut rng = Rng::new(seed);
+        let scenario = Scenario::new(&mut rng);
+        // A day in November 2023, so that the first midnight is some hours away.
+        let wall_offset = 1_700_000_000_000_000;
+        let limiter = Limiter::new(scenario.limits.clone(), Timestamp(wall_offset));
+        let store = Store::new(scenario.options.clone(), limiter.state().clone());
+        let process = Process::start(&store, &scenario.limits, Timestamp(wall_offset));
+        let model = Model {
+            slots: scenario.options.slots,
+            ..Model::default()
+        };
+        let mut world = Self {
+            records: scenario.records_first,
+            batch: scenario.batch_max,
+            page: scenario.page_max,
+            rng,
+            scenario,
+            store,
+            process,
+            model,
+            elapsed: 0,
+            wall_offset,
+            records_at_last_end: 0,
+            callbacks: Vec::new(),
+            late: Vec::new(),
+            troubles: 0,
+            day: 0,
+            visit: 0,
+            trace,
+        };
+        world.tell(|world| format!("{:?}", world.scenario));
+        world.input(Input::Tick);
+        world
+    }
+
+    /// Lets things happen until the run has ended for good.
+    pub(crate) fn run(mut self) {
+        for _ in 0..EVENTS_MAX {
+            let calm = self.troubles >= TROUBLES_MAX;
+            if !calm && self.rng.permille(self.scenario.crashes) {
+                self.crash();
+            } else if !calm && self.rng.permille(self.scenario.operator) {
+                self.troubles += 1;
+                self.operate();
+            } else if !self.happen() && self.attend() {
+                self.model.check_end(&self.store, &self.scenario);
+                return;
+            }
+        }
+        panic!("no end after {EVENTS_MAX} events");
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp(self.elapsed + self.wall_offset)
+    }
+
+    pub(crate) fn tell(&self, line: impl FnOnce(&Self) -> String) {
+        if let Some(trace) = &self.trace {
+            let line = format!("{:>12} {}", self.elapsed, line(self));
+            trace.borrow_mut().push(line);
+        }
+    }
+
+    pub(crate) fn input(&mut self, input: Input) {
+        self.take(Taken {
+            inputs: vec![input],
+            ..Taken::default()
+        });
+    }
+
+    /// A step of the run.
+    pub(crate) fn take(&mut self, taken: Taken) {
+        if taken.inputs.is_empty() {
+            return;
+        }
+        let now = self.now();
+        let day = now.0.div_euclid(86_400_000_000);
+        self.visit += u32::from(day != self.day);
+        self.day = day;
+        self.tell(|_| format!("take {:?}", taken.inputs));
+        let ends = taken
+            .inputs
+            .iter()
+            .any(|input| matches!(input, Input::Ended { .. }));
+        if ends {
+            self.records_at_last_end = self.records as u64;
+        }
+        let effects = self.process.step(taken, now, self.visit);
+        for effect in effects {
+            self.tell(|_| format!("  {effect:?}"));
+            if let Effect::Fail { index } = effect
+                && self.scenario.is_serial()
+            {
+                self.model.check_serial(index, &self.process.view);
+            }
+            if effect == Effect::Ended(RunStatus::Succeeded) {
+                let total = self.process.run.figures().total;
+                assert!(total >= Some(self.records_at_last_end), "ended too early");
+            }
+        }
+    }
+
+    /// Lets one thing happen that was going to; answers whether there was any.
+    fn happen(&mut self) -> bool {
+        self.elapsed += i64::try_from(self.rng.below(2000)).unwrap();
+        let mut events = self.events();
+        if events.is_empty() {
+            let calls = self.process.calls.iter().map(|call| call.ends);
+            let callbacks = self.callbacks.iter().map(|(at, _)| *at);
+            let next = calls.chain(callbacks).chain(self.process.timer).min();
+            let Some(next) = next else {
+                return false;
+            };
+            self.elapsed = self.elapsed.max(next);
+            events = self.events();
+        }
+        match self.rng.pick(&events) {
+            Event::Commit => self.commit(),
+            Event::Act => {
+                if let Some(act) = self.process.acts.pop_front() {
+                    self.act(act);
+                }
+            }
+            Event::Page => self.answer_read(),
+            Event::Queue => self.answer_load(),
+            Event::Answer(at) => self.answer_calls(at),
+            Event::Callback(at) => self.answer_wait(at),
+            Event::Timer => {
+                self.process.timer = None;
+                self.input(Input::Tick);
+            }
+        }
+        true
+    }
+
+    fn events(&self) -> Vec<Event> {
+        let mut events = Vec::new();
+        let mut may = |enabled: bool, event| {
+            if enabled {
+                events.push(event);
+            }
+        };
+        let process = &self.process;
+        may(!process.commits.is_empty(), Event::Commit);
+        may(!process.acts.is_empty(), Event::Act);
+        may(process.reading.is_some(), Event::Page);
+        may(process.loading.is_some(), Event::Queue);
+        may(
+            process.timer.is_some_and(|at| at <= self.elapsed),
+            Event::Timer,
+        );
+        for (at, call) in process.calls.iter().enumerate() {
+            may(call.ends <= self.elapsed, Event::Answer(at));
+        }
+        for (at, (due, _)) in self.callbacks.iter().enumerate() {
+            may(*due <= self.elapsed, Event::Callback(at));
+        }
+        events
+    }
+
+    /// The oldest commit becomes durable; its effects may be carried out from now on.
+    fn commit(&mut self) {
+        let Some(commit) = self.process.commits.pop_front() else {
+            return;
+        };
+        let (watermark, high_mark) = (self.store.run.watermark, self.store.run.high_mark);
+        for write in &commit.writes {
+            self.store.apply(write);
+            if let Write::DropOutcome(index) = write {
+                self.model.failures.remove(index);
+            } else if let Write::Outcome(index, outcome) = write {
+                let failures = self.model.failures.get(index).copied().unwrap_or(0);
+                let last = commit
+                    .closes
+                    .iter()
+                    .any(|(i, _, failed)| i == index && *failed);
+                let ours = u32::from(outcome.ending == Ending::Done || last);
+                let decided = outcome.attempts == u32::MAX || outcome.attempts == 0;
+                assert!(
+                    decided || outcome.attempts == failures + ours,
+                    "{index} has {} attempts after {failures} failures",
+                    outcome.attempts
+                );
+            }
+        }
+        assert!(
+            self.store.run.watermark >= watermark,
+            "the watermark went back"
+        );
+        assert!(
+            self.store.run.high_mark >= high_mark,
+            "the high mark went back"
+        );
+        for (index, generation, failed) in commit.closes {
+            let open = self.model.open.remove(&(index, generation));
+            self.model.reasons += u64::from(open.is_some());
+            if failed {
+                *self.model.failures.entry(index).or_default() += 1;
+            }
+        }
+        self.process.acts.extend(commit.acts);
+        self.tell(|_| "commit".to_owned());
+    }
+
+    fn act(&mut self, act: Act) {
+        self.tell(|_| format!("act {:?}", act.effect));
+        match act.effect {
+            Effect::Dispatch {
+                index,
+                items,
+                generation,
+                rowed,
+            } => {
+                if self.process.run.is_current(index, generation) {
+                    self.call(index, items, generation, rowed, act.permit);
+                }
+            }
+            Effect::Read { from, first } => {
+                assert!(self.process.reading.is_none(), "two reads at a time");
+                let expected = if first == 0 {
+                    Cursor::start()
+                } else {
+                    cursor(first)
+                };
+                assert_eq!(from, expected);
+                self.process.reading = Some((from, first));
+            }
+            Effect::LoadQueue {
+                after,
+                children_max,
+            } => {
+                assert!(self.process.loading.is_none(), "two loads at a time");
+                self.process.loading = Some((after, children_max));
+            }
+            Effect::Wake { at, .. } => {
+                let wait = (at.0 - self.now().0).max(0);
+                self.process.timer = Some(self.elapsed + wait);
+            }
+            Effect::Ended(_) => self.kill(),
+            Effect::Drained => {
+                assert!(self.model.open.is_empty(), "drained with calls under way");
+                self.restart();
+            }
+            Effect::Fail { .. }
+            | Effect::Spill { .. }
+            | Effect::Hold { .. }
+            | Effect::Paused(_) => {}
+        }
+    }
+
+    fn call(
+        &mut self,
+        index: Index,
+        items: u32,
+        generation: Generation,
+        rowed: bool,
+        permit: Option<Permit>,
+    ) {
+        let attempts = if rowed {
+            self.store.rows[&index].attempts
+        } else {
+            assert_eq!(
+                self.process.children.get(&index),
+                Some(&items),
+                "no payload"
+            );
+            0
+        };
+        if self.process.commits.is_empty() && self.process.acts.is_empty() {
+            let under_way = self.model.open.len() as u64 + 1;
+            let slots = self.process.run.options().slots;
+            if under_way + self.store.children(RowStatus::Waiting) <= slots.into() {
+                self.model.slots = slots;
+            }
+        }
+        let called = Called {
+            index,
+            items,
+            generation,
+            permit,
+        };
+        self.model.call(&called, &self.store, &self.scenario);
+        let fate = self.fate(index);
+        let latency = self
+            .rng
+            .below(u64::from(self.scenario.handler.latency_max_ms) * 1000);
+        let mut ends = self.elapsed + i64::try_from(latency).unwrap();
+        if self.rng.permille(self.scenario.handler.hangs) {
+            ends = self.elapsed + TIMEOUT_US;
+        }
+        let call = Call {
+            index,
+            items,
+            generation,
+            attempts,
+            fate,
+            ends,
+        };
+        self.process.calls.push(call);
+        if self.rng.permille(self.scenario.handler.rowed) {
+            self.give_row(index, items, attempts);
+        }
+    }
+
+    /// A first task's result, say, has to survive: the child gets a row while it is under way.
+    fn give_row(&mut self, index: Index, items: u32, attempts: u32) {
+        let row = StoredRow {
+            items,
+            status: RowStatus::InFlight,
+            at: Timestamp::MAX,
+            attempts,
+        };
+        self.take(Taken {
+            inputs: vec![Input::Rowed { index }],
+            writes: vec![Write::Row(index, row)],
+            ..Taken::default()
+        });
+    }
+
+    fn fate(&mut self, index: Index) -> Fate {
+        let handler = self.scenario.handler.clone();
+        let backoff_s = self.rng.between(0, 40);
+        // Why: by index, so that a record that always fails does so after a restart, too.
+        let always = Rng::new(index).permille(handler.always_fails);
+        if self.rng.permille(handler.interrupted) {
+            Fate::Interrupted
+        } else if always || self.rng.permille(handler.fails) {
+            Fate::Failed { backoff_s }
+        } else if self.rng.permille(handler.throttled) {
+            let closes = self.rng.permille(200);
+            let retry_after_s = backoff_s;
+            Fate::Throttled {
+                retry_after_s,
+                closes,
+            }
+        } else if self.rng.permille(handler.waits) {
+            let seconds = self.rng.permille(500).then_some(backoff_s);
+            Fate::Wait { seconds }
+        } else {
+            Fate::Done
+        }
+    }
+
+    /// One or all calls that are ready answer, in one step.
+    fn answer_calls(&mut self, at: usize) {
+        let mut answers = vec![self.process.calls.swap_remove(at)];
+        if self.rng.permille(300) {
+            let elapsed = self.elapsed;
+            let ready = self
+                .process
+                .calls
+                .extract_if(.., |call| call.ends <= elapsed);
+            answers.extend(ready);
+        }
+        let mut taken = Taken::default();
+        let now = self.now();
+        for call in &answers {
+            if let Fate::Wait { seconds: None } = call.fate {
+                let wait = i64::from(self.rng.between(0, 60)) * 1_000_000;
+                self.callbacks.push((self.elapsed + wait, call.index));
+            }
+            self.process
+                .answer(call, self.scenario.attempts_max, now, &mut taken);
+        }
+        self.take(taken);
+    }
+
+    /// The answer that a parked child waits for; nobody but such a child is told.
+    fn answer_wait(&mut self, at: usize) {
+        let (_, index) = self.callbacks.swap_remove(at);
+        let row = self.process.view.rows.get(&index).copied();
+        if let Some(row) = row
+            && row.status == RowStatus::Waiting
+            && row.at == Timestamp::MAX
+        {
+            let at = self.now();
+            self.take(Taken {
+                inputs: vec![Input::Answered { index }],
+                writes: vec![Write::Row(index, StoredRow { at, ..row })],
+                ..Taken::default()
+            });
+        }
+    }
+
+    fn answer_read(&mut self) {
+        let Some((_, first)) = self.process.reading.take() else {
+            return;
+        };
+        if self.scenario.operator > 0 && self.troubles < TROUBLES_MAX && self.rng.permille(20) {
+            self.troubles += 1;
+            let cause = "the disk is gone".to_owned();
+            return self.input(Input::Pause(PauseReason::Source { cause }));
+        }
+        let (mut children, mut at) = (Vec::new(), first);
+        let end = (first + u64::from(self.page)).min(self.records as u64);
+        let damaged = |at: Index| self.scenario.damaged[usize::try_from(at).unwrap()];
+        while at < end {
+            let faulty = damaged(at);
+            let border = self.process.run.border_after(at).unwrap_or(end).min(end);
+            let mut items: u32 = 1;
+            let next = |items: u32| at + u64::from(items);
+            while !faulty && items < self.batch && next(items) < border && !damaged(next(items)) {
+                items += 1;
+            }
+            self.process.children.insert(at, items);
+            at = next(items);
+            children.push(Child {
+                items,
+                end: cursor(at),
+                faulty,
+            });
+        }
+        let end = at >= self.records as u64;
+        self.input(Input::Page {
+            first,
+            children,
+            end,
+        });
+    }
+
+    fn answer_load(&mut self) {
+        let Some((after, children_max)) = self.process.loading.take() else {
+            return;
+        };
+        // Why: a fraction of what may be loaded, so that short datasets have several pages.
+        let page = self.rng.between(1, children_max.min(5)) as usize;
+        let queued = self.store.rows.iter().filter(|(index, row)| {
+            row.status == RowStatus::Queued && after.is_none_or(|after| **index > after)
+        });
+        let children = queued
+            .map(|(index, row)| (*index, row.items))
+            .take(page)
+            .collect();
+        self.input(Input::Queue { children });
+    }
+
+    /// The calls under way are of no use any more: their workers are killed.
+    fn kill(&mut self) {
+        self.late.append(&mut self.process.calls);
+        self.model.lose();
+    }
+
+    /// The process dies, with whatever was not durable.
+    fn crash(&mut self) {
+        self.tell(|_| "crash".to_owned());
+        self.troubles += 1;
+        self.model.crashes += 1;
+        self.kill();
+        self.restart();
+    }
+
+    /// Another process takes over.
+    pub(crate) fn restart(&mut self) {
+        self.process = Process::start(&self.store, &self.scenario.limits, self.now());
+        self.batch = self.rng.between(1, self.scenario.batch_max);
+        self.model.slots = self.model.slots.max(self.store.options.slots);
+        for (index, row) in &self.store.rows {
+            // Whoever was not told that the answer arrived sends it again.
+            if row.status == RowStatus::Waiting && row.at == Timestamp::MAX {
+                self.callbacks.push((self.elapsed + 1_000_000, *index));
+            }
+        }
+        self.input(Input::Tick);
+    }
+
+    /// An answer to a former process arrives.
+    pub(crate) fn answer_late(&mut self) {
+        if let Some(call) = self.late.pop() {
+            let (index, generation) = (call.index, call.generation);
+            let current = self.process.run.is_current(index, generation);
+            assert!(!current, "{index} took an answer to a former process");
+        }
+    }
+}
+
+fn cursor(index: Index) -> Cursor {
+    Cursor::new(format!("1:{index}"))
+}
