@@ -1,0 +1,22 @@
+//! Worker processes of real plugins, started by the real binary.
+//!
+//! What needs no process is tested beside the code; here is what the kernel has a say in: pipes,
+//! signals, groups, sandboxes. Loopback only; every process ends with its test.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test that fails says so by a panic, and picks the one event it waits for"
+)]
+
+mod conformance;
+mod deaths;
+mod deploys;
+mod logs;
+mod orphans;
+mod sandbox;
+mod shim;
+mod stops;
+mod world;
