@@ -43,9 +43,11 @@ CREATE INDEX executions_running ON executions (id) WHERE status = 'running';
 -- The live frames of running executions. Writer: the engine, in the commit of each step.
 CREATE TABLE frames (
     execution INTEGER NOT NULL,
-    part      TEXT NOT NULL,                -- what the interpreter calls this piece
-    state     TEXT NOT NULL,                -- the interpreter's own format, versioned
-    PRIMARY KEY (execution, part)
+    frame     INTEGER NOT NULL,
+    part      TEXT NOT NULL CHECK (part IN ('head', 'frame', 'items', 'result')),
+    idx       INTEGER NOT NULL,             -- the iteration of a result, else 0
+    body      TEXT NOT NULL,                -- the interpreter's own format, versioned
+    PRIMARY KEY (execution, frame, part, idx)
 ) STRICT, WITHOUT ROWID;
 
 -- Map Runs. Writer: the run's actor, in the commit of each of its steps.
@@ -138,8 +140,7 @@ CREATE TABLE late_results (
 CREATE TABLE exports (
     run         INTEGER PRIMARY KEY NOT NULL,
     next_idx    INTEGER NOT NULL,           -- everything below is in the file or in late_results
-    bytes       INTEGER NOT NULL,           -- length of the file so far; what is beyond is torn
-    state       TEXT NOT NULL               -- the sink's own: the columns of a CSV file
+    bytes       INTEGER NOT NULL            -- length of the file so far; what is beyond is torn
 ) STRICT;
 
 -- Limiters' spent permits. Writer: whoever commits a permit; a smaller sequence number never wins.

@@ -106,6 +106,16 @@ impl Share {
     /// little enough that bad records alone cannot slow a run noticeably.
     pub const RETRIES_DEFAULT: Self = Self(1_000);
 
+    /// A share of so many hundredths of a percent; more than the whole is the whole.
+    #[must_use]
+    pub const fn of_hundredths(hundredths: u16) -> Self {
+        Self(if hundredths > Self::WHOLE {
+            Self::WHOLE
+        } else {
+            hundredths
+        })
+    }
+
     /// In hundredths of a percent.
     pub(super) const fn hundredths(self) -> u16 {
         self.0

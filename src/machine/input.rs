@@ -2,7 +2,7 @@
 //!
 //! Everything that answers an effect names the frame and the generation of that effect; an input
 //! with an older generation came too late and is ignored. An interruption (the process went away) is
-//! no input at all: the runtime carries the effect out again.
+//! no failure: what was under way is asked for again, with [`Input::GoOn`] where nobody remembers it.
 
 use crate::{
     ids::{FrameId, Generation},
@@ -60,6 +60,9 @@ pub enum Input {
     },
     /// Go on after [`super::Effect::Continue`].
     Continue,
+    /// What the top frame waits for has come, or was lost with a process: a Wait or a back-off is
+    /// over, a task is asked for again. Counts as no attempt. For executions of one frame.
+    GoOn,
     /// Somebody stops the execution.
     Stop {
         /// A name for why.

@@ -117,6 +117,11 @@ pub(crate) const FRAME_TRANSITIONS: &[(FrameStatus, FrameStatus, &str)] = {
             "a state was left for the next one, within one step",
         ),
         (Ready, Task, "a Task state asked for its work"),
+        (
+            Task,
+            Ready,
+            "the process went away before the answer; the task is asked for again",
+        ),
         (Ready, Waiting, "a Wait state's instant lies ahead"),
         (Ready, Run, "a distributed Map started its run"),
         (

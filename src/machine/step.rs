@@ -96,6 +96,7 @@ impl<'a> Stepper<'a, '_> {
                 states::run::ended(self, frame, state, outcome)
             }
             Input::Continue => None,
+            Input::GoOn => self.go_on(),
             Input::Stop { error, cause } => {
                 let event = Event::ExecutionAborted {
                     error: error.clone(),
@@ -151,6 +152,18 @@ impl<'a> Stepper<'a, '_> {
         let frame = self.execution.frame_mut(id)?;
         frame.enter(Phase::Ready { again: true });
         Some(id)
+    }
+
+    fn go_on(&mut self) -> Option<FrameId> {
+        let frame = self.execution.frame(TOP)?;
+        let (generation, status) = (frame.generation, frame.phase.status());
+        if status == FrameStatus::Task {
+            self.execution
+                .frame_mut(TOP)?
+                .enter(Phase::Ready { again: true });
+            return Some(TOP);
+        }
+        self.wake(TOP, generation)
     }
 
     /// The state of the frame, if it waits for just this answer.

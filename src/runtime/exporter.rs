@@ -15,8 +15,8 @@ use std::{
 use tokio::{sync::Notify, task::JoinHandle};
 
 use crate::{
-    ids::RunId,
-    integration::sink::{Sink, SinkError, SinkSpec},
+    ids::{RunId, VersionNumber},
+    integration::sink::{Row, Sink, SinkError, SinkSpec},
     store::{Change, ExportRow, Store, StoreError},
 };
 
@@ -124,21 +124,31 @@ impl Export {
                 run: self.run,
                 next: 0,
                 bytes: 0,
-                state: String::new(),
             });
-            let Some(page) = self.store.export_page(self.run, at.next, PAGE_RESULTS_MAX)? else {
+            let Some(page) = self
+                .store
+                .export_page(self.run, at.next, PAGE_RESULTS_MAX)?
+            else {
                 return Ok(());
             };
-            let mut sink = Sink::open(&self.spec, at.bytes, &at.state)?;
-            for row in &page.results {
-                sink.append(row.index, row.id.as_deref(), &row.result, row.version, row.attempts)?;
-            }
+            let mut sink = Sink::open(&self.spec, at.bytes)?;
+            let rows: Vec<Row<'_>> = page
+                .results
+                .iter()
+                .map(|row| Row {
+                    index: row.index,
+                    id: row.id.as_deref(),
+                    result: &row.result,
+                    version: VersionNumber(row.version),
+                    attempts: row.attempts,
+                })
+                .collect();
+            sink.append(&rows)?;
             let bytes = sink.sync()?;
             let row = ExportRow {
                 run: self.run,
                 next: page.next,
                 bytes,
-                state: sink.state(),
             };
             self.store.commit_blocking(vec![Change::Export {
                 row,

@@ -26,6 +26,14 @@ pub struct Limiters {
     by_name: Arc<Mutex<BTreeMap<String, Arc<SharedLimiter>>>>,
 }
 
+impl std::fmt::Debug for SharedLimiter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SharedLimiter")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A limiter that several runs may use.
 pub struct SharedLimiter {
     name: String,
@@ -92,14 +100,11 @@ impl SharedLimiter {
         &self,
         user: u64,
         kind: Try,
-        count: u32,
+        count: NonZeroU32,
         weight: NonZeroU32,
         first_waiting: bool,
         now: Timestamp,
     ) -> Grant {
-        let Some(count) = NonZeroU32::new(count) else {
-            return Grant::Now(0);
-        };
         let ask = Ask {
             user,
             kind,
@@ -110,9 +115,15 @@ impl SharedLimiter {
         self.lock().ask(&ask, now)
     }
 
+    /// The user wants nothing more for now; its place goes to others.
+    pub(super) fn leave(&self, user: u64) {
+        self.lock().leave(user);
+        self.changed.notify_waiters();
+    }
+
     /// Closes it for everybody who shares it.
     pub(super) fn close(&self, duration: Duration, now: Timestamp) {
-        self.lock().close(now.after(duration), now);
+        self.lock().close(duration, now);
         self.changed.notify_waiters();
     }
 

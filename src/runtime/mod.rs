@@ -1,1 +1,30 @@
-//! The shell: load, step, commit, dispatch.
+//! The shell around the cores: load, step, commit, dispatch.
+//!
+//! An [`Engine`] owns a state directory and the jobs in it. Each live run has an actor (`run/`) that
+//! feeds the pure core and carries out what it says after the commit; a keeper (`jobs`) makes it
+//! anew should it break off. Invariant: nothing outside is told or asked for anything that is not
+//! durable yet.
+
+mod control;
+mod disk;
+mod engine;
+mod error;
+mod executions;
+mod exporter;
+mod jobs;
+mod limiters;
+mod plan;
+mod plugins;
+mod run;
+mod state_dir;
+
+pub use control::unknown_job;
+pub use disk::Disk;
+pub use engine::{Engine, EngineSetup};
+pub use error::RuntimeError;
+pub use jobs::Started;
+pub use limiters::{Limiters, SharedLimiter};
+pub use plan::{Plan, StoredPlan};
+pub use plugins::{Found, IDENTITY, Plugins};
+pub use run::RunView;
+pub use state_dir::{StateDir, StateError, StatePaths};

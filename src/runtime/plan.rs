@@ -4,12 +4,12 @@
 //! run was started with (its source and output) is stored with the run and stays what it was; the
 //! rest follows the file.
 
-use std::{num::NonZeroU32, path::Path, sync::Arc};
+use std::{num::NonZeroU32, path::Path};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::RuntimeError;
+use super::{RuntimeError, executions::JOB_OPTIONS};
 use crate::{
     asl,
     config::{
@@ -18,7 +18,7 @@ use crate::{
     },
     integration::{sink::SinkSpec, source::SourceSpec},
     iteration::{BreakerLimits, OnInterrupt, Options, Order, Share, Tolerance},
-    limiter::{Limits, Pace, Quota, Spread},
+    limiter::{self, Limits, Pace, Quota, Spread},
     machine::Machine,
 };
 
@@ -106,7 +106,7 @@ impl Plan {
         outputs: Option<&Path>,
         stored: StoredPlan,
     ) -> Result<Self, RuntimeError> {
-        let (name, spec) = limiter(file, config)?;
+        let (name, spec) = limiter_of(file, config)?;
         let limits = limits(file, spec)?;
         let weight = NonZeroU32::new(spec.weight).unwrap_or(NonZeroU32::MIN);
         limits
@@ -119,7 +119,7 @@ impl Plan {
         })?;
         let item = parsed
             .processor("Items")
-            .map(|processor| Machine::new(Arc::clone(processor)))
+            .map(|processor| Machine::new(processor, JOB_OPTIONS))
             .ok_or_else(|| RuntimeError::Job("the job's definition has no items".to_owned()))?;
         let base = Path::new(&stored.base_dir);
         let mut source = SourceSpec::from_json(Value::Object(stored.source.clone()))
@@ -153,7 +153,7 @@ fn refuse(file: &JobFile, key: &str, error: &dyn std::fmt::Display) -> RuntimeEr
     RuntimeError::Job(file.problem(key, error.to_string()).to_string())
 }
 
-fn limiter<'a>(
+fn limiter_of<'a>(
     file: &'a JobFile,
     config: &'a Config,
 ) -> Result<(String, &'a LimitSpec), RuntimeError> {
@@ -171,7 +171,10 @@ fn limiter<'a>(
 fn limits(file: &JobFile, spec: &LimitSpec) -> Result<Limits, RuntimeError> {
     let refused = |key: &str, error: &dyn std::fmt::Display| refuse(file, key, error);
     let pace = match &spec.pace {
-        Some(pace) => Some(pace.parse::<Pace>().map_err(|e| refused("limit.pace", &e))?),
+        Some(pace) => Some(
+            pace.parse::<Pace>()
+                .map_err(|e| refused("limit.pace", &e))?,
+        ),
         None => None,
     };
     let quota = match &spec.quota {
@@ -191,12 +194,7 @@ fn limits(file: &JobFile, spec: &LimitSpec) -> Result<Limits, RuntimeError> {
             crate::config::Spread::Even => Spread::Even,
         },
         reserve: u32::try_from(spec.reserve).unwrap_or(u32::MAX),
-        retry_share: file
-            .retry
-            .quota_share()
-            .to_string()
-            .parse()
-            .map_err(|e| refused("retry.quota_share", &e))?,
+        retry_share: limiter::Share::of_hundredths(file.retry.quota_share().hundredths()),
     })
 }
 

@@ -4,7 +4,10 @@
 use std::{
     num::NonZeroU32,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tokio::sync::mpsc;
@@ -50,7 +53,14 @@ pub(super) enum PluginNews {
     /// New calls go to this version.
     Deployed(VersionNumber),
     /// A version does not start.
-    CannotStart(VersionNumber, String),
+    CannotStart {
+        /// Which.
+        version: VersionNumber,
+        /// What it said.
+        cause: String,
+        /// Whether no older one runs in its place.
+        first: bool,
+    },
 }
 
 impl Plugins {
@@ -64,11 +74,12 @@ impl Plugins {
         let log = StoredWorkers {
             store: store.clone(),
         };
-        let spawner =
-            Spawner::start(Launcher::default(), Arc::new(log)).map_err(|error| RuntimeError::Io {
+        let spawner = Spawner::start(Launcher::default(), Arc::new(log)).map_err(|error| {
+            RuntimeError::Io {
                 what: "cannot start the thread that starts workers".to_owned(),
                 error,
-            })?;
+            }
+        })?;
         Ok(Self {
             store,
             paths,
@@ -112,8 +123,8 @@ impl Plugins {
         if self.sandbox == Sandbox::On {
             manifest.sandbox = SandboxMode::On;
         }
-        let copies = self.paths.plugins().join(&manifest.name);
-        let snapshot = plugin::snapshot(&folder, &copies, &SnapshotLimits::default())
+        let limits = SnapshotLimits::default();
+        let snapshot = plugin::snapshot(&folder, &self.paths.plugins(), &manifest.name, limits)
             .map_err(|error| refuse(error.to_string()))?;
         let number = self.number(&manifest.name, &snapshot.hash)?;
         Ok(Found {
@@ -162,6 +173,8 @@ impl Plugins {
             events: Arc::new(PoolEvents {
                 job: job.to_owned(),
                 plugin: name.clone(),
+                version: version.number,
+                first: AtomicBool::new(true),
                 news,
             }),
             version,
@@ -222,6 +235,9 @@ impl WorkerLog for StoredWorkers {
 struct PoolEvents {
     job: String,
     plugin: String,
+    /// What the pool was opened with, and whether nothing has started yet.
+    version: VersionNumber,
+    first: AtomicBool,
     news: mpsc::UnboundedSender<PluginNews>,
 }
 
@@ -250,9 +266,16 @@ impl Events for PoolEvents {
                 );
             }
             Event::LogsDropped { pid, lines } => {
-                tracing::warn!(job, plugin, pid, lines, "a worker prints too much; lines were dropped");
+                tracing::warn!(
+                    job,
+                    plugin,
+                    pid,
+                    lines,
+                    "a worker prints too much; lines were dropped"
+                );
             }
             Event::WorkerStarted { pid, version } => {
+                self.first.store(false, Ordering::Relaxed);
                 tracing::debug!(job, plugin, version = version.0, pid, "a worker is ready");
             }
             Event::WorkerEnded {
@@ -278,16 +301,34 @@ impl Events for PoolEvents {
                 "a worker ended by itself"
             ),
             Event::Unconfined { version, why } => {
-                tracing::warn!(job, plugin, version = version.0, why, "workers are not fully confined");
+                tracing::warn!(
+                    job,
+                    plugin,
+                    version = version.0,
+                    why,
+                    "workers are not fully confined"
+                );
             }
             Event::Deployed { version } => {
                 tracing::info!(job, plugin, version = version.0, "a version is in use");
                 // Why dropped: a run that is gone needs no news.
+                self.first.store(false, Ordering::Relaxed);
                 drop(self.news.send(PluginNews::Deployed(version)));
             }
             Event::CannotStart { version, cause } => {
-                tracing::error!(job, plugin, version = version.0, cause, "a version does not start");
-                drop(self.news.send(PluginNews::CannotStart(version, cause)));
+                tracing::error!(
+                    job,
+                    plugin,
+                    version = version.0,
+                    cause,
+                    "a version does not start"
+                );
+                let first = version == self.version && self.first.load(Ordering::Relaxed);
+                drop(self.news.send(PluginNews::CannotStart {
+                    version,
+                    cause,
+                    first,
+                }));
             }
         }
     }

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     ids::{ExecutionId, Index, RunId},
     iteration::{Checkpoint, RowStatus},
+    machine,
     time::Timestamp,
 };
 
@@ -54,14 +55,12 @@ pub enum Change {
         /// Which.
         execution: ExecutionId,
     },
-    /// A piece of a live execution; `None` removes it.
-    Frame {
+    /// What a step changed of a live execution.
+    Frames {
         /// Which execution.
         execution: ExecutionId,
-        /// What the interpreter calls the piece.
-        part: String,
-        /// Its stored form.
-        state: Option<String>,
+        /// What is to be removed and what to be put.
+        changes: machine::Changes,
     },
     /// A new run.
     NewRun(RunRow),
@@ -188,11 +187,7 @@ impl Change {
                 *at,
             ),
             Self::ReopenExecution { execution } => executions::reopen(db, *execution),
-            Self::Frame {
-                execution,
-                part,
-                state,
-            } => executions::put_frame(db, *execution, part, state.as_deref()),
+            Self::Frames { execution, changes } => executions::put_frames(db, *execution, changes),
             Self::NewRun(row) => runs::insert(db, row),
             Self::RunPlan { run, plan } => runs::set_plan(db, *run, plan),
             Self::Checkpoint {

@@ -3,7 +3,11 @@
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{Store, StoreError};
-use crate::{ids::ExecutionId, time::Timestamp};
+use crate::{
+    ids::{ExecutionId, FrameId},
+    machine::{self, Part, RowKey},
+    time::Timestamp,
+};
 
 /// An execution.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,24 +147,41 @@ pub(super) fn reopen(db: &Connection, execution: ExecutionId) -> rusqlite::Resul
     Ok(())
 }
 
-pub(super) fn put_frame(
+pub(super) fn put_frames(
     db: &Connection,
     execution: ExecutionId,
-    part: &str,
-    state: Option<&str>,
+    changes: &machine::Changes,
 ) -> rusqlite::Result<()> {
-    match state {
-        Some(state) => db
-            .prepare_cached(
-                "INSERT INTO frames (execution, part, state) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (execution, part) DO UPDATE SET state = excluded.state",
-            )?
-            .execute(params![execution.0, part, state])?,
-        None => db
-            .prepare_cached("DELETE FROM frames WHERE execution = ?1 AND part = ?2")?
-            .execute(params![execution.0, part])?,
-    };
+    let mut remove = db.prepare_cached("DELETE FROM frames WHERE execution = ?1 AND frame = ?2")?;
+    for frame in &changes.removed {
+        remove.execute(params![execution.0, frame.0])?;
+    }
+    let mut put = db.prepare_cached(
+        "INSERT OR REPLACE INTO frames (execution, frame, part, idx, body)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    for row in &changes.put {
+        let key = row.key;
+        let part = key.part.as_str();
+        put.execute(params![execution.0, key.frame.0, part, key.index, row.body])?;
+    }
     Ok(())
+}
+
+fn read_frame(row: &Row<'_>) -> rusqlite::Result<Option<machine::Row>> {
+    let part: String = row.get(1)?;
+    // Invariant: the schema's CHECK lets no other text in.
+    let Some(part) = Part::parse(&part) else {
+        return Ok(None);
+    };
+    Ok(Some(machine::Row {
+        key: RowKey {
+            frame: FrameId(row.get(0)?),
+            part,
+            index: row.get(2)?,
+        },
+        body: row.get(3)?,
+    }))
 }
 
 impl Store {
@@ -197,14 +218,15 @@ impl Store {
         })
     }
 
-    /// The pieces of a live execution, as the interpreter stored them.
-    pub fn frames(&self, execution: ExecutionId) -> Result<Vec<(String, String)>, StoreError> {
+    /// The rows of a live execution, as the interpreter stored them.
+    pub fn frames(&self, execution: ExecutionId) -> Result<Vec<machine::Row>, StoreError> {
         self.readers.with(|db| {
-            let mut statement = db.prepare_cached(
-                "SELECT part, state FROM frames WHERE execution = ?1 ORDER BY part",
-            )?;
-            let rows = statement.query_map([execution.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            Ok(rows.collect::<rusqlite::Result<_>>()?)
+            let mut statement = db
+                .prepare_cached("SELECT frame, part, idx, body FROM frames WHERE execution = ?1")?;
+            let rows = statement.query_map([execution.0], read_frame)?;
+            Ok(rows
+                .filter_map(Result::transpose)
+                .collect::<rusqlite::Result<_>>()?)
         })
     }
 }

@@ -18,8 +18,6 @@ pub struct ExportRow {
     pub next: Index,
     /// The file's length; what lies beyond is torn and is cut off.
     pub bytes: u64,
-    /// What the sink needs to go on, in its own words.
-    pub state: String,
 }
 
 /// What an exporter writes at a time.
@@ -34,15 +32,8 @@ pub struct ExportPage {
 }
 
 pub(super) fn put(db: &Connection, row: &ExportRow, late: &[Index]) -> rusqlite::Result<()> {
-    db.prepare_cached(
-        "INSERT OR REPLACE INTO exports (run, next_idx, bytes, state) VALUES (?1, ?2, ?3, ?4)",
-    )?
-    .execute(params![
-        row.run.0,
-        signed(row.next),
-        signed(row.bytes),
-        row.state
-    ])?;
+    db.prepare_cached("INSERT OR REPLACE INTO exports (run, next_idx, bytes) VALUES (?1, ?2, ?3)")?
+        .execute(params![row.run.0, signed(row.next), signed(row.bytes)])?;
     let mut remove = db.prepare_cached("DELETE FROM late_results WHERE run = ?1 AND idx = ?2")?;
     for index in late {
         remove.execute(params![row.run.0, signed(*index)])?;
@@ -78,13 +69,12 @@ impl Store {
     pub fn export(&self, run: RunId) -> Result<Option<ExportRow>, StoreError> {
         self.readers.with(|db| {
             Ok(db
-                .prepare_cached("SELECT next_idx, bytes, state FROM exports WHERE run = ?1")?
+                .prepare_cached("SELECT next_idx, bytes FROM exports WHERE run = ?1")?
                 .query_row([run.0], |row| {
                     Ok(ExportRow {
                         run,
                         next: unsigned(row.get(0)?),
                         bytes: unsigned(row.get(1)?),
-                        state: row.get(2)?,
                     })
                 })
                 .optional()?)

@@ -1,11 +1,6 @@
 //! The actor's loop and its step.
 
-use std::{
-    collections::HashMap,
-    num::NonZeroU32,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, num::NonZeroU32, sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -18,7 +13,7 @@ use super::{
 use crate::{
     ids::{Generation, Index, RunId},
     integration::source::{PageBounds, Source},
-    iteration::{Input, Options, PauseReason, RowStatus, Run, RunStatus},
+    iteration::{Ending, Input, Options, PauseReason, RowStatus, Run, RunStatus},
     machine::Machine,
     plugin::{Answer, Pool, Version},
     runtime::{disk::Disk, exporter::Exporter, limiters::SharedLimiter},
@@ -36,6 +31,9 @@ const ORDERS_MAX: usize = 64;
 /// The longest an actor sleeps without looking at the clock again: what was stored as an instant
 /// comes true even if the clock was set, or a wake-up was lost.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
+
+/// How long a worker has between SIGTERM and SIGKILL.
+const WORKER_GRACE: Duration = Duration::from_secs(2);
 
 /// Everything an actor is made of.
 pub(in crate::runtime) struct ActorSetup {
@@ -67,6 +65,15 @@ pub(in crate::runtime) enum Order {
         changes: Vec<Change>,
         /// The answer.
         done: oneshot::Sender<()>,
+    },
+    /// Put failed items back; answered with how many, when that is durable.
+    Requeue {
+        /// Only those with this error.
+        error: Option<String>,
+        /// Only this one.
+        index: Option<Index>,
+        /// The answer.
+        done: oneshot::Sender<u64>,
     },
     /// From now on with this version of the plugin.
     Deploy(Box<Version>),
@@ -164,8 +171,11 @@ impl Actor {
     /// Works until the run ends, is drained, or is told to quit; then the status it stands in.
     pub(in crate::runtime) async fn work(mut self) -> Result<RunStatus, StoreError> {
         let outcome = self.work_through().await;
+        if let Some(limiter) = &self.limiter {
+            limiter.leave(self.id.0.unsigned_abs());
+        }
+        self.pool.shutdown(Duration::ZERO, WORKER_GRACE).await;
         self.view.send_modify(|view| view.over = true);
-        self.pool.shutdown(Duration::ZERO).await;
         outcome
     }
 
@@ -182,7 +192,14 @@ impl Actor {
                         news.changes = changes;
                         news.told.push(done);
                     }
-                    Some(Order::Deploy(version)) => self.pool.deploy(*version),
+                    Some(Order::Requeue { error, index, done }) => {
+                        self.requeue(error, index, done, &mut news).await?;
+                    }
+                    Some(Order::Deploy(version)) => {
+                        if let Err(error) = self.pool.deploy(*version) {
+                            tracing::error!(job = self.job, %error, "the version is not taken up");
+                        }
+                    }
                     Some(Order::Limiter { limiter, weight }) => {
                         self.limiter = limiter;
                         self.limiter_saved = 0;
@@ -195,10 +212,8 @@ impl Actor {
                 page = self.pages.next() => match page {
                     Ok(page) => news.inputs.push(page),
                     Err(error) => {
-                        // Why both: the core stops asking, and knows that nothing is being read.
                         let reason = PauseReason::Source { cause: error.to_string() };
                         news.inputs.push(Input::Pause(reason));
-                        news.inputs.push(Input::Page { children: Vec::new(), end: false });
                     }
                 },
                 () = sleep_until(self.wake, self.clock.now()) => news.inputs.push(Input::Tick),
@@ -213,6 +228,46 @@ impl Actor {
             exporter.finish().await;
         }
         Ok(self.run.status())
+    }
+
+    /// Puts failed items back. What is on its way is waited for first, so that the count holds for
+    /// the rows that the commit will find.
+    async fn requeue(
+        &mut self,
+        error: Option<String>,
+        index: Option<Index>,
+        done: oneshot::Sender<u64>,
+        news: &mut News,
+    ) -> Result<(), StoreError> {
+        while !self.on_their_way.is_empty() {
+            let durable = self.on_their_way.next().await?;
+            self.carry_out(durable, news);
+        }
+        let (children, items) = self
+            .store
+            .count_requeued(self.id, error.as_deref(), index)?;
+        if children > 0 {
+            news.inputs.push(Input::Requeued {
+                children,
+                items,
+                were: Ending::Failed,
+            });
+            news.changes.push(Change::RequeueFailures {
+                run: self.id,
+                error,
+                index,
+                at: self.clock.now(),
+            });
+        }
+        let (told, durable) = oneshot::channel();
+        news.told.push(told);
+        tokio::spawn(async move {
+            if durable.await.is_ok() {
+                // Why ok: whoever does not wait any more does not want to know.
+                done.send(items).ok();
+            }
+        });
+        Ok(())
     }
 }
 
@@ -240,6 +295,7 @@ impl News {
             && self.answers.is_empty()
             && self.verdicts.is_empty()
             && self.changes.is_empty()
+            && self.told.is_empty()
     }
 }
 

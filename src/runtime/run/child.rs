@@ -7,7 +7,7 @@ use compact_str::{CompactString, format_compact};
 use crate::{
     ids::{FrameId, Generation, Index},
     iteration::Parked,
-    machine::{self, Effect, Ending, Execution, Machine, StepContext, WakeReason},
+    machine::{self, Effect, Execution, Machine, Outcome, Status, StepContext, WakeReason},
     payload::{Failure, Payload},
     plugin::Call,
     store::ChildRow,
@@ -72,12 +72,14 @@ impl Child {
     }
 
     /// A child as its row has it.
-    pub(super) fn restore(row: ChildRow) -> Result<Self, String> {
+    pub(super) fn restore(machine: &Machine, row: ChildRow) -> Result<Self, String> {
+        let payload = Payload::parse(row.payload).map_err(|error| error.to_string())?;
         let execution = match &row.state {
-            Some(state) => Execution::from_blob(state).map_err(|error| error.to_string())?,
+            Some(state) => {
+                Execution::from_blob(machine, &payload, state).map_err(|error| error.to_string())?
+            }
             None => Execution::new(),
         };
-        let payload = Payload::parse(row.payload).map_err(|error| error.to_string())?;
         Ok(Self {
             items: row.items,
             id: row.id.map(Into::into),
@@ -99,26 +101,14 @@ impl Child {
         if self.invocation.is_some() {
             return Verdict::Call;
         }
-        if !self.execution.is_started() {
-            let input = machine::Input::Start {
+        let input = if self.execution.status() == Status::New {
+            machine::Input::Start {
                 input: self.payload.clone(),
-            };
-            return self.step(machine, input, context);
-        }
-        let outstanding = self.execution.outstanding(machine, context);
-        let timer = outstanding.iter().find_map(|effect| match effect {
-            Effect::Wake {
-                frame, generation, ..
-            } => Some(machine::Input::Woken {
-                frame: *frame,
-                generation: *generation,
-            }),
-            _ => None,
-        });
-        match timer {
-            Some(input) => self.step(machine, input, context),
-            None => self.take(outstanding),
-        }
+            }
+        } else {
+            machine::Input::GoOn
+        };
+        self.step(machine, input, context)
     }
 
     /// The handler answered with a result.
@@ -185,8 +175,8 @@ impl Child {
     }
 
     /// The frame for the row; `None` where nothing has happened that a fresh start would not repeat.
-    pub(super) fn state(&self) -> Option<String> {
-        (self.attempts > 0 && self.execution.is_started()).then(|| self.execution.to_blob())
+    pub(super) fn state(&self, machine: &Machine) -> Option<String> {
+        (self.attempts > 0).then(|| self.execution.to_blob(machine))
     }
 
     fn step(
@@ -196,10 +186,6 @@ impl Child {
         context: &mut StepContext<'_>,
     ) -> Verdict {
         let effects = machine::step(machine, &mut self.execution, input, context);
-        self.take(effects)
-    }
-
-    fn take(&mut self, effects: Vec<Effect>) -> Verdict {
         for effect in effects {
             match effect {
                 Effect::Invoke {
@@ -228,12 +214,38 @@ impl Child {
                         WakeReason::Wait => Parked::Wait { at },
                     });
                 }
-                Effect::Ended(Ending::Succeeded(output)) => return Verdict::Done(output),
-                Effect::Ended(Ending::Failed(failure)) => return Verdict::Failed(failure),
-                _ => {}
+                Effect::Ended { outcome } => return Verdict::of(outcome),
+                Effect::StartRun { .. } => {
+                    let cause = "a Map Run within an item is not possible here";
+                    return Verdict::Failed(Failure::new("States.Runtime", cause));
+                }
+                Effect::Continue => {
+                    // Why here: a child's steps need no commit of their own.
+                    return self.step(machine, machine::Input::Continue, context);
+                }
+                Effect::Record(_) | Effect::Cancel { .. } => {}
             }
         }
-        Verdict::Failed(Failure::new("States.Runtime", "the definition asks for nothing"))
+        let cause = "the definition asks for nothing";
+        Verdict::Failed(Failure::new("States.Runtime", cause))
+    }
+}
+
+impl Verdict {
+    fn of(outcome: Outcome) -> Self {
+        let failure = |error: Option<String>, cause: Option<String>| {
+            Self::Failed(Failure::new(
+                error.unwrap_or_default(),
+                cause.unwrap_or_default(),
+            ))
+        };
+        match outcome {
+            Outcome::Succeeded(output) => Self::Done(output),
+            Outcome::Failed { error, cause } | Outcome::Aborted { error, cause } => {
+                failure(error, cause)
+            }
+            Outcome::TimedOut => failure(Some("States.Timeout".to_owned()), None),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use crate::{
     ids::{Index, RunId},
     iteration::{Effect, RowStatus},
+    machine::Machine,
     payload::Payload,
     plugin::Call,
     store::{Change, ChildRow, Committed, FailureRow, ResultRow, StoreError},
@@ -46,11 +47,10 @@ impl Draft {
     /// A child's row, new or changed.
     pub(super) fn row(
         &mut self,
-        run: RunId,
-        index: Index,
+        (run, index): (RunId, Index),
         child: &Child,
-        status: RowStatus,
-        due: Timestamp,
+        machine: &Machine,
+        (status, due): (RowStatus, Timestamp),
         now: Timestamp,
     ) {
         let (error, cause) = child
@@ -67,7 +67,7 @@ impl Draft {
             id: child.id.as_ref().map(ToString::to_string),
             attempts: child.attempts,
             payload: child.payload.text().to_owned(),
-            state: child.state(),
+            state: child.state(machine),
             error,
             cause,
             version: (child.version > 0).then_some(child.version),

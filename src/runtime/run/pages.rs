@@ -71,8 +71,9 @@ impl Pages {
         let back = match back {
             Ok(back) => back,
             Err(error) => {
-                return Err(SourceError::Broken {
-                    cause: error.to_string(),
+                return Err(SourceError::Io {
+                    path: "the source".to_owned(),
+                    error: std::io::Error::other(error),
                 });
             }
         };
@@ -95,6 +96,7 @@ impl Pages {
             index += 1;
         }
         iteration::Input::Page {
+            first,
             children,
             end: page.end,
         }

@@ -1,6 +1,8 @@
 //! One step of the actor: what came in, through children and core, into one commit; and what is
 //! done once that is durable.
 
+use std::num::NonZeroU32;
+
 use tokio::sync::oneshot;
 
 use super::{
@@ -12,9 +14,10 @@ use super::{
 use crate::{
     ids::{Generation, Index},
     iteration::{Context, Effect, Ending, Input, Parked, RowStatus},
-    limiter::{Grant, Throttle},
+    limiter::{Grant, Throttle, Try},
     payload::Failure,
     plugin::{Answer, Call, Outcome},
+    runtime::executions::machine_step,
     store::{Change, EventRow, FailureRow},
     time::Timestamp,
 };
@@ -84,14 +87,14 @@ impl Actor {
         }
         let (limiter, weight, user) = (self.limiter.as_ref(), self.weight, self.id.0);
         let disk_full = self.disk.is_full();
-        let mut permits = |kind, count, first_waiting| {
+        let mut permits = |kind: Try, count: NonZeroU32, first_waiting: bool| {
             if disk_full {
                 return Grant::NotBefore {
                     at: Timestamp::MAX,
                     why: Throttle::Paused,
                 };
             }
-            limiter.map_or(Grant::Now(count), |limiter| {
+            limiter.map_or(Grant::Now(count.get()), |limiter| {
                 limiter.ask(user.unsigned_abs(), kind, count, weight, first_waiting, now)
             })
         };
@@ -150,8 +153,10 @@ impl Actor {
                         Parked::Retry { .. } => RowStatus::Retrying,
                         Parked::Wait { .. } => RowStatus::Waiting,
                     };
+                    let standing = (status, parked.at());
+                    let place = (self.id, index);
                     step.draft
-                        .row(self.id, index, &child, status, parked.at(), step.now);
+                        .row(place, &child, &self.machine, standing, step.now);
                 }
                 step.inputs.push(Input::Parked {
                     index,
@@ -169,7 +174,8 @@ impl Actor {
             Verdict::Failed(failure) => {
                 if let Some(child) = self.live.remove(&index) {
                     self.remove_row(index, &child, step);
-                    step.draft.failure(failure_row(index, child, failure, step.now));
+                    step.draft
+                        .failure(failure_row(index, child, failure, step.now));
                 }
                 step.inputs.push(ended(index, generation, Ending::Failed));
             }
@@ -182,14 +188,9 @@ impl Actor {
             return;
         };
         child.rowed = true;
-        step.draft.row(
-            self.id,
-            index,
-            child,
-            RowStatus::InFlight,
-            step.now,
-            step.now,
-        );
+        let standing = (RowStatus::InFlight, step.now);
+        step.draft
+            .row((self.id, index), child, &self.machine, standing, step.now);
         step.inputs.push(Input::Rowed { index });
         step.calls
             .extend(child.call(index, generation, &self.execution_name));
@@ -215,7 +216,10 @@ impl Actor {
                 rowed: false,
                 ..
             } => {
-                if let Some(Ok(child)) = self.pages.take_unless(*index, &self.live) {
+                // Why the look: a child that was interrupted is dispatched again from memory.
+                if !self.live.contains_key(index)
+                    && let Some(Ok(child)) = self.pages.take(*index)
+                {
                     self.live.insert(*index, child);
                 }
             }
@@ -249,8 +253,9 @@ impl Actor {
             Effect::Spill { index } => {
                 if let Some(child) = self.live.get_mut(index) {
                     child.rowed = true;
+                    let standing = (RowStatus::InFlight, now);
                     step.draft
-                        .row(run, *index, child, RowStatus::InFlight, now, now);
+                        .row((run, *index), child, &self.machine, standing, now);
                 }
             }
             Effect::Hold { index, rowed: true } => {
@@ -271,9 +276,9 @@ impl Actor {
                     .remove(index)
                     .or_else(|| self.pages.take(*index).and_then(Result::ok));
                 if let Some(child) = child {
-                    let due = Timestamp::MAX;
+                    let standing = (RowStatus::Held, Timestamp::MAX);
                     step.draft
-                        .row(run, *index, &child, RowStatus::Held, due, now);
+                        .row((run, *index), &child, &self.machine, standing, now);
                 }
             }
             Effect::Paused(reason) => self.log("paused", reason.to_string(), step),
@@ -295,7 +300,12 @@ impl Actor {
         }));
     }
 
-    async fn commit(&mut self, mut step: Step, effects: Vec<Effect>, told: Vec<oneshot::Sender<()>>) {
+    async fn commit(
+        &mut self,
+        mut step: Step,
+        effects: Vec<Effect>,
+        told: Vec<oneshot::Sender<()>>,
+    ) {
         if let Some(limiter) = &self.limiter {
             step.draft
                 .changes
@@ -345,8 +355,8 @@ impl Actor {
             exporter.nudge();
         }
         for told in afterwards.told {
-            // Why: whoever does not wait any more does not want to know.
-            drop(told.send(()));
+            // Why ok: whoever does not wait any more does not want to know.
+            told.send(()).ok();
         }
     }
 
@@ -357,7 +367,7 @@ impl Actor {
             std::collections::hash_map::Entry::Vacant(entry) => {
                 let row = tokio::task::block_in_place(|| self.store.child(self.id, index));
                 let child = match row {
-                    Ok(Some(row)) => Child::restore(row),
+                    Ok(Some(row)) => Child::restore(&self.machine, row),
                     Ok(None) => Err("its row is gone".to_owned()),
                     Err(error) => Err(error.to_string()),
                 };

@@ -1,0 +1,18 @@
+//! `ListJobs`: every job that is known, each with where it stands.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Api, ApiError, describe_job};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Input {}
+
+pub(super) fn call(api: &Api, _: &Input) -> Result<Value, ApiError> {
+    let mut jobs = Vec::new();
+    for job in api.store.jobs()? {
+        jobs.push(describe_job::brief(api, &job)?);
+    }
+    Ok(json!({ "jobs": jobs }))
+}

@@ -1,0 +1,114 @@
+//! iterd's own operations; one file for each.
+//!
+//! An operation reads its input, asks the engine or the store, and answers JSON. It knows nothing of
+//! HTTP. Where nobody serves, a command calls the same operation on the file itself.
+
+mod describe_job;
+mod list_items;
+mod list_jobs;
+mod list_results;
+mod pause_job;
+mod resume_job;
+mod retry_items;
+mod start_job;
+mod stop_job;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{ApiError, ErrorKind};
+use crate::{
+    runtime::{Engine, unknown_job},
+    store::{RunRow, Store},
+    time::{Clock as _, SystemClock, Timestamp},
+};
+
+/// Every operation, by its name on the wire.
+pub const OPERATIONS: [&str; 9] = [
+    "DescribeJob",
+    "ListItems",
+    "ListJobs",
+    "ListResults",
+    "PauseJob",
+    "ResumeJob",
+    "RetryItems",
+    "StartJob",
+    "StopJob",
+];
+
+/// What operations work on: an engine, or the file alone.
+#[derive(Clone)]
+pub struct Api {
+    engine: Option<Engine>,
+    store: Store,
+}
+
+impl Api {
+    /// Over an engine: everything works.
+    #[must_use]
+    pub fn of_engine(engine: Engine) -> Self {
+        Self {
+            store: engine.store().clone(),
+            engine: Some(engine),
+        }
+    }
+
+    /// Over the file, opened for reading alone: nothing can be changed.
+    #[must_use]
+    pub fn of_store(store: Store) -> Self {
+        Self {
+            engine: None,
+            store,
+        }
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.engine
+            .as_ref()
+            .map_or_else(|| SystemClock.now(), Engine::now)
+    }
+
+    fn engine(&self) -> Result<&Engine, ApiError> {
+        self.engine.as_ref().ok_or_else(|| ApiError {
+            kind: ErrorKind::Conflict,
+            message: "the state was opened for reading alone".to_owned(),
+        })
+    }
+
+    /// The newest run of a job that is known; `None` where it was never started.
+    fn run(&self, job: &str) -> Result<Option<RunRow>, ApiError> {
+        let run = self.store.newest_run(job)?;
+        if run.is_none() && self.store.job(job)?.is_none() {
+            return Err(unknown_job(&self.store, job).into());
+        }
+        Ok(run)
+    }
+}
+
+/// Calls an operation; `caller` names who asks, for what is written down.
+pub async fn call(
+    api: &Api,
+    operation: &str,
+    input: Value,
+    caller: &str,
+) -> Result<Value, ApiError> {
+    match operation {
+        "DescribeJob" => describe_job::call(api, &read(input)?),
+        "ListItems" => list_items::call(api, &read(input)?),
+        "ListJobs" => list_jobs::call(api, &read(input)?),
+        "ListResults" => list_results::call(api, &read(input)?),
+        "PauseJob" => pause_job::call(api, read(input)?, caller).await,
+        "ResumeJob" => resume_job::call(api, &read(input)?).await,
+        "RetryItems" => retry_items::call(api, read(input)?).await,
+        "StartJob" => start_job::call(api, &read(input)?).await,
+        "StopJob" => stop_job::call(api, &read(input)?, caller).await,
+        _ => Err(ApiError::validation(format!(
+            "no operation {operation:?} is known here; known are {}",
+            OPERATIONS.join(", ")
+        ))),
+    }
+}
+
+fn read<T: DeserializeOwned>(input: Value) -> Result<T, ApiError> {
+    serde_json::from_value(input).map_err(|error| ApiError::validation(error.to_string()))
+}

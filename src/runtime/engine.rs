@@ -1,0 +1,249 @@
+//! The engine: it owns a state directory and which of its jobs are live.
+//!
+//! Opening it makes nothing run; [`super::jobs`] starts and ends jobs, [`super::control`] steers
+//! them. What is durable goes through the store before it is true.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::{mpsc, watch};
+
+use super::{
+    RuntimeError,
+    disk::Disk,
+    limiters::{Limiters, SharedLimiter},
+    plugins::{Plugins, worker_record},
+    run::{Order, RunView},
+    state_dir::{StateDir, StatePaths},
+};
+use crate::{
+    config::Config,
+    ids::RunId,
+    limiter::Usage,
+    plugin::rescuer,
+    store::{Change, EventRow, Store, StoreSettings},
+    time::{Clock, Timestamp},
+};
+
+/// How long a successor waits for the workers of a killed daemon to be gone.
+const RESCUE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What an engine is opened with.
+pub struct EngineSetup {
+    /// The settings in force.
+    pub config: Config,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Whether jobs are kept running here; a command that only changes something keeps none.
+    pub working: bool,
+    /// Whether this is a service: relative output paths start in the state directory and not at
+    /// the job's file, and a changed plugin waits for a deployment.
+    pub service: bool,
+    /// What plugins may not read beside the state directory.
+    pub hidden: Vec<PathBuf>,
+}
+
+/// The owner of a state directory. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine(Arc<Shared>);
+
+struct Shared {
+    store: Store,
+    config: Mutex<Config>,
+    clock: Arc<dyn Clock>,
+    working: bool,
+    service: bool,
+    disk: Disk,
+    limiters: Limiters,
+    plugins: Plugins,
+    live: Mutex<HashMap<String, Live>>,
+    closing: watch::Sender<bool>,
+    /// Last, so that the directory is given back when everything else is gone.
+    state: StateDir,
+}
+
+/// A live job: its run has an actor.
+pub(super) struct Live {
+    pub(super) run: RunId,
+    pub(super) orders: mpsc::Sender<Order>,
+    pub(super) view: watch::Receiver<RunView>,
+    pub(super) limiter: Arc<SharedLimiter>,
+}
+
+impl Engine {
+    /// Owns the state directory: locks it, opens the store, kills what a killed predecessor left.
+    /// Nothing is resumed yet. Blocks.
+    pub fn open(directory: &Path, setup: EngineSetup) -> Result<Self, RuntimeError> {
+        let state = StateDir::own(directory)?;
+        let settings = StoreSettings {
+            wal_bytes_max: setup.config.store.wal_bytes_max,
+        };
+        let store = Store::open(directory, settings)?;
+        rescue(&store)?;
+        let paths = state.paths().clone();
+        let hidden = [paths.root().to_owned()]
+            .into_iter()
+            .chain(setup.hidden)
+            .collect();
+        let plugins = Plugins::new(
+            store.clone(),
+            paths,
+            Arc::clone(&setup.clock),
+            &setup.config,
+            hidden,
+        )?;
+        Ok(Self(Arc::new(Shared {
+            disk: Disk::new(directory.to_owned(), setup.config.store.disk_free_min),
+            limiters: Limiters::new(store.clone()),
+            plugins,
+            state,
+            store,
+            config: Mutex::new(setup.config),
+            clock: setup.clock,
+            working: setup.working,
+            service: setup.service,
+            live: Mutex::default(),
+            closing: watch::Sender::new(false),
+        })))
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// Where things lie.
+    #[must_use]
+    pub fn paths(&self) -> &StatePaths {
+        self.0.state.paths()
+    }
+
+    /// The limiters.
+    #[must_use]
+    pub fn limiters(&self) -> &Limiters {
+        &self.0.limiters
+    }
+
+    /// The plugins.
+    #[must_use]
+    pub fn plugins(&self) -> &Plugins {
+        &self.0.plugins
+    }
+
+    /// The disk under the state directory.
+    #[must_use]
+    pub fn disk(&self) -> &Disk {
+        &self.0.disk
+    }
+
+    /// The clock.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.0.clock
+    }
+
+    /// The clock's instant.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    /// Whether jobs are kept running here.
+    #[must_use]
+    pub fn is_working(&self) -> bool {
+        self.0.working
+    }
+
+    /// What the limiter of a live job has spent and has left.
+    #[must_use]
+    pub fn usage_of(&self, job: &str) -> Option<Usage> {
+        let limiter = self.live().get(job).map(|live| Arc::clone(&live.limiter))?;
+        Some(limiter.usage(self.now()))
+    }
+
+    /// Whether it is a service's.
+    #[must_use]
+    pub fn is_service(&self) -> bool {
+        self.0.service
+    }
+
+    /// The settings in force.
+    #[must_use]
+    pub fn config(&self) -> Config {
+        self.0
+            .config
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Other settings from now on, for what starts from now on.
+    pub fn set_config(&self, config: Config) {
+        *self.0.config.lock().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+
+    /// What a live run shows of itself; `None` where the job is not live.
+    #[must_use]
+    pub fn view(&self, job: &str) -> Option<watch::Receiver<RunView>> {
+        self.live().get(job).map(|live| live.view.clone())
+    }
+
+    /// The jobs that are live, by name.
+    #[must_use]
+    pub fn live_jobs(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.live().keys().cloned().collect();
+        names.sort();
+        names
+    }
+
+    /// Where orders for a live job go.
+    pub(super) fn orders(&self, job: &str) -> Option<mpsc::Sender<Order>> {
+        self.live().get(job).map(|live| live.orders.clone())
+    }
+
+    pub(super) fn live(&self) -> MutexGuard<'_, HashMap<String, Live>> {
+        self.0.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says whether the engine is closing, and wakes when it begins to.
+    pub(super) fn closing(&self) -> watch::Receiver<bool> {
+        self.0.closing.subscribe()
+    }
+
+    pub(super) fn begin_closing(&self) {
+        self.0.closing.send_replace(true);
+    }
+
+    /// Something that people may want to know later.
+    pub(super) fn event(&self, job: &str, kind: &str, detail: impl Into<String>) -> Change {
+        Change::Event(EventRow {
+            at: self.now(),
+            job: job.to_owned(),
+            kind: kind.to_owned(),
+            detail: detail.into(),
+        })
+    }
+}
+
+/// Kills what a killed predecessor left running; nothing may be dispatched before.
+fn rescue(store: &Store) -> Result<(), RuntimeError> {
+    let rows = store.workers()?;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let records: Vec<_> = rows.iter().map(worker_record).collect();
+    let killed = rescuer::rescue(&records, RESCUE_PATIENCE).map_err(|error| RuntimeError::Io {
+        what: "cannot take over from the last daemon".to_owned(),
+        error: std::io::Error::other(error),
+    })?;
+    if killed > 0 {
+        tracing::warn!(killed, "killed processes that the last daemon left running");
+    }
+    store.commit_blocking(rows.into_iter().map(Change::WorkerEnded).collect())?;
+    Ok(())
+}
