@@ -1,15 +1,12 @@
-//! The binary: hands over to the library.
+//! The binary: becomes a worker where the daemon starts it as one, else hands over to the commands.
 
 use std::process::ExitCode;
 
-use iterd::plugin::launch;
+use iterd::{cli, plugin::launch};
 
 fn main() -> ExitCode {
-    if std::env::args_os()
+    let worker = std::env::args_os()
         .nth(1)
-        .is_some_and(|first| first == launch::ARGUMENT)
-    {
-        return launch::main();
-    }
-    ExitCode::SUCCESS
+        .is_some_and(|first| first == launch::ARGUMENT);
+    if worker { launch::main() } else { cli::main() }
 }

@@ -1,1 +1,122 @@
-//! The commands.
+//! The commands; one file for each.
+//!
+//! `run` and `serve` own a state directory and keep jobs running; every other command asks whoever
+//! owns it, over the socket there, or works on the file where nobody does. A command prints its
+//! answer on standard output and everything else on standard error; under `--json` standard output
+//! is JSON alone.
+
+mod check;
+mod client;
+pub mod exit;
+mod follow;
+mod items;
+mod jobs;
+mod pause;
+mod progress;
+mod results;
+mod resume;
+mod retry;
+mod run;
+mod serve;
+mod session;
+mod show;
+mod start;
+mod status;
+mod stop;
+
+use std::{io::Write as _, path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use exit::Failure;
+use session::Session;
+
+/// Runs your code once for every record of a big dataset, at the pace an API allows, for months.
+#[derive(Debug, Parser)]
+#[command(
+    name = "iterd",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
+struct Cli {
+    /// The state directory [default: $STATE_DIRECTORY, else $XDG_STATE_HOME/iterd]
+    #[arg(long, global = true, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// The settings: a file, or a folder with an iterd.toml
+    #[arg(long, global = true, value_name = "PATH")]
+    config: Option<PathBuf>,
+    /// Answer in JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a job in the foreground, or go on with it, to its end
+    Run(run::Arguments),
+    /// Be the daemon: keep the jobs of a folder running
+    Serve(serve::Arguments),
+    /// Look at a job file without running it: records, definition, problems
+    Check(check::Arguments),
+    /// Start a job that the daemon knows
+    Start(start::Arguments),
+    /// Stop a job; starting it again goes on from there
+    Stop(stop::Arguments),
+    /// Hold a job until it is resumed
+    Pause(pause::Arguments),
+    /// Go on with a paused job
+    Resume(resume::Arguments),
+    /// Do failed items again
+    Retry(retry::Arguments),
+    /// Show every job in a line
+    Jobs(jobs::Arguments),
+    /// Show where a job stands
+    Status(status::Arguments),
+    /// List items that failed, wait, or are in doubt
+    Items(items::Arguments),
+    /// Print results in dataset order
+    Results(results::Arguments),
+}
+
+/// What the binary does; answers the process's exit code, one of [`exit`]'s.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let session = Session {
+        state: cli.state,
+        config: cli.config,
+        json: cli.json,
+    };
+    let outcome = match cli.command {
+        Command::Run(arguments) => run::main(&session, &arguments),
+        Command::Serve(arguments) => serve::main(&session, &arguments),
+        Command::Check(arguments) => check::main(&session, &arguments),
+        Command::Start(arguments) => start::main(&session, &arguments),
+        Command::Stop(arguments) => stop::main(&session, &arguments),
+        Command::Pause(arguments) => pause::main(&session, &arguments),
+        Command::Resume(arguments) => resume::main(&session, &arguments),
+        Command::Retry(arguments) => retry::main(&session, &arguments),
+        Command::Jobs(arguments) => jobs::main(&session, &arguments),
+        Command::Status(arguments) => status::main(&session, &arguments),
+        Command::Items(arguments) => items::main(&session, &arguments),
+        Command::Results(arguments) => results::main(&session, &arguments),
+    };
+    match outcome {
+        Ok(code) => code.into(),
+        Err(failure) => fail(&failure, session.json),
+    }
+}
+
+fn fail(failure: &Failure, json: bool) -> ExitCode {
+    let text = if json {
+        serde_json::json!({ "error": failure.message, "exit_code": failure.code }).to_string()
+    } else {
+        format!("iterd: {}", failure.message)
+    };
+    // Why ok: nobody reads a closed standard error.
+    writeln!(std::io::stderr(), "{text}").ok();
+    ExitCode::from(failure.code)
+}

@@ -22,7 +22,6 @@ use super::{
 };
 use crate::{
     config::Config,
-    ids::RunId,
     limiter::Usage,
     plugin::rescuer,
     store::{Change, EventRow, Store, StoreSettings},
@@ -68,7 +67,6 @@ struct Shared {
 
 /// A live job: its run has an actor.
 pub(super) struct Live {
-    pub(super) run: RunId,
     pub(super) orders: mpsc::Sender<Order>,
     pub(super) view: watch::Receiver<RunView>,
     pub(super) limiter: Arc<SharedLimiter>,

@@ -13,15 +13,15 @@ use super::{
     executions,
     exporter::Exporter,
     plan::{Plan, StoredPlan},
-    plugins::{Found, PluginNews},
-    run::{Actor, ActorSetup, Order},
+    plugins::{Found, IDENTITY, PluginNews, plugin_folder},
+    run::{Actor, ActorSetup, Order, Reconfigured},
 };
 use crate::{
     config::job::{JobFile, PluginRef},
     ids::RunId,
     integration::source::{self, OpenContext, PageBounds, Source},
     iteration::{Input, PauseReason, RunStatus},
-    plugin::{Reload, Watch},
+    plugin::{Manifest, Reload, Watch},
     store::{Change, JobRow, RunRow},
 };
 
@@ -56,6 +56,64 @@ impl Engine {
     pub async fn register(&self, file: &JobFile) -> Result<(), RuntimeError> {
         let row = self.job_row(file)?;
         Ok(self.store().commit(vec![Change::PutJob(row)]).await.await?)
+    }
+
+    /// Takes note of a job's file as it is now. What an edit may change of an unfinished run applies
+    /// at once: limits, retries, pauses, the process; source and output stay until it has ended.
+    pub async fn take_edit(&self, file: &JobFile) -> Result<(), RuntimeError> {
+        let known = self.store().job(&file.name)?;
+        if known.as_ref().is_some_and(|known| known.text == file.text) {
+            return Ok(());
+        }
+        if let Some(orders) = self.orders(&file.name)
+            && let Some(row) = self.store().newest_run(&file.name)?
+        {
+            let stored = StoredPlan::from_json(&row.plan)?;
+            if stored.source != file.source || stored.output != file.output {
+                tracing::warn!(
+                    job = file.name,
+                    "[source] and [output] stay as they were until the run has ended"
+                );
+            }
+            let plan = self.plan_again(file, stored)?;
+            let limiter = self
+                .limiters()
+                .get(&plan.limiter, plan.limits, self.now())?;
+            if let Some(live) = self.live().get_mut(&file.name) {
+                live.limiter = Arc::clone(&limiter);
+            }
+            let new = Order::Reconfigure(Box::new(Reconfigured {
+                options: plan.options,
+                machine: plan.item,
+                limiter,
+                weight: plan.weight,
+            }));
+            // Why ok: a run that has just ended needs no edit.
+            orders.send(new).await.ok();
+        }
+        self.register(file).await?;
+        let edited = self.event(&file.name, "edited", "");
+        if known.is_some() {
+            self.store().commit(vec![edited]).await.await?;
+        }
+        Ok(())
+    }
+
+    fn plan_again(&self, file: &JobFile, stored: StoredPlan) -> Result<Plan, RuntimeError> {
+        let config = self.config();
+        let name = match plugin_folder(&file.process.plugin, &config) {
+            Some(folder) => {
+                Manifest::load(&folder)
+                    .map_err(|error| RuntimeError::Plugin {
+                        plugin: folder.display().to_string(),
+                        cause: error.to_string(),
+                    })?
+                    .name
+            }
+            None => IDENTITY.to_owned(),
+        };
+        let outputs = self.is_service().then(|| self.paths().outputs());
+        Plan::with(file, &name, &config, outputs.as_deref(), stored)
     }
 
     /// Starts a job, or goes on with its unfinished run, also where that was paused, had failed or
@@ -308,10 +366,6 @@ impl Keeper {
         let pool = engine
             .plugins()
             .open(&plan.job, plugin.version, concurrency, answer, news)?;
-        let mut options = plan.options;
-        // Why: a permit is taken when a worker is ready, so no more are under way than workers hold.
-        let capacity = u32::try_from(pool.capacity()).unwrap_or(u32::MAX);
-        options.slots = options.slots.min(capacity).max(1);
         let config = engine.config();
         let exporter = plan
             .output
@@ -322,7 +376,7 @@ impl Keeper {
         let (actor, handle) = Actor::start(ActorSetup {
             execution_name: executions::name_of(&row.job, row.execution),
             row,
-            options,
+            options: plan.options,
             machine: plan.item,
             source,
             bounds: PageBounds {
@@ -343,7 +397,6 @@ impl Keeper {
         engine.live().insert(
             plan.job,
             Live {
-                run: self.run,
                 orders: handle.orders,
                 view: handle.view,
                 limiter,
@@ -465,7 +518,7 @@ impl Keeper {
     fn watch(&self) -> Option<Watch> {
         let engine = self.engine.clone();
         let plugin = self.file.process.plugin.clone();
-        let folder = engine.plugins().folder_of(&plugin)?;
+        let folder = plugin_folder(&plugin, &engine.config())?;
         let job = self.file.name.clone();
         let runtime = tokio::runtime::Handle::current();
         let changed = move || {

@@ -16,6 +16,7 @@ mod limiters;
 mod plan;
 mod plugins;
 mod run;
+mod scheduler;
 mod state_dir;
 
 pub use control::unknown_job;
@@ -25,6 +26,7 @@ pub use error::RuntimeError;
 pub use jobs::Started;
 pub use limiters::{Limiters, SharedLimiter};
 pub use plan::{Plan, StoredPlan};
-pub use plugins::{Found, IDENTITY, Plugins};
+pub use plugins::{Found, IDENTITY, Plugins, plugin_folder};
 pub use run::RunView;
+pub use scheduler::Scheduler;
 pub use state_dir::{StateDir, StateError, StatePaths};

@@ -91,20 +91,10 @@ impl Plugins {
         })
     }
 
-    /// The folder of a plugin as a job names it; `None` for what is built in.
-    #[must_use]
-    pub fn folder_of(&self, plugin: &PluginRef) -> Option<PathBuf> {
-        match plugin {
-            PluginRef::Name(name) if name == IDENTITY => None,
-            PluginRef::Name(name) => Some(self.folder.join(name)),
-            PluginRef::Folder(folder) => Some(folder.clone()),
-        }
-    }
-
     /// Takes a copy of what a plugin's folder holds now, as a version with a number of its own; the
     /// same content has the same number. Blocks.
     pub fn take(&self, plugin: &PluginRef) -> Result<Found, RuntimeError> {
-        let Some(folder) = self.folder_of(plugin) else {
+        let Some(folder) = find(plugin, &self.folder) else {
             let version = Version {
                 number: VersionNumber(1),
                 folder: PathBuf::new(),
@@ -185,11 +175,19 @@ impl Plugins {
             cause: error.to_string(),
         })
     }
+}
 
-    /// Where plugins are looked for by name.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        &self.folder
+/// The folder of a plugin as a job names it; `None` for what is built in.
+#[must_use]
+pub fn plugin_folder(plugin: &PluginRef, config: &Config) -> Option<PathBuf> {
+    find(plugin, &config.plugins_dir)
+}
+
+fn find(plugin: &PluginRef, plugins_dir: &Path) -> Option<PathBuf> {
+    match plugin {
+        PluginRef::Name(name) if name == IDENTITY => None,
+        PluginRef::Name(name) => Some(plugins_dir.join(name)),
+        PluginRef::Folder(folder) => Some(folder.clone()),
     }
 }
 

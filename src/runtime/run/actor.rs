@@ -77,15 +77,19 @@ pub(in crate::runtime) enum Order {
     },
     /// From now on with this version of the plugin.
     Deploy(Box<Version>),
-    /// The limiter from now on.
-    Limiter {
-        /// The new one; `None`: unlimited.
-        limiter: Option<Arc<SharedLimiter>>,
-        /// Permits that an item costs.
-        weight: NonZeroU32,
-    },
+    /// What an edit of the job file has changed.
+    Reconfigure(Box<Reconfigured>),
     /// End now; what is in flight is left in doubt.
     Quit,
+}
+
+/// What an edit of a job file changes of a live run.
+#[derive(Debug)]
+pub(in crate::runtime) struct Reconfigured {
+    pub(in crate::runtime) options: Options,
+    pub(in crate::runtime) machine: Machine,
+    pub(in crate::runtime) limiter: Arc<SharedLimiter>,
+    pub(in crate::runtime) weight: NonZeroU32,
 }
 
 /// The shell around one run.
@@ -127,7 +131,8 @@ impl Actor {
         let rows = setup.store.live_children(id)?;
         let (queued, _) = setup.store.count_children(id, RowStatus::Queued)?;
         let (_, held) = setup.store.count_children(id, RowStatus::Held)?;
-        let run = Run::restore(setup.options, setup.row.checkpoint, &rows, queued, held);
+        let options = bounded(setup.options, &setup.pool);
+        let run = Run::restore(options, setup.row.checkpoint, &rows, queued, held);
         let (orders, order_queue) = mpsc::channel(ORDERS_MAX);
         let (view, view_of) = watch::channel(RunView {
             figures: run.figures(),
@@ -200,12 +205,7 @@ impl Actor {
                             tracing::error!(job = self.job, %error, "the version is not taken up");
                         }
                     }
-                    Some(Order::Limiter { limiter, weight }) => {
-                        self.limiter = limiter;
-                        self.limiter_saved = 0;
-                        self.weight = weight;
-                        news.inputs.push(Input::Tick);
-                    }
+                    Some(Order::Reconfigure(new)) => self.reconfigure(*new, &mut news),
                     Some(Order::Quit) | None => return Ok(self.run.status()),
                 },
                 _ = self.answers.recv_many(&mut news.answers, ANSWERS_MAX) => {}
@@ -228,6 +228,17 @@ impl Actor {
             exporter.finish().await;
         }
         Ok(self.run.status())
+    }
+
+    fn reconfigure(&mut self, new: Reconfigured, news: &mut News) {
+        if let Some(old) = self.limiter.replace(new.limiter) {
+            old.leave(self.id.0.unsigned_abs());
+        }
+        self.limiter_saved = 0;
+        self.weight = new.weight;
+        self.machine = new.machine;
+        news.inputs
+            .push(Input::Options(bounded(new.options, &self.pool)));
     }
 
     /// Puts failed items back. What is on its way is waited for first, so that the count holds for
@@ -268,6 +279,15 @@ impl Actor {
             }
         });
         Ok(())
+    }
+}
+
+/// Why: a permit is taken when a worker is ready, so no more are under way than the workers hold.
+fn bounded(options: Options, pool: &Pool) -> Options {
+    let capacity = u32::try_from(pool.capacity()).unwrap_or(u32::MAX);
+    Options {
+        slots: options.slots.min(capacity).max(1),
+        ..options
     }
 }
 

@@ -14,5 +14,5 @@ mod pages;
 mod step;
 mod view;
 
-pub(super) use actor::{Actor, ActorSetup, Order};
+pub(super) use actor::{Actor, ActorSetup, Order, Reconfigured};
 pub use view::RunView;

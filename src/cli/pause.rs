@@ -1,0 +1,33 @@
+//! `iterd pause JOB`: hold a job until it is resumed.
+
+use clap::Args;
+use serde_json::json;
+
+use super::{
+    client::{self, Access},
+    exit::{Code, DONE, Failure},
+    session::Session,
+};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The job's name
+    job: String,
+    /// Why, for whoever looks later
+    #[arg(long, default_value = "")]
+    note: String,
+}
+
+pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Failure> {
+    let input = json!({
+        "job": arguments.job,
+        "note": arguments.note,
+        "author": client::author(),
+    });
+    let answer = client::call(session, "PauseJob", input, Access::Change)?;
+    session.answer(&answer, |_| {
+        let job = &arguments.job;
+        format!("{job} is paused: what is in flight finishes; go on with: iterd resume {job}")
+    })?;
+    Ok(Code(DONE))
+}

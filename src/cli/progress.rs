@@ -1,0 +1,144 @@
+//! How a run fares, while it goes on: a line that is drawn anew on a terminal, plain lines elsewhere.
+
+use std::{
+    io::{IsTerminal as _, Write as _},
+    time::{Duration, Instant},
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::Value;
+
+use super::show::{count, duration, number, rate, seconds, text};
+
+/// How often a plain line is written: often enough to see that it works, rarely enough for a log.
+const PLAIN_EVERY: Duration = Duration::from_secs(10);
+
+/// Where progress is shown.
+pub(super) enum Progress {
+    /// On a terminal.
+    Bar(ProgressBar),
+    /// Anywhere else.
+    Plain {
+        last: Option<Instant>,
+        shown: String,
+    },
+}
+
+impl Progress {
+    /// Fits standard error.
+    pub(super) fn new() -> Self {
+        if std::io::stderr().is_terminal() {
+            let bar = ProgressBar::new(0);
+            bar.set_style(line_style(false));
+            Self::Bar(bar)
+        } else {
+            Self::Plain {
+                last: None,
+                shown: String::new(),
+            }
+        }
+    }
+
+    /// Shows where a job stands; `picture` is the answer of `DescribeJob`.
+    pub(super) fn show(&mut self, picture: &Value) {
+        let line = line(picture);
+        match self {
+            Self::Bar(bar) => {
+                let total = picture["total"].as_u64();
+                if let Some(total) = total
+                    && bar.length() != Some(total)
+                {
+                    bar.set_style(line_style(true));
+                    bar.set_length(total);
+                }
+                bar.set_position(number(picture, "done") + number(picture, "failed"));
+                bar.set_message(line);
+                bar.tick();
+            }
+            Self::Plain { last, shown } => {
+                let due = last.is_none_or(|last| last.elapsed() >= PLAIN_EVERY);
+                if due && *shown != line {
+                    write_line(&line);
+                    *last = Some(Instant::now());
+                    *shown = line;
+                }
+            }
+        }
+    }
+
+    /// Leaves the terminal as it was.
+    pub(super) fn end(&self) {
+        if let Self::Bar(bar) = self {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn write_line(line: &str) {
+    // Why ok: nobody reads a closed standard error.
+    writeln!(std::io::stderr(), "{line}").ok();
+}
+
+fn line_style(bar: bool) -> ProgressStyle {
+    let template = if bar { "{bar:24} {msg}" } else { "{msg}" };
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+/// A job in a line: done, failed, retrying, rate, quota left, ETA.
+pub(super) fn line(picture: &Value) -> String {
+    let done = match picture["total"].as_u64() {
+        Some(total) => format!(
+            "{} of {} done",
+            count(number(picture, "done")),
+            count(total)
+        ),
+        None => format!("{} done", count(number(picture, "done"))),
+    };
+    let mut parts = vec![done];
+    for (key, word) in [
+        ("failed", "failed"),
+        ("retrying", "retrying"),
+        ("waiting", "waiting"),
+        ("held", "held"),
+        ("in_doubt", "in doubt"),
+    ] {
+        let items = number(picture, key);
+        if items > 0 {
+            parts.push(format!("{} {word}", count(items)));
+        }
+    }
+    if let Some(per_second) = picture["rate_per_s"].as_f64() {
+        parts.push(rate(per_second));
+    }
+    if let Some(left) = picture["quota_left"].as_u64() {
+        parts.push(format!("{} left of the quota", count(left)));
+    }
+    if let Some(eta) = seconds(picture, "eta_s") {
+        parts.push(format!("{} to go", duration(eta)));
+    }
+    let waits = text(picture, "waits_for");
+    if !waits.is_empty() {
+        parts.push(format!("waits for {waits}"));
+    }
+    format!("{}: {}", text(picture, "job"), parts.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_line_says_what_matters_and_nothing_else() {
+        let picture = json!({
+            "job": "enrich", "done": 1234, "total": 5000, "failed": 2, "retrying": 0,
+            "rate_per_s": 4.2, "quota_left": 37_000, "eta_s": 897.0,
+        });
+        assert_eq!(
+            line(&picture),
+            "enrich: 1,234 of 5,000 done, 2 failed, 4.2/s, 37,000 left of the quota, 14 min 57 s to go"
+        );
+        assert_eq!(line(&json!({ "job": "new", "done": 0 })), "new: 0 done");
+    }
+}

@@ -1,0 +1,165 @@
+//! `iterd serve`: be the daemon, and keep the jobs of a folder running.
+
+use std::{path::Path, time::Duration};
+
+use clap::Args;
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{
+    exit::{Code, DONE, FAILED, Failure, STATE},
+    session::{Session, working_runtime},
+};
+use crate::{
+    api::{self, Api, Key},
+    config::{Settings, job::JobFolder},
+    runtime::{Engine, Scheduler},
+};
+
+/// A writer that was silent for longer hangs; a commit takes milliseconds, and one that cannot be
+/// written for now shows signs of life all the same.
+const WRITER_SILENT_MAX: Duration = Duration::from_secs(20);
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Where to listen, beside the socket in the state directory
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+}
+
+pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Failure> {
+    let overrides: Vec<(&str, String)> = arguments
+        .listen
+        .iter()
+        .map(|address| ("listen", address.clone()))
+        .collect();
+    let settings = session.settings(&overrides)?;
+    Session::begin_log(&settings, None)?;
+    let directory = session.state_dir(&settings)?;
+    session.note(&format!("state: {}", directory.display()));
+    let engine = Session::engine(&directory, &settings, true, true)?;
+    let runtime = working_runtime()?;
+    let code = runtime.block_on(serve(session, &engine, &settings, &overrides));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    code
+}
+
+async fn serve(
+    session: &Session,
+    engine: &Engine,
+    settings: &Settings,
+    overrides: &[(&str, String)],
+) -> Result<Code, Failure> {
+    let fail = |error: std::io::Error| Failure::new(FAILED, format!("signals: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(fail)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(fail)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(fail)?;
+    let key =
+        Key::read(&engine.paths().key()).map_err(|error| Failure::new(STATE, error.to_string()))?;
+    let (socket, served) = (engine.paths().socket(), Api::of_engine(engine.clone()));
+    let mut server = tokio::spawn(async move { api::serve_unix(&socket, served, vec![key]).await });
+    tokio::spawn(engine.disk().clone().watch());
+    take_over(engine, &settings.config.jobs_dir).await;
+    engine.resume_all().await?;
+    let mut scheduler = Scheduler::start(engine.clone()).await?;
+    tell_systemd(&[NotifyState::Ready, NotifyState::Status("running")]);
+    tokio::spawn(feed_watchdog(engine.clone()));
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        jobs = engine.live_jobs().len(),
+        "serving"
+    );
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            ended = &mut server => {
+                let cause = match ended {
+                    Ok(Ok(())) => "it ended".to_owned(),
+                    Ok(Err(error)) => error.to_string(),
+                    Err(error) => error.to_string(),
+                };
+                return Err(Failure::new(FAILED, format!("cannot listen on the socket: {cause}")));
+            }
+            _ = hangup.recv() => {
+                tell_systemd(&[NotifyState::Reloading, monotonic()]);
+                reload(session, engine, overrides).await;
+                scheduler.reload().await;
+                tell_systemd(&[NotifyState::Ready]);
+            }
+        }
+    }
+    tell_systemd(&[NotifyState::Stopping]);
+    tracing::info!("finishing what is in flight");
+    engine.shut_down(engine.config().shutdown_grace).await;
+    tracing::info!("ended");
+    Ok(Code(DONE))
+}
+
+/// Takes note of the jobs of the folder, and lets edits apply to what is live.
+async fn take_over(engine: &Engine, folder: &Path) {
+    if !folder.exists() {
+        tracing::warn!(folder = %folder.display(), "there is no folder of jobs");
+        return;
+    }
+    let jobs = match JobFolder::read(folder) {
+        Ok(jobs) => jobs,
+        Err(error) => {
+            tracing::error!(%error, "cannot read the folder of jobs");
+            return;
+        }
+    };
+    for broken in &jobs.broken {
+        tracing::error!(file = %broken.file.display(), error = %broken.error, "a job file does not count");
+    }
+    for file in jobs.jobs.values() {
+        if let Err(error) = engine.take_edit(file).await {
+            tracing::error!(job = file.name, %error, "an edit does not apply");
+        }
+    }
+}
+
+async fn reload(session: &Session, engine: &Engine, overrides: &[(&str, String)]) {
+    match session.settings(overrides) {
+        Ok(settings) => {
+            let folder = settings.config.jobs_dir.clone();
+            engine.set_config(settings.config);
+            take_over(engine, &folder).await;
+            tracing::info!("reloaded");
+        }
+        Err(error) => tracing::error!(%error, "the settings stay as they were"),
+    }
+}
+
+/// Feeds systemd's watchdog as long as the dispatcher runs (this task does) and the writer lives.
+async fn feed_watchdog(engine: Engine) {
+    let Some(timeout) = sd_notify::watchdog_enabled() else {
+        return;
+    };
+    // Spec: sd_watchdog_enabled(3) recommends half the time.
+    let mut ticks = tokio::time::interval(timeout / 2);
+    loop {
+        ticks.tick().await;
+        // Why not awaited: the answer may take long where the disk is full; the pulse tells.
+        drop(engine.store().commit(Vec::new()).await);
+        let alive = engine
+            .store()
+            .pulse()
+            .is_some_and(|pulse| pulse.silent < WRITER_SILENT_MAX.max(timeout));
+        if alive {
+            tell_systemd(&[NotifyState::Watchdog]);
+        } else {
+            tracing::error!("the writer shows no signs of life");
+        }
+    }
+}
+
+fn monotonic() -> NotifyState<'static> {
+    NotifyState::monotonic_usec_now().unwrap_or(NotifyState::Status("reloading"))
+}
+
+fn tell_systemd(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "systemd was not told");
+    }
+}

@@ -1,0 +1,137 @@
+//! What every command needs: the settings, the state directory, and where its words go.
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use serde_json::Value;
+
+use super::exit::{FAILED, Failure};
+use crate::{
+    config::{ConfigPlace, Environment, Settings},
+    runtime::{Engine, EngineSetup, StatePaths},
+    telemetry,
+    time::SystemClock,
+};
+
+/// What the command line says to every command.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) state: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
+    pub(super) json: bool,
+}
+
+impl Session {
+    /// The settings in force; `overrides` are a command's own flags.
+    pub(super) fn settings(&self, overrides: &[(&str, String)]) -> Result<Settings, Failure> {
+        let environment = Environment::of_process();
+        let place = ConfigPlace::find(self.config.as_deref(), &environment)?;
+        Ok(Settings::load(&place, &environment, overrides)?)
+    }
+
+    /// The state directory in force.
+    pub(super) fn state_dir(&self, settings: &Settings) -> Result<PathBuf, Failure> {
+        let directory = match &self.state {
+            Some(directory) => directory.clone(),
+            None => settings.config.state_dir(&Environment::of_process())?,
+        };
+        std::path::absolute(&directory)
+            .map_err(|error| Failure::new(FAILED, format!("{}: {error}", directory.display())))
+    }
+
+    /// Where things lie, for a command that asks; it says so on standard error.
+    pub(super) fn paths(&self) -> Result<StatePaths, Failure> {
+        let settings = self.settings(&[])?;
+        let directory = self.state_dir(&settings)?;
+        self.note(&format!("state: {}", directory.display()));
+        Ok(StatePaths::new(&directory))
+    }
+
+    /// Opens the engine; `working` keeps jobs running, `service` is the daemon's way.
+    pub(super) fn engine(
+        directory: &Path,
+        settings: &Settings,
+        working: bool,
+        service: bool,
+    ) -> Result<Engine, crate::runtime::RuntimeError> {
+        let setup = EngineSetup {
+            config: settings.config.clone(),
+            clock: Arc::new(SystemClock),
+            working,
+            service,
+            hidden: Vec::new(),
+        };
+        Engine::open(directory, setup)
+    }
+
+    /// Begins logging as the settings have it, and tells what is odd in the environment.
+    pub(super) fn begin_log(settings: &Settings, level: Option<&str>) -> Result<(), Failure> {
+        let log = &settings.config.log;
+        telemetry::init(log.format, level.unwrap_or(&log.level))
+            .map_err(|error| Failure::new(FAILED, error.to_string()))?;
+        for warning in &settings.warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok(())
+    }
+
+    /// A line for people, on standard error.
+    pub(super) fn note(&self, line: &str) {
+        // Why ok: nobody reads a closed standard error.
+        writeln!(std::io::stderr(), "{line}").ok();
+    }
+
+    /// The answer, on standard output.
+    pub(super) fn print(&self, text: &str) -> Result<(), Failure> {
+        write_out(format!("{text}\n").as_bytes())
+    }
+
+    /// The answer as JSON, or as `people` would have it.
+    pub(super) fn answer(
+        &self,
+        value: &Value,
+        people: impl FnOnce(&Value) -> String,
+    ) -> Result<(), Failure> {
+        if self.json {
+            self.print(&value.to_string())
+        } else {
+            let text = people(value);
+            self.print(text.trim_end())
+        }
+    }
+}
+
+/// Writes to standard output; that nobody reads any more (`| head`) is no failure.
+pub(super) fn write_out(bytes: &[u8]) -> Result<(), Failure> {
+    match std::io::stdout().write_all(bytes) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+            std::process::exit(i32::from(super::exit::DONE))
+        }
+        Err(error) => Err(Failure::new(FAILED, format!("cannot write: {error}"))),
+    }
+}
+
+/// A runtime for a command that only asks.
+pub(super) fn small_runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    runtime(1)
+}
+
+/// A runtime for jobs: actors and blocking steps beside one another.
+pub(super) fn working_runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
+    // Why at least two: a step that blocks on the disk must not hold up the others.
+    runtime(cores.max(2))
+}
+
+fn runtime(threads: usize) -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("iterd")
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(FAILED, format!("cannot start: {error}")))
+}

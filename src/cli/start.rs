@@ -1,0 +1,36 @@
+//! `iterd start JOB`: start a job that the daemon knows.
+
+use clap::Args;
+use serde_json::json;
+
+use super::{
+    client::{self, Access},
+    exit::{Code, DONE, Failure},
+    session::Session,
+};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The job's name
+    job: String,
+    /// Begin anew after a finished run
+    #[arg(long)]
+    again: bool,
+}
+
+pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Failure> {
+    let job = &arguments.job;
+    let input = json!({ "job": job, "again": arguments.again });
+    let answer = client::call(session, "StartJob", input, Access::Change)?;
+    session.answer(&answer, |answer| {
+        match answer["outcome"].as_str().unwrap_or_default() {
+            "finished" => {
+                format!("{job} is finished already; iterd start {job} --again begins a new run")
+            }
+            "running" => format!("{job} is running already"),
+            "resumed" => format!("{job} goes on where it stood"),
+            _ => format!("{job} is started; iterd status {job} shows how it fares"),
+        }
+    })?;
+    Ok(Code(DONE))
+}
