@@ -14,7 +14,7 @@ use super::Key;
 use crate::time::Timestamp;
 
 /// How far the date of a request may be from ours. Spec: five minutes.
-pub const SKEW_MAX: Duration = Duration::from_secs(300);
+pub const SKEW_MAX: Duration = Duration::from_mins(5);
 
 /// The most headers that a signature may cover; real clients sign fewer than ten.
 pub const SIGNED_HEADERS_MAX: usize = 32;
@@ -260,6 +260,16 @@ mod tests {
         }
     }
 
+    fn post<'a>(headers: &'a [(String, String)], body: &'a [u8]) -> Request<'a> {
+        Request {
+            method: "POST",
+            path: "/",
+            query: "",
+            headers,
+            body,
+        }
+    }
+
     fn check(
         change: impl FnOnce(&mut Vec<(String, String)>, &mut Vec<u8>),
         later: u64,
@@ -270,18 +280,11 @@ mod tests {
             ("x-amz-target".to_owned(), "Iterd.ListJobs".to_owned()),
         ];
         let mut body = b"{}".to_vec();
-        let request = |headers, body| Request {
-            method: "POST",
-            path: "/",
-            query: "",
-            headers,
-            body,
-        };
-        let signed = sign(&request(&headers, &body), &key(), "us-east-1", now);
+        let signed = sign(&post(&headers, &body), &key(), "us-east-1", now);
         headers.extend(signed);
         change(&mut headers, &mut body);
         verify(
-            &request(&headers, &body),
+            &post(&headers, &body),
             &[key()],
             now.after(Duration::from_secs(later)),
         )

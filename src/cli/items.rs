@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{
     client::{self, Access},
     exit::{Code, DONE, Failure},
-    session::Session,
+    session::{Session, note, print},
     show::{number, text},
 };
 
@@ -85,13 +85,13 @@ pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Fai
     let items = answer["items"].as_array().map_or(&[][..], Vec::as_slice);
     for item in items {
         if session.json {
-            session.print(&item.to_string())?;
+            print(&item.to_string())?;
         } else {
-            session.print(&line(item))?;
+            print(&line(item))?;
         }
     }
     if items.is_empty() && !session.json {
-        session.note(&format!(
+        note(&format!(
             "no {} items",
             arguments.which.status().replace('_', " ")
         ));
@@ -100,19 +100,23 @@ pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Fai
 }
 
 fn line(item: &Value) -> String {
-    let id = item["id"]
-        .as_str()
-        .map_or_else(String::new, |id| format!(" {id}"));
-    let mut line = format!("#{}{id}  {}", number(item, "index"), text(item, "status"));
-    if !item["attempts"].is_null() {
-        line.push_str(&format!(" after {} attempts", number(item, "attempts")));
-    }
-    if !item["due"].is_null() {
-        line.push_str(&format!(", due {}", text(item, "due")));
-    }
-    if !item["error"].is_null() {
+    let part = |key: &str, show: &dyn Fn() -> String| {
+        if item[key].is_null() {
+            String::new()
+        } else {
+            show()
+        }
+    };
+    let id = part("id", &|| format!(" {}", text(item, "id")));
+    let attempts = part("attempts", &|| {
+        format!(" after {} attempts", number(item, "attempts"))
+    });
+    let due = part("due", &|| format!(", due {}", text(item, "due")));
+    let error = part("error", &|| {
         let cause = text(item, "cause").lines().next().unwrap_or("");
-        line.push_str(&format!(": {} {cause}", text(item, "error")));
-    }
-    line
+        format!(": {} {cause}", text(item, "error"))
+    });
+    let status = text(item, "status").replace('_', " ");
+    let index = number(item, "index");
+    format!("#{index}{id}  {status}{attempts}{due}{error}")
 }

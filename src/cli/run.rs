@@ -16,7 +16,7 @@ use super::{
     exit::{Code, Failure},
     follow::{self, Standing},
     progress::Progress,
-    session::{Session, working_runtime},
+    session::{Session, note, working_runtime},
 };
 use crate::{
     api::{self, Api, Key},
@@ -40,7 +40,7 @@ pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Fai
     let settings = session.settings(&[])?;
     let file = JobFile::read(&arguments.file)?;
     let directory = session.state_dir(&settings)?;
-    session.note(&format!("state: {}", directory.display()));
+    note(&format!("state: {}", directory.display()));
     // Why warnings alone: the progress line tells what goes well.
     let level = std::env::var_os("ITERD_LOG_LEVEL")
         .is_none()
@@ -82,7 +82,7 @@ async fn foreground(
         started = engine.start(file, arguments.again) => started?,
         () = interrupts.next() => return Ok(Code(exit::INTERRUPTED)),
     };
-    announce(session, file, started);
+    announce(file, started);
     let mut progress = Progress::new();
     let again = again(&arguments.file);
     let outcome = loop {
@@ -99,26 +99,22 @@ async fn foreground(
         }
     };
     progress.end();
-    match outcome {
-        Ok((picture, code)) => {
-            engine.shut_down(Duration::ZERO).await;
-            follow::conclude(session, &picture, &again)?;
-            Ok(code)
-        }
-        Err(()) => {
-            session.note("finishing what is in flight; press Ctrl-C again to stop at once");
-            tokio::select! {
-                () = engine.shut_down(settings.config.shutdown_grace) => {}
-                () = interrupts.next() => engine.shut_down(Duration::ZERO).await,
-            }
-            let picture = api::call(&api, "DescribeJob", client::of_job(&file.name), "").await?;
-            session.note(&format!(
-                "{}\ngo on: {again}",
-                super::progress::line(&picture)
-            ));
-            Ok(Code(exit::INTERRUPTED))
-        }
+    if let Ok((picture, code)) = outcome {
+        engine.shut_down(Duration::ZERO).await;
+        follow::conclude(session, &picture, &again)?;
+        return Ok(code);
     }
+    note("finishing what is in flight; press Ctrl-C again to stop at once");
+    tokio::select! {
+        () = engine.shut_down(settings.config.shutdown_grace) => {}
+        () = interrupts.next() => engine.shut_down(Duration::ZERO).await,
+    }
+    let picture = api::call(&api, "DescribeJob", client::of_job(&file.name), "").await?;
+    note(&format!(
+        "{}\ngo on: {again}",
+        super::progress::line(&picture)
+    ));
+    Ok(Code(exit::INTERRUPTED))
 }
 
 /// Hands the job to the daemon that owns the directory, and follows it; Ctrl-C lets go of it.
@@ -133,7 +129,7 @@ async fn hand_over(
     let input = json!({ "file": path, "again": arguments.again });
     let answer = ask(paths, "StartJob", &input).await?;
     let job = answer["job"].as_str().unwrap_or_default().to_owned();
-    session.note("a daemon owns this state directory: it runs the job; Ctrl-C stops watching");
+    note("a daemon owns this state directory: it runs the job; Ctrl-C stops watching");
     let mut progress = Progress::new();
     loop {
         let picture = ask(paths, "DescribeJob", &client::of_job(&job)).await?;
@@ -147,7 +143,7 @@ async fn hand_over(
             () = tokio::time::sleep(REDRAW_EVERY) => {}
             () = interrupts.next() => {
                 progress.end();
-                session.note(&format!("{job} goes on; watch it with: iterd status {job}"));
+                note(&format!("{job} goes on; watch it with: iterd status {job}"));
                 return Ok(Code(exit::INTERRUPTED));
             }
         }
@@ -166,14 +162,14 @@ async fn ask(paths: &StatePaths, operation: &str, input: &Value) -> Result<Value
         })
 }
 
-fn announce(session: &Session, file: &JobFile, started: Started) {
+fn announce(file: &JobFile, started: Started) {
     let job = &file.name;
     match started {
-        Started::New => session.note(&format!("{job}: a new run")),
+        Started::New => note(&format!("{job}: a new run")),
         Started::Resumed | Started::Running => {
-            session.note(&format!("{job}: going on where it stood"));
+            note(&format!("{job}: going on where it stood"));
         }
-        Started::Finished => session.note(&format!(
+        Started::Finished => note(&format!(
             "{job}: finished already; --again begins a new run"
         )),
     }

@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
     exit::{Code, DONE, FAILED, Failure, STATE},
-    session::{Session, working_runtime},
+    session::{Session, note, working_runtime},
 };
 use crate::{
     api::{self, Api, Key},
@@ -36,7 +36,7 @@ pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Fai
     let settings = session.settings(&overrides)?;
     Session::begin_log(&settings, None)?;
     let directory = session.state_dir(&settings)?;
-    session.note(&format!("state: {}", directory.display()));
+    note(&format!("state: {}", directory.display()));
     let engine = Session::engine(&directory, &settings, true, true)?;
     let runtime = working_runtime()?;
     let code = runtime.block_on(serve(session, &engine, &settings, &overrides));
@@ -57,7 +57,8 @@ async fn serve(
     let key =
         Key::read(&engine.paths().key()).map_err(|error| Failure::new(STATE, error.to_string()))?;
     let (socket, served) = (engine.paths().socket(), Api::of_engine(engine.clone()));
-    let mut server = tokio::spawn(async move { api::serve_unix(&socket, served, vec![key]).await });
+    let mut listening =
+        tokio::spawn(async move { api::serve_unix(&socket, served, vec![key]).await });
     tokio::spawn(engine.disk().clone().watch());
     take_over(engine, &settings.config.jobs_dir).await;
     engine.resume_all().await?;
@@ -73,7 +74,7 @@ async fn serve(
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            ended = &mut server => {
+            ended = &mut listening => {
                 let cause = match ended {
                     Ok(Ok(())) => "it ended".to_owned(),
                     Ok(Err(error)) => error.to_string(),

@@ -46,7 +46,7 @@ impl Session {
     pub(super) fn paths(&self) -> Result<StatePaths, Failure> {
         let settings = self.settings(&[])?;
         let directory = self.state_dir(&settings)?;
-        self.note(&format!("state: {}", directory.display()));
+        note(&format!("state: {}", directory.display()));
         Ok(StatePaths::new(&directory))
     }
 
@@ -78,17 +78,6 @@ impl Session {
         Ok(())
     }
 
-    /// A line for people, on standard error.
-    pub(super) fn note(&self, line: &str) {
-        // Why ok: nobody reads a closed standard error.
-        writeln!(std::io::stderr(), "{line}").ok();
-    }
-
-    /// The answer, on standard output.
-    pub(super) fn print(&self, text: &str) -> Result<(), Failure> {
-        write_out(format!("{text}\n").as_bytes())
-    }
-
     /// The answer as JSON, or as `people` would have it.
     pub(super) fn answer(
         &self,
@@ -96,12 +85,23 @@ impl Session {
         people: impl FnOnce(&Value) -> String,
     ) -> Result<(), Failure> {
         if self.json {
-            self.print(&value.to_string())
+            print(&value.to_string())
         } else {
             let text = people(value);
-            self.print(text.trim_end())
+            print(text.trim_end())
         }
     }
+}
+
+/// A line for people, on standard error.
+pub(super) fn note(line: &str) {
+    // Why ok: nobody reads a closed standard error.
+    writeln!(std::io::stderr(), "{line}").ok();
+}
+
+/// The answer, on standard output.
+pub(super) fn print(text: &str) -> Result<(), Failure> {
+    write_out(format!("{text}\n").as_bytes())
 }
 
 /// Writes to standard output; that nobody reads any more (`| head`) is no failure.

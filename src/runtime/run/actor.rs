@@ -30,7 +30,7 @@ const ORDERS_MAX: usize = 64;
 
 /// The longest an actor sleeps without looking at the clock again: what was stored as an instant
 /// comes true even if the clock was set, or a wake-up was lost.
-const SLEEP_MAX: Duration = Duration::from_secs(60);
+const SLEEP_MAX: Duration = Duration::from_mins(1);
 
 /// How long a worker has between SIGTERM and SIGKILL.
 const WORKER_GRACE: Duration = Duration::from_secs(2);
@@ -283,12 +283,10 @@ impl Actor {
 }
 
 /// Why: a permit is taken when a worker is ready, so no more are under way than the workers hold.
-fn bounded(options: Options, pool: &Pool) -> Options {
+fn bounded(mut options: Options, pool: &Pool) -> Options {
     let capacity = u32::try_from(pool.capacity()).unwrap_or(u32::MAX);
-    Options {
-        slots: options.slots.min(capacity).max(1),
-        ..options
-    }
+    options.slots = options.slots.min(capacity).max(1);
+    options
 }
 
 /// Everything that one step is told.

@@ -83,9 +83,8 @@ impl Pages {
     }
 
     fn take_in(&mut self, first: Index, page: Page) -> iteration::Input {
-        let mut index = first;
         let mut children = Vec::with_capacity(page.records.len());
-        for record in page.records {
+        for (index, record) in (first..).zip(page.records) {
             children.push(iteration::Child {
                 items: 1,
                 end: record.end,
@@ -93,7 +92,6 @@ impl Pages {
             });
             let child = record.item.map(|item| Child::new(1, record.id, item));
             self.records.push_back((index, child));
-            index += 1;
         }
         iteration::Input::Page {
             first,
