@@ -78,10 +78,8 @@ impl World {
         let limiter = Limiter::new(scenario.limits.clone(), Timestamp(wall_offset));
         let store = Store::new(scenario.options.clone(), limiter.state().clone());
         let process = Process::start(&store, &scenario.limits, Timestamp(wall_offset));
-        let model = Model {
-            slots: scenario.options.slots,
-            ..Model::default()
-        };
+        let mut model = Model::default();
+        model.allow(&scenario.options, scenario.batch_max);
         let mut world = Self {
             records: scenario.records_first,
             batch: scenario.batch_max,
@@ -159,6 +157,7 @@ impl World {
             self.records_at_last_end = self.records as u64;
         }
         let effects = self.process.step(taken, now, self.visit);
+        self.model.check_bounds(&self.process.view);
         for effect in effects {
             self.tell(|_| format!("  {effect:?}"));
             if let Effect::Fail { index } = effect
@@ -175,6 +174,9 @@ impl World {
 
     /// Lets one thing happen that was going to; answers whether there was any.
     fn happen(&mut self) -> bool {
+        if self.rng.permille(20) {
+            self.answer_late();
+        }
         self.elapsed += i64::try_from(self.rng.below(2000)).unwrap();
         let mut events = self.events();
         if events.is_empty() {
@@ -526,7 +528,8 @@ impl World {
     pub(crate) fn restart(&mut self) {
         self.process = Process::start(&self.store, &self.scenario.limits, self.now());
         self.batch = self.rng.between(1, self.scenario.batch_max);
-        self.model.slots = self.model.slots.max(self.store.options.slots);
+        self.model
+            .allow(&self.store.options, self.scenario.batch_max);
         for (index, row) in &self.store.rows {
             // Whoever was not told that the answer arrived sends it again.
             if row.status == RowStatus::Waiting && row.at == Timestamp::MAX {
@@ -537,7 +540,7 @@ impl World {
     }
 
     /// An answer to a former process arrives.
-    pub(crate) fn answer_late(&mut self) {
+    fn answer_late(&mut self) {
         if let Some(call) = self.late.pop() {
             let (index, generation) = (call.index, call.generation);
             let current = self.process.run.is_current(index, generation);
