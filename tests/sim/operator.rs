@@ -37,7 +37,11 @@ impl World {
                 }
                 self.change(options);
             }
-            3 | 4 => self.put_back(),
+            3 | 4 => {
+                self.put_back();
+                self.happen();
+                self.put_back();
+            }
             5 => self.release(),
             6 => self.input(Input::Abort),
             7 => {

@@ -296,6 +296,7 @@ impl Process {
                 self.write(Write::Row(*index, row(items, RowStatus::InFlight)), writes);
             }
             Effect::Hold { index, rowed } => {
+                assert_eq!(*rowed, self.view.rows.contains_key(index), "{effect:?}");
                 let held = if *rowed {
                     let status = RowStatus::Held;
                     StoredRow {
@@ -308,8 +309,10 @@ impl Process {
                 self.children.remove(index);
                 self.write(Write::Row(*index, held), writes);
             }
-            Effect::Dispatch { .. }
-            | Effect::Read { .. }
+            Effect::Dispatch { index, .. } => {
+                assert!(!self.view.rows.contains_key(index), "{effect:?}");
+            }
+            Effect::Read { .. }
             | Effect::LoadQueue { .. }
             | Effect::Wake { .. }
             | Effect::Paused(_)

@@ -173,7 +173,7 @@ impl World {
     }
 
     /// Lets one thing happen that was going to; answers whether there was any.
-    fn happen(&mut self) -> bool {
+    pub(crate) fn happen(&mut self) -> bool {
         if self.rng.permille(20) {
             self.answer_late();
         }
