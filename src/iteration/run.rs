@@ -275,7 +275,8 @@ impl Run {
                 self.pause(reason, effects);
             }
             Input::Resume => {
-                if self.become_status(RunStatus::Running) {
+                let unfinished = self.status != RunStatus::Succeeded;
+                if unfinished && self.become_status(RunStatus::Running) {
                     self.breaker.reset(self.counters.failed);
                 }
             }
