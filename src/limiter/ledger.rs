@@ -3,9 +3,8 @@
 //! Owns counting, and what becomes of counts when a window ends or the clock is set back. Never
 //! decides who gets a permit.
 //!
-//! Invariant: no step of the clock backwards makes room. A count leaves only because the window it
-//! was made in has ended by the clock that now stands behind nothing that was counted, or because
-//! an operator says so.
+//! Invariant: no step of the clock backwards makes room. A count leaves only because its window has
+//! ended, or because an operator says so.
 
 use std::{collections::VecDeque, time::Duration};
 

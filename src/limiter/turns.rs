@@ -192,7 +192,7 @@ impl Turns {
     ) {
         // Each lane's tag grows by what it got over what it is due: multiplied out, by the other's.
         let retries = share.hundredths();
-        let pace_of_tag = match ask.kind {
+        let tag_step = match ask.kind {
             Try::First => retries,
             Try::Retry => Share::WHOLE - retries,
         };
@@ -200,7 +200,7 @@ impl Turns {
         let reached = lane.tag;
         lane.tag = lane
             .tag
-            .saturating_add(u64::from(permits) * u64::from(pace_of_tag));
+            .saturating_add(u64::from(permits) * u64::from(tag_step));
         if let Some(user) = lane.user(ask.user, now) {
             let user_reached = user.tag;
             user.tag = user.tag.saturating_add(u64::from(permits));

@@ -132,6 +132,15 @@ fn a_rolling_window_that_was_counted_years_ahead_counts_from_now() {
 }
 
 #[test]
+fn a_rolling_window_counts_against_the_latest_instant_that_was_seen() {
+    let mut limiter = Limiter::new(limits("", "2 per 1h rolling", "UTC"), noon());
+    assert_eq!(limiter.ask(&one(), noon() + SECOND * 10), Grant::Now(1));
+    assert_eq!(limiter.ask(&one(), noon()), Grant::Now(1));
+    let (next, why) = refused(&mut limiter, &one(), noon());
+    assert_eq!((next, why), (noon() + SECOND * 10 + HOUR, Throttle::Quota));
+}
+
+#[test]
 fn a_clock_set_back_leaves_the_wait_for_the_pace_as_long_as_it_was() {
     for back in [SECOND, SECOND * 10, HOUR, DAY * 10_000] {
         for restart in [false, true] {

@@ -283,10 +283,38 @@ fn ten_thousand_retries_due_together_go_at_the_pace() {
 
 #[test]
 fn more_users_than_are_remembered_are_served_all_the_same() {
-    let users = u64::try_from(turns::USERS_MAX).unwrap() * 3;
+    let users = u64::try_from(turns::USERS_MAX).unwrap() + 16;
     let asks: Vec<Ask> = (0..users).map(|user| Ask::one(user, Try::First)).collect();
     let mut limiter = Limiter::new(limits("10 per s", "", "UTC"), noon());
-    let granted = simulate(&mut limiter, &asks, noon(), noon() + SECOND * 200);
-    let all: u32 = granted.iter().map(|granted| sum(granted)).sum();
-    assert!(all >= 1_900, "{all}");
+    let granted = simulate(&mut limiter, &asks, noon(), noon() + SECOND * 64);
+    let parts: Vec<u32> = granted.iter().map(|granted| sum(granted)).collect();
+    assert!(
+        parts.iter().sum::<u32>() >= 630,
+        "no turn is lost: {parts:?}"
+    );
+    assert!(
+        parts.iter().all(|part| *part >= 2),
+        "nobody starves: {parts:?}"
+    );
+}
+
+#[test]
+fn idleness_saves_up_no_turns() {
+    let (a, b) = (Ask::one(1, Try::First), Ask::one(2, Try::First));
+    for idle in [b, retry(2, true)] {
+        let mut limiter = Limiter::new(limits("1 per s", "", "UTC"), noon());
+        limiter.close(SECOND, noon());
+        let early = simulate(&mut limiter, &[a, idle], noon(), noon() + SECOND * 21);
+        assert!(sum(&early[1]) >= 1, "both are known");
+        simulate(
+            &mut limiter,
+            &[a],
+            noon() + SECOND * 21,
+            noon() + SECOND * 900,
+        );
+        let later = noon() + SECOND * 900;
+        let granted = simulate(&mut limiter, &[a, idle], later, later + SECOND * 100);
+        let part = if idle.kind == Try::Retry { 10 } else { 50 };
+        assert!(sum(&granted[1]).abs_diff(part) <= 2, "{}", sum(&granted[1]));
+    }
 }
