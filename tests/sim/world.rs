@@ -305,7 +305,10 @@ impl World {
                 self.process.loading = Some((after, children_max));
             }
             Effect::Wake { at, .. } => {
-                let wait = (at.0 - self.now().0).max(0);
+                let mut wait = (at.0 - self.now().0).max(0);
+                if self.rng.permille(50) {
+                    wait /= 2; // a timer that fires early is no promise broken
+                }
                 self.process.timer = Some(self.elapsed + wait);
             }
             Effect::Ended(_) => self.kill(),
