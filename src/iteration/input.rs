@@ -57,7 +57,8 @@ pub enum Input {
     Tick,
     /// Take nothing new until resumed.
     Pause(PauseReason),
-    /// Go on; what the breaker remembered is forgotten.
+    /// Go on, also where the run failed or was aborted; what the breaker remembered is forgotten. A
+    /// run that succeeded stays as it is.
     Resume,
     /// End the run as aborted; what is in flight is not waited for.
     Abort,

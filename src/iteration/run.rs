@@ -4,8 +4,8 @@
 //! allow. What it changed is in [`Run::checkpoint`]; the shell commits that with the rows and results
 //! of the same inputs, and only then carries the effects out.
 //!
-//! Invariant: a child is in one place: the source's queue, in flight, rescued, in
-//! the queue of rows, parked, held, or ended.
+//! Invariant: a child is in one place: the source's queue, the queue of rows, in flight, rescued,
+//! parked, held, or ended.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -258,9 +258,7 @@ impl Run {
                 generation,
                 parked,
             } => self.take_parked(index, generation, parked),
-            Input::Rowed { index } => {
-                self.give_row(index);
-            }
+            Input::Rowed { index } => self.give_row(index),
             Input::Interrupted { index, generation } => {
                 if let Some(flight) = self.land(index, generation) {
                     self.counters.interrupted += 1;
@@ -275,7 +273,8 @@ impl Run {
                 self.pause(reason, effects);
             }
             Input::Resume => {
-                if self.become_status(RunStatus::Running) {
+                let unfinished = self.status != RunStatus::Succeeded;
+                if unfinished && self.become_status(RunStatus::Running) {
                     self.breaker.reset(self.counters.failed);
                 }
             }

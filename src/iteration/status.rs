@@ -73,7 +73,11 @@ pub const TRANSITIONS: &[Transition] = {
     use RunStatus::{Aborted, Failed, Paused, Running, Succeeded};
     &[
         may(Running, Paused, "an operator or the breaker holds it"),
-        may(Paused, Running, "an operator resumes it"),
+        may(
+            Paused,
+            Running,
+            "an operator resumes it, or decides on what it held",
+        ),
         may(Running, Succeeded, "every item has an outcome"),
         may(
             Paused,

@@ -7,6 +7,8 @@
 //! `ITERD_SIM_SEEDS` says how many seeds (1,000 unless said); `ITERD_SIM_SEED` plays one alone.
 
 #[cfg(test)]
+mod answers;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod operator;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use iterd::{
     ids::{Generation, Index},
-    iteration::{OnInterrupt, RowStatus},
+    iteration::{OnInterrupt, Options, RowStatus},
     time::Timestamp,
 };
 
@@ -26,6 +26,9 @@ pub(crate) struct Model {
     pub(crate) failures: BTreeMap<Index, u32>,
     /// The most slots that any call under way was allowed.
     pub(crate) slots: u32,
+    /// The widest window and the most parked children that any options so far allow.
+    pub(crate) window_max: u64,
+    pub(crate) retrying_max: u64,
     /// The permit of each call.
     pub(crate) permits: Vec<Permit>,
     /// Calls, and each reason for one.
@@ -53,6 +56,24 @@ pub(crate) struct Called {
 }
 
 impl Model {
+    /// The options are these, and those of before still have effects.
+    pub(crate) fn allow(&mut self, options: &Options, batch_max: u32) {
+        self.slots = self.slots.max(options.slots);
+        let (slots, batch) = (u64::from(options.slots), u64::from(batch_max));
+        let window = u64::from(options.window_items_max) - 1 + batch;
+        self.window_max = self.window_max.max(window).max(2 * slots * batch);
+        let retrying = u64::from(options.parked_items_max.max(1)) - 1 + slots;
+        self.retrying_max = self.retrying_max.max(retrying);
+    }
+
+    /// What must hold after every step.
+    pub(crate) fn check_bounds(&self, view: &Store) {
+        let window = view.run.high_mark - view.run.watermark;
+        assert!(window <= self.window_max, "{window} items in the window");
+        let retrying = view.children(RowStatus::Retrying);
+        assert!(retrying <= self.retrying_max, "{retrying} back off");
+    }
+
     /// A call is made: `store` is what is durable at that moment.
     pub(crate) fn call(&mut self, call: &Called, store: &Store, scenario: &Scenario) {
         let end = call.index + u64::from(call.items);

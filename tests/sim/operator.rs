@@ -37,7 +37,11 @@ impl World {
                 }
                 self.change(options);
             }
-            3 | 4 => self.put_back(),
+            3 | 4 => {
+                self.put_back();
+                self.happen();
+                self.put_back();
+            }
             5 => self.release(),
             6 => self.input(Input::Abort),
             7 => {
@@ -54,7 +58,6 @@ impl World {
                 self.records += usize::try_from(self.rng.below(left as u64 + 1)).unwrap();
             }
             11 => self.page = self.rng.between(1, 20),
-            12 => self.answer_late(),
             _ => self.input(Input::Tick),
         }
     }
@@ -91,7 +94,7 @@ impl World {
     }
 
     fn change(&mut self, options: Options) {
-        self.model.slots = self.model.slots.max(options.slots);
+        self.model.allow(&options, self.scenario.batch_max);
         self.take(Taken {
             inputs: vec![Input::Options(options.clone())],
             writes: vec![Write::Options(options)],

@@ -123,36 +123,13 @@ impl Process {
         if !self.run.is_current(index, generation) {
             return;
         }
-        let mut failed = false;
-        let parked = match call.fate {
-            Fate::Interrupted => {
-                taken.inputs.push(Input::Interrupted { index, generation });
-                taken.closes.push((index, generation, false));
-                return;
-            }
-            Fate::Done => None,
-            Fate::Failed { backoff_s } => {
-                failed = true;
-                let throttled = false;
-                let at = later(now, backoff_s);
-                (call.attempts + 1 < attempts_max).then_some(Parked::Retry { at, throttled })
-            }
-            Fate::Throttled {
-                retry_after_s,
-                closes,
-            } => {
-                if closes {
-                    let time = std::time::Duration::from_secs(retry_after_s.into());
-                    self.limiter.close(time, now);
-                }
-                let (at, throttled) = (later(now, retry_after_s), true);
-                Some(Parked::Retry { at, throttled })
-            }
-            Fate::Wait { seconds } => {
-                let at = seconds.map_or(Timestamp::MAX, |seconds| later(now, seconds));
-                Some(Parked::Wait { at })
-            }
-        };
+        if matches!(call.fate, Fate::Interrupted) {
+            taken.inputs.push(Input::Interrupted { index, generation });
+            taken.closes.push((index, generation, false));
+            return;
+        }
+        let failed = matches!(call.fate, Fate::Failed { .. });
+        let parked = self.parks(call, attempts_max, now);
         let attempts = call.attempts + u32::from(failed);
         taken.closes.push((index, generation, failed));
         self.children.remove(&index);
@@ -188,6 +165,32 @@ impl Process {
             generation,
             ending,
         });
+    }
+
+    /// What the child waits for after this answer, if it has not ended.
+    fn parks(&mut self, call: &Call, attempts_max: u32, now: Timestamp) -> Option<Parked> {
+        match call.fate {
+            Fate::Interrupted | Fate::Done => None,
+            Fate::Failed { backoff_s } => {
+                let (at, throttled) = (later(now, backoff_s), false);
+                (call.attempts + 1 < attempts_max).then_some(Parked::Retry { at, throttled })
+            }
+            Fate::Throttled {
+                retry_after_s,
+                closes,
+            } => {
+                if closes {
+                    let time = std::time::Duration::from_secs(retry_after_s.into());
+                    self.limiter.close(time, now);
+                }
+                let (at, throttled) = (later(now, retry_after_s), true);
+                Some(Parked::Retry { at, throttled })
+            }
+            Fate::Wait { seconds } => {
+                let at = seconds.map_or(Timestamp::MAX, |seconds| later(now, seconds));
+                Some(Parked::Wait { at })
+            }
+        }
     }
 
     /// One step of the run, and its commit into the queue.
@@ -296,6 +299,7 @@ impl Process {
                 self.write(Write::Row(*index, row(items, RowStatus::InFlight)), writes);
             }
             Effect::Hold { index, rowed } => {
+                assert_eq!(*rowed, self.view.rows.contains_key(index), "{effect:?}");
                 let held = if *rowed {
                     let status = RowStatus::Held;
                     StoredRow {
@@ -308,8 +312,10 @@ impl Process {
                 self.children.remove(index);
                 self.write(Write::Row(*index, held), writes);
             }
-            Effect::Dispatch { .. }
-            | Effect::Read { .. }
+            Effect::Dispatch { index, .. } => {
+                assert!(!self.view.rows.contains_key(index), "{effect:?}");
+            }
+            Effect::Read { .. }
             | Effect::LoadQueue { .. }
             | Effect::Wake { .. }
             | Effect::Paused(_)

@@ -23,8 +23,6 @@ pub(super) struct RowQueue {
     loaded: VecDeque<(Index, u32)>,
     after: Option<Index>,
     loading: bool,
-    /// Rows were put back since the page under way was asked for, which may not show them.
-    stale: bool,
 }
 
 impl RowQueue {
@@ -53,7 +51,6 @@ impl RowQueue {
     /// Takes in that so many were put back.
     fn add(&mut self, children: u64) {
         self.unloaded += children;
-        self.stale = true;
     }
 
     /// Takes in a page; an empty one ends a pass.
@@ -65,7 +62,7 @@ impl RowQueue {
             self.unloaded = self.unloaded.saturating_sub(children.len() as u64);
             self.after = Some(*last);
             self.loaded.extend(children);
-        } else if self.after.take().is_none() && !self.stale {
+        } else if self.after.take().is_none() {
             // Why: a whole pass showed none, so none are there, whatever was counted.
             self.unloaded = 0;
         }
@@ -75,7 +72,6 @@ impl RowQueue {
     pub(super) fn load(&mut self, effects: &mut Vec<Effect>) {
         if self.unloaded > 0 && !self.loading && self.loaded.is_empty() {
             self.loading = true;
-            self.stale = false;
             effects.push(Effect::LoadQueue {
                 after: self.after,
                 children_max: Run::QUEUE_PAGE_MAX,

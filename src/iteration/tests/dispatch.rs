@@ -150,6 +150,15 @@ fn a_child_that_holds_the_watermark_back_gets_a_row() {
 }
 
 #[test]
+fn a_child_that_has_got_a_row_is_dispatched_from_it() {
+    let mut bench = Bench::new(options());
+    bench.page(".", true).step(Input::Rowed { index: 0 });
+    assert_eq!(bench.run.checkpoint().watermark, 1);
+    bench.interrupted(0);
+    assert!(bench.asks(|effect| matches!(effect, Effect::Dispatch { rowed: true, .. })));
+}
+
+#[test]
 fn the_window_is_bounded_where_damaged_records_pass_a_slow_one() {
     let narrow = Options {
         window_items_max: 4,

@@ -74,6 +74,14 @@ fn a_drain_is_told_once_and_leaves_the_status() {
 }
 
 #[test]
+fn a_run_that_succeeded_is_not_resumed() {
+    let mut bench = Bench::new(options());
+    bench.page("", true);
+    assert_eq!(bench.step(Input::Resume).effects, []);
+    assert_eq!(bench.run.status(), RunStatus::Succeeded);
+}
+
+#[test]
 fn an_ended_run_moves_no_more() {
     let mut bench = Bench::new(slots(2));
     bench.page("....", true).parked(0, retry(1));

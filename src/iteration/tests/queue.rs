@@ -64,14 +64,6 @@ fn rows_put_back_behind_the_page_under_way_are_met_by_the_next_pass() {
 }
 
 #[test]
-fn rows_put_back_while_a_page_is_read_are_not_forgotten() {
-    let mut bench = all_failed(6);
-    bench.step(requeued(1)).step(requeued(1));
-    assert_eq!(bench.step(rows(0..0)).effects, [load(None)]);
-    assert_eq!(bench.step(rows(0..2)).dispatched(), [0]);
-}
-
-#[test]
 fn a_count_of_rows_that_are_not_there_does_not_keep_the_run() {
     let mut bench = all_failed(2);
     bench.step(requeued(2)).step(rows(0..1));

@@ -53,6 +53,8 @@ fn the_tail_of_a_page_survives_a_crash() {
     let mut first = Bench::new(options());
     first.page("......", true).done(0);
     let mut bench = first.restart(slots(9), &[]);
+    let (from, first) = (cursor(1), 1);
+    assert_eq!(bench.effects, [Effect::Read { from, first }]);
     assert_eq!(bench.page(".....", true).dispatched(), [1, 2, 3, 4, 5]);
 }
 

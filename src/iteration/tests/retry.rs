@@ -25,6 +25,26 @@ fn any_step_dispatches_what_is_due() {
     assert_eq!(bench.done(1).dispatched(), [0]);
 }
 
+/// Pitfall 17: what is stored of a run does not grow with how often an item is put off.
+#[test]
+fn an_item_put_off_without_end_leaves_no_trail() {
+    let mut bench = Bench::new(slots(2));
+    bench.page("..", true);
+    let put_off = Parked::Retry {
+        at: at(0),
+        throttled: true,
+    };
+    bench.parked(0, put_off).done(1);
+    let before = bench.run.checkpoint().to_json().len();
+    for _ in 0..100_000 {
+        bench.parked(0, put_off);
+        assert_eq!(bench.dispatched(), [0]);
+    }
+    let after = bench.run.checkpoint().to_json().len();
+    assert!(after <= before + 20, "{before} bytes became {after}");
+    assert_eq!(bench.run.figures().counters.failed, 0);
+}
+
 #[test]
 fn a_mended_handler_makes_what_backs_off_due_at_once() {
     let mut bench = Bench::new(options());
