@@ -38,7 +38,9 @@ pub(crate) enum Progress {
 /// Bytes read and not yet taken as lines.
 #[derive(Default)]
 pub(crate) struct Lines {
+    /// Read up to `end`; beyond it is room, which is not cleared for every read.
     bytes: Vec<u8>,
+    end: usize,
     /// Where the first line that was not taken begins.
     start: usize,
     /// Up to where no newline was found.
@@ -48,23 +50,23 @@ pub(crate) struct Lines {
 impl Lines {
     /// Takes in what one read gives.
     pub(crate) fn read(&mut self, read: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> Progress {
-        self.compact();
-        let filled = self.bytes.len();
-        self.bytes.resize(filled + READ_BYTES, 0);
-        let (progress, count) = match read(&mut self.bytes[filled..]) {
-            Ok(0) => (Progress::End, 0),
-            Ok(count) => (Progress::Some, count),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => (Progress::Nothing, 0),
-            Err(_) => (Progress::End, 0),
-        };
-        self.bytes.truncate(filled + count);
-        progress
+        self.make_room();
+        match read(&mut self.bytes[self.end..]) {
+            Ok(0) => Progress::End,
+            Ok(count) => {
+                self.end += count;
+                Progress::Some
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Progress::Nothing,
+            Err(_) => Progress::End,
+        }
     }
 
     /// The next whole line, without its newline.
     pub(crate) fn next(&mut self) -> Option<&[u8]> {
-        let Some(length) = self.bytes[self.scanned..].iter().position(|b| *b == b'\n') else {
-            self.scanned = self.bytes.len();
+        let unseen = &self.bytes[self.scanned..self.end];
+        let Some(length) = unseen.iter().position(|b| *b == b'\n') else {
+            self.scanned = self.end;
             return None;
         };
         let line = self.start..self.scanned + length;
@@ -75,24 +77,28 @@ impl Lines {
 
     /// The beginning of a line whose end has not come yet.
     pub(crate) fn unfinished(&self) -> &[u8] {
-        &self.bytes[self.start..]
+        &self.bytes[self.start..self.end]
     }
 
     /// Takes the beginning of an unfinished line as if it were one.
     pub(crate) fn take_unfinished(&mut self) -> &[u8] {
-        let line = self.start..self.bytes.len();
+        let line = self.start..self.end;
         self.start = line.end;
         self.scanned = line.end;
         &self.bytes[line]
     }
 
-    /// Forgets what was taken, and gives memory back that one long line had needed.
-    fn compact(&mut self) {
-        self.bytes.drain(..self.start);
+    /// Forgets what was taken, makes room for a read, and gives memory back that one long line had
+    /// needed.
+    fn make_room(&mut self) {
+        self.bytes.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
         self.scanned -= self.start;
         self.start = 0;
-        if self.bytes.capacity() > 4 * READ_BYTES && self.bytes.len() < READ_BYTES {
-            self.bytes.shrink_to(2 * READ_BYTES);
+        let wanted = self.end + READ_BYTES;
+        if self.bytes.len() < wanted || self.bytes.len() > 4 * wanted {
+            self.bytes.resize(wanted, 0);
+            self.bytes.shrink_to(2 * wanted);
         }
     }
 }
@@ -184,8 +190,11 @@ mod tests {
         let mut lines = Lines::default();
         let mut found = Vec::new();
         for chunk in chunks {
-            lines.compact();
-            lines.bytes.extend_from_slice(chunk.as_bytes());
+            let progress = lines.read(|room| {
+                room[..chunk.len()].copy_from_slice(chunk.as_bytes());
+                Ok(chunk.len())
+            });
+            assert_eq!(progress, Progress::Some);
             while let Some(line) = lines.next() {
                 found.push(String::from_utf8_lossy(line).into_owned());
             }
@@ -203,6 +212,30 @@ mod tests {
             assert_eq!(found, ["a", "bc", ""]);
             assert_eq!(rest, "d");
         }
+    }
+
+    #[test]
+    fn a_long_line_is_gathered_and_its_memory_given_back() {
+        let mut lines = Lines::default();
+        let mut read = |byte: u8, count: usize| {
+            for _ in 0..count {
+                lines.read(|room| {
+                    room[..READ_BYTES].fill(byte);
+                    Ok(READ_BYTES)
+                });
+                assert_eq!(lines.next(), None);
+            }
+            (
+                lines.unfinished().len(),
+                lines.take_unfinished().len(),
+                lines.bytes.capacity(),
+            )
+        };
+        let (unfinished, taken, _) = read(b'x', 100);
+        assert_eq!((unfinished, taken), (100 * READ_BYTES, 100 * READ_BYTES));
+        let (unfinished, _, capacity) = read(b'y', 1);
+        assert_eq!(unfinished, READ_BYTES);
+        assert!(capacity <= 4 * READ_BYTES, "{capacity}");
     }
 
     #[test]

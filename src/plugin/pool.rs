@@ -284,14 +284,15 @@ impl Shared {
         mut answers: Vec<Answer>,
         mut orders: UnboundedReceiver<Order>,
     ) {
+        let mut version = self.spec.version.number;
         self.decide(|roster, out| {
             roster.ended(worker, end, out);
             out.push(Effect::Forget(worker));
+            version = roster.current().number;
         });
         // From here on the roster gives it nothing, and nobody holds the other end.
         while let Ok(order) = orders.try_recv() {
             if let Order::HandOver { calls, .. } = order {
-                let version = self.spec.version.number;
                 answers.extend(calls.iter().map(|call| interrupted(call, version)));
             }
         }

@@ -40,20 +40,16 @@ pub(crate) fn stat(pid: u32) -> io::Result<Option<Stat>> {
     }
 }
 
-/// The living members of a process group, zombies left out.
-pub(crate) fn group_members(group: u32) -> io::Result<Vec<Stat>> {
-    let mut members = Vec::new();
+/// All processes that are alive; zombies are not.
+pub(crate) fn living() -> io::Result<Vec<Stat>> {
+    let mut processes = Vec::new();
     for entry in fs::read_dir("/proc")? {
-        let Some(pid) = entry?
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-        else {
-            continue;
-        };
-        members.extend(stat(pid)?.filter(|stat| stat.group == group && !stat.zombie));
+        let name = entry?.file_name();
+        if let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) {
+            processes.extend(stat(pid)?.filter(|stat| !stat.zombie));
+        }
     }
-    Ok(members)
+    Ok(processes)
 }
 
 /// Names this boot of the machine and this process number space (a container has its own): within
@@ -107,7 +103,7 @@ mod tests {
     fn this_process_is_found_and_an_impossible_one_is_not() {
         let me = stat(std::process::id()).unwrap().unwrap();
         assert!(me.start_time > 0 && !me.zombie);
-        assert!(group_members(me.group).unwrap().contains(&me));
+        assert!(living().unwrap().contains(&me));
         // Above the kernel's largest process number (2^22).
         assert_eq!(stat(u32::MAX).unwrap(), None);
         assert_eq!(boot().unwrap(), boot().unwrap());

@@ -17,6 +17,9 @@ import traceback
 
 CAUSE_CHARACTERS_MAX = 8000
 
+# What a pipe holds. Twice as much, and the allocator would map and unmap memory at every read.
+READ_BYTES = 1 << 16
+
 
 class Call:
     """What a handler that takes a second parameter is told beside its item."""
@@ -113,14 +116,14 @@ def messages(source):
     """The calls, in lists of as many as have come together."""
     rest = b""
     while True:
-        chunk = os.read(source, 1 << 18)
+        chunk = os.read(source, READ_BYTES)
         if not chunk:
             return
         if b"\n" not in chunk:
             # A long item: gather it without copying what is there again and again.
             pieces = [rest, chunk]
             while chunk and b"\n" not in chunk:
-                chunk = os.read(source, 1 << 18)
+                chunk = os.read(source, READ_BYTES)
                 pieces.append(chunk)
             rest, chunk = b"".join(pieces), b""
         lines = (rest + chunk).split(b"\n")

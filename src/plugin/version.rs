@@ -16,6 +16,7 @@ use std::{
         fs::{OpenOptionsExt as _, PermissionsExt as _, symlink},
     },
     path::{Component, Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use sha2::{Digest as _, Sha256};
@@ -106,7 +107,11 @@ pub enum SnapshotError {
     Special(PathBuf),
 }
 
-/// Copies a plugin's folder to `<plugins_dir>/<name>/<hash>`, unless that is there. Blocks.
+/// Held while a copy is made: what another one has begun must not be taken for what a crash left.
+static COPYING: Mutex<()> = Mutex::new(());
+
+/// Copies a plugin's folder to `<plugins_dir>/<name>/<hash>`, unless that is there. Blocks. The
+/// caller owns the directory: no other process makes copies in it at the same time.
 pub fn snapshot(
     folder: &Path,
     plugins_dir: &Path,
@@ -121,6 +126,7 @@ pub fn snapshot(
     if path.is_dir() {
         return Ok(Snapshot { hash, path });
     }
+    let _copying = COPYING.lock().unwrap_or_else(PoisonError::into_inner);
     fs::create_dir_all(&home).map_err(at("create", &home))?;
     remove_partial(&home)?;
     let partial = home.join(format!("{PARTIAL}{}", std::process::id()));
@@ -345,7 +351,7 @@ fn publish(partial: &Path, path: &Path, home: &Path) -> Result<(), SnapshotError
         .map_err(at("sync", home))
 }
 
-/// Removes what a crash left. One process owns the directory, and it makes one copy at a time.
+/// Removes what a crash left.
 fn remove_partial(home: &Path) -> Result<(), SnapshotError> {
     for entry in fs::read_dir(home).map_err(at("read", home))? {
         let entry = entry.map_err(at("read", home))?;

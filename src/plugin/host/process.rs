@@ -1,8 +1,9 @@
 //! Workers that speak the line protocol: a program of the user's, or the Python shim.
 //!
 //! A program reads one line for each call on its standard input and writes one line for each answer
-//! to its standard output, in any order; [`Outcome`](crate::plugin::Outcome) and the plugin guide
-//! show both. The shim does that for a Python function, which may then print what it likes.
+//! to its standard output, in any order. The shim does that for a Python function, which may then
+//! print what it likes, take the call as a second parameter (`attempt`, `key`, `index`, `id`), raise
+//! any exception, and give it the attributes `retry`, `retry_after_s` and `close_limiter_s`.
 
 use std::{
     fs,
