@@ -6,7 +6,10 @@
 
 use std::fmt;
 
-use super::text::{Node, Span};
+use super::{
+    path::PathError,
+    text::{Node, Span},
+};
 
 /// Most diagnostics of one definition; a text with more is not a definition in need of a list.
 pub const DIAGNOSTICS_MAX: usize = 100;
@@ -122,8 +125,24 @@ impl Problems {
         self.report(at, Code::SchemaValidationFailed, message);
     }
 
+    /// A text in the field `key` that is no path or call, or one of a kind to come.
+    pub(crate) fn expression(&mut self, at: Span, key: &str, text: &str, error: &PathError) {
+        let code = if error.unsupported {
+            Code::NotSupported
+        } else {
+            Code::SchemaValidationFailed
+        };
+        let message = format!("{} in {}: {error}", quote(text), quote(key));
+        self.report(at, code, message);
+    }
+
     pub(crate) fn unsupported(&mut self, at: Span, what: &str) {
         self.report(at, Code::NotSupported, format!("{what} not supported yet"));
+    }
+
+    /// Whether more problems would only be counted as "and more".
+    pub(crate) fn is_full(&self) -> bool {
+        self.found.len() == DIAGNOSTICS_MAX
     }
 
     pub(crate) fn is_empty(&self) -> bool {

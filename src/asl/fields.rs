@@ -22,7 +22,6 @@ const LATER: &[(&str, &str)] = &[
     ("Condition", "JSONata (Condition) is"),
     ("Items", "JSONata (Items) is"),
     ("Credentials", "credentials of a task are"),
-    ("Branches", "Parallel is"),
 ];
 
 /// The fields of one object, and which of them were asked for.
@@ -66,6 +65,11 @@ impl<'n> Fields<'n> {
             .iter()
             .find(|member| &*member.key == key)
             .map(|member| &member.value)
+    }
+
+    /// Fields that the object can have, whether or not they are asked for.
+    pub(crate) fn know(&mut self, keys: &[&'static str]) {
+        self.known.extend(keys);
     }
 
     /// The value of a field that must be there.
@@ -187,6 +191,10 @@ impl<'n> Fields<'n> {
         for member in self.members {
             if self.known.contains(&&*member.key) {
                 continue;
+            }
+            if problems.is_full() {
+                problems.schema(member.key_span, String::new());
+                return;
             }
             if let Some((_, what)) = LATER.iter().find(|(key, _)| *key == &*member.key) {
                 problems.unsupported(member.key_span, what);

@@ -131,10 +131,10 @@ impl Execution {
         found
     }
 
-    /// The progress of a Map is over: its rows go, the frame stays.
-    pub(super) fn end_iterations(&mut self, id: FrameId) {
+    /// The progress of a Map or a Parallel is over: its rows go, the frame stays.
+    pub(super) fn end_fork(&mut self, id: FrameId) {
         if let Some(frame) = self.frame_mut(id)
-            && matches!(frame.phase, Phase::Iterating(_))
+            && matches!(frame.phase, Phase::Forked(_))
             && frame.stored
         {
             frame.stored = false;
@@ -146,9 +146,13 @@ impl Execution {
 /// As they would be stored: what changed since the last time is no part of it.
 impl PartialEq for Execution {
     fn eq(&self, other: &Self) -> bool {
-        let plain = |frame: &Frame| Frame {
-            stored: true,
-            ..frame.clone()
+        let plain = |frame: &Frame| {
+            let mut frame = frame.clone();
+            frame.stored = true;
+            if let Phase::Forked(fork) = &mut frame.phase {
+                fork.stored = true;
+            }
+            frame
         };
         self.status == other.status
             && self.counters == other.counters

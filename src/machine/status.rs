@@ -103,56 +103,41 @@ pub(crate) enum FrameStatus {
     BackingOff,
     /// A Map Run is under way.
     Run,
-    /// Iterations of an inline Map are under way.
-    Iterating,
+    /// Iterations of an inline Map, or branches of a Parallel, are under way.
+    Forked,
 }
 
 /// Every legal change of a frame's status, and its reason.
 pub(crate) const FRAME_TRANSITIONS: &[(FrameStatus, FrameStatus, &str)] = {
-    use FrameStatus::{BackingOff, Iterating, Ready, Run, Task, Waiting};
+    use FrameStatus::{BackingOff, Forked, Ready, Run, Task, Waiting};
     &[
+        (Ready, Ready, "a state was left for the next one"),
+        (Ready, Task, "a Task state asked for its work"),
+        (Ready, Waiting, "the instant of a Wait state lies ahead"),
+        (Ready, Run, "a distributed Map asked for its run"),
         (
             Ready,
-            Ready,
-            "a state was left for the next one, within one step",
+            Forked,
+            "an inline Map or a Parallel began its frames",
         ),
-        (Ready, Task, "a Task state asked for its work"),
+        (Ready, BackingOff, "the state failed and is retried"),
         (
             Task,
             Ready,
-            "the process went away before the answer; the task is asked for again",
+            "the task was answered, or its answer was lost with a process",
         ),
-        (Ready, Waiting, "a Wait state's instant lies ahead"),
-        (Ready, Run, "a distributed Map started its run"),
-        (
-            Ready,
-            Iterating,
-            "an inline Map started its first iterations",
-        ),
-        (
-            Ready,
-            BackingOff,
-            "the state failed before it asked for anything, and is retried",
-        ),
-        (Task, Ready, "the task was done or its error caught"),
-        (Task, BackingOff, "the task failed and is retried"),
         (Waiting, Ready, "the instant came"),
         (BackingOff, Ready, "the delay is over"),
-        (Run, Ready, "the run ended or its error was caught"),
+        (Run, Ready, "the run ended"),
         (
-            Run,
-            BackingOff,
-            "the run failed and is retried, as a new run",
-        ),
-        (
-            Iterating,
+            Forked,
             Ready,
-            "all iterations ended, or an error of one was caught",
+            "all its frames ended, or the error of one was caught",
         ),
         (
-            Iterating,
+            Forked,
             BackingOff,
-            "an iteration failed and the Map is retried",
+            "one of its frames failed and the state is retried",
         ),
     ]
 };

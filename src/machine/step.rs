@@ -8,6 +8,7 @@ use super::{
     Effect, Event, Execution, Input, Machine, Outcome, Record, Status, StepContext, WakeReason,
     execution::TOP,
     failure::{HEARTBEAT, Raised, TIMEOUT},
+    fork,
     frame::{Frame, Phase},
     retry,
     states::{self, Turn},
@@ -75,7 +76,7 @@ impl<'a> Stepper<'a, '_> {
                 generation,
                 output,
             } => {
-                let state = self.asked(frame, generation, FrameStatus::Task)?;
+                let state = self.answered(frame, generation, FrameStatus::Task)?;
                 states::task::done(self, frame, state, output)
             }
             Input::TaskFailed {
@@ -83,7 +84,7 @@ impl<'a> Stepper<'a, '_> {
                 generation,
                 failure,
             } => {
-                let state = self.asked(frame, generation, FrameStatus::Task)?;
+                let state = self.answered(frame, generation, FrameStatus::Task)?;
                 states::task::failed(self, frame, state, failure.into())
             }
             Input::Woken { frame, generation } => self.wake(frame, generation),
@@ -92,7 +93,7 @@ impl<'a> Stepper<'a, '_> {
                 generation,
                 outcome,
             } => {
-                let state = self.asked(frame, generation, FrameStatus::Run)?;
+                let state = self.answered(frame, generation, FrameStatus::Run)?;
                 states::run::ended(self, frame, state, outcome)
             }
             Input::Continue => None,
@@ -145,12 +146,10 @@ impl<'a> Stepper<'a, '_> {
     }
 
     fn wake(&mut self, id: FrameId, generation: Generation) -> Option<FrameId> {
-        if let Some(state) = self.asked(id, generation, FrameStatus::Waiting) {
+        if let Some(state) = self.answered(id, generation, FrameStatus::Waiting) {
             return states::wait::over(self, id, state);
         }
-        self.asked(id, generation, FrameStatus::BackingOff)?;
-        let frame = self.execution.frame_mut(id)?;
-        frame.enter(Phase::Ready { again: true });
+        self.answered(id, generation, FrameStatus::BackingOff)?;
         Some(id)
     }
 
@@ -171,6 +170,20 @@ impl<'a> Stepper<'a, '_> {
         let frame = self.execution.frame(id)?;
         (frame.generation == generation && frame.phase.status() == status)
             .then(|| self.machine.definition().state(frame.state))
+    }
+
+    /// The same; the frame waits no longer, and is in its state still.
+    fn answered(
+        &mut self,
+        id: FrameId,
+        generation: Generation,
+        status: FrameStatus,
+    ) -> Option<&'a State> {
+        let state = self.asked(id, generation, status)?;
+        self.execution
+            .frame_mut(id)?
+            .enter(Phase::Ready { again: true });
+        Some(state)
     }
 
     /// Goes on while something can, up to the step's bounds.
@@ -200,6 +213,7 @@ impl<'a> Stepper<'a, '_> {
             Kind::Succeed => states::succeed::enter(self, id, state),
             Kind::Fail(fail) => Err(states::fail::enter(self, id, fail)),
             Kind::Map(map) => states::map::enter(self, id, state, map),
+            Kind::Parallel(parallel) => states::parallel::enter(self, id, state, parallel),
         };
         match turn {
             Ok(Turn::Leave(output)) => self.leave(id, state, output, state.next),
@@ -262,7 +276,7 @@ impl<'a> Stepper<'a, '_> {
     fn finish(&mut self, id: FrameId, output: Payload) -> Option<FrameId> {
         let parent = self.execution.frame(id)?.parent;
         if let Some((parent, index)) = parent {
-            return states::map::iteration_done(self, id, parent, index, output);
+            return fork::done(self, id, parent, index, output);
         }
         let event = Event::ExecutionSucceeded {
             output: output.clone(),
@@ -272,10 +286,9 @@ impl<'a> Stepper<'a, '_> {
     }
 
     /// An error in the frame's state: a retry, a catcher, or the end of the frame and the same
-    /// question for the Map that it is an iteration of.
-    pub(super) fn fail(&mut self, id: FrameId, mut raised: Raised) -> Option<FrameId> {
+    /// question for the state that it is an iteration or a branch of.
+    pub(super) fn fail(&mut self, mut id: FrameId, mut raised: Raised) -> Option<FrameId> {
         self.place_cause(id, &mut raised);
-        let mut id = id;
         loop {
             let frame = self.execution.frame(id)?;
             let (parent, index) = match frame.parent {
@@ -283,19 +296,24 @@ impl<'a> Stepper<'a, '_> {
                 None => (None, 0),
             };
             let state = self.machine.definition().state(frame.state);
-            let map_began = matches!(
-                frame.phase.status(),
-                FrameStatus::Run | FrameStatus::Iterating
-            );
-            states::map::drop_iterations(self, id);
+            let began = raised.of_run || frame.phase.status() == FrameStatus::Forked;
+            raised.of_run = false;
+            fork::drop_all(self, id);
             if self.retry(id, state, &raised) {
                 return None;
             }
-            if map_began {
-                self.record(id, || Event::MapStateFailed);
+            if began {
+                self.record(id, || match state.map() {
+                    Some(_) => Event::MapStateFailed,
+                    None => Event::ParallelStateFailed,
+                });
             }
             if let Some(catcher) = retry::catcher(&state.catch, &raised) {
                 match self.place(id, &catcher.result_path, raised.output()) {
+                    // What a catcher makes is not for a catcher again: that would have no end.
+                    Ok(output) if self.exceeds(&output) => {
+                        raised = Raised::too_large(&state.name);
+                    }
                     Ok(output) => return self.leave(id, state, output, Some(catcher.next)),
                     Err(failure) => raised = failure,
                 }
@@ -304,7 +322,7 @@ impl<'a> Stepper<'a, '_> {
                 self.end_in_error(raised);
                 return None;
             };
-            states::map::iteration_failed(self, id, parent, index);
+            fork::failed(self, id, parent, index);
             id = parent;
         }
     }
@@ -391,7 +409,7 @@ impl<'a> Stepper<'a, '_> {
                     generation: frame.generation,
                 });
             }
-            Phase::Ready { .. } | Phase::Iterating(_) => {}
+            Phase::Ready { .. } | Phase::Forked(_) => {}
         }
         Some(frame)
     }

@@ -13,6 +13,9 @@ const NESTING_MAX: usize = 10;
 
 pub(super) fn call(text: &str) -> Result<Call, PathError> {
     let mut parser = Parser { text, at: 0 };
+    if text.starts_with(char::is_whitespace) {
+        return parser.refuse("expected a path or an intrinsic call, without space before it");
+    }
     let call = parser.call(0)?;
     parser.spaces();
     if parser.at < text.len() {
@@ -28,10 +31,7 @@ struct Parser<'t> {
 
 impl<'t> Parser<'t> {
     fn refuse<T>(&self, message: impl Into<String>) -> Result<T, PathError> {
-        Err(PathError {
-            offset: self.at,
-            message: message.into(),
-        })
+        Err(PathError::new(self.at, message))
     }
 
     fn rest(&self) -> &'t str {
@@ -123,7 +123,7 @@ impl<'t> Parser<'t> {
             Some('$') => {
                 let (path, length) = path::prefix(rest).map_err(|error| PathError {
                     offset: self.at + error.offset,
-                    message: error.message,
+                    ..error
                 })?;
                 self.at += length;
                 Ok(Argument::Path(path))

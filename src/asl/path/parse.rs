@@ -12,6 +12,10 @@ use super::{
 /// Filters within filters and parentheses within a filter; no written path comes near.
 const NESTING_MAX: usize = 16;
 
+/// Steps of a path: as deep as a payload nests. A longer one finds nothing, and written through would
+/// make what no parser reads.
+const STEPS_MAX: usize = 127;
+
 /// Why a text is no path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathError {
@@ -19,6 +23,19 @@ pub struct PathError {
     pub offset: usize,
     /// What is wrong: a lowercase fragment.
     pub message: String,
+    /// Whether it is right, and only not supported yet.
+    pub unsupported: bool,
+}
+
+impl PathError {
+    /// A wrong text.
+    pub(crate) fn new(offset: usize, message: impl Into<String>) -> Self {
+        Self {
+            offset,
+            message: message.into(),
+            unsupported: false,
+        }
+    }
 }
 
 impl fmt::Display for PathError {
@@ -64,9 +81,13 @@ struct Parser<'t> {
 
 impl<'t> Parser<'t> {
     fn refuse<T>(&self, message: impl Into<String>) -> Parsed<T> {
+        Err(PathError::new(self.at, message))
+    }
+
+    fn unsupported<T>(&self, what: &str) -> Parsed<T> {
         Err(PathError {
-            offset: self.at,
-            message: message.into(),
+            unsupported: true,
+            ..PathError::new(self.at, format!("{what} not supported yet"))
         })
     }
 
@@ -112,10 +133,13 @@ impl<'t> Parser<'t> {
                 .rest()
                 .starts_with(|c: char| c == '_' || c.is_alphabetic())
         {
-            return self.refuse("variables are not supported yet; a path starts with '$.' or '$['");
+            return self.unsupported("variables are");
         }
         let mut steps = Vec::new();
         loop {
+            if steps.len() > STEPS_MAX {
+                return self.refuse(format!("the path has more than {STEPS_MAX} steps"));
+            }
             if self.eat("..") {
                 steps.push(Step::Descend);
                 if self.rest().starts_with('[') {
@@ -134,6 +158,9 @@ impl<'t> Parser<'t> {
             } else {
                 break;
             }
+        }
+        if root == Root::Context && steps.first() == Some(&Step::Field("Task".into())) {
+            return self.unsupported("task tokens are");
         }
         let last = steps.len().saturating_sub(1);
         let definite = steps.iter().enumerate().all(|(place, step)| match step {

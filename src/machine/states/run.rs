@@ -105,7 +105,13 @@ pub(in crate::machine) fn ended(
                 error: raised.error.clone(),
                 cause: raised.cause.clone(),
             });
-            step.fail(id, raised)
+            step.fail(
+                id,
+                Raised {
+                    of_run: true,
+                    ..raised
+                },
+            )
         }
     }
 }
@@ -162,10 +168,7 @@ fn template(
     input: &Payload,
 ) -> Result<Option<Payload>, Raised> {
     template
-        .map(|template| {
-            step.evaluate(id, input, None, |scope| template.evaluate(scope))
-                .map(Payload::from)
-        })
+        .map(|template| step.compute(id, input, None, |scope| template.evaluate(scope)))
         .transpose()
 }
 
