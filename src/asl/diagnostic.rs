@@ -126,6 +126,11 @@ impl Problems {
         self.report(at, Code::NotSupported, format!("{what} not supported yet"));
     }
 
+    /// Whether more problems would only be counted as "and more".
+    pub(crate) fn is_full(&self) -> bool {
+        self.found.len() == DIAGNOSTICS_MAX
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.found.is_empty()
     }

@@ -68,6 +68,11 @@ impl<'n> Fields<'n> {
             .map(|member| &member.value)
     }
 
+    /// Fields that the object can have, whether or not they are asked for.
+    pub(crate) fn know(&mut self, keys: &[&'static str]) {
+        self.known.extend(keys);
+    }
+
     /// The value of a field that must be there.
     pub(crate) fn required(
         &mut self,
@@ -187,6 +192,10 @@ impl<'n> Fields<'n> {
         for member in self.members {
             if self.known.contains(&&*member.key) {
                 continue;
+            }
+            if problems.is_full() {
+                problems.schema(member.key_span, String::new());
+                return;
             }
             if let Some((_, what)) = LATER.iter().find(|(key, _)| *key == &*member.key) {
                 problems.unsupported(member.key_span, what);

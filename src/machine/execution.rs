@@ -146,9 +146,13 @@ impl Execution {
 /// As they would be stored: what changed since the last time is no part of it.
 impl PartialEq for Execution {
     fn eq(&self, other: &Self) -> bool {
-        let plain = |frame: &Frame| Frame {
-            stored: true,
-            ..frame.clone()
+        let plain = |frame: &Frame| {
+            let mut frame = frame.clone();
+            frame.stored = true;
+            if let Phase::Iterating(iterations) = &mut frame.phase {
+                iterations.stored = true;
+            }
+            frame
         };
         self.status == other.status
             && self.counters == other.counters

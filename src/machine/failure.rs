@@ -22,6 +22,8 @@ pub(super) struct Raised {
     pub(super) retry_after: Option<Duration>,
     /// The interpreter's own finding: the cause still needs the name of the state.
     pub(super) unplaced: bool,
+    /// A Map Run's, not the Map state's own.
+    pub(super) of_run: bool,
 }
 
 /// Longest input that a cause quotes, in bytes: AWS's bound on causes.
@@ -83,15 +85,15 @@ impl Raised {
         }
     }
 
-    /// The error output that a catcher puts into the state's input.
+    /// The error output that a catcher puts into the state's input; a cause is always in it, as
+    /// recorded of AWS.
     pub(super) fn output(&self) -> Payload {
         let mut output = Map::new();
         if let Some(error) = &self.error {
             output.insert("Error".into(), error.as_str().into());
         }
-        if let Some(cause) = &self.cause {
-            output.insert("Cause".into(), cause.as_str().into());
-        }
+        let cause = self.cause.as_deref().unwrap_or_default();
+        output.insert("Cause".into(), cause.into());
         Value::Object(output).into()
     }
 
@@ -108,6 +110,7 @@ impl From<Failure> for Raised {
             retry: failure.retry,
             retry_after: failure.retry_after,
             unplaced: false,
+            of_run: false,
         }
     }
 }

@@ -69,6 +69,8 @@ pub(super) struct Iterations {
     pub(super) next: u32,
     /// Iterations under way.
     pub(super) running: u32,
+    /// Whether the row of the items was written.
+    pub(super) stored: bool,
 }
 
 impl Phase {
@@ -126,6 +128,16 @@ impl Frame {
     pub(super) fn ask(&mut self) -> Generation {
         self.generation = Generation(self.generation.0.wrapping_add(1));
         self.generation
+    }
+
+    /// Whether the items of its iterations were written, if it has any.
+    pub(super) fn items_stored(&self) -> bool {
+        match &self.phase {
+            Phase::Iterating(iterations) => iterations.stored,
+            Phase::Ready { .. } | Phase::Task | Phase::Waiting | Phase::BackingOff | Phase::Run => {
+                true
+            }
+        }
     }
 
     /// Retries since the state was entered.

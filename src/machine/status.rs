@@ -111,38 +111,20 @@ pub(crate) enum FrameStatus {
 pub(crate) const FRAME_TRANSITIONS: &[(FrameStatus, FrameStatus, &str)] = {
     use FrameStatus::{BackingOff, Iterating, Ready, Run, Task, Waiting};
     &[
-        (
-            Ready,
-            Ready,
-            "a state was left for the next one, within one step",
-        ),
+        (Ready, Ready, "a state was left for the next one"),
         (Ready, Task, "a Task state asked for its work"),
-        (Ready, Waiting, "a Wait state's instant lies ahead"),
-        (Ready, Run, "a distributed Map started its run"),
-        (
-            Ready,
-            Iterating,
-            "an inline Map started its first iterations",
-        ),
-        (
-            Ready,
-            BackingOff,
-            "the state failed before it asked for anything, and is retried",
-        ),
-        (Task, Ready, "the task was done or its error caught"),
-        (Task, BackingOff, "the task failed and is retried"),
+        (Ready, Waiting, "the instant of a Wait state lies ahead"),
+        (Ready, Run, "a distributed Map asked for its run"),
+        (Ready, Iterating, "an inline Map began its first iterations"),
+        (Ready, BackingOff, "the state failed and is retried"),
+        (Task, Ready, "the task was answered"),
         (Waiting, Ready, "the instant came"),
         (BackingOff, Ready, "the delay is over"),
-        (Run, Ready, "the run ended or its error was caught"),
-        (
-            Run,
-            BackingOff,
-            "the run failed and is retried, as a new run",
-        ),
+        (Run, Ready, "the run ended"),
         (
             Iterating,
             Ready,
-            "all iterations ended, or an error of one was caught",
+            "all iterations ended, or the error of one was caught",
         ),
         (
             Iterating,

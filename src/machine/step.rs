@@ -75,7 +75,7 @@ impl<'a> Stepper<'a, '_> {
                 generation,
                 output,
             } => {
-                let state = self.asked(frame, generation, FrameStatus::Task)?;
+                let state = self.answered(frame, generation, FrameStatus::Task)?;
                 states::task::done(self, frame, state, output)
             }
             Input::TaskFailed {
@@ -83,7 +83,7 @@ impl<'a> Stepper<'a, '_> {
                 generation,
                 failure,
             } => {
-                let state = self.asked(frame, generation, FrameStatus::Task)?;
+                let state = self.answered(frame, generation, FrameStatus::Task)?;
                 states::task::failed(self, frame, state, failure.into())
             }
             Input::Woken { frame, generation } => self.wake(frame, generation),
@@ -92,7 +92,7 @@ impl<'a> Stepper<'a, '_> {
                 generation,
                 outcome,
             } => {
-                let state = self.asked(frame, generation, FrameStatus::Run)?;
+                let state = self.answered(frame, generation, FrameStatus::Run)?;
                 states::run::ended(self, frame, state, outcome)
             }
             Input::Continue => None,
@@ -144,12 +144,10 @@ impl<'a> Stepper<'a, '_> {
     }
 
     fn wake(&mut self, id: FrameId, generation: Generation) -> Option<FrameId> {
-        if let Some(state) = self.asked(id, generation, FrameStatus::Waiting) {
+        if let Some(state) = self.answered(id, generation, FrameStatus::Waiting) {
             return states::wait::over(self, id, state);
         }
-        self.asked(id, generation, FrameStatus::BackingOff)?;
-        let frame = self.execution.frame_mut(id)?;
-        frame.enter(Phase::Ready { again: true });
+        self.answered(id, generation, FrameStatus::BackingOff)?;
         Some(id)
     }
 
@@ -158,6 +156,20 @@ impl<'a> Stepper<'a, '_> {
         let frame = self.execution.frame(id)?;
         (frame.generation == generation && frame.phase.status() == status)
             .then(|| self.machine.definition().state(frame.state))
+    }
+
+    /// The same; the frame waits no longer, and is in its state still.
+    fn answered(
+        &mut self,
+        id: FrameId,
+        generation: Generation,
+        status: FrameStatus,
+    ) -> Option<&'a State> {
+        let state = self.asked(id, generation, status)?;
+        self.execution
+            .frame_mut(id)?
+            .enter(Phase::Ready { again: true });
+        Some(state)
     }
 
     /// Goes on while something can, up to the step's bounds.
@@ -260,9 +272,8 @@ impl<'a> Stepper<'a, '_> {
 
     /// An error in the frame's state: a retry, a catcher, or the end of the frame and the same
     /// question for the Map that it is an iteration of.
-    pub(super) fn fail(&mut self, id: FrameId, mut raised: Raised) -> Option<FrameId> {
+    pub(super) fn fail(&mut self, mut id: FrameId, mut raised: Raised) -> Option<FrameId> {
         self.place_cause(id, &mut raised);
-        let mut id = id;
         loop {
             let frame = self.execution.frame(id)?;
             let (parent, index) = match frame.parent {
@@ -270,10 +281,8 @@ impl<'a> Stepper<'a, '_> {
                 None => (None, 0),
             };
             let state = self.machine.definition().state(frame.state);
-            let map_began = matches!(
-                frame.phase.status(),
-                FrameStatus::Run | FrameStatus::Iterating
-            );
+            let map_began = raised.of_run || frame.phase.status() == FrameStatus::Iterating;
+            raised.of_run = false;
             states::map::drop_iterations(self, id);
             if self.retry(id, state, &raised) {
                 return None;
@@ -283,6 +292,10 @@ impl<'a> Stepper<'a, '_> {
             }
             if let Some(catcher) = retry::catcher(&state.catch, &raised) {
                 match self.place(id, &catcher.result_path, raised.output()) {
+                    // What a catcher makes is not for a catcher again: that would have no end.
+                    Ok(output) if self.exceeds(&output) => {
+                        raised = Raised::too_large(&state.name);
+                    }
                     Ok(output) => return self.leave(id, state, output, Some(catcher.next)),
                     Err(failure) => raised = failure,
                 }

@@ -132,7 +132,7 @@ impl Execution {
                 continue;
             };
             put.push(frame_row(frame, machine.definition()));
-            if !frame.stored {
+            if !frame.items_stored() {
                 put.extend(items_row(frame, machine.definition()));
             }
             self.mark_stored(id);
@@ -154,6 +154,9 @@ impl Execution {
         };
         if let Some(frame) = frame {
             frame.stored = true;
+            if let Phase::Iterating(iterations) = &mut frame.phase {
+                iterations.stored = true;
+            }
         }
     }
 
@@ -463,5 +466,6 @@ fn restore_iterations(
         result_bytes,
         next,
         running: 0,
+        stored: true,
     })
 }

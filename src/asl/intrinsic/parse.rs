@@ -13,6 +13,9 @@ const NESTING_MAX: usize = 10;
 
 pub(super) fn call(text: &str) -> Result<Call, PathError> {
     let mut parser = Parser { text, at: 0 };
+    if text.starts_with(char::is_whitespace) {
+        return parser.refuse("expected a path or an intrinsic call, without space before it");
+    }
     let call = parser.call(0)?;
     parser.spaces();
     if parser.at < text.len() {

@@ -135,6 +135,9 @@ impl<'t> Parser<'t> {
                 break;
             }
         }
+        if root == Root::Context && steps.first() == Some(&Step::Field("Task".into())) {
+            return self.refuse("task tokens are not supported yet");
+        }
         let last = steps.len().saturating_sub(1);
         let definite = steps.iter().enumerate().all(|(place, step)| match step {
             Step::Field(_) | Step::Index(_) => true,

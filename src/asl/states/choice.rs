@@ -151,6 +151,9 @@ pub(super) fn read<'n>(
 ) -> Option<Kind> {
     fields.rename("a Choice state");
     state.read_paths(fields, reader);
+    let default = fields
+        .take("Default")
+        .map(|node| reader.target(node, "Default"));
     let node = fields.required("Choices", &mut reader.problems)?;
     let Json::Array(nodes) = &node.json else {
         wrong_kind(node, "Choices", "an array", &mut reader.problems);
@@ -162,9 +165,6 @@ pub(super) fn read<'n>(
             .schema(node.span, "\"Choices\" must have at least one rule");
     }
     let rules: Vec<_> = nodes.iter().map(|node| rule(node, reader)).collect();
-    let default = fields
-        .take("Default")
-        .map(|node| reader.target(node, "Default"));
     Some(Kind::Choice(Choice {
         rules: rules.into_iter().collect::<Option<_>>()?,
         default: match default {

@@ -239,7 +239,20 @@ fn one_of<'n>(
     }
 }
 
+/// The fields that only distributed Maps have.
+const DISTRIBUTED_FIELDS: &[&str] = &[
+    "ItemReader",
+    "ItemBatcher",
+    "ResultWriter",
+    "ToleratedFailureCount",
+    "ToleratedFailureCountPath",
+    "ToleratedFailurePercentage",
+    "ToleratedFailurePercentagePath",
+    "Label",
+];
+
 fn mode<'n>(fields: &mut Fields<'n>, reader: &mut DefinitionReader<'n>) -> Option<Mode> {
+    fields.know(DISTRIBUTED_FIELDS);
     let Some(key) = one_of(fields, ("ItemProcessor", "Iterator"), reader) else {
         if !fields.has("ItemProcessor") {
             let message = "a Map state needs the field \"ItemProcessor\"";
@@ -294,16 +307,7 @@ fn mode<'n>(fields: &mut Fields<'n>, reader: &mut DefinitionReader<'n>) -> Optio
 }
 
 fn refuse_distributed_fields<'n>(fields: &mut Fields<'n>, reader: &mut DefinitionReader<'n>) {
-    for key in [
-        "ItemReader",
-        "ItemBatcher",
-        "ResultWriter",
-        "ToleratedFailureCount",
-        "ToleratedFailureCountPath",
-        "ToleratedFailurePercentage",
-        "ToleratedFailurePercentagePath",
-        "Label",
-    ] {
+    for key in DISTRIBUTED_FIELDS {
         if let Some(node) = fields.take(key) {
             let message = format!(
                 "{key:?} is for distributed Maps: \"ProcessorConfig\": {{\"Mode\": \"DISTRIBUTED\", ..}}"

@@ -140,7 +140,7 @@ impl State {
             catch: Box::default(),
             next: None,
         };
-        state.kind = match kind.as_str() {
+        let kind = match kind.as_str() {
             Some("Pass") => pass::read(&mut state, &mut fields, reader),
             Some("Task") => task::read(&mut state, &mut fields, reader),
             Some("Choice") => choice::read(&mut state, &mut fields, reader),
@@ -157,8 +157,9 @@ impl State {
                 wrong_kind(kind, "Type", types, &mut reader.problems);
                 return None;
             }
-        }?;
+        };
         fields.finish(&mut reader.problems);
+        state.kind = kind?;
         Some(state)
     }
 

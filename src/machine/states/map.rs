@@ -53,6 +53,7 @@ pub(in crate::machine) fn enter(
         result_bytes: 0,
         next: 0,
         running: 0,
+        stored: false,
     })));
     for _ in 0..concurrency {
         if !begin_next(step, id, map, started)? {

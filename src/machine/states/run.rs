@@ -105,7 +105,13 @@ pub(in crate::machine) fn ended(
                 error: raised.error.clone(),
                 cause: raised.cause.clone(),
             });
-            step.fail(id, raised)
+            step.fail(
+                id,
+                Raised {
+                    of_run: true,
+                    ..raised
+                },
+            )
         }
     }
 }
