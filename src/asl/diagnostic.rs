@@ -6,7 +6,10 @@
 
 use std::fmt;
 
-use super::text::{Node, Span};
+use super::{
+    path::PathError,
+    text::{Node, Span},
+};
 
 /// Most diagnostics of one definition; a text with more is not a definition in need of a list.
 pub const DIAGNOSTICS_MAX: usize = 100;
@@ -120,6 +123,17 @@ impl Problems {
     /// A wrong value or field: by far the most frequent family.
     pub(crate) fn schema(&mut self, at: Span, message: impl Into<String>) {
         self.report(at, Code::SchemaValidationFailed, message);
+    }
+
+    /// A text in the field `key` that is no path or call, or one of a kind to come.
+    pub(crate) fn expression(&mut self, at: Span, key: &str, text: &str, error: &PathError) {
+        let code = if error.unsupported {
+            Code::NotSupported
+        } else {
+            Code::SchemaValidationFailed
+        };
+        let message = format!("{} in {}: {error}", quote(text), quote(key));
+        self.report(at, code, message);
     }
 
     pub(crate) fn unsupported(&mut self, at: Span, what: &str) {

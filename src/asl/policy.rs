@@ -208,7 +208,9 @@ pub(crate) fn result_path<'n>(fields: &mut Fields<'n>, reader: &mut Reader<'n>) 
         Ok(path) if path.is_root() => ResultPath::Replace,
         Ok(path) => ResultPath::At(path),
         Err(error) => {
-            reader.refuse_expression(node.span, "ResultPath", text, &error);
+            reader
+                .problems
+                .expression(node.span, "ResultPath", text, &error);
             ResultPath::Replace
         }
     }

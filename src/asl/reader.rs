@@ -17,8 +17,8 @@ use super::{
     fields::{Fields, wrong_kind},
     path::Path,
     states::State,
-    template::Template,
-    text::{self, Json, Member, Node, Span},
+    template::{Expression, Template},
+    text::{self, Json, Member, Node},
 };
 
 /// Longest name of a state, in characters.
@@ -245,21 +245,29 @@ impl<'n> Reader<'n> {
                 Some(path)
             }
             Err(error) => {
-                self.refuse_expression(node.span, key, text, &error);
+                self.problems.expression(node.span, key, text, &error);
                 None
             }
         }
     }
 
-    pub(crate) fn refuse_expression(
-        &mut self,
-        at: Span,
-        key: &str,
-        text: &str,
-        error: &super::path::PathError,
-    ) {
-        self.problems
-            .schema(at, format!("{} in {key:?}: {error}", quote(text)));
+    /// A compiled path or intrinsic call of a field's text.
+    pub(crate) fn expression(&mut self, node: &Node, key: &str) -> Option<Expression> {
+        let Some(text) = node.as_str() else {
+            let wanted = "a path or an intrinsic call";
+            wrong_kind(node, key, wanted, &mut self.problems);
+            return None;
+        };
+        match Expression::parse(text) {
+            Ok(expression) => {
+                self.uses_context |= expression.uses_context();
+                Some(expression)
+            }
+            Err(error) => {
+                self.problems.expression(node.span, key, text, &error);
+                None
+            }
+        }
     }
 
     /// A path field that must be one, where it is there.
@@ -270,11 +278,6 @@ impl<'n> Reader<'n> {
     ) -> Option<Path> {
         let node = fields.take(key)?;
         self.path(node, key)
-    }
-
-    /// Notes that the definition reads the context object.
-    pub(crate) fn note_context(&mut self, uses_context: bool) {
-        self.uses_context |= uses_context;
     }
 
     /// A payload template, where the field is there.

@@ -217,10 +217,7 @@ impl Template {
         match Expression::parse(text) {
             Ok(expression) => Some((name.into(), Self::Expression(expression))),
             Err(error) => {
-                problems.schema(
-                    member.value.span,
-                    format!("{} in {}: {error}", quote(text), quote(&member.key)),
-                );
+                problems.expression(member.value.span, &member.key, text, &error);
                 None
             }
         }

@@ -31,10 +31,7 @@ struct Parser<'t> {
 
 impl<'t> Parser<'t> {
     fn refuse<T>(&self, message: impl Into<String>) -> Result<T, PathError> {
-        Err(PathError {
-            offset: self.at,
-            message: message.into(),
-        })
+        Err(PathError::new(self.at, message))
     }
 
     fn rest(&self) -> &'t str {
@@ -126,7 +123,7 @@ impl<'t> Parser<'t> {
             Some('$') => {
                 let (path, length) = path::prefix(rest).map_err(|error| PathError {
                     offset: self.at + error.offset,
-                    message: error.message,
+                    ..error
                 })?;
                 self.at += length;
                 Ok(Argument::Path(path))

@@ -19,6 +19,19 @@ pub struct PathError {
     pub offset: usize,
     /// What is wrong: a lowercase fragment.
     pub message: String,
+    /// Whether it is right, and only not supported yet.
+    pub unsupported: bool,
+}
+
+impl PathError {
+    /// A wrong text.
+    pub(crate) fn new(offset: usize, message: impl Into<String>) -> Self {
+        Self {
+            offset,
+            message: message.into(),
+            unsupported: false,
+        }
+    }
 }
 
 impl fmt::Display for PathError {
@@ -64,9 +77,13 @@ struct Parser<'t> {
 
 impl<'t> Parser<'t> {
     fn refuse<T>(&self, message: impl Into<String>) -> Parsed<T> {
+        Err(PathError::new(self.at, message))
+    }
+
+    fn unsupported<T>(&self, what: &str) -> Parsed<T> {
         Err(PathError {
-            offset: self.at,
-            message: message.into(),
+            unsupported: true,
+            ..PathError::new(self.at, format!("{what} not supported yet"))
         })
     }
 
@@ -112,7 +129,7 @@ impl<'t> Parser<'t> {
                 .rest()
                 .starts_with(|c: char| c == '_' || c.is_alphabetic())
         {
-            return self.refuse("variables are not supported yet; a path starts with '$.' or '$['");
+            return self.unsupported("variables are");
         }
         let mut steps = Vec::new();
         loop {
@@ -136,7 +153,7 @@ impl<'t> Parser<'t> {
             }
         }
         if root == Root::Context && steps.first() == Some(&Step::Field("Task".into())) {
-            return self.refuse("task tokens are not supported yet");
+            return self.unsupported("task tokens are");
         }
         let last = steps.len().saturating_sub(1);
         let definite = steps.iter().enumerate().all(|(place, step)| match step {

@@ -28,12 +28,7 @@ impl ReferencePath {
     /// The text is no path, starts elsewhere than at `$`, or has an operator.
     pub fn parse(text: &str) -> Result<Self, PathError> {
         let path = Path::parse(text)?;
-        let refuse = |message: &str| {
-            Err(PathError {
-                offset: 0,
-                message: message.to_owned(),
-            })
-        };
+        let refuse = |message: &str| Err(PathError::new(0, message));
         if path.root != Root::Input {
             return refuse("results are written to '$', the context object is read-only");
         }

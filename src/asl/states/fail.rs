@@ -1,7 +1,7 @@
 //! Fail: ends its scope in an error.
 
 use super::{Kind, Reader};
-use crate::asl::{diagnostic::quote, fields::Fields, template::Expression};
+use crate::asl::{fields::Fields, template::Expression};
 
 /// The fields of a Fail state.
 #[derive(Debug, PartialEq)]
@@ -35,23 +35,14 @@ fn text<'n>(
     reader: &mut Reader<'n>,
 ) -> Option<Text> {
     let fixed = fields.string(keys.0, &mut reader.problems);
-    let computed = fields.string(keys.1, &mut reader.problems);
-    let (Some(source), None) = (computed, fixed) else {
-        if computed.is_some() {
-            let message = format!("only one of {:?} and {:?} can be given", keys.0, keys.1);
-            reader.problems.schema(fields.node.span, message);
-        }
+    let Some(node) = fields.take(keys.1) else {
         return fixed.map(|text| Text::Fixed(text.into()));
     };
-    match Expression::parse(source) {
-        Ok(expression) => {
-            reader.note_context(expression.uses_context());
-            Some(Text::Computed(expression, source.into()))
-        }
-        Err(error) => {
-            let message = format!("{} in {:?}: {error}", quote(source), keys.1);
-            reader.problems.schema(fields.node.span, message);
-            None
-        }
+    if fields.has(keys.0) {
+        let message = format!("only one of {:?} and {:?} can be given", keys.0, keys.1);
+        reader.problems.schema(node.span, message);
+        return None;
     }
+    let expression = reader.expression(node, keys.1)?;
+    Some(Text::Computed(expression, node.as_str()?.into()))
 }
