@@ -22,7 +22,6 @@ const LATER: &[(&str, &str)] = &[
     ("Condition", "JSONata (Condition) is"),
     ("Items", "JSONata (Items) is"),
     ("Credentials", "credentials of a task are"),
-    ("Branches", "Parallel is"),
 ];
 
 /// The fields of one object, and which of them were asked for.

@@ -32,7 +32,7 @@ pub struct RowKey {
     pub frame: FrameId,
     /// What of it.
     pub part: Part,
-    /// The iteration of a result; else 0.
+    /// The iteration or branch of a result; else 0.
     pub index: u32,
 }
 
@@ -45,7 +45,7 @@ pub enum Part {
     Frame,
     /// What an inline Map iterates over; written once.
     Items,
-    /// An iteration's output; written once.
+    /// The output of an iteration or a branch; written once.
     Result,
 }
 
@@ -75,7 +75,7 @@ impl Part {
 pub(super) struct Dirty {
     pub(super) top: bool,
     pub(super) frames: BTreeSet<FrameId>,
-    /// Maps and iterations whose result is new.
+    /// Forked frames and places whose result is new.
     pub(super) results: Vec<(FrameId, u32)>,
     pub(super) removed: Vec<FrameId>,
 }

@@ -39,9 +39,7 @@ impl Stepper<'_, '_> {
         let input = self.effective_input(id, state)?;
         match &state.io.parameters {
             None => Ok(input),
-            Some(template) => self
-                .evaluate(id, &input, None, |scope| template.evaluate(scope))
-                .map(Payload::from),
+            Some(template) => self.compute(id, &input, None, |scope| template.evaluate(scope)),
         }
     }
 
@@ -54,9 +52,7 @@ impl Stepper<'_, '_> {
     ) -> Result<Payload, Raised> {
         let result = match &state.io.result_selector {
             None => result,
-            Some(template) => self
-                .evaluate(id, &result, None, |scope| template.evaluate(scope))?
-                .into(),
+            Some(template) => self.compute(id, &result, None, |scope| template.evaluate(scope))?,
         };
         let placed = self.place(id, &state.io.result_path, result)?;
         self.select(id, &state.io.output_path, placed)
@@ -74,11 +70,12 @@ impl Stepper<'_, '_> {
             ResultPath::Discard => Ok(self.state_input(id)),
             ResultPath::At(path) => {
                 let input = self.state_input(id);
-                path.write(input.value().clone(), result.value().clone())
-                    .map(Payload::from)
+                let written = path
+                    .write(input.value().clone(), result.value().clone())
                     .map_err(|failure| {
                         Raised::new("States.ResultPathMatchFailure", failure.to_string())
-                    })
+                    })?;
+                flat(written)
             }
         }
     }
@@ -93,10 +90,19 @@ impl Stepper<'_, '_> {
         match selection {
             Selection::Whole => Ok(payload),
             Selection::Nothing => Ok(Value::Object(Map::new()).into()),
-            Selection::Path(path) => self
-                .evaluate(id, &payload, None, |scope| scope.find(path))
-                .map(Payload::from),
+            Selection::Path(path) => self.compute(id, &payload, None, |scope| scope.find(path)),
         }
+    }
+
+    /// Evaluates to a payload, which can be stored and read back.
+    pub(super) fn compute(
+        &mut self,
+        id: FrameId,
+        input: &Payload,
+        item: Option<&MapItem>,
+        run: impl FnOnce(&mut Scope<'_>) -> Result<Value, EvalError>,
+    ) -> Result<Payload, Raised> {
+        flat(self.evaluate(id, input, item, run)?)
     }
 
     /// Evaluates against a payload (`$`) and the context object of the frame's state (`$$`). `item`
@@ -118,7 +124,7 @@ impl Stepper<'_, '_> {
             let facts = StateFacts {
                 name: &state.name,
                 entered: frame.entered,
-                retry_count: matches!(state.kind, Kind::Task(_) | Kind::Map(_))
+                retry_count: matches!(state.kind, Kind::Task(_) | Kind::Map(_) | Kind::Parallel(_))
                     .then(|| frame.retry_count()),
             };
             let own = item.cloned().or_else(|| execution.item_of(frame));
@@ -140,6 +146,28 @@ impl Stepper<'_, '_> {
     }
 }
 
+/// Deepest nesting of a payload: what JSON text may have to be read again.
+const DEPTH_MAX: usize = 127;
+
+/// A computed value as a payload. Why: a loop that wraps its data once more in each round would make
+/// a text that no parser takes, and in the end one that no stack holds.
+fn flat(value: Value) -> Result<Payload, Raised> {
+    if deeper_than(&value, DEPTH_MAX) {
+        let cause = format!("The data nests deeper than {DEPTH_MAX} levels");
+        return Err(Raised::new(super::failure::DATA_LIMIT, cause));
+    }
+    Ok(value.into())
+}
+
+fn deeper_than(value: &Value, levels: usize) -> bool {
+    let below = |item: &Value| levels == 0 || deeper_than(item, levels - 1);
+    match value {
+        Value::Array(items) => levels == 0 || items.iter().any(below),
+        Value::Object(map) => levels == 0 || map.values().any(below),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
 /// What one evaluation may produce. Why 16 times the limit and a megabyte: what stays below the limit
 /// in the end may be larger on its way (a list whose length is all that is wanted).
 pub(super) fn budget(payload_bytes_max: usize) -> Budget {
@@ -152,11 +180,18 @@ pub(super) fn budget(payload_bytes_max: usize) -> Budget {
 impl super::Execution {
     /// The item of the innermost iteration that the frame belongs to.
     fn item_of(&self, frame: &super::frame::Frame) -> Option<MapItem> {
-        let (parent, index) = frame.parent?;
-        let Phase::Iterating(iterations) = &self.frame(parent)?.phase else {
-            return None;
+        let (mut parent, mut index) = frame.parent?;
+        let value = loop {
+            let frame = self.frame(parent)?;
+            let Phase::Forked(fork) = &frame.phase else {
+                return None;
+            };
+            if let Some(value) = fork.items.value().get(index as usize) {
+                break value.clone();
+            }
+            // A branch belongs to the iteration that its Parallel is in.
+            (parent, index) = frame.parent?;
         };
-        let value = iterations.items.value().get(index as usize)?.clone();
         Some(MapItem {
             index: u64::from(index),
             value: value.into(),

@@ -84,6 +84,12 @@ pub enum Event {
     MapStateSucceeded,
     /// The Map failed and is not retried.
     MapStateFailed,
+    /// A Parallel began its branches.
+    ParallelStateStarted,
+    /// All branches ended well.
+    ParallelStateSucceeded,
+    /// A branch failed, and the Parallel is not retried.
+    ParallelStateFailed,
     /// The execution's output.
     ExecutionSucceeded { output: Payload },
     /// The error that nobody caught.

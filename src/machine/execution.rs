@@ -131,10 +131,10 @@ impl Execution {
         found
     }
 
-    /// The progress of a Map is over: its rows go, the frame stays.
-    pub(super) fn end_iterations(&mut self, id: FrameId) {
+    /// The progress of a Map or a Parallel is over: its rows go, the frame stays.
+    pub(super) fn end_fork(&mut self, id: FrameId) {
         if let Some(frame) = self.frame_mut(id)
-            && matches!(frame.phase, Phase::Iterating(_))
+            && matches!(frame.phase, Phase::Forked(_))
             && frame.stored
         {
             frame.stored = false;
@@ -149,8 +149,8 @@ impl PartialEq for Execution {
         let plain = |frame: &Frame| {
             let mut frame = frame.clone();
             frame.stored = true;
-            if let Phase::Iterating(iterations) = &mut frame.phase {
-                iterations.stored = true;
+            if let Phase::Forked(fork) = &mut frame.phase {
+                fork.stored = true;
             }
             frame
         };

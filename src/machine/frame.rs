@@ -1,6 +1,7 @@
 //! A frame: one thread of an execution, with the state it is in and that state's data.
 //!
-//! There is the top frame, and one for each iteration of an inline Map under way. A frame is what is
+//! There is the top frame, and one for each iteration of an inline Map and each branch of a Parallel
+//! under way. A frame is what is
 //! stored: it holds nothing that could not be written down.
 
 use super::status::{FRAME_TRANSITIONS, FrameStatus};
@@ -14,7 +15,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Frame {
     pub(super) id: FrameId,
-    /// The Map frame it is an iteration of, and which one; none for the top frame.
+    /// The frame it is an iteration or a branch of, and which one; none for the top frame.
     pub(super) parent: Option<(FrameId, u32)>,
     pub(super) state: StateId,
     /// The state's input.
@@ -50,27 +51,42 @@ pub(super) enum Phase {
     BackingOff,
     /// For a Map Run.
     Run,
-    /// For iterations.
-    Iterating(Box<Iterations>),
+    /// For the frames of its iterations or branches.
+    Forked(Box<Fork>),
 }
 
-/// The progress of an inline Map.
+/// The progress of an inline Map or of a Parallel: frames that run side by side, and their results.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Iterations {
-    /// The state's effective input, which its item selector reads.
+pub(super) struct Fork {
+    /// The effective input of a Map, which its item selector reads; nothing for a Parallel.
     pub(super) input: Payload,
-    /// The array.
+    /// The array of a Map; nothing for a Parallel.
     pub(super) items: Payload,
-    /// A place for each item.
+    /// A place for each item or branch.
     pub(super) results: Vec<Option<Payload>>,
     /// Bytes of the results so far.
     pub(super) result_bytes: usize,
-    /// The next item to begin with.
+    /// The next item or branch to begin with.
     pub(super) next: u32,
-    /// Iterations under way.
+    /// Frames under way.
     pub(super) running: u32,
     /// Whether the row of the items was written.
     pub(super) stored: bool,
+}
+
+impl Fork {
+    /// One that has not begun with anything.
+    pub(super) fn new(input: Payload, items: Payload, length: usize) -> Self {
+        Self {
+            input,
+            items,
+            results: vec![None; length],
+            result_bytes: 0,
+            next: 0,
+            running: 0,
+            stored: false,
+        }
+    }
 }
 
 impl Phase {
@@ -81,7 +97,7 @@ impl Phase {
             Self::Waiting => FrameStatus::Waiting,
             Self::BackingOff => FrameStatus::BackingOff,
             Self::Run => FrameStatus::Run,
-            Self::Iterating(_) => FrameStatus::Iterating,
+            Self::Forked(_) => FrameStatus::Forked,
         }
     }
 }
@@ -130,10 +146,10 @@ impl Frame {
         self.generation
     }
 
-    /// Whether the items of its iterations were written, if it has any.
+    /// Whether the items of its fork were written, if it has any.
     pub(super) fn items_stored(&self) -> bool {
         match &self.phase {
-            Phase::Iterating(iterations) => iterations.stored,
+            Phase::Forked(fork) => fork.stored,
             Phase::Ready { .. } | Phase::Task | Phase::Waiting | Phase::BackingOff | Phase::Run => {
                 true
             }

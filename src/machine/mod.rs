@@ -13,6 +13,7 @@ mod effect;
 mod event;
 mod execution;
 mod failure;
+mod fork;
 mod frame;
 mod input;
 mod retry;

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     asl::{
         Definition, StateId,
-        states::{Distributed, Kind, Map, Mode},
+        states::{Distributed, Map, Mode},
         template::Scope,
     },
     payload::{Failure, Payload},
@@ -106,15 +106,7 @@ impl RunRequest {
     }
 
     fn map(&self) -> Option<&Map> {
-        match &self.definition.state(self.state).kind {
-            Kind::Map(map) => Some(map),
-            Kind::Pass(_)
-            | Kind::Task(_)
-            | Kind::Choice(_)
-            | Kind::Wait(_)
-            | Kind::Succeed
-            | Kind::Fail(_) => None,
-        }
+        self.definition.state(self.state).map()
     }
 
     /// What the child of an item is given: what `ItemSelector` makes of it, else the item as it is.

@@ -103,33 +103,37 @@ pub(crate) enum FrameStatus {
     BackingOff,
     /// A Map Run is under way.
     Run,
-    /// Iterations of an inline Map are under way.
-    Iterating,
+    /// Iterations of an inline Map, or branches of a Parallel, are under way.
+    Forked,
 }
 
 /// Every legal change of a frame's status, and its reason.
 pub(crate) const FRAME_TRANSITIONS: &[(FrameStatus, FrameStatus, &str)] = {
-    use FrameStatus::{BackingOff, Iterating, Ready, Run, Task, Waiting};
+    use FrameStatus::{BackingOff, Forked, Ready, Run, Task, Waiting};
     &[
         (Ready, Ready, "a state was left for the next one"),
         (Ready, Task, "a Task state asked for its work"),
         (Ready, Waiting, "the instant of a Wait state lies ahead"),
         (Ready, Run, "a distributed Map asked for its run"),
-        (Ready, Iterating, "an inline Map began its first iterations"),
+        (
+            Ready,
+            Forked,
+            "an inline Map or a Parallel began its frames",
+        ),
         (Ready, BackingOff, "the state failed and is retried"),
         (Task, Ready, "the task was answered"),
         (Waiting, Ready, "the instant came"),
         (BackingOff, Ready, "the delay is over"),
         (Run, Ready, "the run ended"),
         (
-            Iterating,
+            Forked,
             Ready,
-            "all iterations ended, or the error of one was caught",
+            "all its frames ended, or the error of one was caught",
         ),
         (
-            Iterating,
+            Forked,
             BackingOff,
-            "an iteration failed and the Map is retried",
+            "one of its frames failed and the state is retried",
         ),
     ]
 };

@@ -8,6 +8,7 @@ use super::{
     Effect, Event, Execution, Input, Machine, Outcome, Record, Status, StepContext, WakeReason,
     execution::TOP,
     failure::{HEARTBEAT, Raised, TIMEOUT},
+    fork,
     frame::{Frame, Phase},
     retry,
     states::{self, Turn},
@@ -199,6 +200,7 @@ impl<'a> Stepper<'a, '_> {
             Kind::Succeed => states::succeed::enter(self, id, state),
             Kind::Fail(fail) => Err(states::fail::enter(self, id, fail)),
             Kind::Map(map) => states::map::enter(self, id, state, map),
+            Kind::Parallel(parallel) => states::parallel::enter(self, id, state, parallel),
         };
         match turn {
             Ok(Turn::Leave(output)) => self.leave(id, state, output, state.next),
@@ -261,7 +263,7 @@ impl<'a> Stepper<'a, '_> {
     fn finish(&mut self, id: FrameId, output: Payload) -> Option<FrameId> {
         let parent = self.execution.frame(id)?.parent;
         if let Some((parent, index)) = parent {
-            return states::map::iteration_done(self, id, parent, index, output);
+            return fork::done(self, id, parent, index, output);
         }
         let event = Event::ExecutionSucceeded {
             output: output.clone(),
@@ -271,7 +273,7 @@ impl<'a> Stepper<'a, '_> {
     }
 
     /// An error in the frame's state: a retry, a catcher, or the end of the frame and the same
-    /// question for the Map that it is an iteration of.
+    /// question for the state that it is an iteration or a branch of.
     pub(super) fn fail(&mut self, mut id: FrameId, mut raised: Raised) -> Option<FrameId> {
         self.place_cause(id, &mut raised);
         loop {
@@ -281,14 +283,17 @@ impl<'a> Stepper<'a, '_> {
                 None => (None, 0),
             };
             let state = self.machine.definition().state(frame.state);
-            let map_began = raised.of_run || frame.phase.status() == FrameStatus::Iterating;
+            let began = raised.of_run || frame.phase.status() == FrameStatus::Forked;
             raised.of_run = false;
-            states::map::drop_iterations(self, id);
+            fork::drop_all(self, id);
             if self.retry(id, state, &raised) {
                 return None;
             }
-            if map_began {
-                self.record(id, || Event::MapStateFailed);
+            if began {
+                self.record(id, || match state.map() {
+                    Some(_) => Event::MapStateFailed,
+                    None => Event::ParallelStateFailed,
+                });
             }
             if let Some(catcher) = retry::catcher(&state.catch, &raised) {
                 match self.place(id, &catcher.result_path, raised.output()) {
@@ -304,7 +309,7 @@ impl<'a> Stepper<'a, '_> {
                 self.end_in_error(raised);
                 return None;
             };
-            states::map::iteration_failed(self, id, parent, index);
+            fork::failed(self, id, parent, index);
             id = parent;
         }
     }
@@ -391,7 +396,7 @@ impl<'a> Stepper<'a, '_> {
                     generation: frame.generation,
                 });
             }
-            Phase::Ready { .. } | Phase::Iterating(_) => {}
+            Phase::Ready { .. } | Phase::Forked(_) => {}
         }
         Some(frame)
     }

@@ -13,7 +13,7 @@ use super::{
     Execution, Machine, Status,
     changes::{Changes, Dirty, Part, Row, RowKey},
     execution::{Counters, TOP},
-    frame::{Frame, Iterations, Phase},
+    frame::{Fork, Frame, Phase},
 };
 use crate::{
     asl::{
@@ -86,7 +86,7 @@ enum StoredPhase {
     Waiting,
     BackingOff,
     Run,
-    Iterating,
+    Forked,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -154,8 +154,8 @@ impl Execution {
         };
         if let Some(frame) = frame {
             frame.stored = true;
-            if let Phase::Iterating(iterations) = &mut frame.phase {
-                iterations.stored = true;
+            if let Phase::Forked(fork) = &mut frame.phase {
+                fork.stored = true;
             }
         }
     }
@@ -179,8 +179,8 @@ impl Execution {
         for frame in self.all_frames() {
             rows.push(frame_row(frame, machine.definition()));
             rows.extend(items_row(frame, machine.definition()));
-            if let Phase::Iterating(iterations) = &frame.phase {
-                let indexes = (0..).zip(&iterations.results);
+            if let Phase::Forked(fork) = &frame.phase {
+                let indexes = (0..).zip(&fork.results);
                 rows.extend(indexes.filter_map(|(index, _)| result_row(frame, index)));
             }
         }
@@ -258,9 +258,9 @@ impl Execution {
             if let Some((parent, _)) = frame.parent {
                 let iterates = self
                     .frame(parent)
-                    .is_some_and(|parent| matches!(parent.phase, Phase::Iterating(_)));
+                    .is_some_and(|parent| matches!(parent.phase, Phase::Forked(_)));
                 if !iterates || parent >= frame.id {
-                    return inconsistent("an iteration has no Map");
+                    return inconsistent("an iteration or a branch has no parent");
                 }
                 *running.entry(parent).or_default() += 1;
             } else if frame.id != TOP {
@@ -275,8 +275,8 @@ impl Execution {
             if matches!(frame.phase, Phase::Ready { .. }) {
                 ready.push(frame.id);
             }
-            if let Phase::Iterating(iterations) = &mut frame.phase {
-                iterations.running = running.get(&frame.id).copied().unwrap_or(0);
+            if let Phase::Forked(fork) = &mut frame.phase {
+                fork.running = running.get(&frame.id).copied().unwrap_or(0);
             }
         }
         self.ready.extend(ready);
@@ -307,7 +307,7 @@ fn frame_row(frame: &Frame, definition: &Definition) -> Row {
         Phase::Waiting => (StoredPhase::Waiting, None),
         Phase::BackingOff => (StoredPhase::BackingOff, None),
         Phase::Run => (StoredPhase::Run, None),
-        Phase::Iterating(iterations) => (StoredPhase::Iterating, Some(iterations.next)),
+        Phase::Forked(fork) => (StoredPhase::Forked, Some(fork.next)),
     };
     let stored = StoredFrame {
         v: VERSION,
@@ -332,14 +332,17 @@ fn frame_row(frame: &Frame, definition: &Definition) -> Row {
 
 /// What a Map iterates over, as far as it does not follow from the frame's data.
 fn items_row(frame: &Frame, definition: &Definition) -> Option<Row> {
-    let Phase::Iterating(iterations) = &frame.phase else {
+    let Phase::Forked(fork) = &frame.phase else {
         return None;
     };
+    if matches!(definition.state(frame.state).kind, Kind::Parallel(_)) {
+        return None;
+    }
     let (own_input, own_items) = derivation(frame, definition);
     let stored = StoredItems {
         v: VERSION,
-        input: own_input.then(|| raw(&iterations.input)).flatten(),
-        items: own_items.then(|| raw(&iterations.items)).flatten(),
+        input: own_input.then(|| raw(&fork.input)).flatten(),
+        items: own_items.then(|| raw(&fork.items)).flatten(),
     };
     Some(row(frame.id, Part::Items, 0, text(&stored)))
 }
@@ -352,10 +355,10 @@ fn derivation(frame: &Frame, definition: &Definition) -> (bool, bool) {
 }
 
 fn result_row(frame: &Frame, index: u32) -> Option<Row> {
-    let Phase::Iterating(iterations) = &frame.phase else {
+    let Phase::Forked(fork) = &frame.phase else {
         return None;
     };
-    let output = raw(iterations.results.get(index as usize)?.as_ref()?)?;
+    let output = raw(fork.results.get(index as usize)?.as_ref()?)?;
     let stored = StoredResult { v: VERSION, output };
     Some(row(frame.id, Part::Result, index, text(&stored)))
 }
@@ -397,9 +400,9 @@ fn restore_frame(
         StoredPhase::Waiting => Phase::Waiting,
         StoredPhase::BackingOff => Phase::BackingOff,
         StoredPhase::Run => Phase::Run,
-        StoredPhase::Iterating => {
+        StoredPhase::Forked => {
             let next = stored.next.unwrap_or(0);
-            Phase::Iterating(Box::new(restore_iterations(&frame, next, rows)?))
+            Phase::Forked(Box::new(restore_fork(&frame, next, rows, definition)?))
         }
     };
     if !fits(&frame, definition) {
@@ -417,23 +420,58 @@ fn fits(frame: &Frame, definition: &Definition) -> bool {
         Phase::Ready { .. } | Phase::BackingOff => true,
         Phase::Task => matches!(kind, Kind::Task(_)),
         Phase::Waiting => matches!(kind, Kind::Wait(_)),
-        Phase::Run | Phase::Iterating(_) => matches!(kind, Kind::Map(_)),
+        Phase::Run => matches!(kind, Kind::Map(_)),
+        Phase::Forked(_) => matches!(kind, Kind::Map(_) | Kind::Parallel(_)),
     }
 }
 
-fn restore_iterations(
+fn restore_fork(
     frame: &Frame,
     next: u32,
     rows: &BTreeMap<RowKey, String>,
-) -> Result<Iterations, RestoreError> {
+    definition: &Definition,
+) -> Result<Fork, RestoreError> {
     let key = |part, index| RowKey {
         frame: frame.id,
         part,
         index,
     };
-    let body = rows
-        .get(&key(Part::Items, 0))
-        .ok_or(RestoreError::Inconsistent("a Map has no items"))?;
+    let (input, items, length) =
+        if let Kind::Parallel(parallel) = &definition.state(frame.state).kind {
+            let nothing = || Value::Null.into();
+            (nothing(), nothing(), parallel.branches.len())
+        } else {
+            restore_items(frame, rows.get(&key(Part::Items, 0)))?
+        };
+    let mut results = vec![None; length];
+    let mut result_bytes = 0_usize;
+    for (key, body) in rows.range(key(Part::Result, 0)..=key(Part::Result, u32::MAX)) {
+        let stored: StoredResult = serde_json::from_str(body)?;
+        check(stored.v)?;
+        let output = payload(&stored.output)?;
+        result_bytes = result_bytes.saturating_add(output.text().len());
+        let place = results
+            .get_mut(key.index as usize)
+            .ok_or(RestoreError::Inconsistent("there is a result too many"))?;
+        *place = Some(output);
+    }
+    Ok(Fork {
+        input,
+        items,
+        results,
+        result_bytes,
+        next,
+        running: 0,
+        stored: true,
+    })
+}
+
+/// A Map's effective input, its items, and how many they are.
+fn restore_items(
+    frame: &Frame,
+    body: Option<&String>,
+) -> Result<(Payload, Payload, usize), RestoreError> {
+    let body = body.ok_or(RestoreError::Inconsistent("a Map has no items"))?;
     let stored: StoredItems = serde_json::from_str(body)?;
     check(stored.v)?;
     let input = match &stored.input {
@@ -444,28 +482,7 @@ fn restore_iterations(
         Some(items) => payload(items)?,
         None => input.clone(),
     };
-    let Value::Array(values) = items.value() else {
-        return Err(RestoreError::Inconsistent("a Map's items are no array"));
-    };
-    let mut results = vec![None; values.len()];
-    let mut result_bytes = 0_usize;
-    for (key, body) in rows.range(key(Part::Result, 0)..=key(Part::Result, u32::MAX)) {
-        let stored: StoredResult = serde_json::from_str(body)?;
-        check(stored.v)?;
-        let output = payload(&stored.output)?;
-        result_bytes = result_bytes.saturating_add(output.text().len());
-        let place = results
-            .get_mut(key.index as usize)
-            .ok_or(RestoreError::Inconsistent("a Map has a result too many"))?;
-        *place = Some(output);
-    }
-    Ok(Iterations {
-        input,
-        items,
-        results,
-        result_bytes,
-        next,
-        running: 0,
-        stored: true,
-    })
+    let length = items.value().as_array().map(Vec::len);
+    let length = length.ok_or(RestoreError::Inconsistent("a Map's items are no array"))?;
+    Ok((input, items, length))
 }

@@ -79,6 +79,7 @@ fn functions_give_what_aws_gives() {
             json!({"k": 1, "z": 2}),
         ),
         ("States.StringToJson('')", json!(null)),
+        ("States.StringToJson('-0')", json!(0)),
         (
             "States.StringToJson('[1, {\"a\":2}]')",
             json!([1, {"a": 2}]),

@@ -12,6 +12,10 @@ use super::{
 /// Filters within filters and parentheses within a filter; no written path comes near.
 const NESTING_MAX: usize = 16;
 
+/// Steps of a path: as deep as a payload nests. A longer one finds nothing, and written through would
+/// make what no parser reads.
+const STEPS_MAX: usize = 127;
+
 /// Why a text is no path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathError {
@@ -133,6 +137,9 @@ impl<'t> Parser<'t> {
         }
         let mut steps = Vec::new();
         loop {
+            if steps.len() > STEPS_MAX {
+                return self.refuse(format!("the path has more than {STEPS_MAX} steps"));
+            }
             if self.eat("..") {
                 steps.push(Step::Descend);
                 if self.rest().starts_with('[') {

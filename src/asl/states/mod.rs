@@ -5,8 +5,10 @@
 //! [`Fields`].
 
 mod choice;
+mod distributed;
 mod fail;
 mod map;
+mod parallel;
 mod pass;
 mod succeed;
 mod task;
@@ -15,12 +17,13 @@ mod wait;
 use std::sync::Arc;
 
 pub use choice::{Choice, Comparator, Comparison, Is, Operand, Rule, Test, With};
-pub use fail::{Fail, Text};
-pub use map::{
-    Batcher, CsvHeaders, Distributed, ExecutionType, InputType, ManifestType, Map, Mode,
-    OutputType, Reader as ItemReader, ReaderConfig, ReaderTransformation, Writer,
-    WriterTransformation,
+pub use distributed::{
+    Batcher, CsvHeaders, Distributed, ExecutionType, InputType, ManifestType, OutputType,
+    Reader as ItemReader, ReaderConfig, ReaderTransformation, Writer, WriterTransformation,
 };
+pub use fail::{Fail, Text};
+pub use map::{Map, Mode};
+pub use parallel::Parallel;
 pub use pass::Pass;
 pub use task::Task;
 pub use wait::Wait;
@@ -69,6 +72,8 @@ pub enum Kind {
     Fail(Fail),
     /// Runs its processor for every item.
     Map(Box<Map>),
+    /// Runs its branches side by side.
+    Parallel(Parallel),
 }
 
 impl Kind {
@@ -83,6 +88,7 @@ impl Kind {
             Self::Succeed => "Succeed",
             Self::Fail(_) => "Fail",
             Self::Map(_) => "Map",
+            Self::Parallel(_) => "Parallel",
         }
     }
 }
@@ -148,10 +154,7 @@ impl State {
             Some("Succeed") => Some(succeed::read(&mut state, &mut fields, reader)),
             Some("Fail") => Some(fail::read(&mut fields, reader)),
             Some("Map") => map::read(&mut state, &mut fields, reader),
-            Some("Parallel") => {
-                reader.problems.unsupported(kind.span, "Parallel is");
-                return None;
-            }
+            Some("Parallel") => parallel::read(&mut state, &mut fields, reader),
             _ => {
                 let types = "Pass, Task, Choice, Wait, Succeed, Fail, Parallel or Map";
                 wrong_kind(kind, "Type", types, &mut reader.problems);
@@ -177,7 +180,8 @@ impl State {
             | Kind::Wait(_)
             | Kind::Succeed
             | Kind::Fail(_)
-            | Kind::Map(_) => None,
+            | Kind::Map(_)
+            | Kind::Parallel(_) => None,
         };
         self.next
             .into_iter()
@@ -185,19 +189,26 @@ impl State {
             .chain(choice.into_iter().flat_map(Choice::targets))
     }
 
-    /// The definition that children of a distributed Map run.
-    pub(crate) fn processor(&self) -> Option<&Arc<Definition>> {
+    /// The fields of a Map state; `None` for any other type.
+    #[must_use]
+    pub fn map(&self) -> Option<&Map> {
         match &self.kind {
-            Kind::Map(map) => match &map.mode {
-                Mode::Distributed(distributed) => Some(&distributed.processor),
-                Mode::Inline(_) => None,
-            },
+            Kind::Map(map) => Some(map),
             Kind::Pass(_)
             | Kind::Task(_)
             | Kind::Choice(_)
             | Kind::Wait(_)
             | Kind::Succeed
-            | Kind::Fail(_) => None,
+            | Kind::Fail(_)
+            | Kind::Parallel(_) => None,
+        }
+    }
+
+    /// The definition that children of a distributed Map run.
+    pub(crate) fn processor(&self) -> Option<&Arc<Definition>> {
+        match &self.map()?.mode {
+            Mode::Distributed(distributed) => Some(&distributed.processor),
+            Mode::Inline(_) => None,
         }
     }
 

@@ -251,10 +251,6 @@ fn wrong_choice_rules_are_refused() {
 fn what_the_language_has_and_iterd_has_not_is_said_to_be_so() {
     for (state, message) in [
         (
-            r#""Type":"Parallel","Branches":[],"End":true"#,
-            "/States/A/Type: Parallel is not supported yet",
-        ),
-        (
             r#""Type":"Pass","QueryLanguage":"JSONata","End":true"#,
             "/States/A/QueryLanguage: JSONata is not supported yet",
         ),

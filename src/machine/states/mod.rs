@@ -3,6 +3,7 @@
 pub(super) mod choice;
 pub(super) mod fail;
 pub(super) mod map;
+pub(super) mod parallel;
 pub(super) mod pass;
 pub(super) mod run;
 pub(super) mod succeed;

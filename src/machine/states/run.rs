@@ -168,10 +168,7 @@ fn template(
     input: &Payload,
 ) -> Result<Option<Payload>, Raised> {
     template
-        .map(|template| {
-            step.evaluate(id, input, None, |scope| template.evaluate(scope))
-                .map(Payload::from)
-        })
+        .map(|template| step.compute(id, input, None, |scope| template.evaluate(scope)))
         .transpose()
 }
 

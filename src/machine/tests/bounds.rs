@@ -34,10 +34,31 @@ fn large_payloads_end_a_step_sooner() {
     assert_eq!(effects.last(), Some(&Effect::Continue));
 }
 
+#[test]
+fn data_that_nests_ever_deeper_fails_before_it_cannot_be_read_again() {
+    let definition = r#"{"StartAt":"A","States":{
+        "A":{"Type":"Pass","Parameters":{"d.$":"$"},"Next":"B"},
+        "B":{"Type":"Choice","Choices":[{"Variable":"$.stop","IsPresent":true,"Next":"C"}],"Default":"A"},
+        "C":{"Type":"Succeed"}}}"#;
+    let outcome = World::new(definition).run(json!({}), echo);
+    assert_eq!(error_of(&outcome).0, "States.DataLimitExceeded");
+    let deepest = format!("{}{}", "[".repeat(127), "]".repeat(127));
+    let mut world = World::new(&task(""));
+    world.input = Payload::parse(deepest.as_str()).unwrap();
+    let input = world.input.clone();
+    assert!(!world.step(Input::Start { input }).is_empty());
+    let deep = format!("$.{}", "a.".repeat(200) + "a");
+    assert!(crate::asl::path::ReferencePath::parse(&deep).is_err());
+}
+
 /// A definition of all states, which the properties break.
 const WHOLE: &str = r#"{"StartAt":"P","States":{
     "P":{"Type":"Pass","Parameters":{"a.$":"$.a","i":[1,2,3]},"Next":"C"},
-    "C":{"Type":"Choice","Choices":[{"Variable":"$.a","NumericLessThan":3,"Next":"T"}],"Default":"W"},
+    "C":{"Type":"Choice","Choices":[{"Variable":"$.a","NumericLessThan":3,"Next":"T"}],"Default":"L"},
+    "L":{"Type":"Parallel","Branches":[
+        {"StartAt":"L1","States":{"L1":{"Type":"Task","Resource":"l","End":true}}},
+        {"StartAt":"L2","States":{"L2":{"Type":"Wait","Seconds":2,"End":true}}}],
+        "ResultPath":"$.l","Retry":[{"ErrorEquals":["E"]}],"Next":"W"},
     "T":{"Type":"Task","Resource":"r","ResultPath":"$.t","Retry":[{"ErrorEquals":["E"],"MaxAttempts":2}],
         "Catch":[{"ErrorEquals":["States.ALL"],"ResultPath":"$.e","Next":"M"}],"Next":"M"},
     "W":{"Type":"Wait","Seconds":3,"Next":"M"},

@@ -9,6 +9,7 @@
 
 mod bounds;
 mod map;
+mod parallel;
 mod retries;
 mod runs;
 mod states;
