@@ -3,7 +3,7 @@
 //! Spec: a value of another kind than the comparator's never holds; a variable that is not there is
 //! an error, but for `IsPresent`.
 
-use std::cmp::Ordering;
+use std::{borrow::Cow, cmp::Ordering};
 
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ use super::{Entered, Raised, Stepper, Turn};
 use crate::{
     asl::{
         parse_timestamp,
-        path::{Path, PathFailure},
+        path::{Found, Path, PathFailure},
         states::{Choice, Comparator, Comparison, Is, Operand, State, Test, With},
         template::{EvalError, Scope},
     },
@@ -79,7 +79,7 @@ fn holds(test: &Test, scope: &mut Scope<'_>) -> Result<bool, EvalError> {
 
 fn compare(comparison: &Comparison, scope: &mut Scope<'_>) -> Result<bool, EvalError> {
     if let Comparator::Is(Is::Present, wanted) = comparison.comparator {
-        return match scope.find(&comparison.variable) {
+        return match scope.look(&comparison.variable) {
             Ok(_) => Ok(wanted),
             Err(EvalError::Path {
                 failure: PathFailure::NoResults(_) | PathFailure::MissingProperty(_),
@@ -97,18 +97,21 @@ fn compare(comparison: &Comparison, scope: &mut Scope<'_>) -> Result<bool, EvalE
         Comparator::Ordered { kind, orders, with } => {
             let order = match with {
                 With::Literal(literal) => order(*kind, &value, literal),
-                With::Path(path) => order(*kind, &value, &find(path, scope)?),
+                With::Path(path) => order(*kind, &value, find(path, scope)?.as_ref()),
             };
             Ok(order.is_some_and(|order| orders.contains(&order)))
         }
     }
 }
 
-fn find(path: &Path, scope: &mut Scope<'_>) -> Result<Value, EvalError> {
-    scope.find(path).map_err(|error| match error {
-        EvalError::Path { path, .. } => EvalError::Choice { path },
-        EvalError::Choice { .. } | EvalError::Intrinsic { .. } | EvalError::Exhausted => error,
-    })
+/// The value where it stands: a rule copies nothing, however large its variable.
+fn find<'a>(path: &Path, scope: &mut Scope<'a>) -> Result<Cow<'a, Value>, EvalError> {
+    match scope.look(path) {
+        Ok(Found::One(value)) => Ok(value),
+        Ok(list @ Found::Many(_)) => Ok(Cow::Owned(list.into_value(&mut scope.budget)?)),
+        Err(EvalError::Path { path, .. }) => Err(EvalError::Choice { path }),
+        Err(error) => Err(error),
+    }
 }
 
 fn is_kind(is: Is, value: &Value) -> bool {
