@@ -284,7 +284,14 @@ impl Worker {
                     self.written += count;
                     self.written_total += count as u64;
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // Why here: a worker that always lags behind never empties the buffer.
+                    if self.written > PENDING_KEPT {
+                        self.pending.drain(..self.written);
+                        self.written = 0;
+                    }
+                    return;
+                }
                 // It reads no more. The pipe is kept, because it tells what was read.
                 Err(_) => {
                     self.expect_end(Kill::Silent);
