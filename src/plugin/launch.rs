@@ -1,7 +1,7 @@
 //! The hidden first argument of the binary: a process that becomes a worker.
 //!
 //! The daemon starts its own binary as `iterd __worker` with an empty environment and sends it a
-//! [`WorkerSpec`] on standard input, before the first line of the protocol. The launcher ties its
+//! spec on standard input, before the first line of the protocol. The launcher ties its
 //! life to the daemon's, gives up what a worker must not have, says so in one line on standard
 //! output, and executes the worker's program in its own place.
 //!
@@ -59,7 +59,7 @@ pub(crate) struct WorkerSpec {
     pub(crate) sandbox: SandboxSpec,
 }
 
-/// What the command of a [`WorkerSpec`] is.
+/// What the command of a spec is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Role {
     /// The worker itself: it speaks the line protocol.

@@ -62,7 +62,8 @@ pub struct Manifest {
     /// Absolute paths that workers may read, beside their own folder and the system's.
     #[serde(default)]
     pub read: Vec<PathBuf>,
-    /// Absolute paths that workers may write, beside their scratch directory.
+    /// Absolute paths that workers may write, beside their scratch directory. Python's
+    /// `multiprocessing` wants `/dev/shm`.
     #[serde(default)]
     pub write: Vec<PathBuf>,
     /// Environment variables of the workers.

@@ -185,7 +185,8 @@ impl Pool {
 
     /// Starts a worker of another version, and gives it the new calls once it is ready. The old
     /// workers finish what they hold. A version that cannot start changes nothing; an event tells
-    /// either way.
+    /// either way. (A program that does not say `{"ready": true}` counts as started when it has
+    /// lived for half a second.)
     pub fn deploy(&self, version: Version) -> Result<(), PoolError> {
         match &self.kind {
             Kind::Identity { name, .. } => Err(PoolError::OtherKind { name: name.clone() }),

@@ -39,6 +39,7 @@ const SYSTEM: &[&str] = &[
     "/sys/fs/cgroup",       // the memory that Node and Java may use
     "/run/systemd/resolve", // what /etc/resolv.conf points to
     "/run/resolvconf",
+    "/var/lib/ca-certificates", // what /etc/ssl/certs points to on some systems
     "/nix/store",
     "/gnu/store",
     "/run/current-system/sw",

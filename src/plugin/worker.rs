@@ -40,9 +40,13 @@ use output::read_now;
 
 pub(crate) use start::run;
 
-/// A worker that must prove itself and does not say `{"ready": true}` counts as started when it has
-/// lived this long: a missing file or a syntax error ends a program well before.
-const PROBATION: Duration = Duration::from_millis(300);
+/// A worker that must prove itself and does not say `{"ready": true}` gets its first call when it has
+/// lived this long: a missing file or a syntax error mostly ends a program before.
+const PROBATION: Duration = Duration::from_millis(500);
+
+/// A worker that ends sooner, and never read a call, did not really start, whatever it seemed to:
+/// on a busy machine the probation is short.
+const SETTLED: Duration = Duration::from_secs(10);
 
 /// Longest way from the start to being ready: some handlers load models of gigabytes; what hangs is
 /// found out within the hour that somebody watches a new version.
@@ -166,6 +170,7 @@ struct Worker {
     flights: HashMap<u64, Flight>,
     /// Not later than the earliest deadline in `flights`.
     next_deadline: Option<Instant>,
+    began: Instant,
     phase: Phase,
     /// When the phase ends by itself: the probation, or the longest start.
     phase_ends: Option<Instant>,
@@ -279,7 +284,14 @@ impl Worker {
                     self.written += count;
                     self.written_total += count as u64;
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // Why here: a worker that always lags behind never empties the buffer.
+                    if self.written > PENDING_KEPT {
+                        self.pending.drain(..self.written);
+                        self.written = 0;
+                    }
+                    return;
+                }
                 // It reads no more. The pipe is kept, because it tells what was read.
                 Err(_) => {
                     self.expect_end(Kill::Silent);

@@ -74,7 +74,7 @@ pub(crate) struct End {
     pub(crate) pid: Option<u32>,
     /// For people.
     pub(crate) how: String,
-    /// It was ready for calls at some time.
+    /// It was ready for calls at some time, and not only for a moment.
     pub(crate) started: bool,
     /// It answered a call at some time.
     pub(crate) answered: bool,
@@ -202,10 +202,7 @@ impl Roster {
         };
         worker.live = true;
         match worker.duty {
-            Duty::Current => {
-                self.proven = true;
-                self.failed_starts = 0;
-            }
+            Duty::Current => self.proven = true,
             Duty::Candidate => self.promote(out),
             Duty::Retired => {}
         }
@@ -221,6 +218,7 @@ impl Roster {
             }
             if worker.duty == Duty::Current {
                 self.deaths = 0;
+                self.failed_starts = 0;
             }
         }
         self.assign(out);
@@ -241,7 +239,12 @@ impl Roster {
             } else {
                 self.deaths.saturating_add(1)
             };
-            self.failed_starts += u32::from(failed_start);
+            self.failed_starts = if failed_start {
+                self.failed_starts.saturating_add(1)
+            } else {
+                0
+            };
+            self.proven &= !failed_start;
         }
         let restart_after = match (&self.candidate, worker.duty) {
             (Some(candidate), Duty::Candidate) => restart_delay(candidate.tries),

@@ -246,6 +246,14 @@ fn a_version_that_cannot_start_is_told_once_and_tried_on() {
     assert_eq!(world.look(), ["start 4 v1 after 800ms"]);
     world.started(4);
     assert_eq!(world.look(), ["4 takes 1"]);
+    // It seemed to, but never read its call.
+    world.failed_to_start(4);
+    world.submit([1, 2, 3]);
+    assert_eq!(
+        world.look(),
+        ["start 5 v1 after 1600ms"],
+        "one at a time again"
+    );
 }
 
 #[test]

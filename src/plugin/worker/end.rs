@@ -7,7 +7,7 @@ use rustix::process::Signal;
 
 use super::{
     super::{Answer, Outcome, Stream, pool::End, process},
-    DRAIN_READS_MAX, Flight, Kill, Phase, Worker, read_now,
+    DRAIN_READS_MAX, Flight, Kill, Phase, SETTLED, Worker, read_now,
 };
 use crate::payload::Failure;
 
@@ -39,11 +39,12 @@ impl Worker {
         let status = self.process.reap();
         let how = self.describe(status);
         let mut answers = std::mem::take(&mut self.verdicts);
+        let started = self.really_started();
         let suspects = self.judge(status, &how, &mut answers);
         let end = End {
             pid: Some(self.process.pid()),
             how,
-            started: self.phase == Phase::Live,
+            started,
             answered: self.answered,
             expected: self.retiring || self.killed == Some(Kill::Wanted),
             suspects,
@@ -102,6 +103,14 @@ impl Worker {
             "Iterd.WorkerExited",
             format!("the worker ended with this as its only item: {how}"),
         )
+    }
+
+    fn really_started(&self) -> bool {
+        let read = self.read_by_worker();
+        let worked = self.answered
+            || self.killed.is_some()
+            || self.flights.values().any(|flight| flight.offset < read);
+        self.phase == Phase::Live && (worked || self.began.elapsed() > SETTLED)
     }
 
     /// How much of all that was written the worker has taken out of the pipe.

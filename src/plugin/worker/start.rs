@@ -83,6 +83,7 @@ async fn start(post: Post) -> Result<Worker, String> {
         written_total: 0,
         flights: HashMap::new(),
         next_deadline: None,
+        began: now,
         phase: Phase::Launching,
         phase_ends: Some(now + START_MAX),
         refused: None,
