@@ -253,7 +253,7 @@ impl<'a> Stepper<'a, '_> {
         let frame = self.execution.frame_mut(id)?;
         frame.state = next;
         frame.data = output;
-        frame.data_is_input = false;
+        frame.inherited = false;
         frame.enter(Phase::Ready { again: false });
         Some(id)
     }

@@ -11,7 +11,7 @@ use super::{Entered, Raised, Stepper, Turn};
 use crate::{
     asl::{
         parse_timestamp,
-        path::{Found, Path, PathFailure},
+        path::{Budget, Exhausted, Found, Path, PathFailure},
         states::{Choice, Comparator, Comparison, Is, Operand, State, Test, With},
         template::{EvalError, Scope},
     },
@@ -92,7 +92,8 @@ fn compare(comparison: &Comparison, scope: &mut Scope<'_>) -> Result<bool, EvalE
     match &comparison.comparator {
         Comparator::Is(is, wanted) => Ok(is_kind(*is, &value) == *wanted),
         Comparator::Matches(pattern) => {
-            Ok(value.as_str().is_some_and(|text| matches(pattern, text)))
+            let text = value.as_str();
+            Ok(text.map_or(Ok(false), |text| matches(pattern, text, &mut scope.budget))?)
         }
         Comparator::Ordered { kind, orders, with } => {
             let order = match with {
@@ -138,9 +139,9 @@ fn order(kind: Operand, left: &Value, right: &Value) -> Option<Ordering> {
     }
 }
 
-/// `StringMatches`: `*` stands for any text, `\*` and `\\` for themselves. Takes at most the product
-/// of both lengths.
-fn matches(pattern: &str, text: &str) -> bool {
+/// `StringMatches`: `*` stands for any text, `\*` and `\\` for themselves. Starting over behind a star
+/// is paid for, because a pattern of many stars can take the product of both lengths.
+fn matches(pattern: &str, text: &str, budget: &mut Budget) -> Result<bool, Exhausted> {
     enum Token {
         Any,
         One(char),
@@ -173,13 +174,14 @@ fn matches(pattern: &str, text: &str) -> bool {
             Some(Token::One(_)) | None => {}
         }
         let Some((after, swallowed)) = star else {
-            return false;
+            return Ok(false);
         };
+        budget.visit(1)?;
         star = Some((after, swallowed + 1));
         token = after + 1;
         place = swallowed + 1;
     }
-    tokens[token..]
+    Ok(tokens[token..]
         .iter()
-        .all(|rest| matches!(rest, Token::Any))
+        .all(|rest| matches!(rest, Token::Any)))
 }
