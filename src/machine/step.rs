@@ -4,6 +4,8 @@
 //! and catchers, the end. Invariant: a step makes at most [`TRANSITIONS_MAX`] transitions and about
 //! [`EFFECT_BYTES_MAX`] bytes of effects before it asks to be continued.
 
+use std::sync::Arc;
+
 use super::{
     Effect, Event, Execution, Input, Machine, Outcome, Record, Status, StepContext, WakeReason,
     execution::TOP,
@@ -437,7 +439,7 @@ impl<'a> Stepper<'a, '_> {
     pub(super) fn record_task_failure(
         &mut self,
         id: FrameId,
-        resource: &std::sync::Arc<str>,
+        resource: &Arc<str>,
         raised: &Raised,
     ) {
         self.record(id, || {
