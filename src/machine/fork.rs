@@ -21,12 +21,13 @@ use crate::{
     payload::Payload,
 };
 
-/// Begins with the fork's next frame; `event` is what led to it.
+/// Begins with the fork's next frame, with the fork's own input unless it is given another; `event`
+/// is what led to it.
 pub(super) fn begin(
     step: &mut Stepper<'_, '_>,
     id: FrameId,
     start: StateId,
-    data: Payload,
+    data: Option<Payload>,
     event: u64,
 ) -> Result<(), Raised> {
     let frames = step.execution.counters.frames.checked_add(1);
@@ -36,11 +37,18 @@ pub(super) fn begin(
         let index = fork.next;
         fork.next += 1;
         fork.running += 1;
-        index
+        (index, fork.input.clone())
     });
-    let index = index.ok_or_else(|| Raised::runtime("the state is gone"))?;
+    let (index, input) = index.ok_or_else(|| Raised::runtime("the state is gone"))?;
+    let inherited = data.is_none();
     step.execution.counters.frames = frames;
-    let mut frame = Frame::new(FrameId(frames), Some((id, index)), start, data);
+    let mut frame = Frame::new(
+        FrameId(frames),
+        Some((id, index)),
+        start,
+        data.unwrap_or(input),
+    );
+    frame.inherited = inherited;
     frame.last_event = event;
     step.execution.add(frame);
     Ok(())

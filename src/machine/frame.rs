@@ -20,8 +20,9 @@ pub(super) struct Frame {
     pub(super) state: StateId,
     /// The state's input.
     pub(super) data: Payload,
-    /// Whether `data` is the execution's input, which is stored elsewhere already.
-    pub(super) data_is_input: bool,
+    /// Whether `data` is what the frame's surroundings hold already: the execution's input for the top
+    /// frame, the fork's for a branch. Then it is not stored again.
+    pub(super) inherited: bool,
     /// Counts the entries into states of the execution.
     pub(super) entry: u64,
     pub(super) entered: Timestamp,
@@ -58,7 +59,7 @@ pub(super) enum Phase {
 /// The progress of an inline Map or of a Parallel: frames that run side by side, and their results.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Fork {
-    /// The effective input of a Map, which its item selector reads; nothing for a Parallel.
+    /// The effective input: what a Map's item selector reads, what each branch is given.
     pub(super) input: Payload,
     /// The array of a Map; nothing for a Parallel.
     pub(super) items: Payload,
@@ -115,7 +116,7 @@ impl Frame {
             parent,
             state,
             data,
-            data_is_input: parent.is_none(),
+            inherited: parent.is_none(),
             entry: 0,
             entered: Timestamp::default(),
             entered_event: 0,

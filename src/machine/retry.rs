@@ -21,21 +21,16 @@ use crate::asl::{Catcher, Jitter, Retrier};
 const DELAY_MAX: Duration = Duration::from_secs(99_999_999_999);
 
 /// The retrier that is responsible for the error: the first whose names match it.
+///
+/// Spec: its `States.ALL` does not stand for `States.DataLimitExceeded`; what is too large stays so.
 pub(super) fn retrier(retriers: &[Retrier], raised: &Raised) -> Option<usize> {
-    if raised.retry == Some(false) || raised.is(DATA_LIMIT) && !names(retriers, DATA_LIMIT) {
+    if raised.retry == Some(false) {
         return None;
     }
+    let all = !raised.is(DATA_LIMIT);
     retriers
         .iter()
-        .position(|retrier| matches(&retrier.errors, raised))
-}
-
-/// Spec: `States.ALL` of a retrier does not stand for `States.DataLimitExceeded`: what is too large
-/// stays too large.
-fn names(retriers: &[Retrier], error: &str) -> bool {
-    retriers
-        .iter()
-        .any(|retrier| retrier.errors.iter().any(|name| &**name == error))
+        .position(|retrier| matches(&retrier.errors, raised, all))
 }
 
 /// The catcher that is responsible for the error: the first whose names match it.
@@ -45,17 +40,18 @@ fn names(retriers: &[Retrier], error: &str) -> bool {
 pub(super) fn catcher<'d>(catchers: &'d [Catcher], raised: &Raised) -> Option<&'d Catcher> {
     catchers
         .iter()
-        .find(|catcher| matches(&catcher.errors, raised))
+        .find(|catcher| matches(&catcher.errors, raised, true))
 }
 
-fn matches(names: &[Box<str>], raised: &Raised) -> bool {
+/// `all`: whether `States.ALL` stands for the error.
+fn matches(names: &[Box<str>], raised: &Raised, all: bool) -> bool {
     // Recorded: not even a catcher that names it catches States.Runtime.
     if raised.is(RUNTIME) {
         return false;
     }
     let timed_out = raised.is(TIMEOUT) || raised.is(HEARTBEAT);
     names.iter().any(|name| match &**name {
-        "States.ALL" => true,
+        "States.ALL" => all,
         "States.TaskFailed" => !timed_out,
         TIMEOUT => timed_out,
         name => raised.is(name),

@@ -4,6 +4,8 @@
 //! and catchers, the end. Invariant: a step makes at most [`TRANSITIONS_MAX`] transitions and about
 //! [`EFFECT_BYTES_MAX`] bytes of effects before it asks to be continued.
 
+use std::sync::Arc;
+
 use super::{
     Effect, Event, Execution, Input, Machine, Outcome, Record, Status, StepContext, WakeReason,
     execution::TOP,
@@ -267,7 +269,7 @@ impl<'a> Stepper<'a, '_> {
         let frame = self.execution.frame_mut(id)?;
         frame.state = next;
         frame.data = output;
-        frame.data_is_input = false;
+        frame.inherited = false;
         frame.enter(Phase::Ready { again: false });
         Some(id)
     }
@@ -455,7 +457,7 @@ impl<'a> Stepper<'a, '_> {
     pub(super) fn record_task_failure(
         &mut self,
         id: FrameId,
-        resource: &std::sync::Arc<str>,
+        resource: &Arc<str>,
         raised: &Raised,
     ) {
         self.record(id, || {

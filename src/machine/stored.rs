@@ -61,7 +61,7 @@ struct StoredFrame<'a> {
     /// The Map frame and the iteration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     parent: Option<(FrameId, u32)>,
-    /// Absent: the execution's input.
+    /// Absent: the execution's input, or the fork's for a branch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     data: Option<Box<RawValue>>,
     entry: u64,
@@ -238,12 +238,71 @@ impl Execution {
         };
         for (key, body) in &rows {
             if key.part == Part::Frame {
-                let frame = restore_frame(key.frame, body, &rows, machine.definition(), input)?;
+                let frame = execution.restore_frame(key.frame, body, &rows, machine, input)?;
                 execution.add(frame);
             }
         }
         execution.settle()?;
         Ok(execution)
+    }
+
+    /// A frame of its row; frames with smaller ids, its parent among them, are there already.
+    fn restore_frame(
+        &self,
+        id: FrameId,
+        body: &str,
+        rows: &BTreeMap<RowKey, String>,
+        machine: &Machine,
+        input: &Payload,
+    ) -> Result<Frame, RestoreError> {
+        let definition = machine.definition();
+        let stored: StoredFrame = serde_json::from_str(body)?;
+        check(stored.v)?;
+        let Some(state) = definition.find(&stored.state) else {
+            return Err(RestoreError::State(stored.state.into_owned()));
+        };
+        let mut frame = Frame {
+            id,
+            parent: stored.parent,
+            state,
+            inherited: stored.data.is_none(),
+            data: match (stored.data, stored.parent) {
+                (Some(data), _) => payload(&data)?,
+                (None, None) => input.clone(),
+                (None, Some((parent, _))) => match self.frame(parent).map(|parent| &parent.phase) {
+                    Some(Phase::Forked(fork)) => fork.input.clone(),
+                    Some(_) | None => {
+                        return Err(RestoreError::Inconsistent("a branch has no parent"));
+                    }
+                },
+            },
+            entry: stored.entry,
+            entered: stored.entered,
+            entered_event: stored.entered_event,
+            last_event: stored.last_event,
+            generation: stored.generation,
+            retries: stored.retries.into_owned(),
+            phase: Phase::Ready { again: false },
+            stored: true,
+        };
+        frame.phase = match stored.phase {
+            StoredPhase::Ready => Phase::Ready { again: false },
+            StoredPhase::ReadyAgain => Phase::Ready { again: true },
+            StoredPhase::Task => Phase::Task,
+            StoredPhase::Waiting => Phase::Waiting,
+            StoredPhase::BackingOff => Phase::BackingOff,
+            StoredPhase::Run => Phase::Run,
+            StoredPhase::Forked => {
+                let next = stored.next.unwrap_or(0);
+                Phase::Forked(Box::new(restore_fork(&frame, next, rows, definition)?))
+            }
+        };
+        if !fits(&frame, definition) {
+            return Err(RestoreError::Inconsistent(
+                "a frame waits for what its state never asks for",
+            ));
+        }
+        Ok(frame)
     }
 
     /// Frames know their parents; counts what follows from that, and checks that it holds together.
@@ -313,7 +372,7 @@ fn frame_row(frame: &Frame, definition: &Definition) -> Row {
         v: VERSION,
         state: Cow::Borrowed(&definition.state(frame.state).name),
         parent: frame.parent,
-        data: if frame.data_is_input {
+        data: if frame.inherited {
             None
         } else {
             raw(&frame.data)
@@ -330,14 +389,11 @@ fn frame_row(frame: &Frame, definition: &Definition) -> Row {
     row(frame.id, Part::Frame, 0, text(&stored))
 }
 
-/// What a Map iterates over, as far as it does not follow from the frame's data.
+/// What a fork works on, as far as it does not follow from the frame's data.
 fn items_row(frame: &Frame, definition: &Definition) -> Option<Row> {
     let Phase::Forked(fork) = &frame.phase else {
         return None;
     };
-    if matches!(definition.state(frame.state).kind, Kind::Parallel(_)) {
-        return None;
-    }
     let (own_input, own_items) = derivation(frame, definition);
     let stored = StoredItems {
         v: VERSION,
@@ -347,11 +403,12 @@ fn items_row(frame: &Frame, definition: &Definition) -> Option<Row> {
     Some(row(frame.id, Part::Items, 0, text(&stored)))
 }
 
-/// Whether the Map's effective input differs from its input, and its items from that.
+/// Whether the fork's input differs from the state's, and a Map's items from that.
 fn derivation(frame: &Frame, definition: &Definition) -> (bool, bool) {
     let state = definition.state(frame.state);
-    let own_items = matches!(&state.kind, Kind::Map(map) if map.items_path.is_some());
-    (state.io.input_path != Selection::Whole, own_items)
+    let own_items = state.map().is_some_and(|map| map.items_path.is_some());
+    let same_input = state.io.input_path == Selection::Whole && state.io.parameters.is_none();
+    (!same_input, own_items)
 }
 
 fn result_row(frame: &Frame, index: u32) -> Option<Row> {
@@ -361,56 +418,6 @@ fn result_row(frame: &Frame, index: u32) -> Option<Row> {
     let output = raw(fork.results.get(index as usize)?.as_ref()?)?;
     let stored = StoredResult { v: VERSION, output };
     Some(row(frame.id, Part::Result, index, text(&stored)))
-}
-
-fn restore_frame(
-    id: FrameId,
-    body: &str,
-    rows: &BTreeMap<RowKey, String>,
-    definition: &Definition,
-    input: &Payload,
-) -> Result<Frame, RestoreError> {
-    let stored: StoredFrame = serde_json::from_str(body)?;
-    check(stored.v)?;
-    let Some(state) = definition.find(&stored.state) else {
-        return Err(RestoreError::State(stored.state.into_owned()));
-    };
-    let mut frame = Frame {
-        id,
-        parent: stored.parent,
-        state,
-        data_is_input: stored.data.is_none(),
-        data: match stored.data {
-            Some(data) => payload(&data)?,
-            None => input.clone(),
-        },
-        entry: stored.entry,
-        entered: stored.entered,
-        entered_event: stored.entered_event,
-        last_event: stored.last_event,
-        generation: stored.generation,
-        retries: stored.retries.into_owned(),
-        phase: Phase::Ready { again: false },
-        stored: true,
-    };
-    frame.phase = match stored.phase {
-        StoredPhase::Ready => Phase::Ready { again: false },
-        StoredPhase::ReadyAgain => Phase::Ready { again: true },
-        StoredPhase::Task => Phase::Task,
-        StoredPhase::Waiting => Phase::Waiting,
-        StoredPhase::BackingOff => Phase::BackingOff,
-        StoredPhase::Run => Phase::Run,
-        StoredPhase::Forked => {
-            let next = stored.next.unwrap_or(0);
-            Phase::Forked(Box::new(restore_fork(&frame, next, rows, definition)?))
-        }
-    };
-    if !fits(&frame, definition) {
-        return Err(RestoreError::Inconsistent(
-            "a frame waits for what its state never asks for",
-        ));
-    }
-    Ok(frame)
 }
 
 /// Whether a frame in this state can wait for this.
@@ -436,13 +443,8 @@ fn restore_fork(
         part,
         index,
     };
-    let (input, items, length) =
-        if let Kind::Parallel(parallel) = &definition.state(frame.state).kind {
-            let nothing = || Value::Null.into();
-            (nothing(), nothing(), parallel.branches.len())
-        } else {
-            restore_items(frame, rows.get(&key(Part::Items, 0)))?
-        };
+    let body = rows.get(&key(Part::Items, 0));
+    let (input, items, length) = restore_items(frame, body, definition)?;
     let mut results = vec![None; length];
     let mut result_bytes = 0_usize;
     for (key, body) in rows.range(key(Part::Result, 0)..=key(Part::Result, u32::MAX)) {
@@ -466,18 +468,24 @@ fn restore_fork(
     })
 }
 
-/// A Map's effective input, its items, and how many they are.
+/// A fork's input, a Map's items, and the number of items or branches.
 fn restore_items(
     frame: &Frame,
     body: Option<&String>,
+    definition: &Definition,
 ) -> Result<(Payload, Payload, usize), RestoreError> {
-    let body = body.ok_or(RestoreError::Inconsistent("a Map has no items"))?;
+    let body = body.ok_or(RestoreError::Inconsistent(
+        "a Map or a Parallel has no items",
+    ))?;
     let stored: StoredItems = serde_json::from_str(body)?;
     check(stored.v)?;
     let input = match &stored.input {
         Some(input) => payload(input)?,
         None => frame.data.clone(),
     };
+    if let Kind::Parallel(parallel) = &definition.state(frame.state).kind {
+        return Ok((input, Value::Null.into(), parallel.branches.len()));
+    }
     let items = match &stored.items {
         Some(items) => payload(items)?,
         None => input.clone(),

@@ -1,5 +1,7 @@
 //! Texts and identifiers.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use super::{Outcome, Scope};
@@ -7,10 +9,13 @@ use super::{Outcome, Scope};
 /// Splits at each character of the second argument; empty pieces are left out, as AWS answers.
 pub(super) fn split(arguments: &[Value], _: &mut Scope<'_>) -> Outcome {
     match (&arguments[0], &arguments[1]) {
-        (Value::String(text), Value::String(separators)) => Ok(text
-            .split(|c: char| separators.contains(c))
-            .filter(|piece| !piece.is_empty())
-            .collect()),
+        (Value::String(text), Value::String(separators)) => {
+            let separators: HashSet<char> = separators.chars().collect();
+            Ok(text
+                .split(|c: char| separators.contains(&c))
+                .filter(|piece| !piece.is_empty())
+                .collect())
+        }
         _ => Err("both arguments must be strings".into()),
     }
 }

@@ -3,7 +3,7 @@
 //! Values of different kinds are never equal and never ordered; a path that finds nothing equals
 //! nothing, not even `null`.
 
-use std::cmp::Ordering;
+use std::{borrow::Cow, cmp::Ordering};
 
 use serde_json::Value;
 
@@ -114,9 +114,9 @@ impl Operand {
         item: &'v Value,
         input: &'v Value,
         budget: &mut Budget,
-    ) -> Result<Option<std::borrow::Cow<'v, Value>>, Exhausted> {
+    ) -> Result<Option<Cow<'v, Value>>, Exhausted> {
         match self {
-            Self::Literal(value) => Ok(Some(std::borrow::Cow::Borrowed(value))),
+            Self::Literal(value) => Ok(Some(Cow::Borrowed(value))),
             Self::Path(path) => path.find_within(item, input, budget),
         }
     }

@@ -3,7 +3,7 @@
 //! Spec: a value of another kind than the comparator's never holds; a variable that is not there is
 //! an error, but for `IsPresent`.
 
-use std::cmp::Ordering;
+use std::{borrow::Cow, cmp::Ordering};
 
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ use super::{Entered, Raised, Stepper, Turn};
 use crate::{
     asl::{
         parse_timestamp,
-        path::{Path, PathFailure},
+        path::{Budget, Exhausted, Found, Path, PathFailure},
         states::{Choice, Comparator, Comparison, Is, Operand, State, Test, With},
         template::{EvalError, Scope},
     },
@@ -79,7 +79,7 @@ fn holds(test: &Test, scope: &mut Scope<'_>) -> Result<bool, EvalError> {
 
 fn compare(comparison: &Comparison, scope: &mut Scope<'_>) -> Result<bool, EvalError> {
     if let Comparator::Is(Is::Present, wanted) = comparison.comparator {
-        return match scope.find(&comparison.variable) {
+        return match scope.look(&comparison.variable) {
             Ok(_) => Ok(wanted),
             Err(EvalError::Path {
                 failure: PathFailure::NoResults(_) | PathFailure::MissingProperty(_),
@@ -92,23 +92,27 @@ fn compare(comparison: &Comparison, scope: &mut Scope<'_>) -> Result<bool, EvalE
     match &comparison.comparator {
         Comparator::Is(is, wanted) => Ok(is_kind(*is, &value) == *wanted),
         Comparator::Matches(pattern) => {
-            Ok(value.as_str().is_some_and(|text| matches(pattern, text)))
+            let text = value.as_str();
+            Ok(text.map_or(Ok(false), |text| matches(pattern, text, &mut scope.budget))?)
         }
         Comparator::Ordered { kind, orders, with } => {
             let order = match with {
                 With::Literal(literal) => order(*kind, &value, literal),
-                With::Path(path) => order(*kind, &value, &find(path, scope)?),
+                With::Path(path) => order(*kind, &value, find(path, scope)?.as_ref()),
             };
             Ok(order.is_some_and(|order| orders.contains(&order)))
         }
     }
 }
 
-fn find(path: &Path, scope: &mut Scope<'_>) -> Result<Value, EvalError> {
-    scope.find(path).map_err(|error| match error {
-        EvalError::Path { path, .. } => EvalError::Choice { path },
-        EvalError::Choice { .. } | EvalError::Intrinsic { .. } | EvalError::Exhausted => error,
-    })
+/// The value where it stands: a rule copies nothing, however large its variable.
+fn find<'a>(path: &Path, scope: &mut Scope<'a>) -> Result<Cow<'a, Value>, EvalError> {
+    match scope.look(path) {
+        Ok(Found::One(value)) => Ok(value),
+        Ok(list @ Found::Many(_)) => Ok(Cow::Owned(list.into_value(&mut scope.budget)?)),
+        Err(EvalError::Path { path, .. }) => Err(EvalError::Choice { path }),
+        Err(error) => Err(error),
+    }
 }
 
 fn is_kind(is: Is, value: &Value) -> bool {
@@ -135,9 +139,9 @@ fn order(kind: Operand, left: &Value, right: &Value) -> Option<Ordering> {
     }
 }
 
-/// `StringMatches`: `*` stands for any text, `\*` and `\\` for themselves. Takes at most the product
-/// of both lengths.
-fn matches(pattern: &str, text: &str) -> bool {
+/// `StringMatches`: `*` stands for any text, `\*` and `\\` for themselves. Starting over behind a star
+/// is paid for, because a pattern of many stars can take the product of both lengths.
+fn matches(pattern: &str, text: &str, budget: &mut Budget) -> Result<bool, Exhausted> {
     enum Token {
         Any,
         One(char),
@@ -170,13 +174,14 @@ fn matches(pattern: &str, text: &str) -> bool {
             Some(Token::One(_)) | None => {}
         }
         let Some((after, swallowed)) = star else {
-            return false;
+            return Ok(false);
         };
+        budget.visit(1)?;
         star = Some((after, swallowed + 1));
         token = after + 1;
         place = swallowed + 1;
     }
-    tokens[token..]
+    Ok(tokens[token..]
         .iter()
-        .all(|rest| matches!(rest, Token::Any))
+        .all(|rest| matches!(rest, Token::Any)))
 }

@@ -4,7 +4,10 @@ use serde_json::Value;
 
 use super::{Raised, Stepper};
 use crate::{
-    asl::states::{Fail, Text},
+    asl::{
+        states::{Fail, Text},
+        template::Scope,
+    },
     ids::FrameId,
     payload::Payload,
 };
@@ -45,7 +48,7 @@ fn text(
         None => Ok(None),
         Some(Text::Fixed(text)) => Ok(Some(text.to_string())),
         Some(Text::Computed(expression, source)) => {
-            let evaluate = |scope: &mut crate::asl::template::Scope<'_>| {
+            let evaluate = |scope: &mut Scope<'_>| {
                 expression
                     .evaluate(scope)
                     .map_err(|error| error.in_field(field))

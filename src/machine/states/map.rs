@@ -124,6 +124,6 @@ pub(in crate::machine) fn begin_next(
     }
     let name = state.name.clone();
     let event = step.note(previous, || Event::MapIterationStarted { name, index });
-    fork::begin(step, id, start, data, event)?;
+    fork::begin(step, id, start, Some(data), event)?;
     Ok(true)
 }

@@ -23,14 +23,13 @@ pub(in crate::machine) fn enter(
         return Err(Raised::too_large(&state.name));
     }
     let started = step.record(id, || Event::ParallelStateStarted);
-    let nothing = || Value::Null.into();
-    let progress = Fork::new(nothing(), nothing(), parallel.branches.len());
+    let progress = Fork::new(input, Value::Null.into(), parallel.branches.len());
     let Some(frame) = step.execution.frame_mut(id) else {
         return Ok(Turn::Blocked);
     };
     frame.enter(Phase::Forked(Box::new(progress)));
     for start in &parallel.branches {
-        fork::begin(step, id, *start, input.clone(), started)?;
+        fork::begin(step, id, *start, None, started)?;
     }
     Ok(Turn::Blocked)
 }

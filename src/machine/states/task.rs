@@ -8,6 +8,7 @@ use super::{Entered, Raised, Stepper, Turn, frame::Phase, resolve, whole};
 use crate::{
     asl::{
         Setting,
+        path::Path,
         states::{Kind, State, Task},
     },
     ids::FrameId,
@@ -117,7 +118,7 @@ fn duration(
         return Ok(None);
     };
     let input = step.effective_input(id, state)?;
-    let read = |value: &Value, path: &crate::asl::path::Path| {
+    let read = |value: &Value, path: &Path| {
         let seconds = whole(field, value, path, || {
             format!("{field} must be positive: {path}")
         })?;

@@ -35,6 +35,34 @@ fn large_payloads_end_a_step_sooner() {
 }
 
 #[test]
+fn a_pattern_of_many_stars_is_given_up() {
+    let pattern = format!("{}b", "*a".repeat(2000));
+    let definition = format!(
+        r#"{{"StartAt":"C","States":{{"C":{{"Type":"Choice","Choices":[{{"Variable":"$","StringMatches":"{pattern}","Next":"Y"}}]}},"Y":{{"Type":"Succeed"}}}}}}"#
+    );
+    let outcome = World::new(&definition).run(json!("a".repeat(200_000)), echo);
+    assert!(matches!(outcome, Outcome::Failed { .. }));
+}
+
+#[test]
+fn a_thousand_branches_store_their_input_once() {
+    let branch = |number: u32| {
+        format!(
+            r#"{{"StartAt":"B{number}","States":{{"B{number}":{{"Type":"Task","Resource":"r","End":true}}}}}}"#
+        )
+    };
+    let branches: Vec<String> = (0..1000).map(branch).collect();
+    let definition = format!(
+        r#"{{"StartAt":"P","States":{{"P":{{"Type":"Parallel","InputPath":"$.in","Branches":[{}],"End":true}}}}}}"#,
+        branches.join(",")
+    );
+    let mut world = World::new(&definition);
+    world.start(json!({"in": "x".repeat(100_000)}));
+    let bytes: usize = world.rows.values().map(String::len).sum();
+    assert!(bytes < 500_000, "{bytes}");
+}
+
+#[test]
 fn data_that_nests_ever_deeper_fails_before_it_cannot_be_read_again() {
     let definition = r#"{"StartAt":"A","States":{
         "A":{"Type":"Pass","Parameters":{"d.$":"$"},"Next":"B"},

@@ -34,6 +34,15 @@ fn every_branch_has_the_input_and_results_stand_in_their_order() {
         })
         .collect();
     assert_eq!(frames, [(1, "[ 1 ]".to_owned()), (3, "[ 1 ]".to_owned())]);
+    let stored: usize = world
+        .rows
+        .values()
+        .filter(|body| body.contains("[ 1 ]"))
+        .count();
+    assert_eq!(
+        stored, 1,
+        "the result of the second; the input is nowhere again"
+    );
     world.done(3, 1, json!("third"));
     let effects = world.done(1, 1, json!("first"));
     let Some(Effect::Ended {
