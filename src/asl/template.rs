@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::{
     diagnostic::{Problems, quote},
     intrinsic::Call,
-    path::{Budget, Exhausted, Path, PathError, PathFailure, Root},
+    path::{Budget, Exhausted, Found, Path, PathError, PathFailure, Root},
     text::{Json, Member, Node},
 };
 use crate::payload::Payload;
@@ -90,25 +90,33 @@ impl From<Exhausted> for EvalError {
     }
 }
 
-impl Scope<'_> {
+impl<'a> Scope<'a> {
+    /// What a path leads to, where it stands.
+    ///
+    /// # Errors
+    /// It finds nothing, or the budget is used up.
+    pub fn look(&mut self, path: &Path) -> Result<Found<'a>, EvalError> {
+        let root = match path.root() {
+            Root::Context => &**self.context,
+            Root::Input | Root::Item => self.input.value(),
+        };
+        path.find(root, &mut self.budget)
+            .map_err(|failure| match failure {
+                PathFailure::Exhausted(_) => EvalError::Exhausted,
+                PathFailure::NoResults(_) | PathFailure::MissingProperty(_) => EvalError::Path {
+                    path: path.text().to_owned(),
+                    field: None,
+                    failure,
+                },
+            })
+    }
+
     /// The value a path leads to, copied.
     ///
     /// # Errors
     /// It finds nothing, or the budget is used up.
     pub fn find(&mut self, path: &Path) -> Result<Value, EvalError> {
-        let root = match path.root() {
-            Root::Context => &**self.context,
-            Root::Input | Root::Item => self.input.value(),
-        };
-        match path.find(root, &mut self.budget) {
-            Ok(found) => Ok(found.into_value(&mut self.budget)?),
-            Err(PathFailure::Exhausted(_)) => Err(EvalError::Exhausted),
-            Err(failure) => Err(EvalError::Path {
-                path: path.text().to_owned(),
-                field: None,
-                failure,
-            }),
-        }
+        Ok(self.look(path)?.into_value(&mut self.budget)?)
     }
 }
 

@@ -23,7 +23,6 @@ use crate::{
     },
     ids::{FrameId, Generation},
     payload::Payload,
-    time::Timestamp,
 };
 
 /// Transitions within one step. A loop of Choices is committed as often; 256 of them take well below
@@ -435,7 +434,7 @@ impl<'a> Stepper<'a, '_> {
             self.effects.push(Effect::Record(Box::new(Record {
                 id,
                 previous,
-                at: self.now(),
+                at: self.context.now,
                 event: event(),
             })));
         }
@@ -447,10 +446,6 @@ impl<'a> Stepper<'a, '_> {
         let bytes = payload.text().len();
         self.bytes = self.bytes.saturating_add(bytes);
         bytes > self.machine.options().payload_bytes_max
-    }
-
-    pub(super) fn now(&self) -> Timestamp {
-        self.context.now
     }
 
     /// The event of a failed attempt: a time-out has one of its own.

@@ -25,7 +25,7 @@ pub(in crate::machine) fn enter(
     wait: &Wait,
 ) -> Entered {
     let input = step.effective_input(id, state)?;
-    let now = step.now();
+    let now = step.context.now;
     let at = match wait {
         Wait::For(duration) => now + *duration,
         Wait::ForPath(path) => now + seconds(step, id, &input, path)?,

@@ -243,6 +243,17 @@ fn choices_combine_tests_and_need_what_they_look_at() {
 }
 
 #[test]
+fn a_hundred_rules_over_a_large_value_cost_no_hundred_copies() {
+    let rule = r#"{"Variable":"$.big","StringEquals":"x","Next":"Y"}"#;
+    let definition = format!(
+        r#"{{"StartAt":"C","States":{{"C":{{"Type":"Choice","Choices":[{}],"Default":"Y"}},"Y":{{"Type":"Succeed"}}}}}}"#,
+        vec![rule; 100].join(",")
+    );
+    let outcome = run(&definition, json!({"big": "y".repeat(200_000)}));
+    assert!(matches!(outcome, Outcome::Succeeded(_)));
+}
+
+#[test]
 fn a_wait_asks_to_be_woken_unless_its_instant_has_passed() {
     let wait = |fields: &str, input: Value| {
         let definition =
