@@ -40,7 +40,10 @@ const IN_FLIGHT: usize = 16;
 
 fn main() -> std::process::ExitCode {
     let mut arguments = std::env::args();
-    if arguments.nth(1).is_some_and(|first| first == launch::ARGUMENT) {
+    if arguments
+        .nth(1)
+        .is_some_and(|first| first == launch::ARGUMENT)
+    {
         // Why: workers are started through the program that starts them.
         return launch::main();
     }

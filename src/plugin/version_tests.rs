@@ -1,3 +1,5 @@
+//! Snapshots of plugin folders: what is in them, what is refused, and what a crash leaves.
+
 use super::*;
 
 struct Plugin {

@@ -79,7 +79,11 @@ impl JobFile {
     /// Reads a job from a text; `file` names it and says where relative paths start.
     pub fn parse(file: &Path, text: String) -> Result<Self, Problems> {
         let document = Document::parse(file, &text)?;
-        let base_dir = file.parent().unwrap_or(Path::new("")).to_owned();
+        // Why `.`: the parent of a bare file name is an empty path, which no call takes.
+        let base_dir = match file.parent() {
+            Some(parent) if parent != Path::new("") => parent.to_owned(),
+            Some(_) | None => PathBuf::from("."),
+        };
         let job = Self::sections(document.root(), &base_dir);
         let job = document.answer(job)?;
         Ok(Self {

@@ -1,3 +1,5 @@
+//! Manifests that are read and manifests that are refused, each with its words.
+
 use super::*;
 
 fn refusal(text: &str) -> String {

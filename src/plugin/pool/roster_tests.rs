@@ -1,3 +1,5 @@
+//! The roster of workers: who gets which call, who is to blame, when a worker is started again.
+
 use super::*;
 use crate::{
     ids::{Generation, VersionNumber},
