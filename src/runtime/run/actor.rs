@@ -25,6 +25,11 @@ use crate::{
 /// first of them does not wait for the last.
 const ANSWERS_MAX: usize = 512;
 
+/// Commits on their way at which answers gather instead of making a further one: one is being
+/// written while the next fills. More of them would be smaller, and cost the writer a savepoint and a
+/// checkpoint each.
+const COMMITS_MAX: usize = 2;
+
 /// How many orders may wait for an actor; they come from people.
 const ORDERS_MAX: usize = 64;
 
@@ -208,7 +213,8 @@ impl Actor {
                     Some(Order::Reconfigure(new)) => self.reconfigure(*new, &mut news),
                     Some(Order::Quit) | None => return Ok(self.run.status()),
                 },
-                _ = self.answers.recv_many(&mut news.answers, ANSWERS_MAX) => {}
+                _ = self.answers.recv_many(&mut news.answers, ANSWERS_MAX),
+                    if self.on_their_way.len() < COMMITS_MAX => {}
                 page = self.pages.next() => match page {
                     Ok(page) => news.inputs.push(page),
                     Err(error) => {

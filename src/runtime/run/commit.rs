@@ -121,6 +121,10 @@ impl OnTheirWay {
         self.0.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// What is to be done after the next commit that has become durable; waits for ever where none
     /// is on its way. Cancelling loses nothing.
     pub(super) async fn next(&mut self) -> Result<Afterwards, StoreError> {
