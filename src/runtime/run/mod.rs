@@ -14,5 +14,8 @@ mod pages;
 mod step;
 mod view;
 
+#[cfg(test)]
+mod tests;
+
 pub(super) use actor::{Actor, ActorSetup, Order, Reconfigured};
 pub use view::RunView;
