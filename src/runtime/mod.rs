@@ -12,6 +12,7 @@ mod error;
 mod executions;
 mod exporter;
 mod jobs;
+mod keeper;
 mod limiters;
 mod plan;
 mod plugins;

@@ -17,5 +17,5 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-pub(super) use actor::{Actor, ActorSetup, Order, Reconfigured};
+pub(super) use actor::{Actor, ActorSetup, Order, REQUEUE_PAGE_MAX, Reconfigured};
 pub use view::RunView;

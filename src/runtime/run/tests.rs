@@ -14,7 +14,7 @@ use std::{
 
 use rusqlite::Connection;
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{Notify, mpsc, oneshot, watch},
     task::JoinHandle,
 };
 
@@ -29,8 +29,12 @@ use crate::{
     iteration::{Checkpoint, Input, PauseReason, RowStatus, RunStatus},
     payload::{Failure, Payload},
     plugin::{Answer, Call, Outcome, Pool},
-    runtime::{disk::Disk, exporter::Exporter, plan::Plan},
-    store::{Change, ChildRow, RunRow, Store, StoreError, StoreSettings},
+    runtime::{
+        disk::Disk,
+        exporter::{Export, Exporter},
+        plan::Plan,
+    },
+    store::{Change, ChildRow, Requeue, RunRow, Store, StoreError, StoreSettings},
     time::{Clock, Timestamp},
 };
 
@@ -100,6 +104,7 @@ struct World {
 struct Live {
     orders: mpsc::Sender<Order>,
     view: watch::Receiver<RunView>,
+    quit: Arc<Notify>,
     calls: mpsc::UnboundedReceiver<Call>,
     answers: mpsc::UnboundedSender<Answer>,
     task: JoinHandle<Result<RunStatus, StoreError>>,
@@ -145,7 +150,12 @@ impl World {
         self.start_with(Numbers((0..records).map(Some).collect()), "", None)
     }
 
-    fn start_with(&self, source: impl Source + 'static, retry: &str, sink: Option<SinkSpec>) -> Live {
+    fn start_with(
+        &self,
+        source: impl Source + 'static,
+        retry: &str,
+        sink: Option<SinkSpec>,
+    ) -> Live {
         let (actor, live) = self.actor(Box::new(source), retry, sink);
         live(actor)
     }
@@ -174,8 +184,10 @@ impl World {
             weight: plan.weight,
             pool: Pool::scripted(Arc::clone(&self.capacity), call),
             answers: answer,
-            exporter: sink
-                .map(|spec| Exporter::start(RUN, "job".to_owned(), spec, self.store.clone())),
+            exporter: sink.map(|spec| {
+                let (run, store) = (RUN, self.store.clone());
+                Exporter::start("job".to_owned(), Export { run, spec, store })
+            }),
             store: self.store.clone(),
             disk: Disk::new(self.directory.path().to_owned(), 0),
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
@@ -184,6 +196,7 @@ impl World {
         let live = |actor: Actor| Live {
             orders: handle.orders,
             view: handle.view,
+            quit: handle.quit,
             calls,
             answers,
             task: tokio::spawn(actor.work()),
@@ -208,7 +221,11 @@ impl World {
             ..Checkpoint::default()
         });
         let (run, at) = (RUN, Timestamp(0));
-        let change = Change::Checkpoint { run, checkpoint, at };
+        let change = Change::Checkpoint {
+            run,
+            checkpoint,
+            at,
+        };
         commit(&self.store, vec![change]);
     }
 
@@ -305,8 +322,14 @@ fn every_record_has_one_result_and_the_watermark_stands_behind_the_last() {
         let world = World::new();
         assert_eq!(world.start(2500).finish().await, RunStatus::Succeeded);
         let checkpoint = world.checkpoint();
-        assert_eq!((checkpoint.watermark, checkpoint.counters.done), (2500, 2500));
-        assert_eq!(world.store.results(RUN, 0, 9999, 9999).unwrap().len(), 2500);
+        assert_eq!(
+            (checkpoint.watermark, checkpoint.counters.done),
+            (2500, 2500)
+        );
+        assert_eq!(
+            world.store.results(RUN, 0, 9999, 9999).unwrap().rows.len(),
+            2500
+        );
     });
 }
 
@@ -324,7 +347,10 @@ fn a_child_whose_state_fits_no_longer_begins_anew_with_its_attempts() {
         live.done(&call);
         assert_eq!(live.finish().await, RunStatus::Succeeded);
         let checkpoint = world.checkpoint();
-        assert_eq!((checkpoint.counters.done, checkpoint.counters.failed), (1, 0));
+        assert_eq!(
+            (checkpoint.counters.done, checkpoint.counters.failed),
+            (1, 0)
+        );
         assert_eq!(world.store.child(RUN, 0).unwrap(), None);
     });
 }
@@ -339,7 +365,7 @@ fn a_child_whose_record_cannot_be_read_fails_with_a_row_that_says_why() {
         world.put(row);
         world.pass_first();
         assert_eq!(world.start(1).finish().await, RunStatus::Succeeded);
-        let failures = world.store.failures(RUN, None, None, 9).unwrap();
+        let failures = world.store.failures(RUN, None, None, 9).unwrap().rows;
         assert_eq!(failures.len(), 1);
         assert_eq!(failures[0].id.as_deref(), Some("C-1"));
         assert_eq!(world.store.child(RUN, 0).unwrap(), None, "its row is gone");
@@ -377,9 +403,13 @@ fn a_run_that_is_reopened_just_when_it_ended_goes_on() {
         let lock = world.other();
         lock.execute_batch("BEGIN IMMEDIATE").unwrap();
         live.done(&second);
-        live.until(|view| view.figures.status == RunStatus::Succeeded).await;
+        live.until(|view| view.figures.status == RunStatus::Succeeded)
+            .await;
         let (done, count) = oneshot::channel();
-        let order = Order::Requeue { error: None, index: None, done };
+        let order = Order::Requeue {
+            what: Requeue::new(None, None),
+            done,
+        };
         live.orders.send(order).await.unwrap();
         lock.execute_batch("COMMIT").unwrap();
         assert_eq!(within(count).await.unwrap(), 1);
@@ -415,9 +445,16 @@ fn an_actor_quits_at_once_while_its_output_cannot_be_written() {
         let mut live = world.start_with(Numbers(vec![Some(0)]), "", Some(sink));
         let call = live.call().await;
         live.done(&call);
-        live.until(|view| view.figures.status == RunStatus::Succeeded).await;
-        live.orders.send(Order::Quit).await.unwrap();
-        assert_eq!(within(live.task).await.unwrap().unwrap(), RunStatus::Succeeded);
+        live.until(|view| view.figures.status == RunStatus::Succeeded)
+            .await;
+        while !live.orders.is_closed() {
+            tokio::task::yield_now().await;
+        }
+        live.quit.notify_one();
+        assert_eq!(
+            within(live.task).await.unwrap().unwrap(),
+            RunStatus::Succeeded
+        );
     });
 }
 
@@ -440,7 +477,7 @@ fn a_source_that_breaks_off_pauses_the_run_again_each_time_it_is_resumed() {
         live.until(paused).await;
         live.tell(Input::Resume).await;
         live.until(paused).await;
-        live.orders.send(Order::Quit).await.unwrap();
+        live.quit.notify_one();
         within(live.task).await.unwrap().unwrap();
     });
 }
@@ -461,7 +498,10 @@ fn a_late_answer_changes_nothing() {
         live.done(&again);
         assert_eq!(live.finish().await, RunStatus::Succeeded);
         let counters = world.checkpoint().counters;
-        assert_eq!((counters.done, counters.failed, counters.interrupted), (1, 0, 1));
+        assert_eq!(
+            (counters.done, counters.failed, counters.interrupted),
+            (1, 0, 1)
+        );
         assert_ne!(Generation(0), again.generation);
     });
 }
