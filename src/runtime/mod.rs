@@ -20,6 +20,9 @@ mod run;
 mod scheduler;
 mod state_dir;
 
+#[cfg(test)]
+mod tests;
+
 pub use control::unknown_job;
 pub use disk::Disk;
 pub use engine::{Engine, EngineSetup};
