@@ -39,6 +39,8 @@ CREATE TABLE executions (
 CREATE UNIQUE INDEX executions_by_name ON executions (machine, name);
 -- Query: what to resume at boot.
 CREATE INDEX executions_running ON executions (id) WHERE status = 'running';
+-- Query: what ended long ago, for the pruner.
+CREATE INDEX executions_stopped ON executions (stopped_us) WHERE stopped_us IS NOT NULL;
 
 -- The live frames of running executions. Writer: the engine, in the commit of each step.
 CREATE TABLE frames (
@@ -90,8 +92,9 @@ CREATE TABLE children (
     changed_us INTEGER NOT NULL,
     PRIMARY KEY (run, idx)
 ) STRICT, WITHOUT ROWID;
--- Query: children by status in order of their index (the queue, what is in doubt).
-CREATE INDEX children_by_status ON children (run, status, idx);
+-- Query: children by status in order of their index (the queue, what is in doubt); how many items
+-- those are, without a look at their records.
+CREATE INDEX children_by_status ON children (run, status, idx, items);
 -- Query: a child by its record's identity.
 CREATE INDEX children_by_id ON children (run, id) WHERE id IS NOT NULL;
 
@@ -123,8 +126,8 @@ CREATE TABLE failure_rows (
     at_us    INTEGER NOT NULL,
     PRIMARY KEY (run, idx)
 ) STRICT, WITHOUT ROWID;
--- Query: failures grouped by error; those of one error in order.
-CREATE INDEX failure_rows_by_error ON failure_rows (run, error, idx);
+-- Query: failures counted by error, without a look at their records; those of one error in order.
+CREATE INDEX failure_rows_by_error ON failure_rows (run, error, idx, items);
 -- Query: a failure by its record's identity.
 CREATE INDEX failure_rows_by_id ON failure_rows (run, id) WHERE id IS NOT NULL;
 
@@ -136,7 +139,9 @@ CREATE TABLE late_results (
     PRIMARY KEY (run, idx)
 ) STRICT, WITHOUT ROWID;
 
--- How far output files are written. Writer: the exporter, after it has synced the file.
+-- How far output files are written; a row for each run that owes one. Writer: the engine when the
+-- run begins (which takes the file over from earlier runs of the job), then the exporter, after it has
+-- synced the file.
 CREATE TABLE exports (
     run         INTEGER PRIMARY KEY NOT NULL,
     next_idx    INTEGER NOT NULL,           -- everything below is in the file or in late_results

@@ -84,7 +84,14 @@ async fn handle(server: &Server, request: Request) -> Result<Value, ApiError> {
         serde_json::from_slice(&body)
             .map_err(|error| ApiError::validation(format!("the body is no JSON: {error}")))?
     };
-    call(&server.api, operation, input, &key.id).await
+    let (api, operation) = (server.api.clone(), operation.to_owned());
+    let caller = key.id.clone();
+    // Why a task of its own: what was begun is carried out, also when the caller hangs up.
+    let work = tokio::spawn(async move { call(&api, &operation, input, &caller).await });
+    work.await.map_err(|error| ApiError {
+        kind: ErrorKind::Internal,
+        message: format!("the operation broke off: {error}"),
+    })?
 }
 
 async fn read(body: Body) -> Result<Vec<u8>, ApiError> {

@@ -111,6 +111,7 @@ fn store_code(error: &StoreError) -> u8 {
         | StoreError::Migrate { .. } => STATE,
         StoreError::Sqlite(_)
         | StoreError::Refused(_)
+        | StoreError::Behind
         | StoreError::Damaged { .. }
         | StoreError::ReadOnly
         | StoreError::Closed

@@ -103,13 +103,28 @@ enum Kind {
     Identity {
         name: String,
         version: VersionNumber,
-        capacity: usize,
+        workers: Option<NonZeroU32>,
+        in_flight: NonZeroU32,
+        concurrency: NonZeroU32,
         answers: UnboundedSender<Answer>,
     },
     Workers(Arc<Shared>),
+    /// Calls go to a test, which answers them itself.
+    #[cfg(test)]
+    Scripted {
+        capacity: Arc<AtomicUsize>,
+        calls: UnboundedSender<Call>,
+    },
 }
 
 impl Pool {
+    /// A pool whose workers are played by a test: it reads the calls and sends the answers.
+    #[cfg(test)]
+    pub(crate) fn scripted(capacity: Arc<AtomicUsize>, calls: UnboundedSender<Call>) -> Self {
+        let kind = Kind::Scripted { capacity, calls };
+        Self { kind }
+    }
+
     /// Starts a pool, with its first worker. Must be called within a tokio runtime, which carries
     /// the workers' tasks.
     ///
@@ -117,13 +132,13 @@ impl Pool {
     /// there are never more answers in it than calls under way, [`Pool::capacity`].
     pub fn start(spec: PoolSpec, answers: UnboundedSender<Answer>) -> Result<Self, PoolError> {
         if spec.version.manifest.host == HostKind::Identity {
-            let manifest = &spec.version.manifest;
-            let workers = manifest.workers.unwrap_or(spec.concurrency);
-            let capacity = workers.get().saturating_mul(manifest.in_flight.get());
+            let manifest = spec.version.manifest;
             let kind = Kind::Identity {
-                capacity: usize::try_from(capacity).unwrap_or(usize::MAX),
+                workers: manifest.workers,
+                in_flight: manifest.in_flight,
+                concurrency: spec.concurrency,
                 version: spec.version.number,
-                name: spec.version.manifest.name,
+                name: manifest.name,
                 answers,
             };
             return Ok(Self { kind });
@@ -154,12 +169,37 @@ impl Pool {
     }
 
     /// Calls that may be under way at a time: workers times in-flight items. Whoever submits keeps
-    /// to it. It changes when a version is deployed whose manifest says so.
+    /// to it. It changes when a version is deployed whose manifest says so, and with
+    /// [`Pool::set_concurrency`].
     #[must_use]
     pub fn capacity(&self) -> usize {
         match &self.kind {
-            Kind::Identity { capacity, .. } => *capacity,
+            Kind::Identity {
+                workers,
+                in_flight,
+                concurrency,
+                ..
+            } => {
+                let workers = workers.unwrap_or(*concurrency);
+                let calls = workers.get().saturating_mul(in_flight.get());
+                usize::try_from(calls).unwrap_or(usize::MAX)
+            }
             Kind::Workers(shared) => shared.capacity.load(Ordering::Relaxed),
+            #[cfg(test)]
+            Kind::Scripted { capacity, .. } => capacity.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Where the manifest does not name a number of workers, it is this one from now on. Workers
+    /// beyond it stay until the next version, without calls.
+    pub fn set_concurrency(&mut self, number: NonZeroU32) {
+        match &mut self.kind {
+            Kind::Identity { concurrency, .. } => *concurrency = number,
+            Kind::Workers(shared) => {
+                shared.decide(|roster, out| roster.set_concurrency(number, out));
+            }
+            #[cfg(test)]
+            Kind::Scripted { .. } => {}
         }
     }
 
@@ -169,6 +209,8 @@ impl Pool {
         match &self.kind {
             Kind::Identity { version, .. } => *version,
             Kind::Workers(shared) => shared.desk().roster.current().number,
+            #[cfg(test)]
+            Kind::Scripted { .. } => VersionNumber(1),
         }
     }
 
@@ -180,6 +222,13 @@ impl Pool {
                 version, answers, ..
             } => identity::answer(calls, *version, answers),
             Kind::Workers(shared) => shared.decide(|roster, out| roster.submit(calls, out)),
+            #[cfg(test)]
+            Kind::Scripted { calls: sender, .. } => {
+                for call in calls {
+                    // A test that has ended reads no calls any more.
+                    sender.send(call).ok();
+                }
+            }
         }
     }
 
@@ -200,6 +249,8 @@ impl Pool {
                 shared.decide(|roster, out| roster.deploy(Arc::new(version), out));
                 Ok(())
             }
+            #[cfg(test)]
+            Kind::Scripted { .. } => Ok(()),
         }
     }
 

@@ -2,56 +2,51 @@
 //!
 //! A live run is told through its actor; one that rests is stepped over its stored checkpoint, by
 //! the same core. Either way the change is durable when these return.
+//!
+//! Invariant: a run that rests is changed by whoever holds the turn of its job and by nobody else.
 
 use tokio::sync::oneshot;
 
-use super::{Engine, RuntimeError, run::Order};
+use super::{
+    Engine, RuntimeError,
+    run::{Order, REQUEUE_PAGE_MAX},
+};
 use crate::{
     ids::Index,
     iteration::{
-        BreakerLimits, Context, Ending, Input, OnInterrupt, Options, Order as ItemOrder,
+        BreakerLimits, Context, Effect, Ending, Input, OnInterrupt, Options, Order as ItemOrder,
         PauseReason, Run, RunStatus, Tolerance,
     },
     limiter::{Grant, Throttle},
-    store::{Change, RunRow, Store},
+    store::{Change, Requeue, RunRow, Store},
     time::Timestamp,
 };
 
 impl Engine {
     /// Holds a job: what is in flight finishes, nothing new is taken until it is resumed.
     pub async fn pause(&self, job: &str, author: String, note: String) -> Result<(), RuntimeError> {
-        let row = self.unfinished(job)?;
-        if row.checkpoint.status == RunStatus::Paused && self.view(job).is_none() {
-            return Ok(());
-        }
         let reason = PauseReason::Operator { author, note };
-        self.tell(&row, Input::Pause(reason), Vec::new()).await
+        self.tell(job, Input::Pause(reason), Vec::new()).await
     }
 
     /// Goes on with a paused job; what the breaker remembered is forgotten.
     pub async fn resume(&self, job: &str) -> Result<(), RuntimeError> {
-        let row = self.unfinished(job)?;
         let event = self.event(job, "resumed", "");
-        self.tell(&row, Input::Resume, vec![event]).await
+        self.tell(job, Input::Resume, vec![event]).await?;
+        self.go_on_with(job).await
     }
 
     /// Stops a job: its execution ends as aborted, calls under way are cut off. Its position and
     /// results stay, and starting it again goes on from there.
     pub async fn stop(&self, job: &str, author: &str) -> Result<(), RuntimeError> {
-        let row = self.unfinished(job)?;
         let event = self.event(job, "stopped", format!("by {author}"));
-        let live = self.view(job);
-        self.tell(&row, Input::Abort, vec![event]).await?;
-        match live {
-            // The keeper concludes.
-            Some(mut view) => drop(view.wait_for(|view| view.over).await),
-            None => {
-                if let Some(row) = self.store().run(row.id)? {
-                    self.conclude(&row).await?;
-                }
-            }
+        let gone = self.live().get(job).map(|live| live.gone.clone());
+        self.tell(job, Input::Abort, vec![event]).await?;
+        if let Some(mut gone) = gone {
+            gone.wait().await;
         }
-        Ok(())
+        let _turn = self.turn(job).await;
+        self.conclude(&self.newest(job)?).await
     }
 
     /// Puts failed items back to be done again: all, those of one error, or one. Answers how many.
@@ -61,48 +56,66 @@ impl Engine {
         error: Option<String>,
         index: Option<Index>,
     ) -> Result<u64, RuntimeError> {
-        let row = self.newest(job)?;
-        if let Some(orders) = self.orders(job) {
-            let (done, answer) = oneshot::channel();
-            let order = Order::Requeue {
-                error: error.clone(),
-                index,
-                done,
+        let what = Requeue::new(error, index);
+        loop {
+            let turn = self.turn(job).await;
+            let Some(orders) = self.orders(job) else {
+                let items = self.retry_resting(job, what).await?;
+                drop(turn);
+                if items > 0 {
+                    self.go_on_with(job).await?;
+                }
+                return Ok(items);
             };
-            if orders.send(order).await.is_ok()
-                && let Ok(count) = answer.await
+            drop(turn);
+            let (done, answer) = oneshot::channel();
+            let what = what.clone();
+            // Why again otherwise: it has just ended.
+            if orders.send(Order::Requeue { what, done }).await.is_ok()
+                && let Ok(items) = answer.await
             {
-                return Ok(count);
+                return Ok(items);
             }
         }
-        let (children, items) = self
-            .store()
-            .count_requeued(row.id, error.as_deref(), index)?;
-        if children == 0 {
-            return Ok(0);
+    }
+
+    /// In pages, as an actor does it: a commit of all of them could take minutes.
+    async fn retry_resting(&self, job: &str, mut what: Requeue) -> Result<u64, RuntimeError> {
+        let mut items = 0;
+        loop {
+            let row = self.newest(job)?;
+            let page = self.store().requeue_page(row.id, &what, REQUEUE_PAGE_MAX)?;
+            let Some(page) = page else { break };
+            items += page.items;
+            let mut changes = vec![Change::RequeueFailures {
+                run: row.id,
+                what: Requeue {
+                    to: page.last,
+                    ..what.clone()
+                },
+                at: self.now(),
+            }];
+            if row.checkpoint.status.is_ended() {
+                changes.push(Change::ReopenExecution {
+                    execution: row.execution,
+                });
+                changes.push(Change::StartJob {
+                    name: job.to_owned(),
+                    started: true,
+                });
+            }
+            let input = Input::Requeued {
+                children: page.children,
+                items: page.items,
+                were: Ending::Failed,
+            };
+            self.step_resting(&row, input, changes).await?;
+            what.from = page.last.saturating_add(1);
         }
-        let mut changes = vec![Change::RequeueFailures {
-            run: row.id,
-            error,
-            index,
-            at: self.now(),
-        }];
-        if row.checkpoint.status.is_ended() {
-            changes.push(Change::ReopenExecution {
-                execution: row.execution,
-            });
+        if items > 0 {
+            let event = self.event(job, "retried", format!("{items} failed items"));
+            self.store().commit(vec![event]).await.await?;
         }
-        changes.push(Change::StartJob {
-            name: job.to_owned(),
-            started: true,
-        });
-        changes.push(self.event(job, "retried", format!("{items} failed items")));
-        let input = Input::Requeued {
-            children,
-            items,
-            were: Ending::Failed,
-        };
-        self.step_resting(&row, input, changes).await?;
         Ok(items)
     }
 
@@ -115,7 +128,7 @@ impl Engine {
             });
         }
         if row.checkpoint.status != RunStatus::Running {
-            changes.push(self.rested(row, Input::Resume));
+            changes.extend(self.rested(row, Input::Resume));
         }
         changes
     }
@@ -130,47 +143,45 @@ impl Engine {
         }
     }
 
-    fn unfinished(&self, job: &str) -> Result<RunRow, RuntimeError> {
-        let row = self.newest(job)?;
-        if row.checkpoint.status.is_ended() && self.view(job).is_none() {
-            return Err(RuntimeError::Conflict(format!(
-                "job {job:?} is not running: its last run has {}",
-                row.checkpoint.status.as_str()
-            )));
-        }
-        Ok(row)
-    }
-
     /// Makes a job live that rests and is to run, where this is a daemon that keeps jobs running.
-    pub async fn go_on_with(&self, job: &str) -> Result<(), RuntimeError> {
-        if self.view(job).is_none()
-            && self.is_working()
-            && let Some(row) = self.store().job(job)?
-        {
-            self.go_on(&row).await?;
+    async fn go_on_with(&self, job: &str) -> Result<(), RuntimeError> {
+        let turn = self.turn(job).await;
+        match self.store().job(job)? {
+            Some(row) if row.started && self.is_working() => self.go_on(&row, &turn).await,
+            Some(_) | None => Ok(()),
         }
-        Ok(())
     }
 
     async fn tell(
         &self,
-        row: &RunRow,
+        job: &str,
         input: Input,
         changes: Vec<Change>,
     ) -> Result<(), RuntimeError> {
-        if let Some(orders) = self.orders(&row.job) {
+        loop {
+            let turn = self.turn(job).await;
+            let Some(orders) = self.orders(job) else {
+                let row = self.newest(job)?;
+                if row.checkpoint.status.is_ended() {
+                    return Err(RuntimeError::Conflict(format!(
+                        "job {job:?} is not running: its last run has {}",
+                        row.checkpoint.status.as_str()
+                    )));
+                }
+                return self.step_resting(&row, input, changes).await;
+            };
+            drop(turn);
             let (done, answer) = oneshot::channel();
             let order = Order::Tell {
                 input: input.clone(),
                 changes: changes.clone(),
                 done,
             };
+            // Why again otherwise: it has just ended.
             if orders.send(order).await.is_ok() && answer.await.is_ok() {
                 return Ok(());
             }
         }
-        let row = self.newest(&row.job)?;
-        self.step_resting(&row, input, changes).await
     }
 
     async fn step_resting(
@@ -179,32 +190,46 @@ impl Engine {
         input: Input,
         mut changes: Vec<Change>,
     ) -> Result<(), RuntimeError> {
-        changes.push(self.rested(row, input));
+        changes.extend(self.rested(row, input));
         Ok(self.store().commit(changes).await.await?)
     }
 
-    /// The checkpoint of a run that rests after one input.
-    fn rested(&self, row: &RunRow, input: Input) -> Change {
+    /// The checkpoint of a run that rests after one input, and what people may want to know of it.
+    fn rested(&self, row: &RunRow, input: Input) -> Vec<Change> {
         let now = self.now();
         let mut run = Run::restore(resting_options(), row.checkpoint.clone(), &[], 0, 0);
         let mut refuse = |_, _, _| Grant::NotBefore {
             at: Timestamp::MAX,
             why: Throttle::Paused,
         };
-        // Why the effects are dropped: nothing is dispatched here, and whoever makes the run live
-        // asks the core again.
-        drop(run.step(
+        // Why the other effects are dropped: nothing is dispatched here, and whoever makes the run
+        // live asks the core again.
+        let effects = run.step(
             [input],
             &mut Context {
                 now,
                 permits: &mut refuse,
             },
-        ));
-        Change::Checkpoint {
+        );
+        let told = effects.into_iter().filter_map(|effect| match effect {
+            Effect::Paused(reason) => Some(self.event(&row.job, "paused", reason.to_string())),
+            Effect::Ended(status) => Some(self.event(&row.job, "ended", status.as_str())),
+            Effect::Read { .. }
+            | Effect::Dispatch { .. }
+            | Effect::Fail { .. }
+            | Effect::Spill { .. }
+            | Effect::Hold { .. }
+            | Effect::LoadQueue { .. }
+            | Effect::Wake { .. }
+            | Effect::Drained => None,
+        });
+        let mut changes: Vec<Change> = told.collect();
+        changes.push(Change::Checkpoint {
             run: row.id,
             checkpoint: Box::new(run.checkpoint()),
             at: now,
-        }
+        });
+        changes
     }
 }
 

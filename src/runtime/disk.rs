@@ -3,16 +3,9 @@
 //! Below its bound nothing is dispatched, so that a full disk stops work before it stops commits;
 //! everything goes on by itself once there is room.
 
-use std::{
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 /// How often the free space is read: often enough that a fast run cannot fill the default reserve
 /// of 512 MiB in between, rarely enough to cost an idle daemon nothing.
@@ -21,8 +14,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Whether there is room to work.
 #[derive(Debug, Clone)]
 pub struct Disk {
-    full: Arc<AtomicBool>,
-    changed: Arc<Notify>,
+    full: Arc<watch::Sender<bool>>,
     path: Arc<PathBuf>,
     free_min: u64,
 }
@@ -32,8 +24,7 @@ impl Disk {
     #[must_use]
     pub fn new(path: PathBuf, free_min: u64) -> Self {
         let disk = Self {
-            full: Arc::new(AtomicBool::new(false)),
-            changed: Arc::new(Notify::new()),
+            full: Arc::new(watch::Sender::new(false)),
             path: Arc::new(path),
             free_min,
         };
@@ -44,7 +35,7 @@ impl Disk {
     /// Whether too little is free to dispatch anything.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.full.load(Ordering::Relaxed)
+        *self.full.borrow()
     }
 
     /// Bytes free to us on that disk; `None` where the system does not tell.
@@ -60,9 +51,10 @@ impl Disk {
         self.free_min
     }
 
-    /// Wakes when [`Disk::is_full`] has changed.
-    pub async fn changed(&self) {
-        self.changed.notified().await;
+    /// Tells when [`Disk::is_full`] changes.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<bool> {
+        self.full.subscribe()
     }
 
     /// Looks from time to time while somebody works; ends with its task.
@@ -78,7 +70,10 @@ impl Disk {
     fn look(&self) {
         let Some(free) = self.free() else { return };
         let full = free < self.free_min;
-        if self.full.swap(full, Ordering::Relaxed) != full {
+        let changed = self
+            .full
+            .send_if_modified(|was| std::mem::replace(was, full) != full);
+        if changed {
             if full {
                 tracing::warn!(
                     free,
@@ -88,7 +83,6 @@ impl Disk {
             } else {
                 tracing::info!(free, "there is room on the disk again: going on");
             }
-            self.changed.notify_waiters();
         }
     }
 }

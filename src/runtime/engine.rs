@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, OwnedMutexGuard, mpsc, watch};
 
 use super::{
     RuntimeError,
@@ -60,17 +60,40 @@ struct Shared {
     limiters: Limiters,
     plugins: Plugins,
     live: Mutex<HashMap<String, Live>>,
+    /// Who changes a job holds its lock; one for each job that was changed here.
+    turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     closing: watch::Sender<bool>,
     /// Last, so that the directory is given back when everything else is gone.
     state: StateDir,
 }
 
-/// A live job: its run has an actor.
+/// A live job: its run has an actor. Made and taken out by its keeper, in its turn.
 pub(super) struct Live {
     pub(super) orders: mpsc::Sender<Order>,
     pub(super) view: watch::Receiver<RunView>,
+    pub(super) quit: Arc<Notify>,
     pub(super) limiter: Arc<SharedLimiter>,
+    pub(super) gone: Gone,
 }
+
+/// Tells when a live job is one no longer: its actor has ended and what follows from that is durable.
+#[derive(Clone)]
+pub(super) struct Gone(watch::Receiver<()>);
+
+impl Gone {
+    /// It is gone when the sender is dropped.
+    pub(super) fn when_dropped() -> (watch::Sender<()>, Self) {
+        let (sender, receiver) = watch::channel(());
+        (sender, Self(receiver))
+    }
+
+    pub(super) async fn wait(&mut self) {
+        while self.0.changed().await.is_ok() {}
+    }
+}
+
+/// The right to change a job, until it is dropped.
+pub(super) type Turn = OwnedMutexGuard<()>;
 
 impl Engine {
     /// Owns the state directory: locks it, opens the store, kills what a killed predecessor left.
@@ -105,6 +128,7 @@ impl Engine {
             working: setup.working,
             service: setup.service,
             live: Mutex::default(),
+            turns: Mutex::default(),
             closing: watch::Sender::new(false),
         })))
     }
@@ -206,6 +230,47 @@ impl Engine {
 
     pub(super) fn live(&self) -> MutexGuard<'_, HashMap<String, Live>> {
         self.0.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until nobody else changes the job. Why: whether it is live, what is stored of it and what
+    /// is done about it have to be one step, or it is started twice, or told what it never hears.
+    ///
+    /// Invariant: whoever holds the turn finds the job live with an actor that takes orders, or not
+    /// live and with its last run as it is stored. One that is just ending is waited for.
+    pub(super) async fn turn(&self, job: &str) -> Turn {
+        loop {
+            let turn = self.turn_of_keeper(job).await;
+            let ending = {
+                let live = self.live();
+                let ending = live.get(job).filter(|live| live.orders.is_closed());
+                ending.map(|live| live.gone.clone())
+            };
+            let Some(mut gone) = ending else {
+                return turn;
+            };
+            drop(turn);
+            gone.wait().await;
+        }
+    }
+
+    /// As [`Engine::turn`], for the one whom that waits for.
+    pub(super) async fn turn_of_keeper(&self, job: &str) -> Turn {
+        let turn = {
+            let mut turns = self.0.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(turns.entry(job.to_owned()).or_default())
+        };
+        turn.lock_owned().await
+    }
+
+    /// Takes a job among the live ones; refused once the engine is closing, so that nothing sets out
+    /// behind the back of whoever closes it.
+    pub(super) fn enliven(&self, job: String, new: Live) -> Result<(), RuntimeError> {
+        let mut live = self.live();
+        if *self.0.closing.borrow() {
+            return Err(RuntimeError::Closed);
+        }
+        live.insert(job, new);
+        Ok(())
     }
 
     /// Says whether the engine is closing, and wakes when it begins to.

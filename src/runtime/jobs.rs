@@ -1,32 +1,38 @@
-//! Starts jobs, keeps their runs going, and ends them.
+//! Starts jobs and ends them.
 //!
-//! A live job has a keeper: a task that makes the run's actor, makes it anew from its rows should it
-//! break off, passes on what happens in its plugin, and ends the execution when the run has ended.
+//! What a run needs beside its rows is found out before anything is written; what a start changes is
+//! one commit; then the run gets its keeper. Invariant: all of that happens in the job's turn.
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{Notify, mpsc, oneshot},
+    task::JoinSet,
+};
 
 use super::{
     Engine, RuntimeError,
-    engine::Live,
+    engine::{Gone, Turn},
     executions,
-    exporter::Exporter,
+    exporter::Export,
+    keeper::Keeper,
     plan::{Plan, StoredPlan},
-    plugins::{Found, IDENTITY, PluginNews, plugin_folder},
-    run::{Actor, ActorSetup, Order, Reconfigured},
+    plugins::{Found, IDENTITY, plugin_folder},
+    run::{Order, Reconfigured},
 };
 use crate::{
-    config::job::{JobFile, PluginRef},
+    config::job::JobFile,
     ids::RunId,
-    integration::source::{self, OpenContext, PageBounds, Source},
-    iteration::{Input, PauseReason, RunStatus},
-    plugin::{Manifest, Reload, Watch},
-    store::{Change, JobRow, RunRow},
+    integration::source::{self, OpenContext, Source},
+    iteration::{Input, RunStatus},
+    plugin::{Manifest, Version},
+    store::{Change, ExportRow, JobRow, RunRow},
 };
 
-/// How long a run that broke off rests before it is made anew from its rows.
-const REST: Duration = Duration::from_secs(1);
+/// How long an actor has to end at once: its workers get two seconds from SIGTERM to SIGKILL, and a
+/// page of its output may be on its way to the disk. One that takes longer waits for a disk that
+/// takes nothing, and everything durable is durable already.
+const QUIT_MAX: Duration = Duration::from_secs(5);
 
 /// A source that decompresses to more than this is refused; a tebibyte outlasts any disk here.
 const SPOOL_BYTES_MAX: u64 = 1 << 40;
@@ -45,10 +51,10 @@ pub enum Started {
 }
 
 /// Everything a run needs beside its rows.
-struct Prepared {
-    plan: Plan,
-    plugin: Found,
-    source: Box<dyn Source>,
+pub(super) struct Prepared {
+    pub(super) plan: Plan,
+    pub(super) plugin: Found,
+    pub(super) source: Box<dyn Source>,
 }
 
 impl Engine {
@@ -61,42 +67,76 @@ impl Engine {
     /// Takes note of a job's file as it is now. What an edit may change of an unfinished run applies
     /// at once: limits, retries, pauses, the process; source and output stay until it has ended.
     pub async fn take_edit(&self, file: &JobFile) -> Result<(), RuntimeError> {
+        let turn = self.turn(&file.name).await;
         let known = self.store().job(&file.name)?;
         if known.as_ref().is_some_and(|known| known.text == file.text) {
             return Ok(());
         }
-        if let Some(orders) = self.orders(&file.name)
-            && let Some(row) = self.store().newest_run(&file.name)?
-        {
-            let stored = StoredPlan::from_json(&row.plan)?;
-            if stored.source != file.source || stored.output != file.output {
-                tracing::warn!(
-                    job = file.name,
-                    "[source] and [output] stay as they were until the run has ended"
-                );
-            }
-            let plan = self.plan_again(file, stored)?;
-            let limiter = self
-                .limiters()
-                .get(&plan.limiter, plan.limits, self.now())?;
-            if let Some(live) = self.live().get_mut(&file.name) {
-                live.limiter = Arc::clone(&limiter);
-            }
-            let new = Order::Reconfigure(Box::new(Reconfigured {
-                options: plan.options,
-                machine: plan.item,
-                limiter,
-                weight: plan.weight,
-            }));
-            // Why ok: a run that has just ended needs no edit.
-            orders.send(new).await.ok();
-        }
+        let told = match (&known, self.orders(&file.name)) {
+            (Some(known), Some(orders)) => Some((orders, self.reconfigured(known, file).await?)),
+            (Some(_) | None, _) => None,
+        };
         self.register(file).await?;
-        let edited = self.event(&file.name, "edited", "");
         if known.is_some() {
+            let edited = self.event(&file.name, "edited", "");
             self.store().commit(vec![edited]).await.await?;
         }
+        drop(turn);
+        if let Some((orders, new)) = told {
+            // Why ok: a run that has just ended needs no edit.
+            orders.send(Order::Reconfigure(Box::new(new))).await.ok();
+        }
         Ok(())
+    }
+
+    /// What an edit of a live job changes for its run.
+    async fn reconfigured(
+        &self,
+        known: &JobRow,
+        file: &JobFile,
+    ) -> Result<Reconfigured, RuntimeError> {
+        let row = self
+            .store()
+            .newest_run(&file.name)?
+            .ok_or_else(|| RuntimeError::Conflict(format!("job {:?} has no run", file.name)))?;
+        let stored = StoredPlan::from_json(&row.plan)?;
+        if stored.source != file.source || stored.output != file.output {
+            tracing::warn!(
+                job = file.name,
+                "[source] and [output] stay as they were until the run has ended"
+            );
+        }
+        let plan = self.plan_again(file, stored)?;
+        let version = self.other_plugin(known, file).await?;
+        let limiter = self
+            .limiters()
+            .get(&plan.limiter, plan.limits, self.now())?;
+        if let Some(live) = self.live().get_mut(&file.name) {
+            live.limiter = Arc::clone(&limiter);
+        }
+        Ok(Reconfigured {
+            options: plan.options,
+            machine: plan.item,
+            limiter,
+            weight: plan.weight,
+            version,
+        })
+    }
+
+    /// The plugin, where the edit names another one.
+    async fn other_plugin(
+        &self,
+        known: &JobRow,
+        file: &JobFile,
+    ) -> Result<Option<Version>, RuntimeError> {
+        let plugin = file.process.plugin.clone();
+        if self.job_file(known)?.process.plugin == plugin {
+            return Ok(None);
+        }
+        let engine = self.clone();
+        let taking = tokio::task::spawn_blocking(move || engine.plugins().take(&plugin));
+        let found = taking.await.map_err(|_| RuntimeError::Closed)??;
+        Ok(Some(found.version))
     }
 
     fn plan_again(&self, file: &JobFile, stored: StoredPlan) -> Result<Plan, RuntimeError> {
@@ -112,64 +152,134 @@ impl Engine {
             }
             None => IDENTITY.to_owned(),
         };
-        let outputs = self.is_service().then(|| self.paths().outputs());
+        let outputs = self.outputs();
         Plan::with(file, &name, &config, outputs.as_deref(), stored)
     }
 
     /// Starts a job, or goes on with its unfinished run, also where that was paused, had failed or
     /// was stopped; after a finished one a new run begins only with `again`.
     pub async fn start(&self, file: &JobFile, again: bool) -> Result<Started, RuntimeError> {
+        self.start_with(file, again, Vec::new()).await
+    }
+
+    /// As [`Engine::start`], with something that has to be in the same commit.
+    pub(super) async fn start_with(
+        &self,
+        file: &JobFile,
+        again: bool,
+        with: Vec<Change>,
+    ) -> Result<Started, RuntimeError> {
+        let turn = self.turn(&file.name).await;
         if self.live().contains_key(&file.name) {
+            drop(turn);
             self.resume(&file.name).await?;
+            if !with.is_empty() {
+                self.store().commit(with).await.await?;
+            }
             return Ok(Started::Running);
         }
-        let newest = self.store().newest_run(&file.name)?;
-        let (row, started) = match newest {
+        let started = match self.store().newest_run(&file.name)? {
             Some(row) if row.checkpoint.status != RunStatus::Succeeded => {
-                (Some(row), Started::Resumed)
+                self.go_on_from(file, row, with, &turn).await?;
+                Started::Resumed
             }
-            Some(_) if !again => return Ok(Started::Finished),
-            Some(_) | None => (None, Started::New),
-        };
-        let prepared = self.prepare(file, row.as_ref()).await?;
-        let (row, mut changes) = match row {
             Some(row) => {
-                let changes = self.reopen(&row);
-                (row, changes)
+                // Crash: the process may have ended between the run's end and these two.
+                self.conclude(&row).await?;
+                self.deliver(&row).await;
+                if !again {
+                    return Ok(Started::Finished);
+                }
+                self.begin(file, with, &turn).await?;
+                Started::New
             }
-            None => self.begin(file, &prepared.plan)?,
+            None => {
+                self.begin(file, with, &turn).await?;
+                Started::New
+            }
         };
-        let word = match started {
-            Started::New => "started",
-            Started::Resumed | Started::Running | Started::Finished => "resumed",
-        };
+        Ok(started)
+    }
+
+    /// Goes on with a run that rests.
+    async fn go_on_from(
+        &self,
+        file: &JobFile,
+        row: RunRow,
+        mut changes: Vec<Change>,
+        turn: &Turn,
+    ) -> Result<(), RuntimeError> {
+        let prepared = self.prepare(file, Some(&row)).await?;
+        changes.extend(self.reopen(&row));
+        self.set_going(file, row.id, "resumed", changes, prepared, turn)
+            .await
+    }
+
+    /// A new execution with its run, which takes over the job's output file.
+    async fn begin(
+        &self,
+        file: &JobFile,
+        mut changes: Vec<Change>,
+        turn: &Turn,
+    ) -> Result<(), RuntimeError> {
+        let prepared = self.prepare(file, None).await?;
+        let plan = &prepared.plan;
+        let ids = (self.store().next_execution_id(), self.store().next_run_id());
+        let (text, now) = (plan.stored.to_json(), self.now());
+        let begun = executions::begin(&file.name, &plan.definition, text, ids, now)?;
+        changes.extend(begun.changes);
+        let run = begun.run.id;
+        if plan.output.is_some() {
+            let (next, bytes, late) = (0, 0, Vec::new());
+            let row = ExportRow { run, next, bytes };
+            changes.push(Change::Export { row, late });
+        }
+        let job = file.name.clone();
+        changes.push(Change::SupersedeExports { job, run });
+        self.set_going(file, run, "started", changes, prepared, turn)
+            .await
+    }
+
+    async fn set_going(
+        &self,
+        file: &JobFile,
+        run: RunId,
+        word: &str,
+        mut changes: Vec<Change>,
+        prepared: Prepared,
+        turn: &Turn,
+    ) -> Result<(), RuntimeError> {
         changes.push(Change::PutJob(self.job_row(file)?));
         changes.push(Change::StartJob {
             name: file.name.clone(),
             started: true,
         });
-        changes.push(self.event(&file.name, word, format!("run {}", row.id)));
+        changes.push(self.event(&file.name, word, format!("run {run}")));
         self.store().commit(changes).await.await?;
-        self.keep(file.clone(), row.id, prepared)?;
-        Ok(started)
+        self.keep(file.clone(), run, prepared, turn)
     }
 
     /// Goes on with the jobs that were started and have not ended; a paused one stays paused. Those
-    /// that cannot go on are told and left as they stand.
+    /// that cannot go on are told and left as they stand. Then writes what ended runs still owe to
+    /// their output files.
     pub async fn resume_all(&self) -> Result<(), RuntimeError> {
         for job in self.store().jobs()? {
             if !job.started {
                 continue;
             }
-            if let Err(error) = self.go_on(&job).await {
+            let turn = self.turn(&job.name).await;
+            if let Err(error) = self.go_on(&job, &turn).await {
                 tracing::error!(job = job.name, %error, "cannot go on with a job");
             }
         }
-        Ok(())
+        self.deliver_rest().await
     }
 
-    pub(super) async fn go_on(&self, job: &JobRow) -> Result<(), RuntimeError> {
-        let file = self.job_file(job)?;
+    /// Makes a job live that rests and is to run, where jobs are kept running here.
+    pub(super) async fn go_on(&self, job: &JobRow, turn: &Turn) -> Result<(), RuntimeError> {
+        if self.live().contains_key(&job.name) {
+            return Ok(());
+        }
         let Some(row) = self.store().newest_run(&job.name)? else {
             return Ok(());
         };
@@ -177,8 +287,46 @@ impl Engine {
             // Crash: the run had ended and its execution had not been told.
             return self.conclude(&row).await;
         }
+        let file = self.job_file(job)?;
         let prepared = self.prepare(&file, Some(&row)).await?;
-        self.keep(file, row.id, prepared)
+        self.keep(file, row.id, prepared, turn)
+    }
+
+    /// Writes what ended runs still owe to their output files: the process went away before, or the
+    /// file could not be written. What cannot be written now is still owed.
+    pub(super) async fn deliver_rest(&self) -> Result<(), RuntimeError> {
+        for run in self.store().undelivered_runs()? {
+            let _turn = self.turn(&run.job).await;
+            // Why read again: it may have been taken up since.
+            if !self.live().contains_key(&run.job)
+                && let Some(run) = self.store().run(run.id)?
+                && run.checkpoint.status.is_ended()
+            {
+                self.deliver(&run).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what is left of a run's output. The caller has the job's turn.
+    async fn deliver(&self, row: &RunRow) {
+        let closing = self.closing();
+        let written = async {
+            let outputs = self.outputs();
+            let plan = StoredPlan::from_json(&row.plan)?;
+            let Some(spec) = plan.output(outputs.as_deref())? else {
+                return Ok(());
+            };
+            let (run, store) = (row.id, self.store().clone());
+            let export = Export { run, spec, store };
+            let work = move || export.catch_up(|| *closing.borrow());
+            let done = tokio::task::spawn_blocking(work).await;
+            let done = done.map_err(|_| RuntimeError::Closed)?;
+            done.map_err(|error| RuntimeError::Conflict(error.to_string()))
+        };
+        if let Err(error) = written.await {
+            tracing::warn!(job = row.job, %error, "the output file still lacks results; they are safe in the state");
+        }
     }
 
     /// The job as it was last taken over, with its file's place.
@@ -202,16 +350,8 @@ impl Engine {
         })
     }
 
-    /// A new execution with its run.
-    fn begin(&self, file: &JobFile, plan: &Plan) -> Result<(RunRow, Vec<Change>), RuntimeError> {
-        let ids = (self.store().next_execution_id(), self.store().next_run_id());
-        let plan_text = plan.stored.to_json();
-        let begun = executions::begin(&file.name, &plan.definition, plan_text, ids, self.now())?;
-        Ok((begun.run, begun.changes))
-    }
-
     /// Everything that may be missing or wrong is found out here, before anything is written.
-    async fn prepare(
+    pub(super) async fn prepare(
         &self,
         file: &JobFile,
         row: Option<&RunRow>,
@@ -224,7 +364,7 @@ impl Engine {
         let work = move || {
             let plugin = engine.plugins().take(&file.process.plugin)?;
             let config = engine.config();
-            let outputs = engine.is_service().then(|| engine.paths().outputs());
+            let outputs = engine.outputs();
             let name = plugin.version.manifest.name.as_str();
             let plan = match stored {
                 Some(stored) => Plan::with(&file, name, &config, outputs.as_deref(), stored),
@@ -263,20 +403,31 @@ impl Engine {
         .map_err(|error| RuntimeError::Job(format!("job {:?}: {error}", plan.job)))
     }
 
-    /// Starts the keeper of a run.
-    fn keep(&self, file: JobFile, run: RunId, prepared: Prepared) -> Result<(), RuntimeError> {
-        let keeper = Keeper {
-            engine: self.clone(),
-            file,
-            run,
-        };
-        let (actor, news) = keeper.actor(prepared)?;
-        tokio::spawn(keeper.work(actor, news));
+    /// Where relative output paths start, where that is not beside the job's file.
+    fn outputs(&self) -> Option<std::path::PathBuf> {
+        self.is_service().then(|| self.paths().outputs())
+    }
+
+    /// Gives a run its keeper, where jobs are kept running here; else whoever serves next does.
+    fn keep(
+        &self,
+        file: JobFile,
+        run: RunId,
+        prepared: Prepared,
+        _turn: &Turn,
+    ) -> Result<(), RuntimeError> {
+        if self.is_working() {
+            return Keeper::start(self.clone(), file, run, prepared);
+        }
         Ok(())
     }
 
-    /// Ends the execution whose run has ended.
+    /// Ends the execution of a run that has ended, if that was not done before. The caller has the
+    /// job's turn.
     pub(super) async fn conclude(&self, row: &RunRow) -> Result<(), RuntimeError> {
+        if !row.checkpoint.status.is_ended() {
+            return Ok(());
+        }
         let mut changes = vec![Change::StartJob {
             name: row.job.clone(),
             started: false,
@@ -295,280 +446,59 @@ impl Engine {
         Ok(self.store().commit(changes).await.await?)
     }
 
-    /// Ends everything within `grace`: what is in flight may finish, nothing new is taken. Runs stay
-    /// as they stand and go on when somebody opens the directory again.
+    /// Ends everything within `grace` and a few seconds: what is in flight may finish, nothing new is
+    /// taken. Runs stay as they stand and go on when somebody opens the directory again.
     pub async fn shut_down(&self, grace: Duration) {
         self.begin_closing();
-        let live: Vec<_> = {
+        let live: Vec<Reach> = {
             let live = self.live();
-            let reach = |live: &Live| (live.orders.clone(), live.view.clone());
+            let reach = |live: &super::engine::Live| Reach {
+                orders: live.orders.clone(),
+                quit: Arc::clone(&live.quit),
+                gone: live.gone.clone(),
+            };
             live.values().map(reach).collect()
         };
-        let drained = async {
-            for (orders, _) in &live {
-                tell(orders, Input::Drain).await;
-            }
-            for (_, view) in &mut live.clone() {
-                // Why either way: an actor that is gone has nothing in flight.
-                drop(view.wait_for(|view| view.over).await);
-            }
-        };
-        if tokio::time::timeout(grace, drained).await.is_err() {
-            tracing::warn!(
-                "not everything in flight has ended in time; it is called again at the next start"
-            );
-            for (orders, _) in &live {
-                drop(orders.try_send(Order::Quit));
-            }
-            for (_, mut view) in live {
-                drop(view.wait_for(|view| view.over).await);
-            }
+        let mut drains = JoinSet::new();
+        for reach in &live {
+            drains.spawn(drain(reach.orders.clone()));
         }
-    }
-}
-
-async fn tell(orders: &mpsc::Sender<Order>, input: Input) {
-    let (done, _) = oneshot::channel();
-    let order = Order::Tell {
-        input,
-        changes: Vec::new(),
-        done,
-    };
-    // Why dropped: an actor that is gone needs no orders.
-    drop(orders.send(order).await);
-}
-
-/// Keeps one run going.
-struct Keeper {
-    engine: Engine,
-    file: JobFile,
-    run: RunId,
-}
-
-impl Keeper {
-    fn actor(
-        &self,
-        prepared: Prepared,
-    ) -> Result<(Actor, mpsc::UnboundedReceiver<PluginNews>), RuntimeError> {
-        let engine = &self.engine;
-        let Prepared {
-            plan,
-            plugin,
-            source,
-        } = prepared;
-        let row = engine
-            .store()
-            .run(self.run)?
-            .ok_or_else(|| RuntimeError::Conflict(format!("run {} is gone", self.run)))?;
-        let (answer, answers) = mpsc::unbounded_channel();
-        let (news, plugin_news) = mpsc::unbounded_channel();
-        let concurrency = NonZeroU32::new(plan.options.slots).unwrap_or(NonZeroU32::MIN);
-        let pool = engine
-            .plugins()
-            .open(&plan.job, plugin.version, concurrency, answer, news)?;
-        let config = engine.config();
-        let exporter = plan
-            .output
-            .map(|spec| Exporter::start(row.id, plan.job.clone(), spec, engine.store().clone()));
-        let limiter = engine
-            .limiters()
-            .get(&plan.limiter, plan.limits, engine.now())?;
-        let (actor, handle) = Actor::start(ActorSetup {
-            execution_name: executions::name_of(&row.job, row.execution),
-            row,
-            options: plan.options,
-            machine: plan.item,
-            source,
-            bounds: PageBounds {
-                records_max: config.items.page_items_max as usize,
-                bytes_max: usize::try_from(config.items.page_bytes_max).unwrap_or(usize::MAX),
-                record_bytes_max: usize::try_from(config.items.record_bytes_max)
-                    .unwrap_or(usize::MAX),
-            },
-            limiter: Some(Arc::clone(&limiter)),
-            weight: plan.weight,
-            pool,
-            answers,
-            exporter,
-            store: engine.store().clone(),
-            disk: engine.disk().clone(),
-            clock: Arc::clone(engine.clock()),
-        })?;
-        engine.live().insert(
-            plan.job,
-            Live {
-                orders: handle.orders,
-                view: handle.view,
-                limiter,
-            },
+        if tokio::time::timeout(grace, all_gone(&live)).await.is_ok() {
+            return;
+        }
+        tracing::warn!(
+            "not everything in flight has ended in time; it is called again at the next start"
         );
-        Ok((actor, plugin_news))
-    }
-
-    async fn work(self, actor: Actor, news: mpsc::UnboundedReceiver<PluginNews>) {
-        let (mut actor, mut news) = (actor, news);
-        let watch = self.watch();
-        loop {
-            let outcome = {
-                let working = actor.work();
-                tokio::pin!(working);
-                loop {
-                    tokio::select! {
-                        outcome = &mut working => break outcome,
-                        Some(news) = news.recv() => self.pass_on(news).await,
-                    }
-                }
-            };
-            match outcome {
-                Ok(status) => {
-                    self.end(status).await;
-                    break;
-                }
-                Err(error) => {
-                    tracing::error!(job = self.file.name, %error, "the run broke off; it goes on from its last commit");
-                    match self.anew().await {
-                        Some(again) => (actor, news) = again,
-                        None => break,
-                    }
-                }
-            }
+        for reach in &live {
+            reach.quit.notify_one();
         }
-        drop(watch);
-        self.engine.live().remove(&self.file.name);
-    }
-
-    /// The actor made anew from the rows, as soon as that can be done.
-    async fn anew(&self) -> Option<(Actor, mpsc::UnboundedReceiver<PluginNews>)> {
-        let mut closing = self.engine.closing();
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(REST) => {}
-                _ = closing.wait_for(|closing| *closing) => return None,
-            }
-            let made = async {
-                let row = self.engine.store().run(self.run)?;
-                let prepared = self.engine.prepare(&self.file, row.as_ref()).await?;
-                self.actor(prepared)
-            };
-            match made.await {
-                Ok(made) => return Some(made),
-                Err(error) => tracing::error!(job = self.file.name, %error, "cannot go on yet"),
-            }
-        }
-    }
-
-    async fn end(&self, status: RunStatus) {
-        if !status.is_ended() {
-            return;
-        }
-        let ended = async {
-            if let Some(row) = self.engine.store().run(self.run)? {
-                self.engine.conclude(&row).await?;
-            }
-            Ok::<_, RuntimeError>(())
-        };
-        if let Err(error) = ended.await {
-            // Crash: the next start finds the run ended and concludes.
-            tracing::error!(job = self.file.name, %error, "cannot end the execution");
-        }
-    }
-
-    async fn pass_on(&self, news: PluginNews) {
-        let job = &self.file.name;
-        let Some(orders) = self.engine.orders(job) else {
-            return;
-        };
-        let (input, change) = match news {
-            PluginNews::Deployed(version) => {
-                let now = self.engine.now();
-                let detail = format!("version {version} of the plugin is in use");
-                tell_with(
-                    &orders,
-                    Input::Hurry { now },
-                    vec![
-                        Change::HurryChildren {
-                            run: self.run,
-                            at: now,
-                        },
-                        self.engine.event(job, "deployed", detail),
-                    ],
-                )
-                .await;
-                return;
-            }
-            PluginNews::CannotStart {
-                version,
-                cause,
-                first,
-            } => {
-                let detail = format!("version {version} of the plugin does not start: {cause}");
-                let event = self.engine.event(job, "not deployed", detail.clone());
-                let input = if first {
-                    Input::Pause(PauseReason::Plugin { cause: detail })
-                } else {
-                    Input::Tick
-                };
-                (input, event)
-            }
-        };
-        tell_with(&orders, input, vec![change]).await;
-    }
-
-    /// Takes up changes of the plugin's folder while the run goes on, where it is so reloaded.
-    fn watch(&self) -> Option<Watch> {
-        let engine = self.engine.clone();
-        let plugin = self.file.process.plugin.clone();
-        let folder = plugin_folder(&plugin, &engine.config())?;
-        let job = self.file.name.clone();
-        let runtime = tokio::runtime::Handle::current();
-        let changed = move || {
-            let (engine, plugin, job) = (engine.clone(), plugin.clone(), job.clone());
-            runtime.spawn(async move { redeploy(engine, plugin, job).await });
-        };
-        match crate::plugin::watch(&folder, changed) {
-            Ok(watch) => Some(watch),
-            Err(error) => {
-                tracing::warn!(job = self.file.name, %error, "changes of the plugin are not noticed");
-                None
-            }
+        if tokio::time::timeout(QUIT_MAX, all_gone(&live))
+            .await
+            .is_err()
+        {
+            tracing::error!("not everything has ended; it is left to the end of the process");
         }
     }
 }
 
-async fn redeploy(engine: Engine, plugin: PluginRef, job: String) {
-    let taking = {
-        let engine = engine.clone();
-        tokio::task::spawn_blocking(move || engine.plugins().take(&plugin))
-    };
-    match taking.await {
-        Ok(Ok(found)) => {
-            let watched = match found.version.manifest.reload {
-                Some(reload) => reload == Reload::Watch,
-                None => !engine.is_service(),
-            };
-            if watched && let Some(orders) = engine.orders(&job) {
-                drop(orders.send(Order::Deploy(Box::new(found.version))).await);
-            }
-        }
-        Ok(Err(error)) => {
-            tracing::error!(job, %error, "the changed plugin is not taken up; the old version goes on");
-            let detail = error.to_string();
-            drop(
-                engine
-                    .store()
-                    .commit(vec![engine.event(&job, "not deployed", detail)])
-                    .await,
-            );
-        }
-        Err(error) => tracing::error!(job, %error, "taking up the changed plugin broke off"),
+/// How a live job is reached when everything ends.
+struct Reach {
+    orders: mpsc::Sender<Order>,
+    quit: Arc<Notify>,
+    gone: Gone,
+}
+
+async fn all_gone(live: &[Reach]) {
+    for reach in live {
+        reach.gone.clone().wait().await;
     }
 }
 
-async fn tell_with(orders: &mpsc::Sender<Order>, input: Input, changes: Vec<Change>) {
+async fn drain(orders: mpsc::Sender<Order>) {
     let (done, _) = oneshot::channel();
     let order = Order::Tell {
-        input,
-        changes,
+        input: Input::Drain,
+        changes: Vec::new(),
         done,
     };
     // Why dropped: an actor that is gone needs no orders.

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use super::RuntimeError;
 use crate::{
@@ -38,7 +38,7 @@ impl std::fmt::Debug for SharedLimiter {
 pub struct SharedLimiter {
     name: String,
     limiter: Mutex<Limiter>,
-    changed: Notify,
+    changed: watch::Sender<()>,
 }
 
 impl Limiters {
@@ -60,7 +60,7 @@ impl Limiters {
         let mut by_name = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = by_name.get(name) {
             known.lock().change(limits, now);
-            known.changed.notify_waiters();
+            known.changed.send_replace(());
             return Ok(Arc::clone(known));
         }
         let limiter = match self.store.limiter(name)? {
@@ -80,7 +80,7 @@ impl Limiters {
         let shared = Arc::new(SharedLimiter {
             name: name.to_owned(),
             limiter: Mutex::new(limiter),
-            changed: Notify::new(),
+            changed: watch::Sender::new(()),
         });
         by_name.insert(name.to_owned(), Arc::clone(&shared));
         Ok(shared)
@@ -118,13 +118,13 @@ impl SharedLimiter {
     /// The user wants nothing more for now; its place goes to others.
     pub(super) fn leave(&self, user: u64) {
         self.lock().leave(user);
-        self.changed.notify_waiters();
+        self.changed.send_replace(());
     }
 
     /// Closes it for everybody who shares it.
     pub(super) fn close(&self, duration: Duration, now: Timestamp) {
         self.lock().close(duration, now);
-        self.changed.notify_waiters();
+        self.changed.send_replace(());
     }
 
     /// What has to be stored, where anything was spent or changed since `saved`, which is then
@@ -151,9 +151,9 @@ impl SharedLimiter {
         self.lock().usage(now)
     }
 
-    /// Wakes when somebody else has changed or closed it.
-    pub(super) async fn changed(&self) {
-        self.changed.notified().await;
+    /// Tells when somebody changes, closes or leaves it.
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Limiter> {

@@ -12,12 +12,16 @@ mod error;
 mod executions;
 mod exporter;
 mod jobs;
+mod keeper;
 mod limiters;
 mod plan;
 mod plugins;
 mod run;
 mod scheduler;
 mod state_dir;
+
+#[cfg(test)]
+mod tests;
 
 pub use control::unknown_job;
 pub use disk::Disk;

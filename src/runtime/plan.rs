@@ -16,7 +16,7 @@ use crate::{
         Config, Limit, LimitSpec,
         job::{self, JobFile},
     },
-    integration::{sink::SinkSpec, source::SourceSpec},
+    integration::{SpecError, sink::SinkSpec, source::SourceSpec},
     iteration::{BreakerLimits, OnInterrupt, Options, Order, Share, Tolerance},
     limiter::{self, Limits, Pace, Quota, Spread},
     machine::Machine,
@@ -76,6 +76,26 @@ impl StoredPlan {
     }
 }
 
+impl StoredPlan {
+    /// Where the run's results go beside the results table; see [`Plan::of`] for `outputs`.
+    fn sink(&self, outputs: Option<&Path>) -> Result<Option<SinkSpec>, SpecError> {
+        let Some(output) = &self.output else {
+            return Ok(None);
+        };
+        let mut spec = SinkSpec::from_json(Value::Object(output.clone()))?;
+        spec.resolve_paths(outputs.unwrap_or(Path::new(&self.base_dir)));
+        Ok(Some(spec))
+    }
+
+    /// As [`StoredPlan::sink`], of a run that was checked when it began.
+    pub(super) fn output(&self, outputs: Option<&Path>) -> Result<Option<SinkSpec>, RuntimeError> {
+        self.sink(outputs).map_err(|error| RuntimeError::Damaged {
+            what: "the plan of a run".to_owned(),
+            cause: error.to_string(),
+        })
+    }
+}
+
 impl Plan {
     /// The plan of a job by its file; `plugin` is the name in its plugin's manifest. `outputs` is
     /// where relative output paths start, for a service; else they are relative to the file.
@@ -125,15 +145,9 @@ impl Plan {
         let mut source = SourceSpec::from_json(Value::Object(stored.source.clone()))
             .map_err(|error| refuse(file, "source", &error))?;
         source.resolve_paths(base);
-        let output = match &stored.output {
-            Some(output) => {
-                let mut spec = SinkSpec::from_json(Value::Object(output.clone()))
-                    .map_err(|error| refuse(file, "output", &error))?;
-                spec.resolve_paths(outputs.unwrap_or(base));
-                Some(spec)
-            }
-            None => None,
-        };
+        let output = stored
+            .sink(outputs)
+            .map_err(|error| refuse(file, "output", &error))?;
         Ok(Self {
             job: file.name.clone(),
             definition: text,

@@ -3,9 +3,9 @@
 use rusqlite::Connection;
 
 use super::{
-    ChildRow, EventRow, ExecutionRow, ExecutionStatus, ExportRow, FailureRow, JobRow, ResultRow,
-    RunRow, VersionRow, WorkerRow, children, events, executions, exports, failures, jobs, limiters,
-    plugins, results, runs, workers,
+    ChildRow, EventRow, ExecutionRow, ExecutionStatus, ExportRow, FailureRow, JobRow, Requeue,
+    ResultRow, RunRow, VersionRow, WorkerRow, children, events, executions, exports, failures,
+    jobs, limiters, plugins, pruning, results, runs, workers,
 };
 use crate::{
     ids::{ExecutionId, Index, RunId},
@@ -132,10 +132,8 @@ pub enum Change {
     RequeueFailures {
         /// Which run.
         run: RunId,
-        /// Only those with this error.
-        error: Option<String>,
-        /// Only this item.
-        index: Option<Index>,
+        /// Which items: a page of them.
+        what: Requeue,
         /// When.
         at: Timestamp,
     },
@@ -161,8 +159,40 @@ pub enum Change {
         /// Late results that were written.
         late: Vec<Index>,
     },
+    /// The output file of the job's earlier runs is this run's from now on: nothing of theirs is
+    /// owed any more.
+    SupersedeExports {
+        /// The job's name.
+        job: String,
+        /// The new run.
+        run: RunId,
+    },
     /// Something that people may want to know later.
     Event(EventRow),
+    /// Removes rows of an ended run: results, failures, children, a batch of each.
+    PruneRun {
+        /// Which.
+        run: RunId,
+        /// Of each kind.
+        rows_max: u32,
+    },
+    /// Removes an ended execution with its runs, which have no rows any more.
+    RemoveExecution {
+        /// Which.
+        execution: ExecutionId,
+    },
+    /// Removes a batch of the oldest events.
+    PruneEvents {
+        /// Those before this instant.
+        before: Timestamp,
+        /// So many at most.
+        rows_max: u32,
+    },
+    /// Gives free pages of the file back to the disk.
+    Vacuum {
+        /// So many at most.
+        pages_max: u32,
+    },
 }
 
 impl Change {
@@ -207,12 +237,7 @@ impl Change {
             Self::Results { run, rows } => results::put(db, *run, rows),
             Self::Failures { run, rows } => failures::put(db, *run, rows),
             Self::LateResult { run, index } => exports::put_late(db, *run, *index),
-            Self::RequeueFailures {
-                run,
-                error,
-                index,
-                at,
-            } => failures::requeue(db, *run, error.as_deref(), *index, *at),
+            Self::RequeueFailures { run, what, at } => failures::requeue(db, *run, what, *at),
             Self::Limiter {
                 name,
                 sequence,
@@ -222,7 +247,12 @@ impl Change {
             Self::WorkerStarted(row) => workers::insert(db, row),
             Self::WorkerEnded(row) => workers::remove(db, row),
             Self::Export { row, late } => exports::put(db, row, late),
+            Self::SupersedeExports { job, run } => exports::supersede(db, job, *run),
             Self::Event(row) => events::insert(db, row),
+            Self::PruneRun { run, rows_max } => pruning::prune_run(db, *run, *rows_max),
+            Self::RemoveExecution { execution } => pruning::remove_execution(db, *execution),
+            Self::PruneEvents { before, rows_max } => pruning::prune_events(db, *before, *rows_max),
+            Self::Vacuum { pages_max } => pruning::vacuum(db, *pages_max),
         }
     }
 }

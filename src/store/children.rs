@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _, Row as SqlRow, params};
 
 use super::{
-    Store, StoreError,
+    Page, Store, StoreError,
     change::{signed, unsigned},
 };
 use crate::{
@@ -168,14 +168,14 @@ impl Store {
         })
     }
 
-    /// Children of a status in order of their index, after `after`, at most `rows_max`.
+    /// A page of children of a status in order of their index, after `after`, at most `rows_max`.
     pub fn children(
         &self,
         run: RunId,
         status: RowStatus,
         after: Option<Index>,
         rows_max: u32,
-    ) -> Result<Vec<ChildRow>, StoreError> {
+    ) -> Result<Page<ChildRow>, StoreError> {
         self.readers.with(|db| {
             let mut statement = db.prepare_cached(&format!(
                 "SELECT {COLUMNS} FROM children WHERE run = ?1 AND status = ?2 AND idx > ?3
@@ -184,6 +184,29 @@ impl Store {
             let after = after.map_or(-1, signed);
             let rows =
                 statement.query_map(params![run.0, status.as_str(), after, rows_max], read)?;
+            let bytes =
+                |row: &ChildRow| row.payload.len() + row.state.as_ref().map_or(0, String::len);
+            Ok(Page::read(rows, rows_max, bytes)?)
+        })
+    }
+
+    /// Who is queued, without their records: first item and number of items, in order of their
+    /// index, after `after`, at most `rows_max`.
+    pub fn queued_children(
+        &self,
+        run: RunId,
+        after: Option<Index>,
+        rows_max: u32,
+    ) -> Result<Vec<(Index, u32)>, StoreError> {
+        self.readers.with(|db| {
+            let mut statement = db.prepare_cached(
+                "SELECT idx, items FROM children WHERE run = ?1 AND status = 'queued' AND idx > ?2
+                 ORDER BY idx LIMIT ?3",
+            )?;
+            let after = after.map_or(-1, signed);
+            let rows = statement.query_map(params![run.0, after, rows_max], |row| {
+                Ok((unsigned(row.get(0)?), row.get(1)?))
+            })?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
     }

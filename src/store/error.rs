@@ -40,6 +40,9 @@ pub enum StoreError {
     /// The whole transaction was refused, for everybody whose changes were in it.
     #[error("the database refused a transaction: {0}")]
     Refused(String),
+    /// It builds upon a commit that was refused.
+    #[error("a commit before this one was refused")]
+    Behind,
     /// A stored value is not what this version writes.
     #[error("{table}.{column} holds {value:?}, which this version cannot read")]
     Damaged {

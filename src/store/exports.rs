@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{
-    ResultRow, Store, StoreError,
+    Page, ResultRow, Store, StoreError,
     change::{signed, unsigned},
     results,
 };
@@ -46,6 +46,21 @@ pub(super) fn put_late(db: &Connection, run: RunId, index: Index) -> rusqlite::R
         .execute(params![run.0, signed(index)])?;
     Ok(())
 }
+
+pub(super) fn supersede(db: &Connection, job: &str, run: RunId) -> rusqlite::Result<()> {
+    for table in ["exports", "late_results"] {
+        db.prepare_cached(&format!(
+            "DELETE FROM {table} WHERE run IN (SELECT id FROM runs WHERE job = ?1 AND id < ?2)"
+        ))?
+        .execute(params![job, run.0])?;
+    }
+    Ok(())
+}
+
+/// A run of which something is still to be written into its output file; `runs` is in scope.
+pub(super) const UNDELIVERED: &str = "EXISTS (SELECT 1 FROM exports WHERE exports.run = runs.id \
+     AND (exports.next_idx < runs.watermark \
+          OR EXISTS (SELECT 1 FROM late_results WHERE late_results.run = runs.id)))";
 
 fn late_between(
     db: &Connection,
@@ -95,20 +110,29 @@ impl Store {
             let to: i64 = db
                 .prepare_cached("SELECT watermark FROM runs WHERE id = ?1")?
                 .query_row([run.0], |row| row.get(0))?;
-            let mut results = results::page(&db, run, signed(from), to, rows_max)?;
-            let full = results.len() >= rows_max as usize;
+            let page = results::page(&db, run, signed(from), to, rows_max)?;
+            let (mut results, full) = (page.rows, page.more);
             let next = match results.last() {
                 Some(last) if full => last.index + 1,
                 Some(_) | None => unsigned(to),
             };
             // Why all of them: these stand in `results` already, and must not be written again.
             let mut late = late_between(&db, run, signed(from), signed(next), i64::MAX)?;
-            let earlier = late_between(&db, run, 0, signed(from), i64::from(rows_max))?;
-            for index in &earlier {
-                let at = signed(*index);
-                results.extend(results::page(&db, run, at, at + 1, 1)?);
+            // Why only then: a full page takes no more.
+            if !full {
+                let earlier = late_between(&db, run, 0, signed(from), i64::from(rows_max))?;
+                let found = earlier.into_iter().map(|index| {
+                    let at = signed(index);
+                    Ok((index, results::page(&db, run, at, at + 1, 1)?.rows.pop()))
+                });
+                let page = Page::read(found, rows_max, |(_, row)| {
+                    row.as_ref().map_or(0, |row| row.result.text().len())
+                })?;
+                for (index, row) in page.rows {
+                    results.extend(row);
+                    late.push(index);
+                }
             }
-            late.extend(earlier);
             let nothing = next == from && late.is_empty();
             Ok((!nothing).then_some(ExportPage {
                 results,

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Row, params};
 
 use super::{
-    Store, StoreError,
+    Page, Store, StoreError,
     change::{signed, unsigned},
 };
 use crate::{
@@ -84,57 +84,112 @@ pub(super) fn put(db: &Connection, run: RunId, rows: &[FailureRow]) -> rusqlite:
     Ok(())
 }
 
-/// What an operator may put back: not what could not even be read.
-const REQUEUED: &str = "run = ?1 AND payload IS NOT NULL AND (?2 IS NULL OR error = ?2) \
-                        AND (?3 IS NULL OR idx = ?3)";
+/// Which failed items are to be put back: in a range of indexes, of one error or of any. What could
+/// not even be read is never put back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Requeue {
+    /// Only those with this error.
+    pub error: Option<String>,
+    /// From this index on.
+    pub from: Index,
+    /// Up to this index, itself included.
+    pub to: Index,
+}
+
+impl Requeue {
+    /// All, those of one error, or one item.
+    #[must_use]
+    pub fn new(error: Option<String>, index: Option<Index>) -> Self {
+        Self {
+            error,
+            from: index.unwrap_or(0),
+            to: index.unwrap_or(Index::MAX),
+        }
+    }
+
+    /// Why two conditions: each is answered by an index of its own.
+    fn condition(&self) -> &'static str {
+        match self.error {
+            Some(_) => "run = ?1 AND error = ?4 AND idx BETWEEN ?2 AND ?3 AND payload IS NOT NULL",
+            None => "run = ?1 AND ?4 IS NULL AND idx BETWEEN ?2 AND ?3 AND payload IS NOT NULL",
+        }
+    }
+}
+
+/// The first of the failed items to be put back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequeuePage {
+    /// How many children they are.
+    pub children: u64,
+    /// How many items those have.
+    pub items: u64,
+    /// The last one's index.
+    pub last: Index,
+}
 
 pub(super) fn requeue(
     db: &Connection,
     run: RunId,
-    error: Option<&str>,
-    index: Option<Index>,
+    what: &Requeue,
     at: Timestamp,
 ) -> rusqlite::Result<()> {
-    let index = index.map(signed);
+    let condition = what.condition();
+    let (from, to) = (signed(what.from), signed(what.to));
     db.prepare_cached(&format!(
         "INSERT OR REPLACE INTO children (run, idx, items, status, due_us, id, attempts, payload,
                                           state, error, cause, version, changed_us)
-         SELECT run, idx, items, 'queued', ?4, id, attempts, payload, NULL, error, cause, version, ?4
-         FROM failure_rows WHERE {REQUEUED}"
+         SELECT run, idx, items, 'queued', ?5, id, attempts, payload, NULL, error, cause, version, ?5
+         FROM failure_rows WHERE {condition}"
     ))?
-    .execute(params![run.0, error, index, at.0])?;
-    db.prepare_cached(&format!("DELETE FROM failure_rows WHERE {REQUEUED}"))?
-        .execute(params![run.0, error, index])?;
+    .execute(params![run.0, from, to, what.error, at.0])?;
+    db.prepare_cached(&format!("DELETE FROM failure_rows WHERE {condition}"))?
+        .execute(params![run.0, from, to, what.error])?;
     Ok(())
 }
 
 impl Store {
-    /// How many children [`super::Change::RequeueFailures`] would put back, and how many items.
-    pub fn count_requeued(
+    /// The first of the failed items that [`super::Change::RequeueFailures`] would put back, at most
+    /// `rows_max` children; `None` where there is none.
+    pub fn requeue_page(
         &self,
         run: RunId,
-        error: Option<&str>,
-        index: Option<Index>,
-    ) -> Result<(u64, u64), StoreError> {
+        what: &Requeue,
+        rows_max: u32,
+    ) -> Result<Option<RequeuePage>, StoreError> {
         self.readers.with(|db| {
-            Ok(db
+            let (children, items, last) = db
                 .prepare_cached(&format!(
-                    "SELECT count(*), coalesce(sum(items), 0) FROM failure_rows WHERE {REQUEUED}"
+                    "SELECT count(*), coalesce(sum(items), 0), max(idx) FROM
+                     (SELECT idx, items FROM failure_rows WHERE {} ORDER BY idx LIMIT ?5)",
+                    what.condition()
                 ))?
-                .query_row(params![run.0, error, index.map(signed)], |row| {
-                    Ok((unsigned(row.get(0)?), unsigned(row.get(1)?)))
-                })?)
+                .query_row(
+                    params![
+                        run.0,
+                        signed(what.from),
+                        signed(what.to),
+                        what.error,
+                        rows_max
+                    ],
+                    |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, Option<i64>>(2)?)),
+                )?;
+            Ok(last.map(|last| RequeuePage {
+                children: unsigned(children),
+                items: unsigned(items),
+                last: unsigned(last),
+            }))
         })
     }
 
-    /// Failures in dataset order after `after`, of one error where one is given, at most `rows_max`.
+    /// A page of failures in dataset order after `after`, of one error where one is given, at most
+    /// `rows_max`.
     pub fn failures(
         &self,
         run: RunId,
         error: Option<&str>,
         after: Option<Index>,
         rows_max: u32,
-    ) -> Result<Vec<FailureRow>, StoreError> {
+    ) -> Result<Page<FailureRow>, StoreError> {
         let condition = if error.is_some() {
             "error = ?4"
         } else {
@@ -147,7 +202,9 @@ impl Store {
             ))?;
             let after = after.map_or(-1, signed);
             let rows = statement.query_map(params![run.0, after, rows_max, error], read)?;
-            Ok(rows.collect::<rusqlite::Result<_>>()?)
+            let bytes =
+                |row: &FailureRow| row.cause.len() + row.payload.as_ref().map_or(0, String::len);
+            Ok(Page::read(rows, rows_max, bytes)?)
         })
     }
 

@@ -6,7 +6,7 @@
 //! the writer.
 //!
 //! Invariant: the changes of one [`Store::commit`] are in the file together or not at all, and
-//! those of one sender in the order they were sent.
+//! those of one [`Line`] in the order they were sent, none of them behind one that was refused.
 
 mod change;
 mod children;
@@ -18,7 +18,9 @@ mod exports;
 mod failures;
 mod jobs;
 mod limiters;
+mod page;
 mod plugins;
+mod pruning;
 mod readers;
 mod results;
 mod runs;
@@ -32,7 +34,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
 };
 
@@ -43,8 +45,9 @@ pub use error::StoreError;
 pub use events::EventRow;
 pub use executions::{ExecutionRow, ExecutionStatus};
 pub use exports::{ExportPage, ExportRow};
-pub use failures::{ErrorGroup, FailureRow};
+pub use failures::{ErrorGroup, FailureRow, Requeue, RequeuePage};
 pub use jobs::JobRow;
+pub use page::Page;
 pub use plugins::VersionRow;
 pub use results::ResultRow;
 pub use runs::RunRow;
@@ -112,8 +115,24 @@ impl Store {
     /// Dropping the answer does not take the changes back.
     pub async fn commit(&self, changes: Vec<Change>) -> Committed {
         match &self.writer {
-            Some(writer) => writer.send(changes).await,
+            Some(writer) => writer.send(changes, None).await,
             None => Committed::refused(StoreError::ReadOnly),
+        }
+    }
+
+    /// A line of commits that build upon one another.
+    #[must_use]
+    pub fn line(&self) -> Line {
+        Line {
+            store: self.clone(),
+            broken: Arc::default(),
+        }
+    }
+
+    /// Makes an idle writer show a sign of life; never waits.
+    pub fn poke(&self) {
+        if let Some(writer) = &self.writer {
+            writer.poke();
         }
     }
 
@@ -147,5 +166,25 @@ impl Store {
     #[must_use]
     pub fn next_run_id(&self) -> RunId {
         RunId(self.next.run.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// Commits that build upon one another: once one of them was refused, all that follow are.
+///
+/// Why: a checkpoint says that everything before it is done. Behind a commit whose results were
+/// refused it would say so of results that nobody has.
+#[derive(Clone)]
+pub struct Line {
+    store: Store,
+    broken: Arc<AtomicBool>,
+}
+
+impl Line {
+    /// As [`Store::commit`].
+    pub async fn commit(&self, changes: Vec<Change>) -> Committed {
+        match &self.store.writer {
+            Some(writer) => writer.send(changes, Some(Arc::clone(&self.broken))).await,
+            None => Committed::refused(StoreError::ReadOnly),
+        }
     }
 }

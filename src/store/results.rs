@@ -1,9 +1,9 @@
 //! One current result for each finished item.
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params, types::Type};
 
 use super::{
-    Store, StoreError,
+    Page, Store, StoreError,
     change::{signed, unsigned},
 };
 use crate::{
@@ -51,10 +51,11 @@ pub(super) fn put(db: &Connection, run: RunId, rows: &[ResultRow]) -> rusqlite::
 /// A result as it lies in the file: its text is handed out as it was stored.
 fn read(row: &Row<'_>) -> rusqlite::Result<ResultRow> {
     let text: String = row.get(2)?;
+    let damaged = |error| rusqlite::Error::FromSqlConversionFailure(2, Type::Text, Box::new(error));
     Ok(ResultRow {
         index: unsigned(row.get(0)?),
         id: row.get::<_, Option<String>>(1)?.map(Into::into),
-        result: Payload::parse(text).unwrap_or_else(|_| serde_json::Value::Null.into()),
+        result: Payload::parse(text).map_err(damaged)?,
         version: row.get(3)?,
         attempts: row.get(4)?,
         at: Timestamp(row.get(5)?),
@@ -69,24 +70,24 @@ pub(super) fn page(
     from: i64,
     to: i64,
     rows_max: u32,
-) -> rusqlite::Result<Vec<ResultRow>> {
-    db.prepare_cached(&format!(
+) -> rusqlite::Result<Page<ResultRow>> {
+    let mut statement = db.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM result_rows WHERE run = ?1 AND idx >= ?2 AND idx < ?3
          ORDER BY idx LIMIT ?4"
-    ))?
-    .query_map(params![run.0, from, to, rows_max], read)?
-    .collect()
+    ))?;
+    let rows = statement.query_map(params![run.0, from, to, rows_max], read)?;
+    Page::read(rows, rows_max, |row| row.result.text().len())
 }
 
 impl Store {
-    /// Results in dataset order from `from` on and below `to`, at most `rows_max`.
+    /// A page of results in dataset order from `from` on and below `to`, at most `rows_max`.
     pub fn results(
         &self,
         run: RunId,
         from: Index,
         to: Index,
         rows_max: u32,
-    ) -> Result<Vec<ResultRow>, StoreError> {
+    ) -> Result<Page<ResultRow>, StoreError> {
         self.readers
             .with(|db| Ok(page(db, run, signed(from), signed(to), rows_max)?))
     }

@@ -146,6 +146,20 @@ impl Store {
         self.one_run("execution = ?1 ORDER BY id DESC LIMIT 1", execution.0)
     }
 
+    /// The ended runs whose output is not written to its end, oldest first.
+    pub fn undelivered_runs(&self) -> Result<Vec<RunRow>, StoreError> {
+        self.readers.with(|db| {
+            let mut statement = db.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM runs
+                 WHERE id IN (SELECT run FROM exports) AND ended_us IS NOT NULL AND {}
+                 ORDER BY id",
+                super::exports::UNDELIVERED
+            ))?;
+            let rows = statement.query_map([], read)?;
+            rows.map(|row| row?).collect()
+        })
+    }
+
     fn one_run(
         &self,
         condition: &str,

@@ -94,7 +94,7 @@ fn what_is_committed_is_read_back_after_reopening() {
     let store = Store::open(directory.path(), StoreSettings::default()).unwrap();
     let row = store.newest_run("job").unwrap().unwrap();
     assert_eq!(row.checkpoint, checkpoint);
-    let results = store.results(run, 1, 100, 10).unwrap();
+    let results = store.results(run, 1, 100, 10).unwrap().rows;
     assert_eq!(results, [result(1), result(3)]);
     assert_eq!(results[0].result.text(), r#"{ "ok": true }"#, "verbatim");
     assert_ne!(store.next_run_id(), run, "numbers are never given twice");
@@ -115,7 +115,7 @@ fn a_request_that_breaks_a_rule_is_undone_alone() {
         Change::NewRun(run_row(run)),
     ]);
     assert!(again.is_err());
-    assert_eq!(store.results(run, 0, 9, 9).unwrap(), []);
+    assert_eq!(store.results(run, 0, 9, 9).unwrap().rows, []);
 }
 
 #[test]
@@ -161,23 +161,28 @@ fn failed_items_are_put_back_with_their_attempts() {
         .unwrap();
     let groups = store.failures_by_error(run, 9).unwrap();
     assert_eq!((groups[0].error.as_str(), groups[0].items), ("Bad", 2));
-    assert_eq!(
-        store.count_requeued(run, Some("Bad"), None).unwrap(),
-        (1, 1)
-    );
+    let what = Requeue::new(Some("Bad".to_owned()), None);
+    let page = RequeuePage {
+        children: 1,
+        items: 1,
+        last: 1,
+    };
+    assert_eq!(store.requeue_page(run, &what, 9).unwrap(), Some(page));
     let requeue = Change::RequeueFailures {
         run,
-        error: Some("Bad".to_owned()),
-        index: None,
+        what,
         at: Timestamp(2),
     };
     store.commit_blocking(vec![requeue]).unwrap();
-    let queued = store.children(run, RowStatus::Queued, None, 9).unwrap();
+    let queued = store
+        .children(run, RowStatus::Queued, None, 9)
+        .unwrap()
+        .rows;
     assert_eq!(
         (queued.len(), queued[0].index, queued[0].attempts),
         (1, 1, 12)
     );
-    let left = store.failures(run, None, None, 9).unwrap();
+    let left = store.failures(run, None, None, 9).unwrap().rows;
     assert_eq!(left.iter().map(|f| f.index).collect::<Vec<_>>(), [2, 3]);
 }
 

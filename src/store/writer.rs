@@ -9,7 +9,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -40,7 +40,22 @@ pub(super) struct Writer {
 
 struct Request {
     changes: Vec<Change>,
+    /// Whether an earlier request of the same line was refused. Written by the writer's thread.
+    broken: Option<Arc<AtomicBool>>,
     answer: oneshot::Sender<Result<(), StoreError>>,
+}
+
+impl Request {
+    fn is_broken(&self) -> bool {
+        let broken = self.broken.as_ref();
+        broken.is_some_and(|broken| broken.load(Ordering::Relaxed))
+    }
+
+    fn break_line(&self) {
+        if let Some(broken) = &self.broken {
+            broken.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 struct Vitals {
@@ -116,18 +131,42 @@ impl Writer {
         Ok(Self { queue, vitals })
     }
 
-    pub(super) async fn send(&self, changes: Vec<Change>) -> Committed {
+    pub(super) async fn send(
+        &self,
+        changes: Vec<Change>,
+        broken: Option<Arc<AtomicBool>>,
+    ) -> Committed {
         let (answer, receiver) = oneshot::channel();
-        match self.queue.send(Request { changes, answer }).await {
+        let request = Request {
+            changes,
+            broken,
+            answer,
+        };
+        match self.queue.send(request).await {
             Ok(()) => Committed(Answer::Pending(receiver)),
             Err(_) => Committed::refused(StoreError::Closed),
         }
     }
 
+    /// Sends an empty request where there is room: a full queue gives signs of life by itself.
+    pub(super) fn poke(&self) {
+        let (answer, _) = oneshot::channel();
+        let empty = Request {
+            changes: Vec::new(),
+            broken: None,
+            answer,
+        };
+        drop(self.queue.try_send(empty));
+    }
+
     pub(super) fn send_blocking(&self, changes: Vec<Change>) -> Result<(), StoreError> {
         let (answer, receiver) = oneshot::channel();
         self.queue
-            .blocking_send(Request { changes, answer })
+            .blocking_send(Request {
+                changes,
+                broken: None,
+                answer,
+            })
             .map_err(|_| StoreError::Closed)?;
         receiver.blocking_recv().unwrap_or(Err(StoreError::Closed))
     }
@@ -224,10 +263,11 @@ impl WriterThread {
                 Err(error) => {
                     let text = error.to_string();
                     tracing::error!(error = text, "cannot write");
-                    return batch
-                        .iter()
-                        .map(|_| Err(StoreError::Refused(text.clone())))
-                        .collect();
+                    let refuse = |request: &Request| {
+                        request.break_line();
+                        Err(StoreError::Refused(text.clone()))
+                    };
+                    return batch.iter().map(refuse).collect();
                 }
             }
         }
@@ -239,6 +279,10 @@ impl WriterThread {
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut answers = Vec::with_capacity(batch.len());
         for request in batch {
+            if request.is_broken() {
+                answers.push(Err(StoreError::Behind));
+                continue;
+            }
             // Why: a request that breaks the schema's rules is undone alone.
             let savepoint = transaction.savepoint()?;
             let outcome = request
@@ -253,6 +297,7 @@ impl WriterThread {
                 Err(error) if is_passing(&error) => return Err(error),
                 Err(error) => {
                     drop(savepoint);
+                    request.break_line();
                     answers.push(Err(error.into()));
                 }
             }

@@ -42,13 +42,13 @@ pub(super) fn call(api: &Api, input: &Input) -> Result<Value, ApiError> {
         return Ok(json!({ "items": [] }));
     };
     let max = input.max.unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX);
-    let items: Vec<Value> = match input.status {
-        Status::Failed => api
-            .store
-            .failures(run.id, input.error.as_deref(), input.after, max)?
-            .iter()
-            .map(failed)
-            .collect(),
+    let (items, more) = match input.status {
+        Status::Failed => {
+            let error = input.error.as_deref();
+            let page = api.store.failures(run.id, error, input.after, max)?;
+            let items: Vec<Value> = page.rows.iter().map(failed).collect();
+            (items, page.more)
+        }
         Status::Retrying => children(api, &run, RowStatus::Retrying, input.after, max)?,
         Status::Waiting => children(api, &run, RowStatus::Waiting, input.after, max)?,
         Status::Held => children(api, &run, RowStatus::Held, input.after, max)?,
@@ -57,7 +57,7 @@ pub(super) fn call(api: &Api, input: &Input) -> Result<Value, ApiError> {
     };
     let next = items
         .last()
-        .filter(|_| items.len() >= max as usize)
+        .filter(|_| more)
         .map(|last| last["index"].clone());
     Ok(json!({ "items": items, "next": next }))
 }
@@ -68,9 +68,9 @@ fn children(
     status: RowStatus,
     after: Option<Index>,
     max: u32,
-) -> Result<Vec<Value>, ApiError> {
-    let rows = api.store.children(run.id, status, after, max)?;
-    Ok(rows.iter().map(child).collect())
+) -> Result<(Vec<Value>, bool), ApiError> {
+    let page = api.store.children(run.id, status, after, max)?;
+    Ok((page.rows.iter().map(child).collect(), page.more))
 }
 
 /// What was dispatched and has no outcome: rows in flight, and what lies without a row between
@@ -80,11 +80,17 @@ fn in_doubt(
     run: &RunRow,
     after: Option<Index>,
     max: u32,
-) -> Result<Vec<Value>, ApiError> {
-    let mut items = children(api, run, RowStatus::InFlight, after, max)?;
+) -> Result<(Vec<Value>, bool), ApiError> {
+    let (mut items, mut more) = children(api, run, RowStatus::InFlight, after, max)?;
+    // Why: what lies behind a page that is cut short belongs to the next one.
+    let behind = items
+        .last()
+        .filter(|_| more)
+        .and_then(|last| last["index"].as_u64())
+        .unwrap_or(Index::MAX);
     let checkpoint = &run.checkpoint;
     let first = after.map_or(0, |after| after + 1).max(checkpoint.watermark);
-    let implicit = (first..checkpoint.high_mark)
+    let implicit = (first..checkpoint.high_mark.min(behind))
         .filter(|index| {
             !checkpoint
                 .done
@@ -95,8 +101,9 @@ fn in_doubt(
         .map(|index| json!({ "index": index, "status": "in_doubt" }));
     items.extend(implicit);
     items.sort_by_key(|item| item["index"].as_u64());
+    more |= items.len() >= max as usize;
     items.truncate(max as usize);
-    Ok(items)
+    Ok((items, more))
 }
 
 fn child(row: &ChildRow) -> Value {

@@ -24,12 +24,13 @@ pub(super) fn call(api: &Api, input: &Input) -> Result<Value, ApiError> {
         return Ok(json!({ "results": [] }));
     };
     let max = input.max.unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX);
-    let rows = api.store.results(run.id, input.from, Index::MAX, max)?;
-    let next = rows
+    let page = api.store.results(run.id, input.from, Index::MAX, max)?;
+    let next = page
+        .rows
         .last()
-        .filter(|_| rows.len() >= max as usize)
+        .filter(|_| page.more)
         .map(|last| last.index + 1);
-    let results: Vec<Value> = rows.iter().map(show).collect();
+    let results: Vec<Value> = page.rows.iter().map(show).collect();
     Ok(json!({ "results": results, "next": next }))
 }
 

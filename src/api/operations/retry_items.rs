@@ -19,8 +19,5 @@ pub(super) struct Input {
 pub(super) async fn call(api: &Api, input: Input) -> Result<Value, ApiError> {
     let engine = api.engine()?;
     let items = engine.retry(&input.job, input.error, input.index).await?;
-    if items > 0 {
-        engine.go_on_with(&input.job).await?;
-    }
     Ok(json!({ "job": input.job, "items": items }))
 }

@@ -195,6 +195,12 @@ impl Roster {
         self.assign(out);
     }
 
+    /// The number of workers where the manifest names none is another one from now on.
+    pub(crate) fn set_concurrency(&mut self, concurrency: NonZeroU32, out: &mut Vec<Effect>) {
+        self.concurrency = concurrency;
+        self.assign(out);
+    }
+
     /// A worker is ready for calls.
     pub(crate) fn started(&mut self, id: WorkerId, out: &mut Vec<Effect>) {
         let Some(worker) = self.workers.get_mut(&id) else {

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, num::NonZeroU32, sync::Arc, time::Duration};
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::{
     child::{Child, Verdict},
@@ -17,7 +17,7 @@ use crate::{
     machine::Machine,
     plugin::{Answer, Pool, Version},
     runtime::{disk::Disk, exporter::Exporter, limiters::SharedLimiter},
-    store::{Change, RunRow, Store, StoreError},
+    store::{Change, Line, Requeue, RequeuePage, RunRow, Store, StoreError},
     time::{Clock, Timestamp},
 };
 
@@ -32,6 +32,9 @@ const COMMITS_MAX: usize = 2;
 
 /// How many orders may wait for an actor; they come from people.
 const ORDERS_MAX: usize = 64;
+
+/// Failed items that are put back in one commit: some 100 ms of the writer's time.
+pub(in crate::runtime) const REQUEUE_PAGE_MAX: u32 = 5000;
 
 /// The longest an actor sleeps without looking at the clock again: what was stored as an instant
 /// comes true even if the clock was set, or a wake-up was lost.
@@ -73,10 +76,8 @@ pub(in crate::runtime) enum Order {
     },
     /// Put failed items back; answered with how many, when that is durable.
     Requeue {
-        /// Only those with this error.
-        error: Option<String>,
-        /// Only this one.
-        index: Option<Index>,
+        /// Which.
+        what: Requeue,
         /// The answer.
         done: oneshot::Sender<u64>,
     },
@@ -84,8 +85,6 @@ pub(in crate::runtime) enum Order {
     Deploy(Box<Version>),
     /// What an edit of the job file has changed.
     Reconfigure(Box<Reconfigured>),
-    /// End now; what is in flight is left in doubt.
-    Quit,
 }
 
 /// What an edit of a job file changes of a live run.
@@ -95,6 +94,8 @@ pub(in crate::runtime) struct Reconfigured {
     pub(in crate::runtime) machine: Machine,
     pub(in crate::runtime) limiter: Arc<SharedLimiter>,
     pub(in crate::runtime) weight: NonZeroU32,
+    /// The plugin, where another one is to do the work.
+    pub(in crate::runtime) version: Option<Version>,
 }
 
 /// The shell around one run.
@@ -103,30 +104,39 @@ pub(in crate::runtime) struct Actor {
     pub(super) job: String,
     pub(super) execution_name: String,
     pub(super) run: Run,
+    /// The options as the job has them; the run's own are bounded by the workers.
+    pub(super) wanted: Options,
     pub(super) machine: Machine,
     pub(super) pages: Pages,
     pub(super) live: HashMap<Index, Child>,
     pub(super) limiter: Option<Arc<SharedLimiter>>,
     pub(super) limiter_saved: u64,
+    limiter_changed: Option<watch::Receiver<()>>,
     pub(super) weight: NonZeroU32,
     pub(super) pool: Pool,
     pub(super) answers: mpsc::UnboundedReceiver<Answer>,
-    pub(super) orders: mpsc::Receiver<Order>,
+    orders: mpsc::Receiver<Order>,
+    quit: Arc<Notify>,
     pub(super) exporter: Option<Exporter>,
     pub(super) on_their_way: OnTheirWay,
     pub(super) wake: Option<Timestamp>,
     pub(super) store: Store,
+    pub(super) line: Line,
     pub(super) disk: Disk,
+    disk_changed: watch::Receiver<bool>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) view: watch::Sender<RunView>,
     pub(super) pulse: Pulse,
-    pub(super) over: bool,
+    /// The last call ended after the order to take nothing new.
+    pub(super) drained: bool,
 }
 
 /// How an actor is reached while it runs.
 pub(in crate::runtime) struct ActorHandle {
     pub(in crate::runtime) orders: mpsc::Sender<Order>,
     pub(in crate::runtime) view: watch::Receiver<RunView>,
+    /// Ends the actor now; what is in flight is left in doubt.
+    pub(in crate::runtime) quit: Arc<Notify>,
 }
 
 impl Actor {
@@ -136,9 +146,10 @@ impl Actor {
         let rows = setup.store.live_children(id)?;
         let (queued, _) = setup.store.count_children(id, RowStatus::Queued)?;
         let (_, held) = setup.store.count_children(id, RowStatus::Held)?;
-        let options = bounded(setup.options, &setup.pool);
+        let options = bounded(&setup.options, &setup.pool);
         let run = Run::restore(options, setup.row.checkpoint, &rows, queued, held);
         let (orders, order_queue) = mpsc::channel(ORDERS_MAX);
+        let quit = Arc::new(Notify::new());
         let (view, view_of) = watch::channel(RunView {
             figures: run.figures(),
             pause: run.pause_reason().cloned(),
@@ -152,28 +163,34 @@ impl Actor {
             job: setup.row.job,
             execution_name: setup.execution_name,
             run,
+            wanted: setup.options,
             machine: setup.machine,
             pages: Pages::new(setup.source, setup.bounds),
             live: HashMap::new(),
+            limiter_changed: setup.limiter.as_ref().map(|limiter| limiter.changes()),
             limiter: setup.limiter,
             limiter_saved: 0,
             weight: setup.weight,
             pool: setup.pool,
             answers: setup.answers,
             orders: order_queue,
+            quit: Arc::clone(&quit),
             exporter: setup.exporter,
             on_their_way: OnTheirWay::default(),
             wake: None,
+            line: setup.store.line(),
             store: setup.store,
+            disk_changed: setup.disk.changes(),
             disk: setup.disk,
             clock: setup.clock,
             view,
             pulse: Pulse::default(),
-            over: false,
+            drained: false,
         };
         let handle = ActorHandle {
             orders,
             view: view_of,
+            quit,
         };
         Ok((actor, handle))
     }
@@ -181,10 +198,22 @@ impl Actor {
     /// Works until the run ends, is drained, or is told to quit; then the status it stands in.
     pub(in crate::runtime) async fn work(mut self) -> Result<RunStatus, StoreError> {
         let outcome = self.work_through().await;
+        // Why here: whoever sent an order that is not read any more learns it at once.
+        self.orders.close();
+        while self.orders.try_recv().is_ok() {}
         if let Some(limiter) = &self.limiter {
             limiter.leave(self.id.0.unsigned_abs());
         }
         self.pool.shutdown(Duration::ZERO, WORKER_GRACE).await;
+        if let Some(mut exporter) = self.exporter.take() {
+            if self.run.status().is_ended() && outcome.is_ok() {
+                tokio::select! {
+                    () = exporter.finish() => {}
+                    () = self.quit.notified() => {}
+                }
+            }
+            exporter.halt().await;
+        }
         self.view.send_modify(|view| view.over = true);
         outcome
     }
@@ -192,26 +221,14 @@ impl Actor {
     async fn work_through(&mut self) -> Result<RunStatus, StoreError> {
         let mut news = News::default();
         self.step(News::of(Input::Tick)).await;
-        while !(self.over && self.on_their_way.is_empty()) {
+        while !(self.is_over() && self.on_their_way.is_empty()) {
             tokio::select! {
                 biased;
-                durable = self.on_their_way.next() => self.carry_out(durable?, &mut news),
+                () = self.quit.notified() => return Ok(self.run.status()),
+                durable = self.on_their_way.next() => self.carry_out(durable?, &mut news)?,
                 order = self.orders.recv() => match order {
-                    Some(Order::Tell { input, changes, done }) => {
-                        news.inputs.push(input);
-                        news.changes = changes;
-                        news.told.push(done);
-                    }
-                    Some(Order::Requeue { error, index, done }) => {
-                        self.requeue(error, index, done, &mut news).await?;
-                    }
-                    Some(Order::Deploy(version)) => {
-                        if let Err(error) = self.pool.deploy(*version) {
-                            tracing::error!(job = self.job, %error, "the version is not taken up");
-                        }
-                    }
-                    Some(Order::Reconfigure(new)) => self.reconfigure(*new, &mut news),
-                    Some(Order::Quit) | None => return Ok(self.run.status()),
+                    Some(order) => self.obey(order, &mut news).await?,
+                    None => return Ok(self.run.status()),
                 },
                 _ = self.answers.recv_many(&mut news.answers, ANSWERS_MAX),
                     if self.on_their_way.len() < COMMITS_MAX => {}
@@ -223,76 +240,112 @@ impl Actor {
                     }
                 },
                 () = sleep_until(self.wake, self.clock.now()) => news.inputs.push(Input::Tick),
-                () = self.disk.changed() => news.inputs.push(Input::Tick),
-                () = limiter_changed(self.limiter.as_deref()) => news.inputs.push(Input::Tick),
+                () = changed(Some(&mut self.disk_changed)) => news.inputs.push(Input::Tick),
+                () = changed(self.limiter_changed.as_mut()) => news.inputs.push(Input::Tick),
             }
             if !news.is_empty() {
                 self.step(std::mem::take(&mut news)).await;
             }
         }
-        if let Some(exporter) = self.exporter.take() {
-            exporter.finish().await;
-        }
         Ok(self.run.status())
     }
 
+    /// Whether nothing is left to do here but to wait for commits. Why the status itself: an order
+    /// may put items back after the run has ended and before its end is durable.
+    fn is_over(&self) -> bool {
+        self.drained || self.run.status().is_ended()
+    }
+
+    async fn obey(&mut self, order: Order, news: &mut News) -> Result<(), StoreError> {
+        match order {
+            Order::Tell {
+                input,
+                changes,
+                done,
+            } => {
+                news.inputs.push(input);
+                news.changes = changes;
+                news.told.push(done);
+            }
+            Order::Requeue { what, done } => self.requeue(what, done, news).await?,
+            Order::Deploy(version) => self.deploy(*version),
+            Order::Reconfigure(new) => self.reconfigure(*new, news),
+        }
+        Ok(())
+    }
+
+    fn deploy(&self, version: Version) {
+        if let Err(error) = self.pool.deploy(version) {
+            tracing::error!(job = self.job, %error, "the version is not taken up");
+        }
+    }
+
     fn reconfigure(&mut self, new: Reconfigured, news: &mut News) {
+        self.limiter_changed = Some(new.limiter.changes());
         if let Some(old) = self.limiter.replace(new.limiter) {
             old.leave(self.id.0.unsigned_abs());
         }
         self.limiter_saved = 0;
         self.weight = new.weight;
         self.machine = new.machine;
-        news.inputs
-            .push(Input::Options(bounded(new.options, &self.pool)));
+        let concurrency = NonZeroU32::new(new.options.slots).unwrap_or(NonZeroU32::MIN);
+        self.pool.set_concurrency(concurrency);
+        if let Some(version) = new.version {
+            self.deploy(version);
+        }
+        self.wanted = new.options;
+        let options = bounded(&self.wanted, &self.pool);
+        news.inputs.push(Input::Options(options));
     }
 
-    /// Puts failed items back. What is on its way is waited for first, so that the count holds for
-    /// the rows that the commit will find.
+    /// Puts failed items back, a page in each commit. What is on its way is waited for first, so that
+    /// the figures of a page hold for the rows that its commit will find.
     async fn requeue(
         &mut self,
-        error: Option<String>,
-        index: Option<Index>,
+        mut what: Requeue,
         done: oneshot::Sender<u64>,
         news: &mut News,
     ) -> Result<(), StoreError> {
+        let mut items = 0;
+        loop {
+            self.settle_commits(news).await?;
+            let page = tokio::task::block_in_place(|| {
+                self.store.requeue_page(self.id, &what, REQUEUE_PAGE_MAX)
+            })?;
+            let Some(page) = page else { break };
+            items += page.items;
+            news.requeue(self.id, &what, page, self.clock.now());
+            self.step(std::mem::take(news)).await;
+            what.from = page.last.saturating_add(1);
+        }
+        if items > 0 {
+            let detail = format!("{items} failed items");
+            news.changes.push(self.event("retried", detail));
+            self.step(std::mem::take(news)).await;
+            self.settle_commits(news).await?;
+        }
+        // Why ok: whoever does not wait any more does not want to know.
+        done.send(items).ok();
+        Ok(())
+    }
+
+    /// Waits until everything that is on its way is durable, and carries it out.
+    async fn settle_commits(&mut self, news: &mut News) -> Result<(), StoreError> {
         while !self.on_their_way.is_empty() {
             let durable = self.on_their_way.next().await?;
-            self.carry_out(durable, news);
+            self.carry_out(durable, news)?;
         }
-        let (children, items) = self
-            .store
-            .count_requeued(self.id, error.as_deref(), index)?;
-        if children > 0 {
-            news.inputs.push(Input::Requeued {
-                children,
-                items,
-                were: Ending::Failed,
-            });
-            news.changes.push(Change::RequeueFailures {
-                run: self.id,
-                error,
-                index,
-                at: self.clock.now(),
-            });
-        }
-        let (told, durable) = oneshot::channel();
-        news.told.push(told);
-        tokio::spawn(async move {
-            if durable.await.is_ok() {
-                // Why ok: whoever does not wait any more does not want to know.
-                done.send(items).ok();
-            }
-        });
         Ok(())
     }
 }
 
 /// Why: a permit is taken when a worker is ready, so no more are under way than the workers hold.
-fn bounded(mut options: Options, pool: &Pool) -> Options {
+pub(super) fn bounded(wanted: &Options, pool: &Pool) -> Options {
     let capacity = u32::try_from(pool.capacity()).unwrap_or(u32::MAX);
-    options.slots = options.slots.min(capacity).max(1);
-    options
+    Options {
+        slots: wanted.slots.min(capacity).max(1),
+        ..wanted.clone()
+    }
 }
 
 /// Everything that one step is told.
@@ -314,6 +367,23 @@ impl News {
         }
     }
 
+    /// A page of failed items is put back.
+    fn requeue(&mut self, run: RunId, what: &Requeue, page: RequeuePage, now: Timestamp) {
+        self.inputs.push(Input::Requeued {
+            children: page.children,
+            items: page.items,
+            were: Ending::Failed,
+        });
+        self.changes.push(Change::RequeueFailures {
+            run,
+            what: Requeue {
+                to: page.last,
+                ..what.clone()
+            },
+            at: now,
+        });
+    }
+
     fn is_empty(&self) -> bool {
         self.inputs.is_empty()
             && self.answers.is_empty()
@@ -329,9 +399,12 @@ async fn sleep_until(wake: Option<Timestamp>, now: Timestamp) {
     tokio::time::sleep(wait).await;
 }
 
-async fn limiter_changed(limiter: Option<&SharedLimiter>) {
-    match limiter {
-        Some(limiter) => limiter.changed().await,
-        None => std::future::pending().await,
+/// Wakes when somebody has changed it; a change while nobody waited counts too.
+async fn changed<T>(what: Option<&mut watch::Receiver<T>>) {
+    if let Some(what) = what
+        && what.changed().await.is_ok()
+    {
+        return;
     }
+    std::future::pending::<()>().await;
 }

@@ -6,7 +6,7 @@ use compact_str::{CompactString, format_compact};
 
 use crate::{
     ids::{FrameId, Generation, Index},
-    iteration::Parked,
+    iteration::{Parked, RowStatus},
     machine::{self, Effect, Execution, Machine, Outcome, Status, StepContext, WakeReason},
     payload::{Failure, Payload},
     plugin::Call,
@@ -55,6 +55,15 @@ struct Invocation {
     timeout: Option<Duration>,
 }
 
+/// A row of which no child can be made.
+#[derive(Debug)]
+pub(super) struct Damaged {
+    /// The row, where there is one.
+    pub(super) row: Option<Box<ChildRow>>,
+    /// What is wrong with it.
+    pub(super) cause: String,
+}
+
 impl Child {
     /// A child that begins with this record.
     pub(super) fn new(items: u32, id: Option<CompactString>, payload: Payload) -> Self {
@@ -71,12 +80,30 @@ impl Child {
         }
     }
 
-    /// A child as its row has it.
-    pub(super) fn restore(machine: &Machine, row: ChildRow) -> Result<Self, String> {
-        let payload = Payload::parse(row.payload).map_err(|error| error.to_string())?;
-        let execution = match &row.state {
-            Some(state) => {
-                Execution::from_blob(machine, &payload, state).map_err(|error| error.to_string())?
+    /// A child as its row has it. Where its state does not fit the definition any more, it begins
+    /// anew, with its attempts.
+    pub(super) fn restore(machine: &Machine, row: Option<ChildRow>) -> Result<Self, Damaged> {
+        let Some(row) = row else {
+            let cause = "its row is gone".to_owned();
+            return Err(Damaged { row: None, cause });
+        };
+        let payload = match Payload::parse(row.payload.as_str()) {
+            Ok(payload) => payload,
+            Err(error) => {
+                let cause = format!("its stored record is no JSON: {error}");
+                let row = Some(Box::new(row));
+                return Err(Damaged { row, cause });
+            }
+        };
+        let stored = row
+            .state
+            .as_deref()
+            .map(|state| Execution::from_blob(machine, &payload, state));
+        let execution = match stored {
+            Some(Ok(execution)) => execution,
+            Some(Err(error)) => {
+                tracing::warn!(index = row.index, %error, "an item begins anew");
+                Execution::new()
             }
             None => Execution::new(),
         };
@@ -174,9 +201,11 @@ impl Child {
         })
     }
 
-    /// The frame for the row; `None` where nothing has happened that a fresh start would not repeat.
-    pub(super) fn state(&self, machine: &Machine) -> Option<String> {
-        (self.attempts > 0).then(|| self.execution.to_blob(machine))
+    /// The frame for a row of that status; `None` where a fresh start repeats all that happened: no
+    /// try has ended, and nothing was waited for.
+    pub(super) fn state(&self, machine: &Machine, status: RowStatus) -> Option<String> {
+        let happened = self.attempts > 0 || status == RowStatus::Waiting;
+        happened.then(|| self.execution.to_blob(machine))
     }
 
     fn step(

@@ -67,7 +67,7 @@ impl Draft {
             id: child.id.as_ref().map(ToString::to_string),
             attempts: child.attempts,
             payload: child.payload.text().to_owned(),
-            state: child.state(machine),
+            state: child.state(machine, status),
             error,
             cause,
             version: (child.version > 0).then_some(child.version),

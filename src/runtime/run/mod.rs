@@ -14,5 +14,8 @@ mod pages;
 mod step;
 mod view;
 
-pub(super) use actor::{Actor, ActorSetup, Order, Reconfigured};
+#[cfg(test)]
+mod tests;
+
+pub(super) use actor::{Actor, ActorSetup, Order, REQUEUE_PAGE_MAX, Reconfigured};
 pub use view::RunView;

@@ -19,6 +19,8 @@ pub(super) struct Pages {
     reading: Option<(Index, JoinHandle<ReadBack>)>,
     records: VecDeque<(Index, Result<Child, RecordError>)>,
     extent: Option<Extent>,
+    /// Somebody asked for a page after the source was lost.
+    lost: bool,
 }
 
 struct ReadBack {
@@ -35,12 +37,14 @@ impl Pages {
             reading: None,
             records: VecDeque::new(),
             extent: None,
+            lost: false,
         }
     }
 
     /// Begins to read from there; the core never asks twice at a time.
     pub(super) fn read(&mut self, from: Cursor, first: Index) {
         let Some(mut source) = self.source.take() else {
+            self.lost = true;
             return;
         };
         let bounds = self.bounds;
@@ -62,21 +66,18 @@ impl Pages {
 
     /// The page that was being read; waits for ever where none is. Cancelling loses nothing.
     pub(super) async fn next(&mut self) -> Result<iteration::Input, SourceError> {
+        if std::mem::take(&mut self.lost) {
+            return Err(broken_off(
+                "it broke off before; stop the job and start it again",
+            ));
+        }
         let Some((first, task)) = &mut self.reading else {
             return std::future::pending().await;
         };
         let first = *first;
         let back = task.await;
         self.reading = None;
-        let back = match back {
-            Ok(back) => back,
-            Err(error) => {
-                return Err(SourceError::Io {
-                    path: "the source".to_owned(),
-                    error: std::io::Error::other(error),
-                });
-            }
-        };
+        let back = back.map_err(broken_off)?;
         self.source = Some(back.source);
         self.extent = back.extent.or(self.extent);
         Ok(self.take_in(first, back.page?))
@@ -116,5 +117,13 @@ impl Pages {
     pub(super) fn share(&self) -> Option<f64> {
         let extent = self.extent?;
         (extent.bytes_total > 0).then(|| extent.bytes as f64 / extent.bytes_total as f64)
+    }
+}
+
+/// The source is lost with the thread that read it.
+fn broken_off(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> SourceError {
+    SourceError::Io {
+        path: "the source".to_owned(),
+        error: std::io::Error::other(error),
     }
 }

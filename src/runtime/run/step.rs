@@ -6,8 +6,8 @@ use std::num::NonZeroU32;
 use tokio::sync::oneshot;
 
 use super::{
-    actor::{Actor, News},
-    child::{Child, Verdict, put_off},
+    actor::{Actor, News, bounded},
+    child::{Child, Damaged, Verdict, put_off},
     commit::{Afterwards, Draft},
     view::RunView,
 };
@@ -18,7 +18,7 @@ use crate::{
     payload::Failure,
     plugin::{Answer, Call, Outcome},
     runtime::executions::machine_step,
-    store::{Change, EventRow, FailureRow},
+    store::{Change, ChildRow, EventRow, FailureRow, StoreError},
     time::Timestamp,
 };
 
@@ -52,7 +52,8 @@ impl Actor {
         for (index, generation, verdict) in news.verdicts {
             self.settle(index, generation, verdict, &mut step);
         }
-        let inputs = std::mem::take(&mut step.inputs);
+        let mut inputs = std::mem::take(&mut step.inputs);
+        self.follow_workers(&mut inputs);
         let effects = self.step_core(inputs, step.now);
         let mut later = Vec::with_capacity(effects.len());
         for effect in effects {
@@ -77,6 +78,14 @@ impl Actor {
         self.publish(step.now);
         if dirty {
             self.commit(step, later, news.told).await;
+        }
+    }
+
+    /// A version that was taken up may hold more or fewer calls than the one before.
+    fn follow_workers(&self, inputs: &mut Vec<Input>) {
+        let options = bounded(&self.wanted, &self.pool);
+        if options.slots != self.run.options().slots {
+            inputs.push(Input::Options(options));
         }
     }
 
@@ -292,12 +301,16 @@ impl Actor {
 
     fn log(&self, kind: &str, detail: String, step: &mut Step) {
         tracing::info!(job = self.job, kind, detail);
-        step.draft.changes.push(Change::Event(EventRow {
-            at: step.now,
+        step.draft.changes.push(self.event(kind, detail));
+    }
+
+    pub(super) fn event(&self, kind: &str, detail: String) -> Change {
+        Change::Event(EventRow {
+            at: self.clock.now(),
             job: self.job.clone(),
             kind: kind.to_owned(),
             detail,
-        }));
+        })
     }
 
     async fn commit(
@@ -322,32 +335,34 @@ impl Actor {
             calls: step.calls,
             told,
         };
-        let committed = self.store.commit(changes).await;
+        let committed = self.line.commit(changes).await;
         self.on_their_way.push(committed, afterwards);
     }
 
     /// What was waiting for its commit.
-    pub(super) fn carry_out(&mut self, afterwards: Afterwards, news: &mut News) {
+    pub(super) fn carry_out(
+        &mut self,
+        afterwards: Afterwards,
+        news: &mut News,
+    ) -> Result<(), StoreError> {
         let mut calls = afterwards.calls;
         for effect in afterwards.effects {
             match effect {
                 Effect::Dispatch {
                     index, generation, ..
-                } => match self.set_out(index, generation) {
-                    (Verdict::Call, call) => calls.extend(call),
-                    (verdict, _) => news.verdicts.push((index, generation, verdict)),
-                },
+                } => calls.extend(self.set_out(index, generation, news)?),
                 Effect::LoadQueue {
                     after,
                     children_max,
-                } => news.inputs.push(self.load_queue(after, children_max)),
-                Effect::Ended(_) | Effect::Drained => self.over = true,
+                } => news.inputs.push(self.load_queue(after, children_max)?),
+                Effect::Drained => self.drained = true,
                 Effect::Read { .. }
                 | Effect::Wake { .. }
                 | Effect::Fail { .. }
                 | Effect::Spill { .. }
                 | Effect::Hold { .. }
-                | Effect::Paused(_) => {}
+                | Effect::Paused(_)
+                | Effect::Ended(_) => {}
             }
         }
         self.pool.submit(calls);
@@ -358,46 +373,62 @@ impl Actor {
             // Why ok: whoever does not wait any more does not want to know.
             told.send(()).ok();
         }
+        Ok(())
     }
 
-    /// Sends a child on its way, from memory or from its row.
-    fn set_out(&mut self, index: Index, generation: Generation) -> (Verdict, Option<Call>) {
-        let child = match self.live.entry(index) {
-            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::hash_map::Entry::Vacant(entry) => {
-                let row = tokio::task::block_in_place(|| self.store.child(self.id, index));
-                let child = match row {
-                    Ok(Some(row)) => Child::restore(&self.machine, row),
-                    Ok(None) => Err("its row is gone".to_owned()),
-                    Err(error) => Err(error.to_string()),
-                };
-                match child {
-                    Ok(child) => entry.insert(child),
-                    Err(cause) => {
-                        tracing::error!(index, cause, "cannot go on with a child");
-                        return (Verdict::Failed(Failure::new("Iterd.Damaged", cause)), None);
-                    }
+    /// Sends a child on its way, from memory or from its row. A row that cannot be read for now is
+    /// the actor's error and not the child's.
+    fn set_out(
+        &mut self,
+        index: Index,
+        generation: Generation,
+        news: &mut News,
+    ) -> Result<Option<Call>, StoreError> {
+        if !self.run.is_current(index, generation) {
+            return Ok(None);
+        }
+        if !self.live.contains_key(&index) {
+            let row = tokio::task::block_in_place(|| self.store.child(self.id, index))?;
+            match Child::restore(&self.machine, row) {
+                Ok(child) => {
+                    self.live.insert(index, child);
+                }
+                Err(damaged) => {
+                    self.give_up(index, generation, damaged, news);
+                    return Ok(None);
                 }
             }
+        }
+        let Some(child) = self.live.get_mut(&index) else {
+            return Ok(None);
         };
         let machine = &self.machine;
         let verdict = machine_step(self.clock.now(), |context| child.set_out(machine, context));
-        let call = child.call(index, generation, &self.execution_name);
-        (verdict, call)
+        if matches!(verdict, Verdict::Call) {
+            return Ok(child.call(index, generation, &self.execution_name));
+        }
+        news.verdicts.push((index, generation, verdict));
+        Ok(None)
     }
 
-    fn load_queue(&self, after: Option<Index>, children_max: u32) -> Input {
-        let rows = tokio::task::block_in_place(|| {
-            self.store
-                .children(self.id, RowStatus::Queued, after, children_max)
-        });
-        let rows = rows.unwrap_or_else(|error| {
-            tracing::error!(%error, "cannot load what was put back");
-            Vec::new()
-        });
-        Input::Queue {
-            children: rows.iter().map(|row| (row.index, row.items)).collect(),
-        }
+    /// A child of which nothing is left to be called with.
+    fn give_up(&self, index: Index, generation: Generation, damaged: Damaged, news: &mut News) {
+        let cause = damaged.cause;
+        tracing::error!(job = self.job, index, cause, "cannot go on with an item");
+        let run = self.id;
+        let now = self.clock.now();
+        let row = failure_of_damaged(index, damaged.row.as_deref(), cause, now);
+        let rows = vec![row];
+        news.changes.push(Change::RemoveChild { run, index });
+        news.changes.push(Change::Failures { run, rows });
+        news.inputs.push(ended(index, generation, Ending::Failed));
+    }
+
+    fn load_queue(&self, after: Option<Index>, children_max: u32) -> Result<Input, StoreError> {
+        let children = tokio::task::block_in_place(|| {
+            self.store.queued_children(self.id, after, children_max)
+        })?;
+        Ok(Input::Queue { children })
     }
 
     fn publish(&mut self, now: Timestamp) {
@@ -420,6 +451,25 @@ fn ended(index: Index, generation: Generation, ending: Ending) -> Input {
         index,
         generation,
         ending,
+    }
+}
+
+fn failure_of_damaged(
+    index: Index,
+    row: Option<&ChildRow>,
+    cause: String,
+    now: Timestamp,
+) -> FailureRow {
+    FailureRow {
+        index,
+        items: row.map_or(1, |row| row.items),
+        id: row.and_then(|row| row.id.clone()),
+        error: "Iterd.Damaged".to_owned(),
+        cause,
+        attempts: row.map_or(0, |row| row.attempts),
+        version: row.and_then(|row| row.version).unwrap_or(0),
+        payload: None,
+        at: now,
     }
 }
 

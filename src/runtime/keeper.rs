@@ -1,0 +1,319 @@
+//! Keeps one run going: makes its actor, makes it anew from its rows should it break off, passes on
+//! what happens in its plugin, and ends the execution when the run has ended.
+//!
+//! Invariant: a job has one keeper with an actor at a time. It makes a job live, and takes it out, in
+//! the job's turn alone.
+
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{
+    Engine, RuntimeError,
+    engine::{Gone, Live},
+    executions,
+    exporter::{Export, Exporter},
+    jobs::Prepared,
+    plugins::{PluginNews, plugin_folder},
+    run::{Actor, ActorSetup, Order},
+};
+use crate::{
+    config::job::{JobFile, PluginRef},
+    ids::RunId,
+    integration::source::PageBounds,
+    iteration::{Input, PauseReason, RunStatus},
+    plugin::{Reload, Watch},
+    store::Change,
+};
+
+/// How long a run that broke off rests before it is made anew from its rows.
+const REST: Duration = Duration::from_secs(1);
+
+/// Keeps one run going.
+pub(super) struct Keeper {
+    engine: Engine,
+    file: JobFile,
+    run: RunId,
+}
+
+/// An actor, and what its keeper needs to attend to it.
+struct Kept {
+    actor: Actor,
+    news: mpsc::UnboundedReceiver<PluginNews>,
+    /// Dropped when the job is live no longer.
+    gone: watch::Sender<()>,
+}
+
+impl Keeper {
+    /// Makes a run live, and keeps it so. The caller has the job's turn.
+    pub(super) fn start(
+        engine: Engine,
+        file: JobFile,
+        run: RunId,
+        prepared: Prepared,
+    ) -> Result<(), RuntimeError> {
+        let keeper = Self { engine, file, run };
+        let kept = keeper.make(prepared)?;
+        tokio::spawn(keeper.work(kept));
+        Ok(())
+    }
+
+    fn make(&self, prepared: Prepared) -> Result<Kept, RuntimeError> {
+        let engine = &self.engine;
+        let Prepared {
+            plan,
+            plugin,
+            source,
+        } = prepared;
+        let row = engine
+            .store()
+            .run(self.run)?
+            .ok_or_else(|| RuntimeError::Conflict(format!("run {} is gone", self.run)))?;
+        let (answer, answers) = mpsc::unbounded_channel();
+        let (news_sender, news) = mpsc::unbounded_channel();
+        let concurrency = NonZeroU32::new(plan.options.slots).unwrap_or(NonZeroU32::MIN);
+        let pool =
+            engine
+                .plugins()
+                .open(&plan.job, plugin.version, concurrency, answer, news_sender)?;
+        let items = engine.config().items;
+        let (run, store) = (row.id, engine.store().clone());
+        let exporter = plan.output.map(|spec| {
+            let export = Export { run, spec, store };
+            Exporter::start(plan.job.clone(), export)
+        });
+        let limiter = engine
+            .limiters()
+            .get(&plan.limiter, plan.limits, engine.now())?;
+        let (actor, handle) = Actor::start(ActorSetup {
+            execution_name: executions::name_of(&row.job, row.execution),
+            row,
+            options: plan.options,
+            machine: plan.item,
+            source,
+            bounds: PageBounds {
+                records_max: items.page_items_max as usize,
+                bytes_max: usize::try_from(items.page_bytes_max).unwrap_or(usize::MAX),
+                record_bytes_max: usize::try_from(items.record_bytes_max).unwrap_or(usize::MAX),
+            },
+            limiter: Some(Arc::clone(&limiter)),
+            weight: plan.weight,
+            pool,
+            answers,
+            exporter,
+            store: engine.store().clone(),
+            disk: engine.disk().clone(),
+            clock: Arc::clone(engine.clock()),
+        })?;
+        let (sender, gone) = Gone::when_dropped();
+        let live = Live {
+            orders: handle.orders,
+            view: handle.view,
+            quit: handle.quit,
+            limiter,
+            gone,
+        };
+        engine.enliven(plan.job, live)?;
+        Ok(Kept {
+            actor,
+            news,
+            gone: sender,
+        })
+    }
+
+    async fn work(self, kept: Kept) {
+        let watch = self.watch();
+        let mut next = Some(kept);
+        while let Some(Kept { actor, news, gone }) = next {
+            next = match self.attend(actor, news).await {
+                Ok(status) => {
+                    self.end(status).await;
+                    drop(gone);
+                    None
+                }
+                Err(error) => {
+                    tracing::error!(job = self.file.name, %error, "the run broke off; it goes on from its last commit");
+                    self.take_out().await;
+                    drop(gone);
+                    self.anew().await
+                }
+            };
+        }
+        drop(watch);
+    }
+
+    /// Lets the actor work to its end. Why in a task of its own: it goes on while news are passed to
+    /// it, and should it panic, that ends here.
+    async fn attend(
+        &self,
+        actor: Actor,
+        mut news: mpsc::UnboundedReceiver<PluginNews>,
+    ) -> Result<RunStatus, RuntimeError> {
+        let mut working = tokio::spawn(actor.work());
+        loop {
+            tokio::select! {
+                outcome = &mut working => {
+                    let outcome = outcome.map_err(|panic| RuntimeError::Damaged {
+                        what: "the actor of a run".to_owned(),
+                        cause: panic.to_string(),
+                    })?;
+                    return Ok(outcome?);
+                }
+                Some(news) = news.recv() => self.pass_on(news).await,
+            }
+        }
+    }
+
+    /// The actor has ended, and not by mishap.
+    async fn end(&self, status: RunStatus) {
+        let _turn = self.engine.turn_of_keeper(&self.file.name).await;
+        if status.is_ended()
+            && let Err(error) = self.conclude().await
+        {
+            // Crash: the next start finds the run ended and concludes.
+            tracing::error!(job = self.file.name, %error, "cannot end the execution");
+        }
+        self.engine.live().remove(&self.file.name);
+    }
+
+    async fn conclude(&self) -> Result<(), RuntimeError> {
+        match self.engine.store().run(self.run)? {
+            Some(row) => self.engine.conclude(&row).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The actor broke off: until there is another one, the run is steered as one that rests.
+    async fn take_out(&self) {
+        let _turn = self.engine.turn_of_keeper(&self.file.name).await;
+        self.engine.live().remove(&self.file.name);
+    }
+
+    /// The actor made anew from the rows, as soon as that can be done; `None` where that is nobody's
+    /// business any more.
+    async fn anew(&self) -> Option<Kept> {
+        let mut closing = self.engine.closing();
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(REST) => {}
+                _ = closing.wait_for(|closing| *closing) => return None,
+            }
+            let _turn = self.engine.turn(&self.file.name).await;
+            match self.make_anew().await {
+                Ok(made) => return made,
+                Err(error) => {
+                    tracing::error!(job = self.file.name, %error, "cannot go on yet");
+                }
+            }
+        }
+    }
+
+    async fn make_anew(&self) -> Result<Option<Kept>, RuntimeError> {
+        let (engine, name) = (&self.engine, &self.file.name);
+        if engine.live().contains_key(name) {
+            // Somebody has started it meanwhile.
+            return Ok(None);
+        }
+        let (Some(job), Some(row)) = (engine.store().job(name)?, engine.store().newest_run(name)?)
+        else {
+            return Ok(None);
+        };
+        if row.id != self.run || row.checkpoint.status.is_ended() || !job.started {
+            return Ok(None);
+        }
+        // Why not the keeper's own: the file may have been edited since.
+        let file = engine.job_file(&job)?;
+        let prepared = engine.prepare(&file, Some(&row)).await?;
+        self.make(prepared).map(Some)
+    }
+
+    async fn pass_on(&self, news: PluginNews) {
+        let job = &self.file.name;
+        let Some(orders) = self.engine.orders(job) else {
+            return;
+        };
+        let (input, changes) = match news {
+            PluginNews::Deployed(version) => {
+                let now = self.engine.now();
+                let detail = format!("version {version} of the plugin is in use");
+                let hurry = Change::HurryChildren {
+                    run: self.run,
+                    at: now,
+                };
+                let event = self.engine.event(job, "deployed", detail);
+                (Input::Hurry { now }, vec![hurry, event])
+            }
+            PluginNews::CannotStart {
+                version,
+                cause,
+                first,
+            } => {
+                let detail = format!("version {version} of the plugin does not start: {cause}");
+                let event = self.engine.event(job, "not deployed", detail.clone());
+                let input = if first {
+                    Input::Pause(PauseReason::Plugin { cause: detail })
+                } else {
+                    Input::Tick
+                };
+                (input, vec![event])
+            }
+        };
+        let (done, _) = oneshot::channel();
+        let order = Order::Tell {
+            input,
+            changes,
+            done,
+        };
+        // Why dropped: an actor that is gone needs no orders.
+        drop(orders.send(order).await);
+    }
+
+    /// Takes up changes of the plugin's folder while the run goes on, where it is so reloaded.
+    fn watch(&self) -> Option<Watch> {
+        let engine = self.engine.clone();
+        let plugin = self.file.process.plugin.clone();
+        let folder = plugin_folder(&plugin, &engine.config())?;
+        let job = self.file.name.clone();
+        let runtime = tokio::runtime::Handle::current();
+        let changed = move || {
+            let (engine, plugin, job) = (engine.clone(), plugin.clone(), job.clone());
+            runtime.spawn(async move { redeploy(engine, plugin, job).await });
+        };
+        match crate::plugin::watch(&folder, changed) {
+            Ok(watch) => Some(watch),
+            Err(error) => {
+                tracing::warn!(job = self.file.name, %error, "changes of the plugin are not noticed");
+                None
+            }
+        }
+    }
+}
+
+async fn redeploy(engine: Engine, plugin: PluginRef, job: String) {
+    let taking = {
+        let engine = engine.clone();
+        tokio::task::spawn_blocking(move || engine.plugins().take(&plugin))
+    };
+    match taking.await {
+        Ok(Ok(found)) => {
+            let watched = match found.version.manifest.reload {
+                Some(reload) => reload == Reload::Watch,
+                None => !engine.is_service(),
+            };
+            if watched && let Some(orders) = engine.orders(&job) {
+                drop(orders.send(Order::Deploy(Box::new(found.version))).await);
+            }
+        }
+        Ok(Err(error)) => {
+            tracing::error!(job, %error, "the changed plugin is not taken up; the old version goes on");
+            let detail = error.to_string();
+            drop(
+                engine
+                    .store()
+                    .commit(vec![engine.event(&job, "not deployed", detail)])
+                    .await,
+            );
+        }
+        Err(error) => tracing::error!(job, %error, "taking up the changed plugin broke off"),
+    }
+}

@@ -1,0 +1,348 @@
+//! The engine from outside: what people and the clock may do to jobs at any time, and what a crash
+//! may leave behind. The plugin is the built-in one, which answers at once.
+
+use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
+
+use rusqlite::Connection;
+
+use super::*;
+use crate::{
+    config::{Config, job::JobFile},
+    iteration::{Checkpoint, RunStatus},
+    store::{Change, ExecutionStatus, FailureRow, RunRow, Store},
+    time::{SystemClock, Timestamp},
+};
+
+/// What never comes is not waited for any longer; everything here takes a second or two at most.
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(10), future)
+        .await
+        .expect("it never happened")
+}
+
+/// A folder with a dataset, a job over it, and a state directory.
+struct World {
+    directory: tempfile::TempDir,
+}
+
+/// Keeps a run from ending: its second item is not due before tomorrow.
+const SLOW: &str = "[limit]\nquota = \"1 per day\"\n";
+
+impl World {
+    fn new(records: u64) -> Self {
+        let world = Self {
+            directory: tempfile::tempdir().unwrap(),
+        };
+        let lines: String = (0..records).map(|n| format!("{{\"n\":{n}}}\n")).collect();
+        std::fs::write(world.path("in.jsonl"), lines).unwrap();
+        world
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// The job, with more sections.
+    fn job(&self, more: &str) -> JobFile {
+        let text = format!(
+            "name = \"job\"\n[source]\nkind = \"jsonl\"\npath = \"in.jsonl\"\n\
+             [process]\nplugin = \"identity\"\nconcurrency = 2\n{more}"
+        );
+        std::fs::write(self.path("job.toml"), text).unwrap();
+        JobFile::read(&self.path("job.toml")).unwrap()
+    }
+
+    fn open_as(&self, working: bool) -> Engine {
+        let mut config = Config::default();
+        config.store.disk_free_min = 0;
+        let setup = EngineSetup {
+            config,
+            clock: Arc::new(SystemClock),
+            working,
+            service: false,
+            hidden: Vec::new(),
+        };
+        tokio::task::block_in_place(|| Engine::open(&self.path("state"), setup)).unwrap()
+    }
+
+    fn open(&self) -> Engine {
+        self.open_as(true)
+    }
+
+    fn output(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(self.path("out.jsonl")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    fn sql(&self, sql: &str) {
+        let db = Connection::open(self.path("state").join(Store::FILE)).unwrap();
+        db.execute_batch(sql).unwrap();
+    }
+}
+
+fn run(engine: &Engine) -> RunRow {
+    engine.store().newest_run("job").unwrap().unwrap()
+}
+
+fn execution(engine: &Engine) -> ExecutionStatus {
+    let execution = engine.store().execution(run(engine).execution).unwrap();
+    execution.unwrap().status
+}
+
+async fn until(mut condition: impl FnMut() -> bool) {
+    within(async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+}
+
+async fn finish(engine: &Engine) {
+    until(|| engine.view("job").is_none()).await;
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(future)
+}
+
+#[test]
+fn a_job_runs_to_its_end_and_its_execution_with_it() {
+    block_on(async {
+        let world = World::new(1500);
+        let engine = world.open();
+        let job = world.job("[output]\nkind = \"jsonl\"\npath = \"out.jsonl\"\n");
+        assert_eq!(engine.start(&job, false).await.unwrap(), Started::New);
+        finish(&engine).await;
+        assert_eq!(execution(&engine), ExecutionStatus::Succeeded);
+        assert!(!engine.store().job("job").unwrap().unwrap().started);
+        assert_eq!(world.output().len(), 1500);
+        assert_eq!(engine.start(&job, false).await.unwrap(), Started::Finished);
+        assert_eq!(engine.start(&job, true).await.unwrap(), Started::New);
+        finish(&engine).await;
+        assert_eq!(world.output().len(), 1500, "the file is the new run's");
+    });
+}
+
+#[test]
+fn two_starts_at_once_begin_one_run() {
+    block_on(async {
+        let world = World::new(10);
+        let engine = world.open();
+        let job = world.job(SLOW);
+        let starts = (0..4).map(|_| {
+            let (engine, job) = (engine.clone(), job.clone());
+            tokio::spawn(async move { engine.start(&job, true).await.unwrap() })
+        });
+        let mut outcomes = Vec::new();
+        for start in starts.collect::<Vec<_>>() {
+            outcomes.push(within(start).await.unwrap());
+        }
+        let new = outcomes.iter().filter(|started| **started == Started::New);
+        assert_eq!(new.count(), 1, "{outcomes:?}");
+        assert_eq!(run(&engine).id.0, 1);
+    });
+}
+
+#[test]
+fn a_job_that_is_started_while_it_is_being_stopped_runs_and_its_execution_too() {
+    block_on(async {
+        let world = World::new(10);
+        let engine = world.open();
+        let job = world.job(SLOW);
+        engine.start(&job, false).await.unwrap();
+        for _ in 0..20 {
+            let stop = {
+                let engine = engine.clone();
+                tokio::spawn(async move { engine.stop("job", "anna").await })
+            };
+            until(|| run(&engine).checkpoint.status == RunStatus::Aborted || stop.is_finished())
+                .await;
+            within(engine.start(&job, false)).await.unwrap();
+            within(stop).await.unwrap().ok();
+            assert_eq!(execution(&engine), ExecutionStatus::Running);
+            assert!(engine.view("job").is_some());
+            assert!(engine.store().job("job").unwrap().unwrap().started);
+        }
+    });
+}
+
+#[test]
+fn what_was_stopped_has_ended_when_the_order_returns() {
+    block_on(async {
+        let world = World::new(10);
+        let engine = world.open();
+        engine.start(&world.job(SLOW), false).await.unwrap();
+        within(engine.stop("job", "anna")).await.unwrap();
+        assert_eq!(execution(&engine), ExecutionStatus::Aborted);
+        assert!(engine.view("job").is_none());
+        let again = engine.stop("job", "anna").await.unwrap_err().to_string();
+        assert!(again.contains("aborted"), "{again}");
+    });
+}
+
+#[test]
+fn where_no_jobs_are_kept_running_a_start_is_only_noted() {
+    block_on(async {
+        let world = World::new(10);
+        let engine = world.open_as(false);
+        let started = engine.start(&world.job(""), false).await.unwrap();
+        assert_eq!((started, engine.view("job").is_some()), (Started::New, false));
+        drop(engine);
+        let engine = world.open();
+        assert_eq!(run(&engine).checkpoint, Checkpoint::default());
+        engine.resume_all().await.unwrap();
+        finish(&engine).await;
+        assert_eq!(run(&engine).checkpoint.counters.done, 10);
+    });
+}
+
+#[test]
+fn nothing_sets_out_once_the_engine_is_closing() {
+    block_on(async {
+        let world = World::new(10);
+        let engine = world.open();
+        within(engine.shut_down(Duration::from_secs(5))).await;
+        let refused = engine.start(&world.job(""), false).await;
+        assert!(matches!(refused, Err(RuntimeError::Closed)), "{refused:?}");
+        assert_eq!(run(&engine).checkpoint.high_mark, 0);
+    });
+}
+
+/// The process ends behind the commit of a run's end and before its output is written.
+#[test]
+fn an_ended_run_writes_what_it_owes_at_the_next_start() {
+    block_on(async {
+        let world = World::new(10);
+        let engine = world.open();
+        let job = world.job("[output]\nkind = \"jsonl\"\npath = \"out.jsonl\"\n");
+        engine.start(&job, false).await.unwrap();
+        finish(&engine).await;
+        let whole = world.output();
+        drop(engine);
+        std::fs::write(world.path("out.jsonl"), "torn").unwrap();
+        world.sql(
+            "UPDATE exports SET next_idx = 0, bytes = 0; UPDATE jobs SET started = 1;
+             UPDATE executions SET status = 'running', stopped_us = NULL;",
+        );
+        let engine = world.open();
+        engine.resume_all().await.unwrap();
+        assert_eq!(world.output(), whole);
+        assert_eq!(execution(&engine), ExecutionStatus::Succeeded);
+        assert_eq!(engine.store().undelivered_runs().unwrap(), []);
+    });
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_still_owed_and_written_when_it_can() {
+    block_on(async {
+        let world = World::new(10);
+        let engine = world.open();
+        let job = world.job("[output]\nkind = \"jsonl\"\npath = \"out.jsonl\"\n");
+        engine.start(&job, false).await.unwrap();
+        finish(&engine).await;
+        std::fs::remove_file(world.path("out.jsonl")).unwrap();
+        std::fs::create_dir(world.path("out.jsonl")).unwrap();
+        world.sql("UPDATE exports SET next_idx = 0, bytes = 0;");
+        assert_eq!(engine.start(&job, false).await.unwrap(), Started::Finished);
+        assert_eq!(engine.store().undelivered_runs().unwrap().len(), 1);
+        std::fs::remove_dir(world.path("out.jsonl")).unwrap();
+        assert_eq!(engine.start(&job, false).await.unwrap(), Started::Finished);
+        assert_eq!(world.output().len(), 10);
+    });
+}
+
+#[test]
+fn a_run_that_broke_off_is_steered_as_it_rests_and_made_anew() {
+    block_on(async {
+        let world = World::new(50);
+        let engine = world.open();
+        engine.start(&world.job(SLOW), false).await.unwrap();
+        until(|| run(&engine).checkpoint.counters.done == 1).await;
+        world.sql("ALTER TABLE events RENAME TO away;");
+        // Why a pause: its commit has an event, for which there is no table now.
+        let pausing = {
+            let engine = engine.clone();
+            tokio::spawn(async move {
+                engine.pause("job", "anna".to_owned(), String::new()).await
+            })
+        };
+        until(|| engine.view("job").is_none()).await;
+        world.sql("ALTER TABLE away RENAME TO events;");
+        drop(within(pausing).await.unwrap());
+        within(engine.pause("job", "anna".to_owned(), String::new())).await.unwrap();
+        assert_eq!(run(&engine).checkpoint.status, RunStatus::Paused);
+        until(|| engine.view("job").is_some()).await;
+        assert_eq!(run(&engine).checkpoint.status, RunStatus::Paused);
+        within(engine.resume("job")).await.unwrap();
+        assert_eq!(run(&engine).checkpoint.status, RunStatus::Running);
+        assert_eq!(run(&engine).checkpoint.counters.done, 1);
+    });
+}
+
+#[test]
+fn a_job_that_could_not_go_on_at_boot_goes_on_when_it_is_resumed() {
+    block_on(async {
+        let world = World::new(10);
+        let engine = world.open();
+        engine.start(&world.job(SLOW), false).await.unwrap();
+        until(|| run(&engine).checkpoint.counters.done == 1).await;
+        within(engine.shut_down(Duration::from_secs(5))).await;
+        drop(engine);
+        let (there, away) = (world.path("in.jsonl"), world.path("away"));
+        std::fs::rename(&there, &away).unwrap();
+        let engine = world.open();
+        engine.resume_all().await.unwrap();
+        assert!(engine.view("job").is_none());
+        assert!(engine.resume("job").await.is_err());
+        std::fs::rename(&away, &there).unwrap();
+        engine.resume("job").await.unwrap();
+        assert!(engine.view("job").is_some());
+    });
+}
+
+#[test]
+fn failed_items_of_an_ended_run_are_put_back_page_by_page_and_done() {
+    block_on(async {
+        let failed = 12_000;
+        let world = World::new(1);
+        let engine = world.open();
+        engine.start(&world.job(""), false).await.unwrap();
+        finish(&engine).await;
+        let mut row = run(&engine);
+        row.checkpoint.counters.failed = failed;
+        let rows = (1..=failed).map(|index| FailureRow {
+            index,
+            items: 1,
+            id: None,
+            error: "Bad".to_owned(),
+            cause: String::new(),
+            attempts: 1,
+            version: 1,
+            payload: Some(index.to_string()),
+            at: Timestamp(0),
+        });
+        let failures = Change::Failures {
+            run: row.id,
+            rows: rows.collect(),
+        };
+        let checkpoint = Change::Checkpoint {
+            run: row.id,
+            checkpoint: Box::new(row.checkpoint),
+            at: Timestamp(0),
+        };
+        let both = vec![failures, checkpoint];
+        engine.store().commit(both).await.await.unwrap();
+        let error = Some("Bad".to_owned());
+        assert_eq!(engine.retry("job", error, None).await.unwrap(), failed);
+        finish(&engine).await;
+        let counters = run(&engine).checkpoint.counters;
+        assert_eq!((counters.done, counters.failed), (failed + 1, 0));
+        assert_eq!(execution(&engine), ExecutionStatus::Succeeded);
+    });
+}
