@@ -13,4 +13,5 @@
 
 mod bed;
 mod kills;
+mod limits;
 mod log;

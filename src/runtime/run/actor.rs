@@ -98,6 +98,8 @@ pub(in crate::runtime) struct Actor {
     pub(super) job: String,
     pub(super) execution_name: String,
     pub(super) run: Run,
+    /// As the job has them, however many workers are ready.
+    pub(super) options: Options,
     pub(super) machine: Machine,
     pub(super) pages: Pages,
     pub(super) live: HashMap<Index, Child>,
@@ -110,6 +112,8 @@ pub(in crate::runtime) struct Actor {
     pub(super) exporter: Option<Exporter>,
     pub(super) on_their_way: OnTheirWay,
     pub(super) wake: Option<Timestamp>,
+    /// When the limiter would let more go than the ready workers can hold.
+    pub(super) staff_at: Option<Timestamp>,
     pub(super) store: Store,
     pub(super) disk: Disk,
     pub(super) clock: Arc<dyn Clock>,
@@ -131,7 +135,7 @@ impl Actor {
         let rows = setup.store.live_children(id)?;
         let (queued, _) = setup.store.count_children(id, RowStatus::Queued)?;
         let (_, held) = setup.store.count_children(id, RowStatus::Held)?;
-        let options = bounded(setup.options, &setup.pool);
+        let options = bounded(&setup.options, setup.pool.ready());
         let run = Run::restore(options, setup.row.checkpoint, &rows, queued, held);
         let (orders, order_queue) = mpsc::channel(ORDERS_MAX);
         let (view, view_of) = watch::channel(RunView {
@@ -140,6 +144,7 @@ impl Actor {
             rate: None,
             source_share: None,
             disk_full: false,
+            starting: false,
             over: false,
         });
         let actor = Self {
@@ -147,6 +152,7 @@ impl Actor {
             job: setup.row.job,
             execution_name: setup.execution_name,
             run,
+            options: setup.options,
             machine: setup.machine,
             pages: Pages::new(setup.source, setup.bounds),
             live: HashMap::new(),
@@ -159,6 +165,7 @@ impl Actor {
             exporter: setup.exporter,
             on_their_way: OnTheirWay::default(),
             wake: None,
+            staff_at: None,
             store: setup.store,
             disk: setup.disk,
             clock: setup.clock,
@@ -188,6 +195,7 @@ impl Actor {
         let mut news = News::default();
         self.step(News::of(Input::Tick)).await;
         while !(self.over && self.on_their_way.is_empty()) {
+            let wake = self.wake.into_iter().chain(self.staff_at).min();
             tokio::select! {
                 biased;
                 durable = self.on_their_way.next() => self.carry_out(durable?, &mut news),
@@ -216,9 +224,10 @@ impl Actor {
                         news.inputs.push(Input::Pause(reason));
                     }
                 },
-                () = sleep_until(self.wake, self.clock.now()) => news.inputs.push(Input::Tick),
+                () = sleep_until(wake, self.clock.now()) => news.inputs.push(Input::Tick),
                 () = self.disk.changed() => news.inputs.push(Input::Tick),
                 () = limiter_changed(self.limiter.as_deref()) => news.inputs.push(Input::Tick),
+                () = self.pool.changed() => news.inputs.push(self.options_in_force()),
             }
             if !news.is_empty() {
                 self.step(std::mem::take(&mut news)).await;
@@ -237,8 +246,12 @@ impl Actor {
         self.limiter_saved = 0;
         self.weight = new.weight;
         self.machine = new.machine;
-        news.inputs
-            .push(Input::Options(bounded(new.options, &self.pool)));
+        self.options = new.options;
+        news.inputs.push(self.options_in_force());
+    }
+
+    fn options_in_force(&self) -> Input {
+        Input::Options(bounded(&self.options, self.pool.ready()))
     }
 
     /// Puts failed items back. What is on its way is waited for first, so that the count holds for
@@ -282,11 +295,14 @@ impl Actor {
     }
 }
 
-/// Why: a permit is taken when a worker is ready, so no more are under way than the workers hold.
-fn bounded(mut options: Options, pool: &Pool) -> Options {
-    let capacity = u32::try_from(pool.capacity()).unwrap_or(u32::MAX);
-    options.slots = options.slots.min(capacity).max(1);
-    options
+/// Why: a permit is taken when a worker is ready, so no more are under way than ready workers hold.
+/// Until the first one is, no permit is asked for at all.
+fn bounded(options: &Options, ready: usize) -> Options {
+    let ready = u32::try_from(ready).unwrap_or(u32::MAX);
+    Options {
+        slots: options.slots.min(ready).max(1),
+        ..options.clone()
+    }
 }
 
 /// Everything that one step is told.
