@@ -5,7 +5,7 @@
 
 use tokio::sync::oneshot;
 
-use super::{Engine, RuntimeError, run::Order};
+use super::{Engine, RuntimeError, engine::Reach, run::Order};
 use crate::{
     ids::Index,
     iteration::{
@@ -18,14 +18,27 @@ use crate::{
 };
 
 impl Engine {
-    /// Holds a job: what is in flight finishes, nothing new is taken until it is resumed.
-    pub async fn pause(&self, job: &str, author: String, note: String) -> Result<(), RuntimeError> {
+    /// Holds a job: nothing new is taken until it is resumed. What is in flight finishes; with `now` it
+    /// is cut off, and done again after the pause as what never was called.
+    pub async fn pause(
+        &self,
+        job: &str,
+        author: String,
+        note: String,
+        now: bool,
+    ) -> Result<(), RuntimeError> {
         let row = self.unfinished(job)?;
         if row.checkpoint.status == RunStatus::Paused && self.view(job).is_none() {
             return Ok(());
         }
         let reason = PauseReason::Operator { author, note };
-        self.tell(&row, Input::Pause(reason), Vec::new()).await
+        self.tell(&row, Input::Pause(reason), Vec::new()).await?;
+        if now && let Some(orders) = self.orders(job) {
+            // Why ok: an actor that is gone has nothing in flight.
+            orders.send(Order::Quit).await.ok();
+            self.until_gone(job).await;
+        }
+        Ok(())
     }
 
     /// Goes on with a paused job; what the breaker remembered is forgotten.
@@ -40,18 +53,13 @@ impl Engine {
     pub async fn stop(&self, job: &str, author: &str) -> Result<(), RuntimeError> {
         let row = self.unfinished(job)?;
         let event = self.event(job, "stopped", format!("by {author}"));
-        let live = self.view(job);
         self.tell(&row, Input::Abort, vec![event]).await?;
-        match live {
-            // The keeper concludes.
-            Some(mut view) => drop(view.wait_for(|view| view.over).await),
-            None => {
-                if let Some(row) = self.store().run(row.id)? {
-                    self.conclude(&row).await?;
-                }
-            }
+        // The keeper concludes, where there is one.
+        self.until_gone(job).await;
+        match self.store().run(row.id)? {
+            Some(row) => self.conclude(&row).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Puts failed items back to be done again: all, those of one error, or one. Answers how many.
@@ -61,20 +69,25 @@ impl Engine {
         error: Option<String>,
         index: Option<Index>,
     ) -> Result<u64, RuntimeError> {
-        let row = self.newest(job)?;
-        if let Some(orders) = self.orders(job) {
-            let (done, answer) = oneshot::channel();
-            let order = Order::Requeue {
-                error: error.clone(),
-                index,
-                done,
-            };
-            if orders.send(order).await.is_ok()
-                && let Ok(count) = answer.await
-            {
-                return Ok(count);
+        let _turn = loop {
+            match self.reach(job).await {
+                Reach::Resting(turn) => break turn,
+                Reach::Live(orders) => {
+                    let (done, answer) = oneshot::channel();
+                    let order = Order::Requeue {
+                        error: error.clone(),
+                        index,
+                        done,
+                    };
+                    if orders.send(order).await.is_ok()
+                        && let Ok(count) = answer.await
+                    {
+                        return Ok(count);
+                    }
+                }
             }
-        }
+        };
+        let row = self.newest(job)?;
         let (children, items) = self
             .store()
             .count_requeued(row.id, error.as_deref(), index)?;
@@ -158,17 +171,22 @@ impl Engine {
         input: Input,
         changes: Vec<Change>,
     ) -> Result<(), RuntimeError> {
-        if let Some(orders) = self.orders(&row.job) {
-            let (done, answer) = oneshot::channel();
-            let order = Order::Tell {
-                input: input.clone(),
-                changes: changes.clone(),
-                done,
-            };
-            if orders.send(order).await.is_ok() && answer.await.is_ok() {
-                return Ok(());
+        let _turn = loop {
+            match self.reach(&row.job).await {
+                Reach::Resting(turn) => break turn,
+                Reach::Live(orders) => {
+                    let (done, answer) = oneshot::channel();
+                    let order = Order::Tell {
+                        input: input.clone(),
+                        changes: changes.clone(),
+                        done,
+                    };
+                    if orders.send(order).await.is_ok() && answer.await.is_ok() {
+                        return Ok(());
+                    }
+                }
             }
-        }
+        };
         let row = self.newest(&row.job)?;
         self.step_resting(&row, input, changes).await
     }

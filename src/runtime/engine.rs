@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedMutexGuard, mpsc, watch};
 
 use super::{
     RuntimeError,
@@ -60,9 +60,19 @@ struct Shared {
     limiters: Limiters,
     plugins: Plugins,
     live: Mutex<HashMap<String, Live>>,
+    /// One for each job that somebody wanted to change while it rested.
+    turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     closing: watch::Sender<bool>,
     /// Last, so that the directory is given back when everything else is gone.
     state: StateDir,
+}
+
+/// How a job's run is reached.
+pub(super) enum Reach {
+    /// Through its actor.
+    Live(mpsc::Sender<Order>),
+    /// In its rows, by whoever has the turn: a second one waits, and finds it as the first leaves it.
+    Resting(OwnedMutexGuard<()>),
 }
 
 /// A live job: its run has an actor.
@@ -70,6 +80,8 @@ pub(super) struct Live {
     pub(super) orders: mpsc::Sender<Order>,
     pub(super) view: watch::Receiver<RunView>,
     pub(super) limiter: Arc<SharedLimiter>,
+    /// Closed when the keeper has ended, and the job is not live any more.
+    pub(super) kept: watch::Receiver<()>,
 }
 
 impl Engine {
@@ -105,6 +117,7 @@ impl Engine {
             working: setup.working,
             service: setup.service,
             live: Mutex::default(),
+            turns: Mutex::default(),
             closing: watch::Sender::new(false),
         })))
     }
@@ -202,6 +215,36 @@ impl Engine {
     /// Where orders for a live job go.
     pub(super) fn orders(&self, job: &str) -> Option<mpsc::Sender<Order>> {
         self.live().get(job).map(|live| live.orders.clone())
+    }
+
+    /// Waits until the job is not live any more.
+    pub(super) async fn until_gone(&self, job: &str) {
+        let kept = self.live().get(job).map(|live| live.kept.clone());
+        if let Some(mut kept) = kept {
+            // Why dropped: nothing is ever sent, and the keeper's end is the error.
+            drop(kept.changed().await);
+        }
+    }
+
+    /// Where a job stands, for whoever wants to change that. One that is ending is waited for.
+    pub(super) async fn reach(&self, job: &str) -> Reach {
+        loop {
+            if let Some(orders) = self.orders(job).filter(|orders| !orders.is_closed()) {
+                let ended = |view: &RunView| view.figures.status.is_ended();
+                if !self.view(job).is_some_and(|view| ended(&view.borrow())) {
+                    return Reach::Live(orders);
+                }
+                self.until_gone(job).await;
+            }
+            let turn = {
+                let mut turns = self.0.turns.lock().unwrap_or_else(PoisonError::into_inner);
+                Arc::clone(turns.entry(job.to_owned()).or_default())
+            };
+            let turn = turn.lock_owned().await;
+            if self.orders(job).is_none_or(|orders| orders.is_closed()) {
+                return Reach::Resting(turn);
+            }
+        }
     }
 
     pub(super) fn live(&self) -> MutexGuard<'_, HashMap<String, Live>> {

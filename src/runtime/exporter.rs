@@ -4,15 +4,12 @@
 //! Owns the file's durable offset. Crash: the file is cut back to the offset that was committed, so
 //! no line is torn and none stands twice.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::Notify, task::JoinHandle};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+};
 
 use crate::{
     ids::{RunId, VersionNumber},
@@ -32,11 +29,22 @@ const TRY_AGAIN: Duration = Duration::from_secs(5);
 /// How often [`Exporter::finish`] tries before it leaves the rest to the next start.
 const FINISH_TRIES: u32 = 3;
 
-/// The task that writes one run's output.
+/// The task that writes one run's output. Dropped, it ends after the page that it is at.
 pub(super) struct Exporter {
     nudge: Arc<Notify>,
-    finishing: Arc<AtomicBool>,
-    task: JoinHandle<()>,
+    wish: watch::Sender<Wish>,
+    task: Option<JoinHandle<()>>,
+}
+
+/// What is wanted of the task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    /// Write what comes.
+    GoOn,
+    /// Write what is left, and end.
+    Finish,
+    /// End after the page that it is at; the next start goes on from there.
+    Stop,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -50,17 +58,13 @@ enum ExportError {
 impl Exporter {
     pub(super) fn start(run: RunId, job: String, spec: SinkSpec, store: Store) -> Self {
         let nudge = Arc::new(Notify::new());
-        let finishing = Arc::new(AtomicBool::new(false));
-        let task = tokio::spawn(work(
-            Export { run, spec, store },
-            job,
-            Arc::clone(&nudge),
-            Arc::clone(&finishing),
-        ));
+        let (wish, wished) = watch::channel(Wish::GoOn);
+        let export = Export { run, spec, store };
+        let task = tokio::spawn(work(export, job, Arc::clone(&nudge), wished));
         Self {
             nudge,
-            finishing,
-            task,
+            wish,
+            task: Some(task),
         }
     }
 
@@ -69,37 +73,53 @@ impl Exporter {
         self.nudge.notify_one();
     }
 
-    /// Writes what is left, and ends.
-    pub(super) async fn finish(self) {
-        self.finishing.store(true, Ordering::Release);
-        self.nudge.notify_one();
-        if let Err(error) = self.task.await {
-            tracing::error!(%error, "the exporter broke off");
+    /// Writes what is left, and ends. Cancelling loses nothing.
+    pub(super) async fn finish(&mut self) {
+        self.end(Wish::Finish).await;
+    }
+
+    /// Ends soon. Invariant: whoever goes on with the same run waits for this, since two that write
+    /// one file would tear its lines.
+    pub(super) async fn stop(mut self) {
+        self.end(Wish::Stop).await;
+    }
+
+    async fn end(&mut self, wish: Wish) {
+        self.wish.send_replace(wish);
+        if let Some(task) = &mut self.task {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "the exporter broke off");
+            }
+            self.task = None;
         }
     }
 }
 
-async fn work(export: Export, job: String, nudge: Arc<Notify>, finishing: Arc<AtomicBool>) {
+async fn work(export: Export, job: String, nudge: Arc<Notify>, mut wish: watch::Receiver<Wish>) {
     let export = Arc::new(export);
     let mut tries = 0;
     loop {
-        nudge.notified().await;
-        let last = finishing.load(Ordering::Acquire);
-        if !last {
-            tokio::time::sleep(GATHER).await;
+        // Why the result is nothing: whoever has dropped the other end wishes no more, see `wished`.
+        tokio::select! {
+            () = nudge.notified() => drop(tokio::time::timeout(GATHER, wish.changed()).await),
+            _ = wish.changed() => {}
         }
-        let task = Arc::clone(&export);
-        let outcome = tokio::task::spawn_blocking(move || task.catch_up()).await;
+        let wished = wished(&wish);
+        if wished == Wish::Stop {
+            return;
+        }
+        let (task, stop) = (Arc::clone(&export), wish.clone());
+        let outcome = tokio::task::spawn_blocking(move || task.catch_up(&stop)).await;
         match outcome {
-            Ok(Ok(())) if last => return,
+            Ok(Ok(())) if wished == Wish::Finish => return,
             Ok(Ok(())) => tries = 0,
             Ok(Err(error)) => {
                 tracing::warn!(job, %error, "cannot write the output file for now; results are safe in the state");
                 tries += 1;
-                if last && tries >= FINISH_TRIES {
+                if wished == Wish::Finish && tries >= FINISH_TRIES {
                     return;
                 }
-                tokio::time::sleep(TRY_AGAIN).await;
+                drop(tokio::time::timeout(TRY_AGAIN, wish.changed()).await);
                 nudge.notify_one();
             }
             Err(error) => {
@@ -110,6 +130,13 @@ async fn work(export: Export, job: String, nudge: Arc<Notify>, finishing: Arc<At
     }
 }
 
+fn wished(wish: &watch::Receiver<Wish>) -> Wish {
+    match wish.has_changed() {
+        Ok(_) => *wish.borrow(),
+        Err(_) => Wish::Stop,
+    }
+}
+
 struct Export {
     run: RunId,
     spec: SinkSpec,
@@ -117,9 +144,9 @@ struct Export {
 }
 
 impl Export {
-    /// Writes everything that can be written now.
-    fn catch_up(&self) -> Result<(), ExportError> {
-        loop {
+    /// Writes everything that can be written now, unless it is to stop.
+    fn catch_up(&self, wish: &watch::Receiver<Wish>) -> Result<(), ExportError> {
+        while wished(wish) != Wish::Stop {
             let at = self.store.export(self.run)?.unwrap_or(ExportRow {
                 run: self.run,
                 next: 0,
@@ -155,5 +182,6 @@ impl Export {
                 late: page.late,
             }])?;
         }
+        Ok(())
     }
 }

@@ -5,11 +5,11 @@
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     Engine, RuntimeError,
-    engine::Live,
+    engine::{Live, Reach},
     executions,
     exporter::Exporter,
     plan::{Plan, StoredPlan},
@@ -65,15 +65,14 @@ impl Engine {
         if known.as_ref().is_some_and(|known| known.text == file.text) {
             return Ok(());
         }
+        let mut told = "";
         if let Some(orders) = self.orders(&file.name)
             && let Some(row) = self.store().newest_run(&file.name)?
         {
             let stored = StoredPlan::from_json(&row.plan)?;
             if stored.source != file.source || stored.output != file.output {
-                tracing::warn!(
-                    job = file.name,
-                    "[source] and [output] stay as they were until the run has ended"
-                );
+                told = "[source] and [output] stay as they were until the run has ended";
+                tracing::warn!(job = file.name, "{told}");
             }
             let plan = self.plan_again(file, stored)?;
             let limiter = self
@@ -92,7 +91,7 @@ impl Engine {
             orders.send(new).await.ok();
         }
         self.register(file).await?;
-        let edited = self.event(&file.name, "edited", "");
+        let edited = self.event(&file.name, "edited", told);
         if known.is_some() {
             self.store().commit(vec![edited]).await.await?;
         }
@@ -119,10 +118,13 @@ impl Engine {
     /// Starts a job, or goes on with its unfinished run, also where that was paused, had failed or
     /// was stopped; after a finished one a new run begins only with `again`.
     pub async fn start(&self, file: &JobFile, again: bool) -> Result<Started, RuntimeError> {
-        if self.live().contains_key(&file.name) {
-            self.resume(&file.name).await?;
-            return Ok(Started::Running);
-        }
+        let _turn = match self.reach(&file.name).await {
+            Reach::Live(_) => {
+                self.resume(&file.name).await?;
+                return Ok(Started::Running);
+            }
+            Reach::Resting(turn) => turn,
+        };
         let newest = self.store().newest_run(&file.name)?;
         let (row, started) = match newest {
             Some(row) if row.checkpoint.status != RunStatus::Succeeded => {
@@ -169,6 +171,9 @@ impl Engine {
     }
 
     pub(super) async fn go_on(&self, job: &JobRow) -> Result<(), RuntimeError> {
+        let Reach::Resting(_turn) = self.reach(&job.name).await else {
+            return Ok(());
+        };
         let file = self.job_file(job)?;
         let Some(row) = self.store().newest_run(&job.name)? else {
             return Ok(());
@@ -269,6 +274,7 @@ impl Engine {
             engine: self.clone(),
             file,
             run,
+            kept: watch::Sender::default(),
         };
         let (actor, news) = keeper.actor(prepared)?;
         tokio::spawn(keeper.work(actor, news));
@@ -343,6 +349,7 @@ struct Keeper {
     engine: Engine,
     file: JobFile,
     run: RunId,
+    kept: watch::Sender<()>,
 }
 
 impl Keeper {
@@ -400,6 +407,7 @@ impl Keeper {
                 orders: handle.orders,
                 view: handle.view,
                 limiter,
+                kept: self.kept.subscribe(),
             },
         );
         Ok((actor, plugin_news))
@@ -447,7 +455,13 @@ impl Keeper {
             }
             let made = async {
                 let row = self.engine.store().run(self.run)?;
-                let prepared = self.engine.prepare(&self.file, row.as_ref()).await?;
+                // Why from the store: the file may have been edited since.
+                let known = self.engine.store().job(&self.file.name)?;
+                let file = match &known {
+                    Some(known) => self.engine.job_file(known)?,
+                    None => self.file.clone(),
+                };
+                let prepared = self.engine.prepare(&file, row.as_ref()).await?;
                 self.actor(prepared)
             };
             match made.await {

@@ -214,6 +214,14 @@ impl Drop for Bed {
     }
 }
 
+/// Whether a process is there and not dead.
+pub(crate) fn lives(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|line| {
+        let status = line.rsplit_once(") ").unwrap().1;
+        !status.starts_with(['Z', 'X'])
+    })
+}
+
 /// The end of a long text.
 fn tail(text: &str) -> &str {
     let from = text.len().saturating_sub(8_000);

@@ -8,10 +8,13 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test that fails says so by a panic"
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test that fails says so by a panic, and what it measured or heard is printed"
 )]
 
 mod bed;
 mod kills;
 mod limits;
 mod log;
+mod serving;

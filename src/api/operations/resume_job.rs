@@ -12,6 +12,8 @@ pub(super) struct Input {
 }
 
 pub(super) async fn call(api: &Api, input: &Input) -> Result<Value, ApiError> {
-    api.engine()?.resume(&input.job).await?;
+    let engine = api.engine()?;
+    engine.resume(&input.job).await?;
+    engine.go_on_with(&input.job).await?;
     Ok(json!({ "job": input.job }))
 }

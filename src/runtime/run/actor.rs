@@ -187,6 +187,9 @@ impl Actor {
             limiter.leave(self.id.0.unsigned_abs());
         }
         self.pool.shutdown(Duration::ZERO, WORKER_GRACE).await;
+        if let Some(exporter) = self.exporter.take() {
+            exporter.stop().await;
+        }
         self.view.send_modify(|view| view.over = true);
         outcome
     }
@@ -233,10 +236,27 @@ impl Actor {
                 self.step(std::mem::take(&mut news)).await;
             }
         }
-        if let Some(exporter) = self.exporter.take() {
-            exporter.finish().await;
+        if self.run.status().is_ended() {
+            self.finish_output().await;
         }
         Ok(self.run.status())
+    }
+
+    /// Writes what is left of the output, unless it is told to quit.
+    async fn finish_output(&mut self) {
+        let Some(exporter) = &mut self.exporter else {
+            return;
+        };
+        loop {
+            tokio::select! {
+                () = exporter.finish() => return,
+                order = self.orders.recv() => match order {
+                    Some(Order::Quit) | None => return,
+                    // Why dropped: whoever waits for an answer asks again once the actor is gone.
+                    Some(order) => drop(order),
+                },
+            }
+        }
     }
 
     fn reconfigure(&mut self, new: Reconfigured, news: &mut News) {
