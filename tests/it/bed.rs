@@ -128,6 +128,11 @@ impl Bed {
         Daemon { child, log }
     }
 
+    /// What the daemons have said so far.
+    pub(crate) fn words(&self) -> String {
+        read(&self.path("daemon.log"))
+    }
+
     /// What a command answers; it must succeed.
     pub(crate) fn ask(&self, arguments: &[&str]) -> String {
         let (code, out, words) = self.try_ask(arguments);
@@ -206,8 +211,7 @@ impl Drop for Bed {
     fn drop(&mut self) {
         let left = rescue(&self.workers().unwrap_or_default(), PATIENCE);
         if std::thread::panicking() {
-            let words = fs::read_to_string(self.path("daemon.log")).unwrap_or_default();
-            eprintln!("what the daemons said:\n{}", tail(&words));
+            eprintln!("what the daemons said:\n{}", self.words());
         } else {
             left.unwrap();
         }

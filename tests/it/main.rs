@@ -14,7 +14,9 @@
 )]
 
 mod bed;
+mod deploys;
 mod kills;
 mod limits;
 mod log;
 mod serving;
+mod stops;
