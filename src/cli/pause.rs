@@ -16,18 +16,27 @@ pub(super) struct Arguments {
     /// Why, for whoever looks later
     #[arg(long, default_value = "")]
     note: String,
+    /// Cut off what is in flight; it is done again when the job is resumed
+    #[arg(long)]
+    now: bool,
 }
 
 pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Failure> {
     let input = json!({
         "job": arguments.job,
         "note": arguments.note,
+        "now": arguments.now,
         "author": client::author(),
     });
     let answer = client::call(session, "PauseJob", input, Access::Change)?;
     session.answer(&answer, |_| {
         let job = &arguments.job;
-        format!("{job} is paused: what is in flight finishes; go on with: iterd resume {job}")
+        let rest = if arguments.now {
+            "nothing is in flight"
+        } else {
+            "what is in flight finishes"
+        };
+        format!("{job} is paused: {rest}; go on with: iterd resume {job}")
     })?;
     Ok(Code(DONE))
 }

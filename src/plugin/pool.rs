@@ -151,6 +151,8 @@ impl Pool {
         let roster = Roster::new(version, spec.concurrency, &mut effects);
         let shared = Arc::new(Shared {
             capacity: AtomicUsize::new(roster.capacity()),
+            ready: AtomicUsize::new(0),
+            changed: Notify::new(),
             desk: Mutex::new(Desk {
                 roster,
                 orders: HashMap::new(),
@@ -200,6 +202,39 @@ impl Pool {
             }
             #[cfg(test)]
             Kind::Scripted { .. } => {}
+        }
+    }
+
+    /// Calls that may be under way now, at most [`Pool::capacity`] in the end: what those workers can
+    /// hold that are ready, and what workers of a former version still do. 0 until the first is ready.
+    ///
+    /// Whoever takes a permit for each call takes it for no more than these: what is handed over
+    /// later would begin later than it was permitted, and a burst of it all at once.
+    #[must_use]
+    pub fn ready(&self) -> usize {
+        match &self.kind {
+            Kind::Identity { .. } => self.capacity(),
+            Kind::Workers(shared) => shared.ready.load(Ordering::Relaxed),
+            #[cfg(test)]
+            Kind::Scripted { capacity, .. } => capacity.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Says that so many calls would be under way if enough workers were ready; they are started.
+    pub fn want(&self, calls: usize) {
+        if let Kind::Workers(shared) = &self.kind {
+            let calls = u32::try_from(calls).unwrap_or(u32::MAX);
+            shared.decide(|roster, out| roster.want(calls, out));
+        }
+    }
+
+    /// Wakes when [`Pool::ready`] or [`Pool::capacity`] has changed since it woke last.
+    pub async fn changed(&self) {
+        match &self.kind {
+            Kind::Identity { .. } => std::future::pending().await,
+            Kind::Workers(shared) => shared.changed.notified().await,
+            #[cfg(test)]
+            Kind::Scripted { .. } => std::future::pending().await,
         }
     }
 
@@ -300,6 +335,9 @@ fn refuse_missing_host(version: &Version) -> Result<(), PoolError> {
 pub(crate) struct Shared {
     desk: Mutex<Desk>,
     capacity: AtomicUsize,
+    ready: AtomicUsize,
+    /// One of the two above has changed.
+    changed: Notify,
     pub(crate) spec: PoolSpec,
     pub(crate) shim: PathBuf,
     answers: UnboundedSender<Answer>,
@@ -416,8 +454,11 @@ impl Shared {
                     Effect::Kill(worker) => desk.order(worker, Order::Kill),
                 }
             }
-            self.capacity
-                .store(desk.roster.capacity(), Ordering::Relaxed);
+            let (capacity, ready) = (desk.roster.capacity(), desk.roster.ready());
+            let before = self.capacity.swap(capacity, Ordering::Relaxed);
+            if self.ready.swap(ready, Ordering::Relaxed) != ready || before != capacity {
+                self.changed.notify_one();
+            }
             desk.roster.current().number
         };
         for event in events {

@@ -5,10 +5,13 @@
 //!
 //! Invariant: a run that rests is changed by whoever holds the turn of its job and by nobody else.
 
+use std::sync::Arc;
+
 use tokio::sync::oneshot;
 
 use super::{
     Engine, RuntimeError,
+    engine::Live,
     run::{Order, REQUEUE_PAGE_MAX},
 };
 use crate::{
@@ -23,10 +26,31 @@ use crate::{
 };
 
 impl Engine {
-    /// Holds a job: what is in flight finishes, nothing new is taken until it is resumed.
-    pub async fn pause(&self, job: &str, author: String, note: String) -> Result<(), RuntimeError> {
+    /// Holds a job: nothing new is taken until it is resumed. What is in flight finishes; with `now` it
+    /// is cut off, and done again after the pause as what never was called.
+    pub async fn pause(
+        &self,
+        job: &str,
+        author: String,
+        note: String,
+        now: bool,
+    ) -> Result<(), RuntimeError> {
         let reason = PauseReason::Operator { author, note };
-        self.tell(job, Input::Pause(reason), Vec::new()).await
+        self.tell(job, Input::Pause(reason), Vec::new()).await?;
+        if now {
+            self.cut_off(job).await;
+        }
+        Ok(())
+    }
+
+    /// Ends the actor of a live job; what is in flight is left in doubt.
+    async fn cut_off(&self, job: &str) {
+        let reach = |live: &Live| (Arc::clone(&live.quit), live.gone.clone());
+        let reached = self.live().get(job).map(reach);
+        if let Some((quit, mut gone)) = reached {
+            quit.notify_one();
+            gone.wait().await;
+        }
     }
 
     /// Goes on with a paused job; what the breaker remembered is forgotten.

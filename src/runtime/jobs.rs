@@ -37,6 +37,9 @@ const QUIT_MAX: Duration = Duration::from_secs(5);
 /// A source that decompresses to more than this is refused; a tebibyte outlasts any disk here.
 const SPOOL_BYTES_MAX: u64 = 1 << 40;
 
+/// What an edit of a live job's source or output comes to.
+const SOURCE_STAYS: &str = "[source] and [output] stay as they were until the run has ended";
+
 /// What became of an order to start a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Started {
@@ -101,10 +104,9 @@ impl Engine {
             .ok_or_else(|| RuntimeError::Conflict(format!("job {:?} has no run", file.name)))?;
         let stored = StoredPlan::from_json(&row.plan)?;
         if stored.source != file.source || stored.output != file.output {
-            tracing::warn!(
-                job = file.name,
-                "[source] and [output] stay as they were until the run has ended"
-            );
+            tracing::warn!(job = file.name, "{SOURCE_STAYS}");
+            let told = self.event(&file.name, "refused", SOURCE_STAYS);
+            self.store().commit(vec![told]).await.await?;
         }
         let plan = self.plan_again(file, stored)?;
         let version = self.other_plugin(known, file).await?;

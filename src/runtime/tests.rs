@@ -192,7 +192,10 @@ fn where_no_jobs_are_kept_running_a_start_is_only_noted() {
         let world = World::new(10);
         let engine = world.open_as(false);
         let started = engine.start(&world.job(""), false).await.unwrap();
-        assert_eq!((started, engine.view("job").is_some()), (Started::New, false));
+        assert_eq!(
+            (started, engine.view("job").is_some()),
+            (Started::New, false)
+        );
         drop(engine);
         let engine = world.open();
         assert_eq!(run(&engine).checkpoint, Checkpoint::default());
@@ -269,13 +272,17 @@ fn a_run_that_broke_off_is_steered_as_it_rests_and_made_anew() {
         let pausing = {
             let engine = engine.clone();
             tokio::spawn(async move {
-                engine.pause("job", "anna".to_owned(), String::new()).await
+                engine
+                    .pause("job", "anna".to_owned(), String::new(), false)
+                    .await
             })
         };
         until(|| engine.view("job").is_none()).await;
         world.sql("ALTER TABLE away RENAME TO events;");
         drop(within(pausing).await.unwrap());
-        within(engine.pause("job", "anna".to_owned(), String::new())).await.unwrap();
+        within(engine.pause("job", "anna".to_owned(), String::new(), false))
+            .await
+            .unwrap();
         assert_eq!(run(&engine).checkpoint.status, RunStatus::Paused);
         until(|| engine.view("job").is_some()).await;
         assert_eq!(run(&engine).checkpoint.status, RunStatus::Paused);

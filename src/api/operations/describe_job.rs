@@ -167,6 +167,9 @@ fn waits_for(view: &RunView, now: Timestamp) -> Option<String> {
     if view.figures.in_flight > 0 || view.figures.status != RunStatus::Running {
         return None;
     }
+    if view.starting {
+        return Some("a worker to start".to_owned());
+    }
     let (at, reason) = view.figures.wake?;
     let until = if at > now {
         format!(" until {at}")

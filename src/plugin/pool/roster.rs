@@ -1,8 +1,8 @@
 //! Who works on what: the pool's decisions, without any of its input and output.
 //!
-//! Calls go to the least loaded worker with room. There are as many workers as calls under way, at
-//! least one and at most as many as the version allows; they are started when first needed and
-//! kept. A version that has never started gets one worker until it has.
+//! Calls go to the least loaded worker with room. There are as many workers as calls under way or
+//! wanted, at least one and at most as many as the version allows; they are started when first
+//! needed and kept. A version that has never started gets one worker until it has.
 //!
 //! **Finding a record that kills its worker.** A worker that dies with one call inside names the
 //! culprit. With several inside, nobody is blamed: all are interrupted, and their keys become
@@ -131,6 +131,8 @@ pub(crate) struct Roster {
     failed_starts: u32,
     /// Deaths in a row without an answer of anybody in between.
     deaths: u32,
+    /// Calls that somebody would submit if there were room; the most that was ever said.
+    wanted: u32,
     stopped: bool,
 }
 
@@ -153,6 +155,7 @@ impl Roster {
             proven: false,
             failed_starts: 0,
             deaths: 0,
+            wanted: 0,
             stopped: false,
         };
         roster.staff(out);
@@ -169,6 +172,24 @@ impl Roster {
             .workers_max()
             .saturating_mul(self.current.manifest.in_flight.get());
         usize::try_from(calls).unwrap_or(usize::MAX)
+    }
+
+    /// Calls that may be under way now: what ready workers can hold, and what retired ones still do.
+    pub(crate) fn ready(&self) -> usize {
+        let calls = self.workers.values().map(|worker| match worker.duty {
+            Duty::Current if worker.live => worker.version.manifest.in_flight.get(),
+            Duty::Current | Duty::Candidate => 0,
+            Duty::Retired => worker.load,
+        });
+        calls.map(|calls| calls as usize).sum()
+    }
+
+    /// Somebody has so many calls, with those under way, and waits for workers that are ready.
+    pub(crate) fn want(&mut self, calls: u32, out: &mut Vec<Effect>) {
+        self.wanted = self.wanted.max(calls);
+        if !self.stopped {
+            self.staff(out);
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -423,7 +444,7 @@ impl Roster {
         let waiting = self.waiting.len() + self.waiting_suspects.len();
         let under_way = held.saturating_add(u32::try_from(waiting).unwrap_or(u32::MAX));
         let wanted = if self.proven {
-            under_way.clamp(1, self.workers_max())
+            under_way.max(self.wanted).clamp(1, self.workers_max())
         } else {
             1
         };

@@ -159,6 +159,30 @@ fn workers_are_started_as_calls_need_them_up_to_the_bound() {
 }
 
 #[test]
+fn workers_are_started_as_somebody_wants_them_and_count_once_they_are_ready() {
+    let mut world = World::new(3, 2);
+    world.roster.want(4, &mut world.effects);
+    assert_eq!(world.look(), ["start 0 v1 after 0ms"]);
+    assert_eq!(world.roster.ready(), 0);
+    world.started(0);
+    assert_eq!(
+        world.look(),
+        ["start 1 v1 after 0ms", "start 2 v1 after 0ms"]
+    );
+    assert_eq!(world.roster.ready(), 2);
+    world.started(2);
+    assert_eq!(world.roster.ready(), 4);
+    world.submit(0..3);
+    world.look();
+    world.deploy(version(2, 1, 1));
+    world.started(3);
+    // What the retired workers still hold is under way, too.
+    assert_eq!(world.roster.ready(), 4);
+    world.answered(0, 1);
+    assert_eq!(world.roster.ready(), 3);
+}
+
+#[test]
 fn a_death_with_nobody_to_blame_lets_the_suspects_run_alone() {
     let mut world = World::new(2, 3);
     world.started(0);

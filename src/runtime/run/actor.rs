@@ -120,6 +120,8 @@ pub(in crate::runtime) struct Actor {
     pub(super) exporter: Option<Exporter>,
     pub(super) on_their_way: OnTheirWay,
     pub(super) wake: Option<Timestamp>,
+    /// When the limiter would let more go than the ready workers can hold.
+    pub(super) staff_at: Option<Timestamp>,
     pub(super) store: Store,
     pub(super) line: Line,
     pub(super) disk: Disk,
@@ -156,6 +158,7 @@ impl Actor {
             rate: None,
             source_share: None,
             disk_full: false,
+            starting: false,
             over: false,
         });
         let actor = Self {
@@ -178,6 +181,7 @@ impl Actor {
             exporter: setup.exporter,
             on_their_way: OnTheirWay::default(),
             wake: None,
+            staff_at: None,
             line: setup.store.line(),
             store: setup.store,
             disk_changed: setup.disk.changes(),
@@ -222,6 +226,7 @@ impl Actor {
         let mut news = News::default();
         self.step(News::of(Input::Tick)).await;
         while !(self.is_over() && self.on_their_way.is_empty()) {
+            let wake = self.wake.into_iter().chain(self.staff_at).min();
             tokio::select! {
                 biased;
                 () = self.quit.notified() => return Ok(self.run.status()),
@@ -239,9 +244,10 @@ impl Actor {
                         news.inputs.push(Input::Pause(reason));
                     }
                 },
-                () = sleep_until(self.wake, self.clock.now()) => news.inputs.push(Input::Tick),
+                () = sleep_until(wake, self.clock.now()) => news.inputs.push(Input::Tick),
                 () = changed(Some(&mut self.disk_changed)) => news.inputs.push(Input::Tick),
                 () = changed(self.limiter_changed.as_mut()) => news.inputs.push(Input::Tick),
+                () = self.pool.changed() => news.inputs.push(Input::Tick),
             }
             if !news.is_empty() {
                 self.step(std::mem::take(&mut news)).await;
@@ -339,11 +345,12 @@ impl Actor {
     }
 }
 
-/// Why: a permit is taken when a worker is ready, so no more are under way than the workers hold.
+/// Why: a permit is taken when a worker is ready, so no more are under way than ready workers hold.
+/// Until the first one is, no permit is asked for at all.
 pub(super) fn bounded(wanted: &Options, pool: &Pool) -> Options {
-    let capacity = u32::try_from(pool.capacity()).unwrap_or(u32::MAX);
+    let ready = u32::try_from(pool.ready()).unwrap_or(u32::MAX);
     Options {
-        slots: wanted.slots.min(capacity).max(1),
+        slots: wanted.slots.min(ready).max(1),
         ..wanted.clone()
     }
 }

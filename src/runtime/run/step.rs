@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     ids::{Generation, Index},
-    iteration::{Context, Effect, Ending, Input, Parked, RowStatus},
+    iteration::{Context, Effect, Ending, Input, Parked, RowStatus, RunStatus},
     limiter::{Grant, Throttle, Try},
     payload::Failure,
     plugin::{Answer, Call, Outcome},
@@ -42,10 +42,9 @@ impl Actor {
         };
         step.draft.changes = news.changes;
         let mut dirty = !news.told.is_empty()
-            || step
-                .inputs
-                .iter()
-                .any(|input| !matches!(input, Input::Tick | Input::Page { .. }));
+            || step.inputs.iter().any(|input| {
+                !matches!(input, Input::Tick | Input::Page { .. } | Input::Options(_))
+            });
         for answer in news.answers {
             self.take_answer(answer, &mut step);
         }
@@ -75,6 +74,7 @@ impl Actor {
             }
         }
         dirty |= !later.is_empty() || !step.draft.is_empty();
+        self.staff(step.now);
         self.publish(step.now);
         if dirty {
             self.commit(step, later, news.told).await;
@@ -95,9 +95,9 @@ impl Actor {
             self.wake = None;
         }
         let (limiter, weight, user) = (self.limiter.as_ref(), self.weight, self.id.0);
-        let disk_full = self.disk.is_full();
+        let closed = self.disk.is_full() || self.pool.ready() == 0;
         let mut permits = |kind: Try, count: NonZeroU32, first_waiting: bool| {
-            if disk_full {
+            if closed {
                 return Grant::NotBefore {
                     at: Timestamp::MAX,
                     why: Throttle::Paused,
@@ -114,6 +114,30 @@ impl Actor {
                 permits: &mut permits,
             },
         )
+    }
+
+    /// Has more workers started where all that are ready hold what they can, and the limiter would let
+    /// more go; where it will later, it is asked again then.
+    fn staff(&mut self, now: Timestamp) {
+        self.staff_at = None;
+        let (figures, ready) = (self.run.figures(), self.pool.ready());
+        let most = self.pool.capacity().min(self.wanted.slots as usize);
+        let ended = figures.counters.done + figures.counters.failed;
+        let more = figures
+            .total
+            .is_none_or(|total| ended + (figures.in_flight as u64) < total);
+        if figures.status != RunStatus::Running
+            || ready >= most
+            || figures.in_flight < ready
+            || !more
+        {
+            return;
+        }
+        let usage = self.limiter.as_ref().map(|limiter| limiter.usage(now));
+        match usage.filter(|usage| usage.why.is_some()) {
+            None => self.pool.want(most),
+            Some(usage) => self.staff_at = Some(usage.next_permit_at),
+        }
     }
 
     fn take_answer(&mut self, answer: Answer, step: &mut Step) {
@@ -441,6 +465,7 @@ impl Actor {
             pause: self.run.pause_reason().cloned(),
             source_share: self.pages.share(),
             disk_full: self.disk.is_full(),
+            starting: self.pool.ready() == 0,
             over: false,
         });
     }

@@ -20,6 +20,8 @@ pub struct RunView {
     pub source_share: Option<f64>,
     /// The disk is too full to dispatch anything.
     pub disk_full: bool,
+    /// No worker is ready yet, or none any more.
+    pub starting: bool,
     /// Whether the actor has ended; no later view will come.
     pub over: bool,
 }

@@ -1,0 +1,143 @@
+//! Pace and quota hold over kills, as the handler sees them.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::{
+    bed::{Bed, Daemon, scale},
+    log::Line,
+};
+
+const BURST: u64 = 5;
+const PER_SECOND: u64 = 20;
+
+/// The calls that reach the handler later than they were permitted, at the most, beside what the
+/// machine itself holds up: those that are on their way to it.
+const ON_THEIR_WAY: u64 = 2;
+
+/// No window of t seconds holds more calls than the burst and t seconds of the pace, and some that
+/// came late; `late` is the longest that this machine held anybody up meanwhile.
+fn check_windows(calls: &[Line], late: Duration) {
+    let slack = ON_THEIR_WAY + nanos(late) * PER_SECOND / 1_000_000_000;
+    for (first, from) in calls.iter().enumerate() {
+        for (last, to) in calls.iter().enumerate().skip(first) {
+            let count = u64::try_from(last - first + 1).unwrap();
+            let allowed = BURST + (to.at - from.at) * PER_SECOND / 1_000_000_000 + slack;
+            assert!(
+                count <= allowed,
+                "{count} calls within {} ms, {allowed} allowed ({late:?} late)",
+                (to.at - from.at) / 1_000_000
+            );
+        }
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    duration.as_nanos().try_into().unwrap()
+}
+
+/// Lets it run for a while; how much later than wanted this thread was woken at the worst.
+fn run_for(daemon: &mut Daemon, time: Duration) -> Duration {
+    const STEP: Duration = Duration::from_millis(10);
+    let end = Instant::now() + time;
+    let mut late = Duration::ZERO;
+    while Instant::now() < end {
+        let before = Instant::now();
+        assert!(daemon.ends_within(STEP).is_none(), "it ended too early");
+        late = late.max(before.elapsed().saturating_sub(STEP));
+    }
+    late
+}
+
+/// Pitfall 9, over restarts: a killed daemon's successor neither grants the burst anew nor catches up.
+#[test]
+fn the_pace_holds_over_every_kill() {
+    let (kills, whole) = scale((5, 8), (5, 30));
+    let bed = Bed::new();
+    bed.records((0..10_000).map(|n| json!({ "n": n })));
+    bed.handler("", "return item");
+    bed.job("concurrency = 4", "[limit]\npace = \"20 per s burst 5\"");
+    let begin = Instant::now();
+    let mut late = Duration::ZERO;
+    for round in 0..=kills {
+        let mut daemon = bed.run();
+        let share = Duration::from_secs(whole) / (kills + 1);
+        // Why different ones: some die while the burst is used up, some long after.
+        let time = share * (50 + 100 * (round % 2)) / 100;
+        late = late.max(run_for(&mut daemon, time));
+        daemon.kill();
+    }
+    let calls = bed.calls();
+    let took = begin.elapsed();
+    let most = BURST + nanos(took) * PER_SECOND / 1_000_000_000;
+    let count = u64::try_from(calls.len()).unwrap();
+    println!("{count} calls in {took:?}, held up by {late:?} at the worst");
+    assert!(count <= most, "{count} calls in {took:?}, {most} allowed");
+    check_windows(&calls, late);
+    // Each kill may waste what was under way, and the time until its successor is up.
+    assert!(count * 2 >= most, "{count} calls in {took:?} are too few");
+}
+
+/// A time zone in which it is about noon, so that no day ends while the test runs.
+fn where_it_is_noon() -> String {
+    let hour = jiff::Zoned::now()
+        .with_time_zone(jiff::tz::TimeZone::UTC)
+        .hour();
+    let ahead = 12 - hour;
+    // Spec: the signs of these names are the other way round than everywhere else.
+    format!("Etc/GMT{:+}", -ahead)
+}
+
+/// Pitfall 9: what was spent of a quota stays spent, however often the daemon is killed.
+#[test]
+fn the_quota_of_a_day_is_spent_once_however_often_the_daemon_is_killed() {
+    let (quota, kills) = scale((60_u64, 6_u64), (500, 20));
+    let bed = Bed::new();
+    bed.records((0..10 * quota).map(|n| json!({ "n": n })));
+    bed.handler("", "time.sleep(random.random() * 0.02)\nreturn item");
+    let zone = where_it_is_noon();
+    bed.job(
+        "concurrency = 2",
+        &format!("[limit]\nquota = \"{quota} per day\"\ntime_zone = \"{zone}\""),
+    );
+    for _ in 0..kills {
+        let mut daemon = bed.run();
+        let calls = bed.calls().len() + rand::random_range(1..=8);
+        daemon.until("some calls", || bed.calls().len() >= calls);
+        daemon.kill();
+    }
+    let mut daemon = bed.run();
+    daemon.until("the quota to be spent", || {
+        waits_for(&bed).contains("quota")
+    });
+    let status = bed.status();
+    println!("{} calls of {quota}, {kills} kills", bed.calls().len());
+    assert_eq!(
+        (&status["status"], &status["quota_left"]),
+        (&json!("running"), &json!(0))
+    );
+    let waits = waits_for(&bed);
+    assert!(waits.contains(" until 20"), "until when: {waits}");
+    // It stays so: nothing is called while it waits, nor by a successor.
+    daemon.kill();
+    let mut daemon = bed.run();
+    daemon.until("the quota to be known again", || {
+        waits_for(&bed).contains("quota")
+    });
+    let calls = u64::try_from(bed.calls().len()).unwrap();
+    assert!(calls <= quota, "{calls} calls of {quota}");
+    assert!(
+        calls * 100 >= quota * 96,
+        "{calls} calls of {quota}: the kills wasted too many"
+    );
+}
+
+fn waits_for(bed: &Bed) -> String {
+    let (code, out, _) = bed.try_ask(&["status", "j", "--json"]);
+    let status: serde_json::Value = match code {
+        Some(0) => serde_json::from_str(&out).unwrap(),
+        _ => json!({}),
+    };
+    status["waits_for"].as_str().unwrap_or_default().to_owned()
+}
