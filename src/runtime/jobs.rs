@@ -13,7 +13,7 @@ use super::{
     executions,
     exporter::Exporter,
     plan::{Plan, StoredPlan},
-    plugins::{Found, IDENTITY, PluginNews, plugin_folder},
+    plugins::{Found, PluginNews, plugin_folder, plugin_manifest},
     run::{Actor, ActorSetup, Order, Reconfigured},
 };
 use crate::{
@@ -21,12 +21,16 @@ use crate::{
     ids::RunId,
     integration::source::{self, OpenContext, PageBounds, Source},
     iteration::{Input, PauseReason, RunStatus},
-    plugin::{Manifest, Reload, Watch},
+    plugin::{Reload, Watch},
     store::{Change, JobRow, RunRow},
 };
 
 /// How long a run that broke off rests before it is made anew from its rows.
 const REST: Duration = Duration::from_secs(1);
+
+/// How long the end of the process waits for the state file to be left tidy: writing back a WAL of the
+/// default bound takes a fraction of it.
+const TIDY_MAX: Duration = Duration::from_secs(5);
 
 /// A source that decompresses to more than this is refused; a tebibyte outlasts any disk here.
 const SPOOL_BYTES_MAX: u64 = 1 << 40;
@@ -101,17 +105,7 @@ impl Engine {
 
     fn plan_again(&self, file: &JobFile, stored: StoredPlan) -> Result<Plan, RuntimeError> {
         let config = self.config();
-        let name = match plugin_folder(&file.process.plugin, &config) {
-            Some(folder) => {
-                Manifest::load(&folder)
-                    .map_err(|error| RuntimeError::Plugin {
-                        plugin: folder.display().to_string(),
-                        cause: error.to_string(),
-                    })?
-                    .name
-            }
-            None => IDENTITY.to_owned(),
-        };
+        let name = plugin_manifest(&file.process.plugin, &config)?.name;
         let outputs = self.is_service().then(|| self.paths().outputs());
         Plan::with(file, &name, &config, outputs.as_deref(), stored)
     }
@@ -150,7 +144,10 @@ impl Engine {
         });
         changes.push(self.event(&file.name, word, format!("run {}", row.id)));
         self.store().commit(changes).await.await?;
-        self.keep(file.clone(), row.id, prepared)?;
+        // Why not kept elsewhere: it is started for whoever keeps jobs running next.
+        if self.is_working() {
+            self.keep(file.clone(), row.id, prepared)?;
+        }
         Ok(started)
     }
 
@@ -314,9 +311,11 @@ impl Engine {
             }
         };
         if tokio::time::timeout(grace, drained).await.is_err() {
-            tracing::warn!(
-                "not everything in flight has ended in time; it is called again at the next start"
-            );
+            if !grace.is_zero() {
+                tracing::warn!(
+                    "not everything in flight has ended in time; it is called again at the next start"
+                );
+            }
             for (orders, _) in &live {
                 drop(orders.try_send(Order::Quit));
             }
@@ -324,6 +323,8 @@ impl Engine {
                 drop(view.wait_for(|view| view.over).await);
             }
         }
+        // Why a bound: on a full disk the writer goes on trying, and nothing is lost by not waiting.
+        drop(tokio::time::timeout(TIDY_MAX, self.store().tidy()).await);
     }
 }
 

@@ -13,10 +13,10 @@ use super::{RuntimeError, executions::JOB_OPTIONS};
 use crate::{
     asl,
     config::{
-        Config, Limit, LimitSpec,
+        Config, Limit, LimitSpec, Problem,
         job::{self, JobFile},
     },
-    integration::{sink::SinkSpec, source::SourceSpec},
+    integration::{SpecError, sink::SinkSpec, source::SourceSpec},
     iteration::{BreakerLimits, OnInterrupt, Options, Order, Share, Tolerance},
     limiter::{self, Limits, Pace, Quota, Spread},
     machine::Machine,
@@ -123,12 +123,12 @@ impl Plan {
             .ok_or_else(|| RuntimeError::Job("the job's definition has no items".to_owned()))?;
         let base = Path::new(&stored.base_dir);
         let mut source = SourceSpec::from_json(Value::Object(stored.source.clone()))
-            .map_err(|error| refuse(file, "source", &error))?;
+            .map_err(|error| refuse_spec(file, &error))?;
         source.resolve_paths(base);
         let output = match &stored.output {
             Some(output) => {
                 let mut spec = SinkSpec::from_json(Value::Object(output.clone()))
-                    .map_err(|error| refuse(file, "output", &error))?;
+                    .map_err(|error| refuse_spec(file, &error))?;
                 spec.resolve_paths(outputs.unwrap_or(base));
                 Some(spec)
             }
@@ -151,6 +151,15 @@ impl Plan {
 
 fn refuse(file: &JobFile, key: &str, error: &dyn std::fmt::Display) -> RuntimeError {
     RuntimeError::Job(file.problem(key, error.to_string()).to_string())
+}
+
+/// Why not as other keys: the error names its table and key itself.
+fn refuse_spec(file: &JobFile, error: &SpecError) -> RuntimeError {
+    let problem = Problem {
+        origin: file.problem(&error.place(), "").origin,
+        message: error.to_string(),
+    };
+    RuntimeError::Job(problem.to_string())
 }
 
 fn limiter_of<'a>(

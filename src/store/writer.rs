@@ -41,6 +41,8 @@ pub(super) struct Writer {
 struct Request {
     changes: Vec<Change>,
     answer: oneshot::Sender<Result<(), StoreError>>,
+    /// Nothing will follow for now: leave the file tidy before answering.
+    last: bool,
 }
 
 struct Vitals {
@@ -118,7 +120,12 @@ impl Writer {
 
     pub(super) async fn send(&self, changes: Vec<Change>) -> Committed {
         let (answer, receiver) = oneshot::channel();
-        match self.queue.send(Request { changes, answer }).await {
+        let request = Request {
+            changes,
+            answer,
+            last: false,
+        };
+        match self.queue.send(request).await {
             Ok(()) => Committed(Answer::Pending(receiver)),
             Err(_) => Committed::refused(StoreError::Closed),
         }
@@ -127,9 +134,26 @@ impl Writer {
     pub(super) fn send_blocking(&self, changes: Vec<Change>) -> Result<(), StoreError> {
         let (answer, receiver) = oneshot::channel();
         self.queue
-            .blocking_send(Request { changes, answer })
+            .blocking_send(Request {
+                changes,
+                answer,
+                last: false,
+            })
             .map_err(|_| StoreError::Closed)?;
         receiver.blocking_recv().unwrap_or(Err(StoreError::Closed))
+    }
+
+    pub(super) async fn tidy(&self) {
+        let (answer, tidied) = oneshot::channel();
+        let request = Request {
+            changes: Vec::new(),
+            answer,
+            last: true,
+        };
+        if self.queue.send(request).await.is_ok() {
+            // Why dropped: a writer that is gone has left the file as it is.
+            drop(tidied.await);
+        }
     }
 
     pub(super) fn pulse(&self) -> WriterPulse {
@@ -175,13 +199,19 @@ impl WriterThread {
         while let Some(batch) = self.next_batch() {
             let answers = self.write_at_last(&batch);
             self.vitals.beat();
+            if batch.iter().any(|request| request.last) {
+                self.tidy();
+            }
             for (request, answer) in batch.into_iter().zip(answers) {
                 // Why: a sender that is gone does not want the answer.
                 drop(request.answer.send(answer));
             }
             self.bound_wal();
         }
-        // Crash: losing this only leaves a longer WAL to the next start.
+    }
+
+    /// Crash: losing this only leaves a longer WAL to the next start.
+    fn tidy(&self) {
         drop(
             self.connection
                 .execute_batch("PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE);"),

@@ -22,5 +22,5 @@ pub(super) async fn call(api: &Api, input: Input) -> Result<Value, ApiError> {
     if items > 0 {
         engine.go_on_with(&input.job).await?;
     }
-    Ok(json!({ "job": input.job, "items": items }))
+    Ok(json!({ "job": input.job, "items": items, "live": api.is_working() }))
 }

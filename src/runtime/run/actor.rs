@@ -140,6 +140,7 @@ impl Actor {
             rate: None,
             source_share: None,
             disk_full: false,
+            version: setup.pool.version(),
             over: false,
         });
         let actor = Self {

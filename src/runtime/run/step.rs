@@ -410,6 +410,7 @@ impl Actor {
             pause: self.run.pause_reason().cloned(),
             source_share: self.pages.share(),
             disk_full: self.disk.is_full(),
+            version: self.pool.version(),
             over: false,
         });
     }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::{
+    ids::VersionNumber,
     iteration::{Figures, PauseReason},
     time::Timestamp,
 };
@@ -20,6 +21,8 @@ pub struct RunView {
     pub source_share: Option<f64>,
     /// The disk is too full to dispatch anything.
     pub disk_full: bool,
+    /// The plugin's version that new calls go to.
+    pub version: VersionNumber,
     /// Whether the actor has ended; no later view will come.
     pub over: bool,
 }
