@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::{
     RuntimeError,
@@ -61,6 +61,7 @@ struct Shared {
     plugins: Plugins,
     live: Mutex<HashMap<String, Live>>,
     closing: watch::Sender<bool>,
+    jobs_changed: Notify,
     /// Last, so that the directory is given back when everything else is gone.
     state: StateDir,
 }
@@ -106,6 +107,7 @@ impl Engine {
             service: setup.service,
             live: Mutex::default(),
             closing: watch::Sender::new(false),
+            jobs_changed: Notify::new(),
         })))
     }
 
@@ -206,6 +208,15 @@ impl Engine {
 
     pub(super) fn live(&self) -> MutexGuard<'_, HashMap<String, Live>> {
         self.0.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes when a job was taken note of, or its file.
+    pub async fn jobs_changed(&self) {
+        self.0.jobs_changed.notified().await;
+    }
+
+    pub(super) fn tell_jobs_changed(&self) {
+        self.0.jobs_changed.notify_one();
     }
 
     /// Says whether the engine is closing, and wakes when it begins to.

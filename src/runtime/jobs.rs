@@ -58,8 +58,10 @@ struct Prepared {
 impl Engine {
     /// Takes note of a job without starting it.
     pub async fn register(&self, file: &JobFile) -> Result<(), RuntimeError> {
-        let row = self.job_row(file)?;
-        Ok(self.store().commit(vec![Change::PutJob(row)]).await.await?)
+        let changes = self.put_job(file)?;
+        self.store().commit(changes).await.await?;
+        self.tell_jobs_changed();
+        Ok(())
     }
 
     /// Takes note of a job's file as it is now. What an edit may change of an unfinished run applies
@@ -137,13 +139,14 @@ impl Engine {
             Started::New => "started",
             Started::Resumed | Started::Running | Started::Finished => "resumed",
         };
-        changes.push(Change::PutJob(self.job_row(file)?));
+        changes.extend(self.put_job(file)?);
         changes.push(Change::StartJob {
             name: file.name.clone(),
             started: true,
         });
         changes.push(self.event(&file.name, word, format!("run {}", row.id)));
         self.store().commit(changes).await.await?;
+        self.tell_jobs_changed();
         // Why not kept elsewhere: it is started for whoever keeps jobs running next.
         if self.is_working() {
             self.keep(file.clone(), row.id, prepared)?;
@@ -182,6 +185,21 @@ impl Engine {
     pub fn job_file(&self, job: &JobRow) -> Result<JobFile, RuntimeError> {
         JobFile::parse(job.path.as_ref(), job.text.clone())
             .map_err(|problems| RuntimeError::Job(problems.to_string()))
+    }
+
+    /// Takes note of a job as its file is now.
+    fn put_job(&self, file: &JobFile) -> Result<Vec<Change>, RuntimeError> {
+        let mut changes = vec![Change::PutJob(self.job_row(file)?)];
+        let known = self.store().job(&file.name)?;
+        let before = known.and_then(|known| self.job_file(&known).ok());
+        if before.is_some_and(|before| before.schedule != file.schedule) {
+            // Why: a new schedule begins now; what it would have started before was not missed.
+            changes.push(Change::Scheduled {
+                name: file.name.clone(),
+                at: self.now(),
+            });
+        }
+        Ok(changes)
     }
 
     fn job_row(&self, file: &JobFile) -> Result<JobRow, RuntimeError> {

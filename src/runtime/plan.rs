@@ -106,6 +106,13 @@ impl Plan {
         outputs: Option<&Path>,
         stored: StoredPlan,
     ) -> Result<Self, RuntimeError> {
+        if let Some(schedule) = &file.schedule
+            && schedule.overlap == job::Overlap::Allow
+        {
+            let problem =
+                "runs of one job do not run beside one another; write \"skip\" or \"queue\"";
+            return Err(refuse(file, "schedule.overlap", &problem));
+        }
         let (name, spec) = limiter_of(file, config)?;
         let limits = limits(file, spec)?;
         let weight = NonZeroU32::new(spec.weight).unwrap_or(NonZeroU32::MIN);

@@ -79,7 +79,11 @@ impl JobFile {
     /// Reads a job from a text; `file` names it and says where relative paths start.
     pub fn parse(file: &Path, text: String) -> Result<Self, Problems> {
         let document = Document::parse(file, &text)?;
-        let base_dir = file.parent().unwrap_or(Path::new("")).to_owned();
+        // Why not as it is: the parent of a bare name is an empty path, which is no folder.
+        let parent = file
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        let base_dir = parent.unwrap_or(Path::new(".")).to_owned();
         let job = Self::sections(document.root(), &base_dir);
         let job = document.answer(job)?;
         Ok(Self {
