@@ -2,7 +2,10 @@
 //!
 //! Where a daemon owns the state directory, the job is handed to it and followed.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use clap::Args;
 use serde_json::json;
@@ -58,23 +61,41 @@ pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Fai
         file: &file,
         settings: &settings,
     };
+    let mut unanswered_since = None;
     let code = loop {
         // Why outside of the runtime: opening blocks until the store is migrated.
-        match Session::engine(&directory, &settings, true, false) {
+        let in_use = match Session::engine(&directory, &settings, true, false) {
             Ok(engine) => break runtime.block_on(run.foreground(&engine)),
-            Err(RuntimeError::State(error @ StateError::InUse { .. })) => {
-                let paths = StatePaths::new(&directory);
-                match runtime.block_on(run.hand_over(&paths, &error)) {
-                    Ok(Some(code)) => break Ok(code),
-                    Ok(None) => note("the process that ran it has ended; going on here"),
-                    Err(failure) => break Err(failure),
+            Err(RuntimeError::State(error @ StateError::InUse { .. })) => error,
+            Err(error) => break Err(error.into()),
+        };
+        let paths = StatePaths::new(&directory);
+        match runtime.block_on(run.hand_over(&paths)) {
+            Ok(Handed::Over(code)) => break Ok(code),
+            Ok(Handed::OwnerEnded) => note("the process that ran it has ended; going on here"),
+            // Why again: it may be on its way, from its lock to its socket or from there to its end.
+            Ok(Handed::Unanswered) => {
+                let since = *unanswered_since.get_or_insert_with(Instant::now);
+                if since.elapsed() > OWNER_PATIENCE {
+                    let message = format!("{in_use}; it does not answer");
+                    break Err(Failure::new(exit::STATE, message));
                 }
             }
-            Err(error) => break Err(error.into()),
+            Err(failure) => break Err(failure),
         }
     };
     runtime.shutdown_timeout(Duration::from_secs(1));
     code
+}
+
+/// What became of a job that was handed to another process.
+enum Handed {
+    /// It is over, or nobody watches it any more.
+    Over(Code),
+    /// That process has ended before the job had.
+    OwnerEnded,
+    /// That process owns the directory and does not answer.
+    Unanswered,
 }
 
 /// One `iterd run`.
@@ -151,35 +172,19 @@ impl Run<'_> {
     }
 
     /// Hands the job to the process that owns the directory, and follows it; Ctrl-C lets go of it.
-    /// `None` where that process has ended meanwhile.
-    async fn hand_over(
-        &self,
-        paths: &StatePaths,
-        in_use: &StateError,
-    ) -> Result<Option<Code>, Failure> {
+    async fn hand_over(&self, paths: &StatePaths) -> Result<Handed, Failure> {
         let mut interrupts = signals()?;
         let path = std::path::absolute(&self.arguments.file)
             .map_err(|error| Failure::new(exit::FAILED, error.to_string()))?;
         let input = json!({ "file": path, "again": self.arguments.again });
-        let mut answer = client::over_socket(paths, "StartJob", &input).await;
-        let deadline = tokio::time::Instant::now() + OWNER_PATIENCE;
-        // Why: it may have the lock and not listen yet.
-        while matches!(answer, Err(Unanswered::Nobody)) && tokio::time::Instant::now() < deadline {
-            tokio::select! {
-                () = tokio::time::sleep(REDRAW_EVERY) => {}
-                () = interrupts.next() => return Ok(Some(Code(exit::INTERRUPTED))),
-            }
-            answer = client::over_socket(paths, "StartJob", &input).await;
-        }
-        match answer {
+        match client::over_socket(paths, "StartJob", &input).await {
             Ok(_) => {}
             Err(Unanswered::Refused(failure)) => return Err(failure),
-            Err(Unanswered::Gone(_)) => return Ok(None),
-            Err(Unanswered::Nobody) => {
-                return Err(Failure::new(
-                    exit::STATE,
-                    format!("{in_use}; it does not answer"),
-                ));
+            Err(Unanswered::Gone(_) | Unanswered::Nobody) => {
+                return Ok(tokio::select! {
+                    () = tokio::time::sleep(REDRAW_EVERY) => Handed::Unanswered,
+                    () = interrupts.next() => Handed::Over(Code(exit::INTERRUPTED)),
+                });
             }
         }
         let job = &self.file.name;
@@ -194,7 +199,7 @@ impl Run<'_> {
         &self,
         paths: &StatePaths,
         interrupts: &mut Interrupts,
-    ) -> Result<Option<Code>, Failure> {
+    ) -> Result<Handed, Failure> {
         let job = &self.file.name;
         let mut progress = Progress::new();
         loop {
@@ -204,13 +209,13 @@ impl Run<'_> {
                     Err(Unanswered::Refused(failure)) => return Err(failure),
                     Err(Unanswered::Gone(_) | Unanswered::Nobody) => {
                         progress.end();
-                        return Ok(None);
+                        return Ok(Handed::OwnerEnded);
                     }
                 };
             if let Standing::Over(code) = follow::standing(&picture) {
                 progress.end();
                 follow::conclude(self.session, &picture, &format!("iterd start {job}"))?;
-                return Ok(Some(code));
+                return Ok(Handed::Over(code));
             }
             progress.show(&picture);
             tokio::select! {
@@ -218,7 +223,7 @@ impl Run<'_> {
                 () = interrupts.next() => {
                     progress.end();
                     note(&format!("{job} goes on; watch it with: iterd status {job}"));
-                    return Ok(Some(Code(exit::INTERRUPTED)));
+                    return Ok(Handed::Over(Code(exit::INTERRUPTED)));
                 }
             }
         }

@@ -209,7 +209,7 @@ fn an_interrupted_run_tells_how_far_it_came() {
     let world = World::new();
     slow_job(&world, "slow", 100);
     let mut run = world.start(&["run", "config/jobs/slow.toml"]);
-    run.wait_for_line("slow: 0 done");
+    run.wait_for_line("slow: a new run");
     run.signal(Signal::INT);
     run.wait_for_line("go on: iterd run config/jobs/slow.toml");
     assert_eq!(run.end().code(), Some(i32::from(exit::INTERRUPTED)));
@@ -241,7 +241,7 @@ fn a_run_takes_over_when_the_process_that_it_watches_ends() {
     slow_job(&world, "first", 400);
     slow_job(&world, "second", 15);
     let mut owner = world.start(&["run", "config/jobs/first.toml"]);
-    owner.wait_for_line("first: 0 done");
+    owner.wait_for_line("first: a new run");
     let mut watcher = world.start(&["run", "config/jobs/second.toml"]);
     watcher.wait_for_line("another process owns this state directory");
     owner.kill();
@@ -258,7 +258,7 @@ fn what_is_started_where_nobody_keeps_jobs_running_says_so() {
     let world = World::new();
     slow_job(&world, "slow", 100);
     let mut run = world.start(&["run", "config/jobs/slow.toml"]);
-    run.wait_for_line("slow: 0 done");
+    run.wait_for_line("slow: a new run");
     run.kill();
     let started = world.iterd(&["start", "slow"]);
     assert_eq!(started.code, i32::from(exit::DONE), "{started:?}");

@@ -1,6 +1,6 @@
 //! What is wrong is said in one clear place, with the mend, and with the documented exit code.
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{fs, os::unix::fs::PermissionsExt as _, process::Command};
 
 use iterd::cli::exit;
 
@@ -192,7 +192,7 @@ fn a_state_directory_that_cannot_be_used_is_named() {
     world.write("file", "");
     world.write("damaged/iterd.db", vec![7_u8; 9000]);
     for (state, word) in [
-        ("file", "Not a directory"),
+        ("file", "not a directory"),
         (
             "/proc/nowhere",
             "name a directory that this user can write to",
@@ -203,17 +203,8 @@ fn a_state_directory_that_cannot_be_used_is_named() {
             &["run", "job.toml"][..],
             &["serve", "--listen", "127.0.0.1:0"],
         ] {
-            let mut command = world.command(arguments);
-            command.env("STATE_DIRECTORY", world.path(state));
-            let arguments: Vec<_> = arguments.iter().map(std::ffi::OsStr::new).collect();
-            let mut plain = std::process::Command::new(command.get_program());
-            plain
-                .arg("--state")
-                .arg(world.path(state))
-                .args(&arguments)
-                .current_dir(world.path(""))
-                .env("HOME", world.path(""));
-            let answer = answer_of(&mut plain);
+            let world = world.with_state(world.path(state));
+            let answer = world.iterd(arguments);
             assert_eq!(answer.code, i32::from(exit::STATE), "{answer:?}");
             assert!(answer.err.contains(word), "{answer:?}");
         }
@@ -228,15 +219,17 @@ fn a_state_directory_without_permission_is_named() {
     fs::create_dir(&closed).unwrap();
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o555)).unwrap();
     fs::set_permissions(world.path(""), fs::Permissions::from_mode(0o755)).unwrap();
-    let mut command = std::process::Command::new("setpriv");
-    if rustix::process::geteuid().is_root() {
-        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
-    }
     // Why a copy: the build's own folder may be closed to others.
     let binary = world.path("iterd");
     fs::copy(env!("CARGO_BIN_EXE_iterd"), &binary).unwrap();
+    let mut command = Command::new(&binary);
+    if rustix::process::geteuid().is_root() {
+        command = Command::new("setpriv");
+        command
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .arg(&binary);
+    }
     command
-        .arg(binary)
         .arg("--state")
         .arg(closed.join("state"))
         .args(["run", "job.toml"])

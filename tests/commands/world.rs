@@ -5,6 +5,7 @@ use std::{
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    rc::Rc,
     sync::mpsc,
     time::{Duration, Instant},
 };
@@ -38,24 +39,22 @@ impl Answer {
 }
 
 pub(crate) struct World {
-    folder: tempfile::TempDir,
+    folder: Rc<tempfile::TempDir>,
     state: PathBuf,
 }
 
 impl World {
     pub(crate) fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Rc::new(tempfile::tempdir().unwrap());
         let state = folder.path().join("state");
         fs::create_dir(folder.path().join("config")).unwrap();
         Self { folder, state }
     }
 
-    /// With a state directory elsewhere.
-    pub(crate) fn with_state(state: &Path) -> Self {
-        Self {
-            state: state.to_owned(),
-            ..Self::new()
-        }
+    /// The same files with another state directory.
+    pub(crate) fn with_state(&self, state: PathBuf) -> Self {
+        let folder = Rc::clone(&self.folder);
+        Self { folder, state }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
