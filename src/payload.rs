@@ -171,6 +171,18 @@ impl<'de> Visitor<'de> for Skim {
     }
 }
 
+/// The line of a cause that tells the most: of a traceback the last one, else the first.
+#[must_use]
+pub fn gist(cause: &str) -> &str {
+    let mut lines = cause.lines().filter(|line| !line.trim().is_empty());
+    let line = if cause.contains("Traceback (most recent call last)") {
+        lines.next_back()
+    } else {
+        lines.next()
+    };
+    line.unwrap_or("").trim()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,6 +208,20 @@ mod tests {
             &format!("{}{}", "[".repeat(200), "]".repeat(200)),
         ] {
             assert!(Payload::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_gist_of_a_traceback_is_its_last_line() {
+        for (cause, line) in [
+            ("", ""),
+            ("no such customer\nsecond line", "no such customer"),
+            (
+                "exit status 1; its last words: Traceback (most recent call last):\n  File \"h.py\"\nKeyError: 'vat'\n",
+                "KeyError: 'vat'",
+            ),
+        ] {
+            assert_eq!(gist(cause), line);
         }
     }
 }

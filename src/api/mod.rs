@@ -1,16 +1,18 @@
 //! The daemon's operations over HTTP: AWS JSON 1.0, signed with SigV4.
 //!
-//! Owns the protocol, who may call, and how an error is told. An operation is a file in
+//! Owns the listeners and their bounds, the protocol, who may call, and how an error is told. An operation is a file in
 //! `operations/`; it works on a [`Api`], which a command also makes for itself where nobody serves.
 //! Invariant: an unsigned, wrongly signed or oversized request reaches no operation.
 
 mod error;
 mod key;
+mod listen;
 mod operations;
 mod server;
 pub mod sigv4;
 
 pub use error::{ApiError, ErrorKind};
 pub use key::{Key, KeyError};
+pub use listen::{serve_tcp, serve_unix};
 pub use operations::{Api, OPERATIONS, call};
-pub use server::{BODY_BYTES_MAX, TARGET_PREFIX, serve_unix};
+pub use server::{BODY_BYTES_MAX, TARGET_PREFIX};

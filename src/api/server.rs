@@ -1,6 +1,9 @@
-//! Listens, checks who calls, and hands a request to its operation.
+//! Checks who calls, and hands a request to its operation.
+//!
+//! Owns the protocol: what is refused before a byte of the body is read, what is signed, and how an
+//! answer is told. Invariant: what is not signed by a key of ours reaches no operation.
 
-use std::{io, path::Path, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -10,7 +13,6 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use serde_json::{Value, json};
-use tokio::net::UnixListener;
 
 use super::{Api, ApiError, ErrorKind, Key, call, sigv4};
 
@@ -20,23 +22,28 @@ pub const BODY_BYTES_MAX: usize = 1 << 20;
 /// What the target header of our own operations begins with.
 pub const TARGET_PREFIX: &str = "Iterd.";
 
+/// How long a body may take: the largest one over a line of 64 KiB/s takes half of it.
+const BODY_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// Where a request came in.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Door {
+    /// The socket in the state directory.
+    Socket,
+    /// TCP, on this address.
+    Tcp(IpAddr),
+}
+
 struct Server {
     api: Api,
     keys: Vec<Key>,
+    door: Door,
 }
 
-/// Serves on a Unix socket until the task is dropped. A socket file that a former process left is
-/// replaced: the caller owns the state directory.
-pub async fn serve_unix(path: &Path, api: Api, keys: Vec<Key>) -> io::Result<()> {
-    match std::fs::remove_file(path) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
-    let listener = UnixListener::bind(path)?;
-    let server = Arc::new(Server { api, keys });
-    let router = Router::new().fallback(answer).with_state(server);
-    axum::serve(listener, router).await
+/// Answers requests that come in by that door.
+pub(super) fn router(api: Api, keys: Vec<Key>, door: Door) -> Router {
+    let server = Arc::new(Server { api, keys, door });
+    Router::new().fallback(answer).with_state(server)
 }
 
 async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response {
@@ -59,6 +66,11 @@ fn respond(status: StatusCode, body: &Value) -> Response {
 async fn handle(server: &Server, request: Request) -> Result<Value, ApiError> {
     let (parts, body) = request.into_parts();
     let headers = text_headers(&parts.headers)?;
+    check_host(server.door, &parts.headers)?;
+    if !parts.headers.contains_key(header::AUTHORIZATION) {
+        // Why before the body: nobody sends us a megabyte for nothing.
+        return Err(denied(&sigv4::SignatureError::Missing));
+    }
     let body = read(body).await?;
     let signed = sigv4::Request {
         method: parts.method.as_str(),
@@ -67,10 +79,7 @@ async fn handle(server: &Server, request: Request) -> Result<Value, ApiError> {
         headers: &headers,
         body: &body,
     };
-    let key = sigv4::verify(&signed, &server.keys, server.api.now()).map_err(|error| ApiError {
-        kind: ErrorKind::Denied,
-        message: error.to_string(),
-    })?;
+    let key = sigv4::verify(&signed, &server.keys, server.api.now()).map_err(|e| denied(&e))?;
     let target = headers
         .iter()
         .find(|(name, _)| name == "x-amz-target")
@@ -94,10 +103,55 @@ async fn handle(server: &Server, request: Request) -> Result<Value, ApiError> {
     })?
 }
 
+fn denied(why: &impl ToString) -> ApiError {
+    ApiError {
+        kind: ErrorKind::Denied,
+        message: why.to_string(),
+    }
+}
+
+/// Refuses a request over TCP that was meant for another host: a page in a browser can send one here
+/// under a name of its own (DNS rebinding), but neither as an address nor as localhost.
+fn check_host(door: Door, headers: &HeaderMap) -> Result<(), ApiError> {
+    let Door::Tcp(listening) = door else {
+        return Ok(());
+    };
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let host = hosts.next().and_then(|host| host.to_str().ok());
+    let ours = hosts.next().is_none() && host.is_some_and(|host| is_ours(host, listening));
+    if ours {
+        return Ok(());
+    }
+    Err(denied(&format!(
+        "the host {:?} is not this server; call it by its address or as localhost",
+        host.unwrap_or("")
+    )))
+}
+
+fn is_ours(host: &str, listening: IpAddr) -> bool {
+    let without_port = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        Some(_) | None => host,
+    };
+    if without_port.eq_ignore_ascii_case("localhost") {
+        return true;
+    }
+    let bare = without_port.trim_start_matches('[').trim_end_matches(']');
+    let Ok(address) = bare.parse::<IpAddr>() else {
+        return false;
+    };
+    address == listening
+        || listening.is_unspecified()
+        || (address.is_loopback() && listening.is_loopback())
+}
+
 async fn read(body: Body) -> Result<Vec<u8>, ApiError> {
-    let bytes = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| {
-        ApiError::validation(format!("the body is longer than {BODY_BYTES_MAX} bytes"))
-    })?;
+    let bytes = tokio::time::timeout(BODY_TIME_MAX, to_bytes(body, BODY_BYTES_MAX))
+        .await
+        .map_err(|_| ApiError::validation("the body did not come in time"))?
+        .map_err(|_| {
+            ApiError::validation(format!("the body is longer than {BODY_BYTES_MAX} bytes"))
+        })?;
     Ok(bytes.to_vec())
 }
 
@@ -111,4 +165,33 @@ fn text_headers(headers: &HeaderMap) -> Result<Vec<(String, String)>, ApiError> 
             Ok((name.as_str().to_owned(), value.to_owned()))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_ours_by_address_or_as_localhost() {
+        for (listening, host, ours) in [
+            ("127.0.0.1", "127.0.0.1:8083", true),
+            ("127.0.0.1", "localhost:9000", true),
+            ("127.0.0.1", "LOCALHOST", true),
+            ("127.0.0.1", "[::1]:8083", true),
+            ("::1", "[::1]:8083", true),
+            ("127.0.0.1", "127.0.0.1", true),
+            ("127.0.0.1", "evil.example:8083", false),
+            ("127.0.0.1", "127.0.0.1.evil.example", false),
+            ("127.0.0.1", "10.0.0.5:8083", false),
+            ("127.0.0.1", "", false),
+            ("127.0.0.1", "localhost.evil.example", false),
+            ("10.0.0.5", "10.0.0.5:8083", true),
+            ("10.0.0.5", "10.0.0.6:8083", false),
+            ("0.0.0.0", "10.0.0.6:8083", true),
+            ("0.0.0.0", "rebound.example", false),
+        ] {
+            let found = is_ours(host, listening.parse().unwrap());
+            assert_eq!(found, ours, "{host} at {listening}");
+        }
+    }
 }

@@ -9,46 +9,53 @@ use serde_json::{Value, json};
 use super::{
     exit::{Code, DONE, FAILED, Failure, INVALID},
     session::Session,
-    show::{count, number},
+    show::{count, duration, number, plain, seconds, text},
 };
 use crate::{
     config::job::JobFile,
     ids::Cursor,
     integration::source::{self, OpenContext, PageBounds, Progress, SourceSpec},
-    plugin::Manifest,
-    runtime::{Plan, plugin_folder},
+    payload::gist,
+    runtime::{Plan, plugin_manifest},
 };
 
 /// Records that are shown.
 const SAMPLE: usize = 3;
 
+/// Beyond this many characters a record of the sample is cut.
+const SAMPLE_CHARS_MAX: usize = 200;
+
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The job file
     file: PathBuf,
+    /// Show the state machine that the job is, too
+    #[arg(long)]
+    definition: bool,
 }
 
 pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Failure> {
     let settings = session.settings(&[])?;
     let file = JobFile::read(&arguments.file)?;
-    let manifest = match plugin_folder(&file.process.plugin, &settings.config) {
-        Some(folder) => Manifest::load(&folder)
-            .map_err(|error| Failure::new(INVALID, format!("{}: {error}", folder.display())))?,
-        None => Manifest::identity(),
-    };
+    let manifest = plugin_manifest(&file.process.plugin, &settings.config)?;
     let plan = Plan::of(&file, &manifest.name, &settings.config, None)?;
     let looked = look(&plan.source, &settings.config)?;
+    let least = plan.limits.least_time(looked.records, plan.weight);
     let definition: Value = serde_json::from_str(&plan.definition).unwrap_or(Value::Null);
     let answer = json!({
         "job": file.name,
         "plugin": manifest.name,
         "records": looked.records,
+        "least_s": least.as_secs_f64(),
         "malformed": looked.malformed,
         "first_malformed": looked.first_malformed,
         "sample": looked.sample,
         "definition": definition,
     });
-    session.answer(&answer, people)?;
+    let again = arguments.file.display();
+    session.answer(&answer, |answer| {
+        people(answer, arguments.definition, &again.to_string())
+    })?;
     Ok(Code(DONE))
 }
 
@@ -134,26 +141,43 @@ fn tempdir() -> Result<Scratch, Failure> {
     Ok(Scratch(path))
 }
 
-fn people(answer: &Value) -> String {
+fn people(answer: &Value, definition: bool, file: &str) -> String {
+    let (records, malformed) = (number(answer, "records"), number(answer, "malformed"));
+    let least = seconds(answer, "least_s").filter(|least| least.as_secs() > 0);
+    let least = least.map_or_else(String::new, |least| {
+        format!(
+            "; its limits let them through in {} at best",
+            duration(least)
+        )
+    });
     let mut lines = vec![format!(
-        "{}: {} records, {} malformed",
-        answer["job"].as_str().unwrap_or_default(),
-        count(number(answer, "records")),
-        count(number(answer, "malformed")),
+        "{}: {} records for plugin {}{least}",
+        text(answer, "job"),
+        count(records),
+        text(answer, "plugin"),
     )];
     let list = |key: &str| answer[key].as_array().cloned().unwrap_or_default();
-    for cause in list("first_malformed") {
+    if malformed > 0 {
         lines.push(format!(
-            "  malformed: {}",
-            cause.as_str().unwrap_or_default()
+            "{} of them cannot be read and would fail:",
+            count(malformed)
         ));
+        let causes = list("first_malformed");
+        let shown = causes.iter().filter_map(Value::as_str);
+        lines.extend(shown.map(|cause| format!("  {}", plain(gist(cause)))));
     }
     lines.push("the first records:".to_owned());
     for record in list("sample") {
-        lines.push(format!("  {record}"));
+        let text = record.to_string();
+        let cut: String = text.chars().take(SAMPLE_CHARS_MAX).collect();
+        let more = if cut.len() < text.len() { ".." } else { "" };
+        lines.push(format!("  {cut}{more}"));
     }
-    lines.push("the definition:".to_owned());
-    let definition = serde_json::to_string_pretty(&answer["definition"]).unwrap_or_default();
-    lines.extend(definition.lines().map(|line| format!("  {line}")));
+    if definition {
+        lines.push("the definition:".to_owned());
+        let definition = serde_json::to_string_pretty(&answer["definition"]).unwrap_or_default();
+        lines.extend(definition.lines().map(|line| format!("  {line}")));
+    }
+    lines.push(format!("run it: iterd run {file}"));
     lines.join("\n")
 }

@@ -1,5 +1,7 @@
 //! Calls operations: over the socket of whoever owns the state directory, else on the file itself.
 
+use std::time::Duration;
+
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{Request, body::Bytes};
 use hyper_util::rt::TokioIo;
@@ -20,6 +22,9 @@ use crate::{
 
 /// The longest answer that is read: a page of results with records of the default size limit.
 const ANSWER_BYTES_MAX: usize = 2 << 30;
+
+/// How long a command waits for a picture before it looks into the file itself.
+const READ_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What an operation needs where nobody serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,11 +68,10 @@ impl Client {
 
     /// Calls one operation; blocks.
     pub(super) fn call(&mut self, operation: &str, input: Value) -> Result<Value, Failure> {
-        if self.file.is_none() {
-            let asked = over_socket(&self.paths, operation, &input);
-            if let Some(answer) = self.runtime.block_on(asked)? {
-                return Ok(answer);
-            }
+        if self.file.is_none()
+            && let Some(answer) = self.ask(operation, &input)?
+        {
+            return Ok(answer);
         }
         let api = match &self.file {
             Some(api) => api.clone(),
@@ -78,8 +82,38 @@ impl Client {
         Ok(self.runtime.block_on(answer)?)
     }
 
+    /// The answer of whoever serves; `None` where the file has to be asked.
+    fn ask(&self, operation: &str, input: &Value) -> Result<Option<Value>, Failure> {
+        let asking = over_socket(&self.paths, operation, input);
+        let answer = self.runtime.block_on(async {
+            match self.access {
+                Access::Read => tokio::time::timeout(READ_PATIENCE, asking)
+                    .await
+                    .unwrap_or_else(|_| Err(Unanswered::Gone("no answer in time".to_owned()))),
+                // Why without end: it may wait for room on the disk, or for a source to be opened.
+                Access::Change => asking.await,
+            }
+        });
+        match (answer, self.access) {
+            (Ok(answer), _) => Ok(Some(answer)),
+            (Err(Unanswered::Refused(failure)), _) => Err(failure),
+            // Why the file then: a reader needs nobody, and the file tells what is durable.
+            (Err(Unanswered::Nobody), _) | (Err(Unanswered::Gone(_)), Access::Read) => Ok(None),
+            (Err(Unanswered::Gone(cause)), Access::Change) => Err(Failure::new(
+                FAILED,
+                format!(
+                    "the daemon went away before it answered ({cause}); iterd status tells whether it was done"
+                ),
+            )),
+        }
+    }
+
     fn open_file(&self) -> Result<Api, Failure> {
         let directory = self.paths.root();
+        // Why first: a command that finds nothing must not leave an empty state directory.
+        if self.access == Access::Change {
+            Store::open_read_only(directory)?;
+        }
         Ok(match self.access {
             Access::Read => Api::of_store(Store::open_read_only(directory)?),
             Access::Change => {
@@ -96,43 +130,58 @@ pub(super) fn author() -> String {
         .unwrap_or_else(|_| "somebody".to_owned())
 }
 
-/// The answer of whoever owns the directory; `None` where nobody does.
+/// Why there is no answer over the socket.
+#[derive(Debug)]
+pub(super) enum Unanswered {
+    /// Nobody listens.
+    Nobody,
+    /// Whoever listened went away, or is silent; what was asked for may have been done.
+    Gone(String),
+    /// It was refused, or cannot be asked.
+    Refused(Failure),
+}
+
+impl From<Failure> for Unanswered {
+    fn from(failure: Failure) -> Self {
+        Self::Refused(failure)
+    }
+}
+
+/// The answer of whoever owns the directory.
 pub(super) async fn over_socket(
     paths: &StatePaths,
     operation: &str,
     input: &Value,
-) -> Result<Option<Value>, Failure> {
-    let Ok(stream) = UnixStream::connect(paths.socket()).await else {
-        return Ok(None);
-    };
+) -> Result<Value, Unanswered> {
+    let stream = UnixStream::connect(paths.socket())
+        .await
+        .map_err(|_| Unanswered::Nobody)?;
     let key = Key::read(&paths.key()).map_err(|error| Failure::new(STATE, error.to_string()))?;
-    let broken = |error: &dyn std::fmt::Display| {
-        Failure::new(FAILED, format!("the daemon's answer: {error}"))
-    };
+    let gone = |error: &dyn std::fmt::Display| Unanswered::Gone(error.to_string());
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
-        .map_err(|error| broken(&error))?;
+        .map_err(|error| gone(&error))?;
     tokio::spawn(connection);
     let response = sender
         .send_request(signed(operation, input, &key)?)
         .await
-        .map_err(|error| broken(&error))?;
+        .map_err(|error| gone(&error))?;
     let good = response.status().is_success();
     let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
         .collect()
         .await
-        .map_err(|error| broken(&error))?
+        .map_err(|error| gone(&error))?
         .to_bytes();
-    let answer: Value = serde_json::from_slice(&body).map_err(|error| broken(&error))?;
+    let answer: Value = serde_json::from_slice(&body).map_err(|error| gone(&error))?;
     if good {
-        return Ok(Some(answer));
+        return Ok(answer);
     }
     let text = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();
-    Err(ApiError {
+    let error = ApiError {
         kind: ErrorKind::of_name(&text("__type")),
         message: text("message"),
-    }
-    .into())
+    };
+    Err(Unanswered::Refused(error.into()))
 }
 
 fn signed(operation: &str, input: &Value, key: &Key) -> Result<Request<Full<Bytes>>, Failure> {
@@ -164,4 +213,15 @@ fn signed(operation: &str, input: &Value, key: &Key) -> Result<Request<Full<Byte
 /// The input of an operation on one job.
 pub(super) fn of_job(job: &str) -> Value {
     json!({ "job": job })
+}
+
+/// A sentence about what goes on from now, with what has to be done where nobody keeps jobs running.
+pub(super) fn with_keeper(sentence: String, answer: &Value) -> String {
+    if answer["live"].as_bool() == Some(false) && answer["outcome"] != "finished" {
+        format!(
+            "{sentence}, as soon as somebody keeps it running: iterd serve, or iterd run with its file"
+        )
+    } else {
+        sentence
+    }
 }

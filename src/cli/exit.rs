@@ -13,14 +13,14 @@ pub const DONE: u8 = 0;
 pub const FAILED: u8 = 1;
 /// The command line is wrong.
 pub const USAGE: u8 = 2;
-/// A job file, the settings or a plugin are wrong.
+/// A job file, the settings, a plugin or a source are missing or wrong.
 pub const INVALID: u8 = 3;
-/// What was named does not exist.
+/// No such job; or nothing was ever run in this state directory.
 pub const NOT_FOUND: u8 = 4;
 /// It cannot be done as things stand.
 pub const CONFLICT: u8 = 5;
-/// The state directory cannot be used: another process owns it, it is not writable, or a newer
-/// version wrote it.
+/// The state directory cannot be used: another process owns it, it is not writable, damaged, or a
+/// newer version wrote it.
 pub const STATE: u8 = 6;
 /// Of `run`: the job is paused; `status` says why, and running it again goes on.
 pub const PAUSED: u8 = 10;
@@ -105,8 +105,10 @@ impl From<ApiError> for Failure {
 
 fn store_code(error: &StoreError) -> u8 {
     match error {
+        StoreError::Missing(_) => NOT_FOUND,
         StoreError::Open { .. }
-        | StoreError::Missing(_)
+        | StoreError::Unreadable { .. }
+        | StoreError::Corrupt(_)
         | StoreError::Newer { .. }
         | StoreError::Migrate { .. } => STATE,
         StoreError::Sqlite(_)

@@ -4,9 +4,11 @@ use serde_json::Value;
 
 use super::{
     exit::{Code, DONE, Failure, PAUSED, RUN_FAILED, STOPPED},
-    session::Session,
-    show::{count, duration, number, text},
+    jobs, progress,
+    session::{Session, note},
+    show::{count, duration, number, plain, text},
 };
+use crate::payload::gist;
 
 /// What a picture of a job means for whoever waits for its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,14 +27,26 @@ pub(super) fn standing(picture: &Value) -> Standing {
         "failed" => Standing::Over(Code(RUN_FAILED)),
         "aborted" => Standing::Over(Code(STOPPED)),
         // Why quiet: what was in flight when it paused may still end it.
-        "paused" if quiet => Standing::Over(Code(PAUSED)),
+        // .. but for a plugin that does not start: its calls wait for a worker that will not come.
+        "paused" if quiet || text(picture, "pause_kind") == "plugin" => {
+            Standing::Over(Code(PAUSED))
+        }
         _ => Standing::GoesOn,
     }
 }
 
-/// Says how a job came out, and what to do next; `file` is how it was run.
+/// Says how a job came out, and what to do next; `again` is the command that goes on.
 pub(super) fn conclude(session: &Session, picture: &Value, again: &str) -> Result<(), Failure> {
     session.answer(picture, |picture| sentence(picture, again))
+}
+
+/// Says where a job stands that was interrupted; the answer to people stands beside their Ctrl-C.
+pub(super) fn interrupted(session: &Session, picture: &Value, again: &str) -> Result<(), Failure> {
+    if session.json {
+        return session.answer(picture, |_| String::new());
+    }
+    note(&format!("{}\ngo on: {again}", progress::line(picture)));
+    Ok(())
 }
 
 fn sentence(picture: &Value, again: &str) -> String {
@@ -52,10 +66,17 @@ fn sentence(picture: &Value, again: &str) -> String {
             )
         }
         "paused" => format!(
-            "{job} is paused ({}): {figures}\nlook: iterd status {job}; go on: {again}",
-            text(picture, "pause_reason")
+            "{job} is paused, {figures}: {}\nlook: iterd status {job}; go on: {again}",
+            plain(gist(text(picture, "pause_reason")))
         ),
-        status => format!("{job} has {status}: {figures}\ngo on: {again}"),
+        _ => format!(
+            "{job} {}, {figures}\ngo on: {again}",
+            if jobs::status(picture) == "stopped" {
+                "was stopped"
+            } else {
+                "has failed"
+            }
+        ),
     }
 }
 

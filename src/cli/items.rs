@@ -7,8 +7,9 @@ use super::{
     client::{self, Access},
     exit::{Code, DONE, Failure},
     session::{Session, note, print},
-    show::{number, text},
+    show::{instant, number, plain, text},
 };
+use crate::payload::gist;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -17,10 +18,13 @@ pub(super) struct Arguments {
     #[command(flatten)]
     which: Which,
     /// Only failed items with this error
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["retrying", "waiting", "in_doubt", "held", "queued"])]
     error: Option<String>,
-    /// At most so many
-    #[arg(long, default_value_t = 100)]
+    /// Only behind this place of the dataset
+    #[arg(long, value_name = "N")]
+    after: Option<u64>,
+    /// At most so many, up to 1000
+    #[arg(long, value_name = "N", default_value_t = 100)]
     max: u64,
 }
 
@@ -79,6 +83,7 @@ pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Fai
         "job": arguments.job,
         "status": arguments.which.status(),
         "error": arguments.error,
+        "after": arguments.after,
         "max": arguments.max.min(1000),
     });
     let answer = client::call(session, "ListItems", input, Access::Read)?;
@@ -96,6 +101,12 @@ pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Fai
             arguments.which.status().replace('_', " ")
         ));
     }
+    if !answer["next"].is_null() && !session.json {
+        note(&format!(
+            "there are more; the next ones: --after {}",
+            number(&answer, "next")
+        ));
+    }
     Ok(Code(DONE))
 }
 
@@ -107,14 +118,16 @@ fn line(item: &Value) -> String {
             show()
         }
     };
-    let id = part("id", &|| format!(" {}", text(item, "id")));
-    let attempts = part("attempts", &|| {
-        format!(" after {} attempts", number(item, "attempts"))
+    let id = part("id", &|| format!(" {}", plain(text(item, "id"))));
+    let attempts = part("attempts", &|| match number(item, "attempts") {
+        0 => String::new(),
+        1 => " after 1 attempt".to_owned(),
+        attempts => format!(" after {attempts} attempts"),
     });
-    let due = part("due", &|| format!(", due {}", text(item, "due")));
+    let due = part("due", &|| format!(", due {}", instant(text(item, "due"))));
     let error = part("error", &|| {
-        let cause = text(item, "cause").lines().next().unwrap_or("");
-        format!(": {} {cause}", text(item, "error"))
+        let cause = plain(gist(text(item, "cause")));
+        format!(": {}: {cause}", plain(text(item, "error")))
     });
     let status = text(item, "status").replace('_', " ");
     let index = number(item, "index");

@@ -1,14 +1,14 @@
 //! `iterd jobs`: every job in a line.
 
 use clap::Args;
-use comfy_table::{Table, TableStyle};
+use comfy_table::{CellAlignment, Table, TableStyle};
 use serde_json::{Value, json};
 
 use super::{
     client::{self, Access},
     exit::{Code, DONE, Failure},
     session::Session,
-    show::{count, number, text},
+    show::{count, duration, number, rate, seconds, text},
 };
 
 #[derive(Debug, Args)]
@@ -27,17 +27,65 @@ fn table(answer: &Value) -> String {
     }
     let mut table = Table::new();
     table.load_style(TableStyle::new());
-    table.set_header(["JOB", "STATUS", "DONE", "OF", "FAILED", "RETRYING"]);
+    table.set_header([
+        "JOB", "STATUS", "DONE", "OF", "FAILED", "RETRYING", "RATE", "TO GO",
+    ]);
+    for column in 2..8 {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
     for job in jobs {
-        let total = job["total"].as_u64().map_or_else(|| "?".to_owned(), count);
-        table.add_row([
-            text(job, "job").to_owned(),
-            text(job, "status").to_owned(),
-            count(number(job, "done")),
-            total,
-            count(number(job, "failed")),
-            count(number(job, "retrying")),
-        ]);
+        table.add_row(row(job));
     }
     table.trim_fmt()
+}
+
+fn row(job: &Value) -> [String; 8] {
+    if job["run"].is_null() {
+        let blank = String::new;
+        let (name, status) = (text(job, "job"), text(job, "status"));
+        return [
+            name.to_owned(),
+            status.to_owned(),
+            blank(),
+            blank(),
+            blank(),
+            blank(),
+            blank(),
+            blank(),
+        ];
+    }
+    [
+        text(job, "job").to_owned(),
+        status(job).to_owned(),
+        count(number(job, "done")),
+        of(job).unwrap_or_default(),
+        count(number(job, "failed")),
+        count(number(job, "retrying")),
+        job["rate_per_s"]
+            .as_f64()
+            .and_then(rate)
+            .unwrap_or_default(),
+        seconds(job, "eta_s").map(duration).unwrap_or_default(),
+    ]
+}
+
+/// The status in a word; a run that nobody keeps going is interrupted.
+pub(super) fn status(job: &Value) -> &str {
+    match text(job, "status") {
+        "running" if job["live"].as_bool() == Some(false) => "interrupted",
+        "aborted" => "stopped",
+        "succeeded" => "finished",
+        status => status,
+    }
+}
+
+/// How many records there are: counted, or about so many while the end was not seen.
+pub(super) fn of(job: &Value) -> Option<String> {
+    match (job["total"].as_u64(), job["total_estimate"].as_u64()) {
+        (Some(total), _) => Some(count(total)),
+        (None, Some(about)) => Some(format!("~{}", count(about))),
+        (None, None) => None,
+    }
 }

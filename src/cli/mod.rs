@@ -26,9 +26,9 @@ mod stop;
 
 use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
-use exit::Failure;
+use exit::{Code, Failure};
 use session::Session;
 
 /// Runs your code once for every record of a big dataset, at the pace an API allows, for months.
@@ -37,21 +37,26 @@ use session::Session;
     name = "iterd",
     version,
     max_term_width = 100,
-    disable_help_subcommand = true
+    disable_help_subcommand = true,
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong command line, 3 wrong file, 4 no such job, 5 not possible now,
+6 unusable state directory; of run also 10 paused, 11 failed, 12 stopped, 130 interrupted."
 )]
 struct Cli {
-    /// The state directory [default: $STATE_DIRECTORY, else $XDG_STATE_HOME/iterd]
-    #[arg(long, global = true, value_name = "DIR")]
+    /// Where state lies [default: $STATE_DIRECTORY, else ~/.local/state/iterd]
+    #[arg(long, global = true, value_name = "DIR", help_heading = GLOBAL)]
     state: Option<PathBuf>,
     /// The settings: a file, or a folder with an iterd.toml
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(long, global = true, value_name = "PATH", help_heading = GLOBAL)]
     config: Option<PathBuf>,
     /// Answer in JSON
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     json: bool,
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
+
+/// What every command takes stands in the help behind what it alone takes.
+const GLOBAL: &str = "Everywhere";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -84,13 +89,19 @@ enum Command {
 /// What the binary does; answers the process's exit code, one of [`exit`]'s.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
     let session = Session {
         state: cli.state,
         config: cli.config,
         json: cli.json,
     };
-    let outcome = match cli.command {
+    let Some(command) = cli.command else {
+        return answer(overview(&session), session.json);
+    };
+    let outcome = match command {
         Command::Run(arguments) => run::main(&session, &arguments),
         Command::Serve(arguments) => serve::main(&session, &arguments),
         Command::Check(arguments) => check::main(&session, &arguments),
@@ -104,9 +115,42 @@ pub fn main() -> ExitCode {
         Command::Items(arguments) => items::main(&session, &arguments),
         Command::Results(arguments) => results::main(&session, &arguments),
     };
+    answer(outcome, session.json)
+}
+
+/// Without a command: the jobs, where there are any, else the help.
+fn overview(session: &Session) -> Result<Code, Failure> {
+    match jobs::main(session, &jobs::Arguments {}) {
+        Err(failure) if failure.code == exit::NOT_FOUND && !session.json => {
+            session::print(Cli::command().render_help().to_string().trim_end())?;
+            Ok(Code(exit::DONE))
+        }
+        outcome => outcome,
+    }
+}
+
+/// The command line is no command; also how clap answers `--help` and `--version`.
+fn refuse(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+        let text = error.to_string();
+        // Why the first paragraph: what follows is usage, for people.
+        let message = text.split("\n\n").next().unwrap_or_default();
+        let message = message.trim_start_matches("error: ").replace("\n ", "");
+        return fail(&Failure::new(exit::USAGE, message), true);
+    }
+    // Why ok: nobody reads a closed output.
+    error.print().ok();
+    ExitCode::from(if error.use_stderr() {
+        exit::USAGE
+    } else {
+        exit::DONE
+    })
+}
+
+fn answer(outcome: Result<Code, Failure>, json: bool) -> ExitCode {
     match outcome {
         Ok(code) => code.into(),
-        Err(failure) => fail(&failure, session.json),
+        Err(failure) => fail(&failure, json),
     }
 }
 

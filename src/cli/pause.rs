@@ -14,7 +14,12 @@ pub(super) struct Arguments {
     /// The job's name
     job: String,
     /// Why, for whoever looks later
-    #[arg(long, default_value = "")]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
     note: String,
     /// Cut off what is in flight; it is done again when the job is resumed
     #[arg(long)]

@@ -8,7 +8,10 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
-use super::show::{count, duration, number, rate, seconds, text};
+use super::{
+    jobs,
+    show::{count, duration, instant, number, rate, seconds, text},
+};
 
 /// How often a plain line is written: often enough to see that it works, rarely enough for a log.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
@@ -44,7 +47,9 @@ impl Progress {
         let line = line(picture);
         match self {
             Self::Bar(bar) => {
-                let total = picture["total"].as_u64();
+                let total = ["total", "total_estimate"]
+                    .iter()
+                    .find_map(|key| picture[key].as_u64());
                 if let Some(total) = total
                     && bar.length() != Some(total)
                 {
@@ -86,12 +91,8 @@ fn line_style(bar: bool) -> ProgressStyle {
 
 /// A job in a line: done, failed, retrying, rate, quota left, ETA.
 pub(super) fn line(picture: &Value) -> String {
-    let done = match picture["total"].as_u64() {
-        Some(total) => format!(
-            "{} of {} done",
-            count(number(picture, "done")),
-            count(total)
-        ),
+    let done = match jobs::of(picture) {
+        Some(total) => format!("{} of {total} done", count(number(picture, "done"))),
         None => format!("{} done", count(number(picture, "done"))),
     };
     let mut parts = vec![done];
@@ -107,20 +108,24 @@ pub(super) fn line(picture: &Value) -> String {
             parts.push(format!("{} {word}", count(items)));
         }
     }
-    if let Some(per_second) = picture["rate_per_s"].as_f64() {
-        parts.push(rate(per_second));
-    }
+    parts.extend(picture["rate_per_s"].as_f64().and_then(rate));
     if let Some(left) = picture["quota_left"].as_u64() {
         parts.push(format!("{} left of the quota", count(left)));
     }
     if let Some(eta) = seconds(picture, "eta_s") {
         parts.push(format!("{} to go", duration(eta)));
     }
-    let waits = text(picture, "waits_for");
-    if !waits.is_empty() {
-        parts.push(format!("waits for {waits}"));
-    }
+    parts.extend(waits_for(picture).map(|what| format!("waits for {what}")));
     format!("{}: {}", text(picture, "job"), parts.join(", "))
+}
+
+/// What a job waits for, and until when.
+pub(super) fn waits_for(picture: &Value) -> Option<String> {
+    let what = picture["waits_for"].as_str()?;
+    Some(match picture["waits_until"].as_str() {
+        Some(until) => format!("{what}, until {}", instant(until)),
+        None => what.to_owned(),
+    })
 }
 
 #[cfg(test)]

@@ -7,18 +7,18 @@ use super::{
     client::{self, Access},
     exit::{Code, DONE, Failure},
     session::{Session, write_out},
-    show::number,
+    show::{number, plain},
 };
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The job's name
     job: String,
-    /// From this index on
-    #[arg(long, default_value_t = 0)]
+    /// From this place of the dataset on
+    #[arg(long, value_name = "N", default_value_t = 0)]
     from: u64,
     /// At most so many
-    #[arg(long)]
+    #[arg(long, value_name = "N")]
     max: Option<u64>,
 }
 
@@ -51,6 +51,6 @@ pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Fai
 fn line(result: &Value) -> String {
     let id = result["id"]
         .as_str()
-        .map_or_else(String::new, |id| format!(" {id}"));
+        .map_or_else(String::new, |id| format!(" {}", plain(id)));
     format!("#{}{id}  {}", number(result, "index"), result["result"])
 }

@@ -17,6 +17,8 @@ pub(super) struct Arguments {
 pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Failure> {
     let input = client::of_job(&arguments.job);
     let answer = client::call(session, "ResumeJob", input, Access::Change)?;
-    session.answer(&answer, |_| format!("{} goes on", arguments.job))?;
+    session.answer(&answer, |answer| {
+        client::with_keeper(format!("{} goes on", arguments.job), answer)
+    })?;
     Ok(Code(DONE))
 }

@@ -3,17 +3,17 @@
 //! Where a daemon owns the state directory, the job is handed to it and followed.
 
 use std::{
-    path::{Path, PathBuf},
-    time::Duration,
+    path::PathBuf,
+    time::{Duration, Instant},
 };
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{
-    client, exit,
-    exit::{Code, Failure},
+    client::{self, Unanswered},
+    exit::{self, Code, Failure},
     follow::{self, Standing},
     progress::Progress,
     session::{Session, note, working_runtime},
@@ -27,7 +27,15 @@ use crate::{
 /// How often the picture is drawn anew.
 const REDRAW_EVERY: Duration = Duration::from_millis(250);
 
+/// How long the owner of a state directory may take from its lock to its socket: a start with a
+/// migration, or with workers of a killed predecessor to be gone.
+const OWNER_PATIENCE: Duration = Duration::from_secs(10);
+
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Goes on with the job's unfinished run, also a paused, failed or stopped one. Exit codes: 0 finished,
+10 paused, 11 failed, 12 stopped, 130 interrupted; each time the next command is told."
+)]
 pub(super) struct Arguments {
     /// The job file
     file: PathBuf,
@@ -46,30 +54,184 @@ pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Fai
         .is_none()
         .then_some("warn");
     Session::begin_log(&settings, level)?;
-    match Session::engine(&directory, &settings, true, false) {
-        Ok(engine) => {
-            let runtime = working_runtime()?;
-            let code = runtime.block_on(foreground(session, arguments, &file, &engine, &settings));
-            runtime.shutdown_timeout(Duration::from_secs(1));
-            code
+    let runtime = working_runtime()?;
+    let run = Run {
+        session,
+        arguments,
+        file: &file,
+        settings: &settings,
+    };
+    let mut unanswered_since = None;
+    let code = loop {
+        // Why outside of the runtime: opening blocks until the store is migrated.
+        let in_use = match Session::engine(&directory, &settings, true, false) {
+            Ok(engine) => break runtime.block_on(run.foreground(&engine)),
+            Err(RuntimeError::State(error @ StateError::InUse { .. })) => error,
+            Err(error) => break Err(error.into()),
+        };
+        let paths = StatePaths::new(&directory);
+        match runtime.block_on(run.hand_over(&paths)) {
+            Ok(Handed::Over(code)) => break Ok(code),
+            Ok(Handed::OwnerEnded) => note("the process that ran it has ended; going on here"),
+            // Why again: it may be on its way, from its lock to its socket or from there to its end.
+            Ok(Handed::Unanswered) => {
+                let since = *unanswered_since.get_or_insert_with(Instant::now);
+                if since.elapsed() > OWNER_PATIENCE {
+                    let message = format!("{in_use}; it does not answer");
+                    break Err(Failure::new(exit::STATE, message));
+                }
+            }
+            Err(failure) => break Err(failure),
         }
-        Err(RuntimeError::State(StateError::InUse { .. })) => {
-            working_runtime()?.block_on(hand_over(session, arguments, &StatePaths::new(&directory)))
+    };
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    code
+}
+
+/// What became of a job that was handed to another process.
+enum Handed {
+    /// It is over, or nobody watches it any more.
+    Over(Code),
+    /// That process has ended before the job had.
+    OwnerEnded,
+    /// That process owns the directory and does not answer.
+    Unanswered,
+}
+
+/// One `iterd run`.
+struct Run<'a> {
+    session: &'a Session,
+    arguments: &'a Arguments,
+    file: &'a JobFile,
+    settings: &'a Settings,
+}
+
+impl Run<'_> {
+    async fn foreground(&self, engine: &Engine) -> Result<Code, Failure> {
+        let mut interrupts = signals()?;
+        let job = &self.file.name;
+        let api = Api::of_engine(engine.clone());
+        tokio::spawn(engine.disk().clone().watch());
+        listen(engine, &api)?;
+        let started = tokio::select! {
+            started = engine.start(self.file, self.arguments.again) => started?,
+            () = interrupts.next() => return Ok(Code(exit::INTERRUPTED)),
+        };
+        announce(job, started);
+        let mut progress = Progress::new();
+        let outcome = loop {
+            let picture = api::call(&api, "DescribeJob", client::of_job(job), "").await?;
+            if let Standing::Over(code) = follow::standing(&picture)
+                && (code.0 == exit::PAUSED || engine.view(job).is_none())
+            {
+                break Some((picture, code));
+            }
+            progress.show(&picture);
+            tokio::select! {
+                () = tokio::time::sleep(REDRAW_EVERY) => {}
+                () = interrupts.next() => break None,
+            }
+        };
+        progress.end();
+        let again = format!("iterd run {}", self.arguments.file.display());
+        if let Some((picture, code)) = outcome {
+            follow::conclude(self.session, &picture, &again)?;
+            self.let_go(engine, &mut interrupts).await;
+            return Ok(code);
         }
-        Err(error) => Err(error.into()),
+        note("finishing what is in flight; press Ctrl-C again to stop at once");
+        self.let_go(engine, &mut interrupts).await;
+        let picture = api::call(&api, "DescribeJob", client::of_job(job), "").await?;
+        follow::interrupted(self.session, &picture, &again)?;
+        Ok(Code(exit::INTERRUPTED))
+    }
+
+    /// Ends what is still live: this job's run where it was interrupted, or rests in a pause; and
+    /// jobs that other commands have handed to this process.
+    async fn let_go(&self, engine: &Engine, interrupts: &mut Interrupts) {
+        let others = engine.live_jobs();
+        for other in others.iter().filter(|other| **other != self.file.name) {
+            note(&format!(
+                "{other} ran here, too; it goes on with: iterd start {other}, or iterd run and its file"
+            ));
+        }
+        // Why at once: a job that pauses because its plugin does not start has calls that wait for it.
+        let paused = engine.live_jobs() == [self.file.name.as_str()]
+            && engine
+                .view(&self.file.name)
+                .is_some_and(|view| view.borrow().pause.is_some());
+        let grace = if paused {
+            Duration::ZERO
+        } else {
+            self.settings.config.shutdown_grace
+        };
+        tokio::select! {
+            () = engine.shut_down(grace) => {}
+            () = interrupts.next() => engine.shut_down(Duration::ZERO).await,
+        }
+    }
+
+    /// Hands the job to the process that owns the directory, and follows it; Ctrl-C lets go of it.
+    async fn hand_over(&self, paths: &StatePaths) -> Result<Handed, Failure> {
+        let mut interrupts = signals()?;
+        let path = std::path::absolute(&self.arguments.file)
+            .map_err(|error| Failure::new(exit::FAILED, error.to_string()))?;
+        let input = json!({ "file": path, "again": self.arguments.again });
+        match client::over_socket(paths, "StartJob", &input).await {
+            Ok(_) => {}
+            Err(Unanswered::Refused(failure)) => return Err(failure),
+            Err(Unanswered::Gone(_) | Unanswered::Nobody) => {
+                return Ok(tokio::select! {
+                    () = tokio::time::sleep(REDRAW_EVERY) => Handed::Unanswered,
+                    () = interrupts.next() => Handed::Over(Code(exit::INTERRUPTED)),
+                });
+            }
+        }
+        let job = &self.file.name;
+        note(&format!(
+            "another process owns this state directory and runs {job}; Ctrl-C stops watching"
+        ));
+        self.watch(paths, &mut interrupts).await
+    }
+
+    /// Shows how the job fares in the process that owns the directory.
+    async fn watch(
+        &self,
+        paths: &StatePaths,
+        interrupts: &mut Interrupts,
+    ) -> Result<Handed, Failure> {
+        let job = &self.file.name;
+        let mut progress = Progress::new();
+        loop {
+            let picture =
+                match client::over_socket(paths, "DescribeJob", &client::of_job(job)).await {
+                    Ok(picture) => picture,
+                    Err(Unanswered::Refused(failure)) => return Err(failure),
+                    Err(Unanswered::Gone(_) | Unanswered::Nobody) => {
+                        progress.end();
+                        return Ok(Handed::OwnerEnded);
+                    }
+                };
+            if let Standing::Over(code) = follow::standing(&picture) {
+                progress.end();
+                follow::conclude(self.session, &picture, &format!("iterd start {job}"))?;
+                return Ok(Handed::Over(code));
+            }
+            progress.show(&picture);
+            tokio::select! {
+                () = tokio::time::sleep(REDRAW_EVERY) => {}
+                () = interrupts.next() => {
+                    progress.end();
+                    note(&format!("{job} goes on; watch it with: iterd status {job}"));
+                    return Ok(Handed::Over(Code(exit::INTERRUPTED)));
+                }
+            }
+        }
     }
 }
 
-async fn foreground(
-    session: &Session,
-    arguments: &Arguments,
-    file: &JobFile,
-    engine: &Engine,
-    settings: &Settings,
-) -> Result<Code, Failure> {
-    let mut interrupts = signals()?;
-    let api = Api::of_engine(engine.clone());
-    tokio::spawn(engine.disk().clone().watch());
+/// Lets other commands reach this process over the socket in the state directory.
+fn listen(engine: &Engine, api: &Api) -> Result<(), Failure> {
     let key = Key::read(&engine.paths().key())
         .map_err(|error| Failure::new(exit::STATE, error.to_string()))?;
     let (socket, served) = (engine.paths().socket(), api.clone());
@@ -78,92 +240,10 @@ async fn foreground(
             tracing::warn!(%error, "other commands cannot reach this one");
         }
     });
-    let started = tokio::select! {
-        started = engine.start(file, arguments.again) => started?,
-        () = interrupts.next() => return Ok(Code(exit::INTERRUPTED)),
-    };
-    announce(file, started);
-    let mut progress = Progress::new();
-    let again = again(&arguments.file);
-    let outcome = loop {
-        let picture = api::call(&api, "DescribeJob", client::of_job(&file.name), "").await?;
-        if let Standing::Over(code) = follow::standing(&picture)
-            && (code.0 == exit::PAUSED || engine.view(&file.name).is_none())
-        {
-            break Ok((picture, code));
-        }
-        progress.show(&picture);
-        tokio::select! {
-            () = tokio::time::sleep(REDRAW_EVERY) => {}
-            () = interrupts.next() => break Err(()),
-        }
-    };
-    progress.end();
-    if let Ok((picture, code)) = outcome {
-        engine.shut_down(Duration::ZERO).await;
-        follow::conclude(session, &picture, &again)?;
-        return Ok(code);
-    }
-    note("finishing what is in flight; press Ctrl-C again to stop at once");
-    tokio::select! {
-        () = engine.shut_down(settings.config.shutdown_grace) => {}
-        () = interrupts.next() => engine.shut_down(Duration::ZERO).await,
-    }
-    let picture = api::call(&api, "DescribeJob", client::of_job(&file.name), "").await?;
-    note(&format!(
-        "{}\ngo on: {again}",
-        super::progress::line(&picture)
-    ));
-    Ok(Code(exit::INTERRUPTED))
+    Ok(())
 }
 
-/// Hands the job to the daemon that owns the directory, and follows it; Ctrl-C lets go of it.
-async fn hand_over(
-    session: &Session,
-    arguments: &Arguments,
-    paths: &StatePaths,
-) -> Result<Code, Failure> {
-    let mut interrupts = signals()?;
-    let path = std::path::absolute(&arguments.file)
-        .map_err(|error| Failure::new(exit::FAILED, error.to_string()))?;
-    let input = json!({ "file": path, "again": arguments.again });
-    let answer = ask(paths, "StartJob", &input).await?;
-    let job = answer["job"].as_str().unwrap_or_default().to_owned();
-    note("a daemon owns this state directory: it runs the job; Ctrl-C stops watching");
-    let mut progress = Progress::new();
-    loop {
-        let picture = ask(paths, "DescribeJob", &client::of_job(&job)).await?;
-        if let Standing::Over(code) = follow::standing(&picture) {
-            progress.end();
-            follow::conclude(session, &picture, &format!("iterd start {job}"))?;
-            return Ok(code);
-        }
-        progress.show(&picture);
-        tokio::select! {
-            () = tokio::time::sleep(REDRAW_EVERY) => {}
-            () = interrupts.next() => {
-                progress.end();
-                note(&format!("{job} goes on; watch it with: iterd status {job}"));
-                return Ok(Code(exit::INTERRUPTED));
-            }
-        }
-    }
-}
-
-async fn ask(paths: &StatePaths, operation: &str, input: &Value) -> Result<Value, Failure> {
-    client::over_socket(paths, operation, input)
-        .await?
-        .ok_or_else(|| {
-            let directory = paths.root().display();
-            Failure::new(
-                exit::STATE,
-                format!("{directory} is in use by a process that does not answer; try again, or end that process"),
-            )
-        })
-}
-
-fn announce(file: &JobFile, started: Started) {
-    let job = &file.name;
+fn announce(job: &str, started: Started) {
     match started {
         Started::New => note(&format!("{job}: a new run")),
         Started::Resumed | Started::Running => {
@@ -173,10 +253,6 @@ fn announce(file: &JobFile, started: Started) {
             "{job}: finished already; --again begins a new run"
         )),
     }
-}
-
-fn again(file: &Path) -> String {
-    format!("iterd run {}", file.display())
 }
 
 /// Ctrl-C and the order to end.

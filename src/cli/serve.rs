@@ -1,13 +1,17 @@
 //! `iterd serve`: be the daemon, and keep the jobs of a folder running.
 
-use std::{path::Path, time::Duration};
+use std::{io, net::SocketAddr, path::Path, time::Duration};
 
 use clap::Args;
 use sd_notify::NotifyState;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+};
 
 use super::{
-    exit::{Code, DONE, FAILED, Failure, STATE},
+    exit::{CONFLICT, Code, DONE, FAILED, Failure, STATE},
     session::{Session, note, working_runtime},
 };
 use crate::{
@@ -22,7 +26,7 @@ const WRITER_SILENT_MAX: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Where to listen, beside the socket in the state directory
+    /// Where to listen on TCP, beside the socket in the state directory [default: 127.0.0.1:8083]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
 }
@@ -50,19 +54,17 @@ async fn serve(
     settings: &Settings,
     overrides: &[(&str, String)],
 ) -> Result<Code, Failure> {
-    let fail = |error: std::io::Error| Failure::new(FAILED, format!("signals: {error}"));
+    let fail = |error: io::Error| Failure::new(FAILED, format!("signals: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(fail)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(fail)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(fail)?;
     let key =
         Key::read(&engine.paths().key()).map_err(|error| Failure::new(STATE, error.to_string()))?;
-    let (socket, served) = (engine.paths().socket(), Api::of_engine(engine.clone()));
-    let mut listening =
-        tokio::spawn(async move { api::serve_unix(&socket, served, vec![key]).await });
+    let mut listening = listen(engine, settings.config.listen, &key).await?;
     tokio::spawn(engine.disk().clone().watch());
     take_over(engine, &settings.config.jobs_dir).await;
     engine.resume_all().await?;
-    let mut scheduler = Scheduler::start(engine.clone()).await?;
+    let mut scheduler = Scheduler::start(engine.clone()).await;
     tell_systemd(&[NotifyState::Ready, NotifyState::Status("running")]);
     tokio::spawn(feed_watchdog(engine.clone()));
     tracing::info!(
@@ -74,14 +76,16 @@ async fn serve(
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            ended = &mut listening => {
+            Some(ended) = listening.join_next() => {
                 let cause = match ended {
                     Ok(Ok(())) => "it ended".to_owned(),
                     Ok(Err(error)) => error.to_string(),
                     Err(error) => error.to_string(),
                 };
-                return Err(Failure::new(FAILED, format!("cannot listen on the socket: {cause}")));
+                return Err(Failure::new(FAILED, format!("cannot listen any more: {cause}")));
             }
+            // Why: a job that was handed over may have a schedule.
+            () = engine.jobs_changed() => scheduler.reload().await,
             _ = hangup.recv() => {
                 tell_systemd(&[NotifyState::Reloading, monotonic()]);
                 reload(session, engine, overrides).await;
@@ -95,6 +99,38 @@ async fn serve(
     engine.shut_down(engine.config().shutdown_grace).await;
     tracing::info!("ended");
     Ok(Code(DONE))
+}
+
+/// Listens on the socket in the state directory and on TCP.
+async fn listen(
+    engine: &Engine,
+    address: SocketAddr,
+    key: &Key,
+) -> Result<JoinSet<io::Result<()>>, Failure> {
+    let refuse = |error| {
+        Failure::new(
+            CONFLICT,
+            format!(
+                "cannot listen on {address}: {error}; name another address with --listen, or listen = \"..\" in iterd.toml"
+            ),
+        )
+    };
+    let tcp = TcpListener::bind(address).await.map_err(refuse)?;
+    let address = tcp.local_addr().map_err(refuse)?;
+    if !address.ip().is_loopback() {
+        tracing::warn!(%address, "requests are signed, and neither they nor the answers are encrypted");
+    }
+    let api = Api::of_engine(engine.clone());
+    let mut listening = JoinSet::new();
+    let (socket, served, keys) = (engine.paths().socket(), api.clone(), vec![key.clone()]);
+    listening.spawn(async move { api::serve_unix(&socket, served, keys).await });
+    let keys = vec![key.clone()];
+    listening.spawn(async move {
+        api::serve_tcp(tcp, address, api, keys).await;
+        Ok(())
+    });
+    tracing::info!(%address, "listening");
+    Ok(listening)
 }
 
 /// Takes note of the jobs of the folder, and lets edits apply to what is live.
@@ -124,6 +160,9 @@ async fn reload(session: &Session, engine: &Engine, overrides: &[(&str, String)]
     match session.settings(overrides) {
         Ok(settings) => {
             let folder = settings.config.jobs_dir.clone();
+            if settings.config.listen != engine.config().listen {
+                tracing::warn!("the address to listen on changes with the next start");
+            }
             engine.set_config(settings.config);
             take_over(engine, &folder).await;
             tracing::info!("reloaded");

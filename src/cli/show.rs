@@ -33,8 +33,11 @@ pub(super) fn duration(duration: Duration) -> String {
     }
 }
 
-/// A rate of items: `12.3/s`, `40/min`, `6/h`.
-pub(super) fn rate(per_second: f64) -> String {
+/// A rate of items: `12.3/s`, `40/min`, `6/h`; none where nothing moves.
+pub(super) fn rate(per_second: f64) -> Option<String> {
+    if per_second * 3600.0 < 0.05 {
+        return None;
+    }
     let (value, unit) = if per_second >= 1.0 {
         (per_second, "s")
     } else if per_second * 60.0 >= 1.0 {
@@ -42,11 +45,49 @@ pub(super) fn rate(per_second: f64) -> String {
     } else {
         (per_second * 3600.0, "h")
     };
-    if value >= 100.0 {
+    Some(if value >= 100.0 {
         format!("{value:.0}/{unit}")
     } else {
         format!("{value:.1}/{unit}")
+    })
+}
+
+/// A size: `512 B`, `1.4 MiB`, `36 GiB`.
+#[expect(clippy::cast_precision_loss, reason = "a size, for people")]
+pub(super) fn size(bytes: u64) -> String {
+    let (mut value, mut unit) = (bytes as f64, "B");
+    for larger in ["KiB", "MiB", "GiB", "TiB"] {
+        if value < 1024.0 {
+            break;
+        }
+        (value, unit) = (value / 1024.0, larger);
     }
+    if value >= 10.0 || unit == "B" {
+        format!("{value:.0} {unit}")
+    } else {
+        format!("{value:.1} {unit}")
+    }
+}
+
+/// An instant of an answer in this machine's time zone, to the second.
+pub(super) fn instant(text: &str) -> String {
+    let Ok(instant) = text.parse::<jiff::Timestamp>() else {
+        return text.to_owned();
+    };
+    let local = instant.to_zoned(jiff::tz::TimeZone::system());
+    local.strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// A text that somebody else wrote, in a line of its own: control characters are escaped, so that it
+/// cannot steer a terminal.
+pub(super) fn plain(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            let escaped = c.is_control().then(|| c.escape_default());
+            let as_it_is = escaped.is_none().then_some(c);
+            escaped.into_iter().flatten().chain(as_it_is)
+        })
+        .collect()
 }
 
 /// A count in an answer; 0 where there is none.
@@ -89,7 +130,25 @@ mod tests {
             (0.5, "30.0/min"),
             (0.001, "3.6/h"),
         ] {
-            assert_eq!(rate(per_second), shown);
+            assert_eq!(rate(per_second).as_deref(), Some(shown));
         }
+        assert_eq!(rate(0.0), None);
+        for (bytes, shown) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1536, "1.5 KiB"),
+            (36 << 30, "36 GiB"),
+            (5000 << 40, "5000 TiB"),
+        ] {
+            assert_eq!(size(bytes), shown);
+        }
+    }
+
+    #[test]
+    fn a_text_of_somebody_else_cannot_steer_the_terminal() {
+        assert_eq!(
+            plain("Größe\u{1b}[2J\n\u{9b}1m"),
+            "Größe\\u{1b}[2J\\n\\u{9b}1m"
+        );
     }
 }

@@ -23,14 +23,15 @@ pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Fai
     let input = json!({ "job": job, "again": arguments.again });
     let answer = client::call(session, "StartJob", input, Access::Change)?;
     session.answer(&answer, |answer| {
-        match answer["outcome"].as_str().unwrap_or_default() {
+        let text = match answer["outcome"].as_str().unwrap_or_default() {
             "finished" => {
                 format!("{job} is finished already; iterd start {job} --again begins a new run")
             }
             "running" => format!("{job} is running already"),
             "resumed" => format!("{job} goes on where it stood"),
             _ => format!("{job} is started; iterd status {job} shows how it fares"),
-        }
+        };
+        client::with_keeper(text, answer)
     })?;
     Ok(Code(DONE))
 }

@@ -62,6 +62,21 @@ pub enum SpecError {
     },
 }
 
+impl SpecError {
+    /// Where in the job file it stands: `source.kind`.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match self {
+            Self::NoTable { section } => (*section).to_owned(),
+            Self::Kind { section, .. } => format!("{section}.kind"),
+            Self::UnknownKey { section, key, .. } => format!("{section}.{key}"),
+            Self::Missing { section, key, .. } | Self::Value { section, key, .. } => {
+                format!("{section}.{key}")
+            }
+        }
+    }
+}
+
 /// A table that is being read.
 #[derive(Debug)]
 pub(super) struct Table {

@@ -217,6 +217,26 @@ impl Limits {
         Ok(())
     }
 
+    /// How long so many items of this weight take at the least, beginning with an untouched window,
+    /// for people: bursts and retries are left out, a month counts 30 days.
+    #[must_use]
+    pub fn least_time(&self, items: u64, weight: NonZeroU32) -> Duration {
+        let (items, weight) = (u128::from(items), u128::from(weight.get()));
+        let paced = self.pace_interval_ns().map_or(0, |interval| {
+            (items * weight).saturating_mul(u128::from(interval.get()))
+        });
+        let counted = self.quota.as_ref().map_or(0, |quota| {
+            let in_window = (u128::from(self.permits(quota)) / weight).max(1);
+            let windows = match self.spread {
+                Spread::Asap => items.div_ceil(in_window).saturating_sub(1),
+                Spread::Even => items / in_window,
+            };
+            windows.saturating_mul(quota.length().as_nanos())
+        });
+        let nanos = paced.max(counted);
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
     /// Whether nothing is limited.
     pub(super) const fn unlimited(&self) -> bool {
         self.pace.is_none() && self.quota.is_none()

@@ -162,7 +162,7 @@ pub struct Handler {
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
     /// The file could not be read.
-    #[error("cannot read {}; a plugin's folder holds a plugin.toml", path.display())]
+    #[error("cannot read {}: {source}; a plugin's folder holds a plugin.toml", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -224,7 +224,11 @@ impl Manifest {
             fs::read_to_string(&path)
         };
         match read() {
-            Ok(text) => Self::parse(&text),
+            Ok(text) => {
+                let manifest = Self::parse(&text)?;
+                manifest.check_files(folder)?;
+                Ok(manifest)
+            }
             Err(source) => Err(ManifestError::Read { path, source }),
         }
     }
@@ -332,6 +336,27 @@ impl Manifest {
             return invalid("env", format!("gives {name} a value with a NUL in it"));
         }
         Ok(())
+    }
+
+    /// What the manifest names as part of the folder is there.
+    fn check_files(&self, folder: &Path) -> Result<(), ManifestError> {
+        let missing = |key, file: &str| {
+            invalid(
+                key,
+                format!("names {file}, which is not in {}", folder.display()),
+            )
+        };
+        if let Some(handler) = self.python_handler()
+            && !folder.join(&handler.file).is_file()
+        {
+            return missing("handler", &handler.file);
+        }
+        match self.command.as_deref() {
+            Some([program, ..]) if program.contains('/') && !folder.join(program).exists() => {
+                missing("command", program)
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// The keys that say what runs fit the host.

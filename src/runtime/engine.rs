@@ -63,6 +63,7 @@ struct Shared {
     /// Who changes a job holds its lock; one for each job that was changed here.
     turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     closing: watch::Sender<bool>,
+    jobs_changed: Notify,
     /// Last, so that the directory is given back when everything else is gone.
     state: StateDir,
 }
@@ -130,6 +131,7 @@ impl Engine {
             live: Mutex::default(),
             turns: Mutex::default(),
             closing: watch::Sender::new(false),
+            jobs_changed: Notify::new(),
         })))
     }
 
@@ -271,6 +273,15 @@ impl Engine {
         }
         live.insert(job, new);
         Ok(())
+    }
+
+    /// Wakes when a job was taken note of, or its file.
+    pub async fn jobs_changed(&self) {
+        self.0.jobs_changed.notified().await;
+    }
+
+    pub(super) fn tell_jobs_changed(&self) {
+        self.0.jobs_changed.notify_one();
     }
 
     /// Says whether the engine is closing, and wakes when it begins to.

@@ -17,7 +17,7 @@ use super::{
     exporter::Export,
     keeper::Keeper,
     plan::{Plan, StoredPlan},
-    plugins::{Found, IDENTITY, plugin_folder},
+    plugins::{Found, plugin_manifest},
     run::{Order, Reconfigured},
 };
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
     ids::RunId,
     integration::source::{self, OpenContext, Source},
     iteration::{Input, RunStatus},
-    plugin::{Manifest, Version},
+    plugin::Version,
     store::{Change, ExportRow, JobRow, RunRow},
 };
 
@@ -33,6 +33,10 @@ use crate::{
 /// page of its output may be on its way to the disk. One that takes longer waits for a disk that
 /// takes nothing, and everything durable is durable already.
 const QUIT_MAX: Duration = Duration::from_secs(5);
+
+/// How long the end of the process waits for the state file to be left tidy: writing back a WAL of the
+/// default bound takes a fraction of it.
+const TIDY_MAX: Duration = Duration::from_secs(5);
 
 /// A source that decompresses to more than this is refused; a tebibyte outlasts any disk here.
 const SPOOL_BYTES_MAX: u64 = 1 << 40;
@@ -63,8 +67,10 @@ pub(super) struct Prepared {
 impl Engine {
     /// Takes note of a job without starting it.
     pub async fn register(&self, file: &JobFile) -> Result<(), RuntimeError> {
-        let row = self.job_row(file)?;
-        Ok(self.store().commit(vec![Change::PutJob(row)]).await.await?)
+        let changes = self.put_job(file)?;
+        self.store().commit(changes).await.await?;
+        self.tell_jobs_changed();
+        Ok(())
     }
 
     /// Takes note of a job's file as it is now. What an edit may change of an unfinished run applies
@@ -143,17 +149,7 @@ impl Engine {
 
     fn plan_again(&self, file: &JobFile, stored: StoredPlan) -> Result<Plan, RuntimeError> {
         let config = self.config();
-        let name = match plugin_folder(&file.process.plugin, &config) {
-            Some(folder) => {
-                Manifest::load(&folder)
-                    .map_err(|error| RuntimeError::Plugin {
-                        plugin: folder.display().to_string(),
-                        cause: error.to_string(),
-                    })?
-                    .name
-            }
-            None => IDENTITY.to_owned(),
-        };
+        let name = plugin_manifest(&file.process.plugin, &config)?.name;
         let outputs = self.outputs();
         Plan::with(file, &name, &config, outputs.as_deref(), stored)
     }
@@ -251,14 +247,19 @@ impl Engine {
         prepared: Prepared,
         turn: &Turn,
     ) -> Result<(), RuntimeError> {
-        changes.push(Change::PutJob(self.job_row(file)?));
+        changes.extend(self.put_job(file)?);
         changes.push(Change::StartJob {
             name: file.name.clone(),
             started: true,
         });
         changes.push(self.event(&file.name, word, format!("run {run}")));
         self.store().commit(changes).await.await?;
-        self.keep(file.clone(), run, prepared, turn)
+        self.tell_jobs_changed();
+        // Why not kept elsewhere: it is started for whoever keeps jobs running next.
+        if self.is_working() {
+            self.keep(file.clone(), run, prepared, turn)?;
+        }
+        Ok(())
     }
 
     /// Goes on with the jobs that were started and have not ended; a paused one stays paused. Those
@@ -335,6 +336,21 @@ impl Engine {
     pub fn job_file(&self, job: &JobRow) -> Result<JobFile, RuntimeError> {
         JobFile::parse(job.path.as_ref(), job.text.clone())
             .map_err(|problems| RuntimeError::Job(problems.to_string()))
+    }
+
+    /// Takes note of a job as its file is now.
+    fn put_job(&self, file: &JobFile) -> Result<Vec<Change>, RuntimeError> {
+        let mut changes = vec![Change::PutJob(self.job_row(file)?)];
+        let known = self.store().job(&file.name)?;
+        let before = known.and_then(|known| self.job_file(&known).ok());
+        if before.is_some_and(|before| before.schedule != file.schedule) {
+            // Why: a new schedule begins now; what it would have started before was not missed.
+            changes.push(Change::Scheduled {
+                name: file.name.clone(),
+                at: self.now(),
+            });
+        }
+        Ok(changes)
     }
 
     fn job_row(&self, file: &JobFile) -> Result<JobRow, RuntimeError> {
@@ -480,6 +496,8 @@ impl Engine {
         {
             tracing::error!("not everything has ended; it is left to the end of the process");
         }
+        // Why a bound: on a full disk the writer goes on trying, and nothing is lost by not waiting.
+        drop(tokio::time::timeout(TIDY_MAX, self.store().tidy()).await);
     }
 }
 

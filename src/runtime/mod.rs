@@ -30,7 +30,7 @@ pub use error::RuntimeError;
 pub use jobs::Started;
 pub use limiters::{Limiters, SharedLimiter};
 pub use plan::{Plan, StoredPlan};
-pub use plugins::{Found, IDENTITY, Plugins, plugin_folder};
+pub use plugins::{Found, IDENTITY, Plugins, plugin_folder, plugin_manifest};
 pub use run::RunView;
 pub use scheduler::Scheduler;
 pub use state_dir::{StateDir, StateError, StatePaths};

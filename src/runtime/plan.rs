@@ -13,7 +13,7 @@ use super::{RuntimeError, executions::JOB_OPTIONS};
 use crate::{
     asl,
     config::{
-        Config, Limit, LimitSpec,
+        Config, Limit, LimitSpec, Problem,
         job::{self, JobFile},
     },
     integration::{SpecError, sink::SinkSpec, source::SourceSpec},
@@ -126,6 +126,13 @@ impl Plan {
         outputs: Option<&Path>,
         stored: StoredPlan,
     ) -> Result<Self, RuntimeError> {
+        if let Some(schedule) = &file.schedule
+            && schedule.overlap == job::Overlap::Allow
+        {
+            let problem =
+                "runs of one job do not run beside one another; write \"skip\" or \"queue\"";
+            return Err(refuse(file, "schedule.overlap", &problem));
+        }
         let (name, spec) = limiter_of(file, config)?;
         let limits = limits(file, spec)?;
         let weight = NonZeroU32::new(spec.weight).unwrap_or(NonZeroU32::MIN);
@@ -143,11 +150,11 @@ impl Plan {
             .ok_or_else(|| RuntimeError::Job("the job's definition has no items".to_owned()))?;
         let base = Path::new(&stored.base_dir);
         let mut source = SourceSpec::from_json(Value::Object(stored.source.clone()))
-            .map_err(|error| refuse(file, "source", &error))?;
+            .map_err(|error| refuse_spec(file, &error))?;
         source.resolve_paths(base);
         let output = stored
             .sink(outputs)
-            .map_err(|error| refuse(file, "output", &error))?;
+            .map_err(|error| refuse_spec(file, &error))?;
         Ok(Self {
             job: file.name.clone(),
             definition: text,
@@ -165,6 +172,15 @@ impl Plan {
 
 fn refuse(file: &JobFile, key: &str, error: &dyn std::fmt::Display) -> RuntimeError {
     RuntimeError::Job(file.problem(key, error.to_string()).to_string())
+}
+
+/// Why not as other keys: the error names its table and key itself.
+fn refuse_spec(file: &JobFile, error: &SpecError) -> RuntimeError {
+    let problem = Problem {
+        origin: file.problem(&error.place(), "").origin,
+        message: error.to_string(),
+    };
+    RuntimeError::Job(problem.to_string())
 }
 
 fn limiter_of<'a>(

@@ -16,6 +16,7 @@ use super::{RuntimeError, state_dir::StatePaths};
 use crate::{
     config::{Config, Sandbox, job::PluginRef},
     ids::VersionNumber,
+    payload::gist,
     plugin::{
         self, Answer, Event, Events, Launcher, Manifest, Pool, PoolSpec, SandboxMode, SecretSource,
         SnapshotLimits, Spawner, Version, WorkerLog, WorkerLogError, WorkerRecord,
@@ -105,11 +106,11 @@ impl Plugins {
                 version,
             });
         };
+        let mut manifest = manifest_of(plugin, &folder)?;
         let refuse = |cause: String| RuntimeError::Plugin {
             plugin: folder.display().to_string(),
             cause,
         };
-        let mut manifest = Manifest::load(&folder).map_err(|error| refuse(error.to_string()))?;
         if self.sandbox == Sandbox::On {
             manifest.sandbox = SandboxMode::On;
         }
@@ -181,6 +182,34 @@ impl Plugins {
 #[must_use]
 pub fn plugin_folder(plugin: &PluginRef, config: &Config) -> Option<PathBuf> {
     find(plugin, &config.plugins_dir)
+}
+
+/// The manifest of a plugin as it stands in its folder; the built-in one's for what is built in.
+pub fn plugin_manifest(plugin: &PluginRef, config: &Config) -> Result<Manifest, RuntimeError> {
+    match plugin_folder(plugin, config) {
+        Some(folder) => manifest_of(plugin, &folder),
+        None => Ok(Manifest::identity()),
+    }
+}
+
+fn manifest_of(plugin: &PluginRef, folder: &Path) -> Result<Manifest, RuntimeError> {
+    let refuse = |cause: String| RuntimeError::Plugin {
+        plugin: match plugin {
+            PluginRef::Name(name) => name.clone(),
+            PluginRef::Folder(folder) => folder.display().to_string(),
+        },
+        cause,
+    };
+    if !folder.is_dir() {
+        return Err(refuse(match plugin {
+            PluginRef::Name(name) => format!(
+                "there is no folder {}; a folder beside the job file is written \"./{name}\"",
+                folder.display()
+            ),
+            PluginRef::Folder(_) => "there is no such folder".to_owned(),
+        }));
+    }
+    Manifest::load(folder).map_err(|error| refuse(error.to_string()))
 }
 
 fn find(plugin: &PluginRef, plugins_dir: &Path) -> Option<PathBuf> {
@@ -294,7 +323,8 @@ impl Events for PoolEvents {
                 plugin,
                 version = version.0,
                 pid,
-                how,
+                // Why the gist: a worker that dies at each start would fill the log with tracebacks.
+                how = gist(&how),
                 restart_after_ms = restart_after.as_millis(),
                 "a worker ended by itself"
             ),

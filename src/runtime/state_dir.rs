@@ -38,7 +38,7 @@ pub enum StateError {
         owner: String,
     },
     /// The operating system refused.
-    #[error("cannot use {} as the state directory: {error}; make it writable, or name another with --state", path.display())]
+    #[error("cannot use {} as the state directory: {error}; name a directory that this user can write to with --state", path.display())]
     Io {
         /// What was being made or opened.
         path: PathBuf,
@@ -166,6 +166,9 @@ fn make_dir(path: &Path) -> Result<(), StateError> {
         path: path.to_owned(),
         error,
     };
+    if path.exists() && !path.is_dir() {
+        return Err(io(std::io::ErrorKind::NotADirectory.into()));
+    }
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)

@@ -7,7 +7,7 @@ use std::{path::Path, time::Duration};
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::StoreError;
+use super::{StoreError, error::is_corrupt};
 
 mod embedded {
     refinery::embed_migrations!("migrations");
@@ -45,10 +45,7 @@ const AUTOCHECKPOINT_PAGES: u32 = 4096;
 const WRITER_CACHE_KIB: i32 = -16 * 1024;
 
 pub(super) fn open_writer(path: &Path, settings: StoreSettings) -> Result<Connection, StoreError> {
-    let open = |source| StoreError::Open {
-        path: path.to_owned(),
-        source,
-    };
+    let open = |source| open_error(path, source);
     let mut connection = Connection::open(path).map_err(open)?;
     restrict_to_owner(path)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(open)?;
@@ -74,20 +71,34 @@ pub(super) fn open_writer(path: &Path, settings: StoreSettings) -> Result<Connec
 }
 
 pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
-    if !path.exists() {
-        return Err(StoreError::Missing(path.to_owned()));
+    match path.try_exists() {
+        Ok(true) => {}
+        Ok(false) => return Err(StoreError::Missing(path.to_owned())),
+        Err(error) => {
+            return Err(StoreError::Unreadable {
+                path: path.to_owned(),
+                error,
+            });
+        }
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection =
-        Connection::open_with_flags(path, flags).map_err(|source| StoreError::Open {
-            path: path.to_owned(),
-            source,
-        })?;
+        Connection::open_with_flags(path, flags).map_err(|source| open_error(path, source))?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "query_only", "ON")?;
     connection.set_prepared_statement_cache_capacity(64);
     refuse_newer(&connection, path)?;
     Ok(connection)
+}
+
+fn open_error(path: &Path, source: rusqlite::Error) -> StoreError {
+    if is_corrupt(&source) {
+        return source.into();
+    }
+    StoreError::Open {
+        path: path.to_owned(),
+        source,
+    }
 }
 
 pub(super) fn last_id(connection: &Connection, table: &str) -> Result<i64, StoreError> {

@@ -144,6 +144,14 @@ impl Store {
         }
     }
 
+    /// Writes everything that was committed back into the file itself, before the process ends. What
+    /// is not written back stays in the WAL beside it, and is not lost.
+    pub async fn tidy(&self) {
+        if let Some(writer) = &self.writer {
+            writer.tidy().await;
+        }
+    }
+
     /// How the writer fares: when it last showed signs of life, and what it waits for.
     #[must_use]
     pub fn pulse(&self) -> Option<WriterPulse> {

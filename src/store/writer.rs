@@ -43,6 +43,8 @@ struct Request {
     /// Whether an earlier request of the same line was refused. Written by the writer's thread.
     broken: Option<Arc<AtomicBool>>,
     answer: oneshot::Sender<Result<(), StoreError>>,
+    /// Nothing will follow for now: leave the file tidy before answering.
+    last: bool,
 }
 
 impl Request {
@@ -141,6 +143,7 @@ impl Writer {
             changes,
             broken,
             answer,
+            last: false,
         };
         match self.queue.send(request).await {
             Ok(()) => Committed(Answer::Pending(receiver)),
@@ -155,6 +158,7 @@ impl Writer {
             changes: Vec::new(),
             broken: None,
             answer,
+            last: false,
         };
         drop(self.queue.try_send(empty));
     }
@@ -166,9 +170,24 @@ impl Writer {
                 changes,
                 broken: None,
                 answer,
+                last: false,
             })
             .map_err(|_| StoreError::Closed)?;
         receiver.blocking_recv().unwrap_or(Err(StoreError::Closed))
+    }
+
+    pub(super) async fn tidy(&self) {
+        let (answer, tidied) = oneshot::channel();
+        let request = Request {
+            broken: None,
+            changes: Vec::new(),
+            answer,
+            last: true,
+        };
+        if self.queue.send(request).await.is_ok() {
+            // Why dropped: a writer that is gone has left the file as it is.
+            drop(tidied.await);
+        }
     }
 
     pub(super) fn pulse(&self) -> WriterPulse {
@@ -214,13 +233,19 @@ impl WriterThread {
         while let Some(batch) = self.next_batch() {
             let answers = self.write_at_last(&batch);
             self.vitals.beat();
+            if batch.iter().any(|request| request.last) {
+                self.tidy();
+            }
             for (request, answer) in batch.into_iter().zip(answers) {
                 // Why: a sender that is gone does not want the answer.
                 drop(request.answer.send(answer));
             }
             self.bound_wal();
         }
-        // Crash: losing this only leaves a longer WAL to the next start.
+    }
+
+    /// Crash: losing this only leaves a longer WAL to the next start.
+    fn tidy(&self) {
         drop(
             self.connection
                 .execute_batch("PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE);"),

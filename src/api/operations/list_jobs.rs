@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Api, ApiError, describe_job};
+use super::{Api, ApiError, standing};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -12,7 +12,7 @@ pub(super) struct Input {}
 pub(super) fn call(api: &Api, _: &Input) -> Result<Value, ApiError> {
     let mut jobs = Vec::new();
     for job in api.store.jobs()? {
-        jobs.push(describe_job::brief(api, &job)?);
+        jobs.push(standing::of(api, &job)?);
     }
     Ok(json!({ "jobs": jobs }))
 }

@@ -10,6 +10,7 @@ mod list_results;
 mod pause_job;
 mod resume_job;
 mod retry_items;
+mod standing;
 mod start_job;
 mod stop_job;
 
@@ -66,6 +67,11 @@ impl Api {
         self.engine
             .as_ref()
             .map_or_else(|| SystemClock.now(), Engine::now)
+    }
+
+    /// Whether jobs are kept running here, so that what is started or put back is done.
+    fn is_working(&self) -> bool {
+        self.engine.as_ref().is_some_and(Engine::is_working)
     }
 
     fn engine(&self) -> Result<&Engine, ApiError> {

@@ -13,5 +13,5 @@ pub(super) struct Input {
 
 pub(super) async fn call(api: &Api, input: &Input) -> Result<Value, ApiError> {
     api.engine()?.resume(&input.job).await?;
-    Ok(json!({ "job": input.job }))
+    Ok(json!({ "job": input.job, "live": api.is_working() }))
 }

@@ -19,5 +19,5 @@ pub(super) struct Input {
 pub(super) async fn call(api: &Api, input: Input) -> Result<Value, ApiError> {
     let engine = api.engine()?;
     let items = engine.retry(&input.job, input.error, input.index).await?;
-    Ok(json!({ "job": input.job, "items": items }))
+    Ok(json!({ "job": input.job, "items": items, "live": api.is_working() }))
 }

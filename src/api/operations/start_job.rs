@@ -51,5 +51,5 @@ pub(super) async fn call(api: &Api, input: &Input) -> Result<Value, ApiError> {
         Started::Running => "running",
         Started::Finished => "finished",
     };
-    Ok(json!({ "job": file.name, "outcome": word }))
+    Ok(json!({ "job": file.name, "outcome": word, "live": api.is_working() }))
 }

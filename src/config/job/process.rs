@@ -97,7 +97,9 @@ impl Process {
 fn plugin(value: &DeValue<'_>, base_dir: &Path) -> Result<PluginRef, String> {
     let written = text(value)?;
     if written.contains('/') || written.starts_with('.') {
-        Ok(PluginRef::Folder(base_dir.join(written)))
+        // Why by components: "./enrich" then shows without its dot in messages.
+        let folder = base_dir.join(written);
+        Ok(PluginRef::Folder(folder.components().collect()))
     } else {
         name(value).map(PluginRef::Name)
     }

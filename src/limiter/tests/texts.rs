@@ -206,3 +206,33 @@ fn zones_are_known_where_the_system_has_none() {
     let zone = jiff::tz::TimeZoneDatabase::bundled().get("Europe/Berlin");
     assert!(zone.is_ok());
 }
+
+#[test]
+fn the_least_time_is_what_the_slower_of_pace_and_quota_takes() {
+    for (pace, quota, items, weight, least) in [
+        ("", "", 1_000_000, 1, Duration::ZERO),
+        ("30 per s", "", 300, 1, 10 * SECOND),
+        ("30 per s", "", 300, 3, 30 * SECOND),
+        ("", "500 per day", 500, 1, Duration::ZERO),
+        ("", "500 per day", 501, 1, DAY),
+        ("", "500 per day", 3_200_000, 1, 6_399 * DAY),
+        (
+            "1 per 10s",
+            "100000 per day",
+            100_000,
+            1,
+            1_000_000 * SECOND,
+        ),
+        (
+            "1 per 365d",
+            "",
+            u64::MAX,
+            1_000,
+            Duration::from_nanos(u64::MAX),
+        ),
+    ] {
+        let found = limits(pace, quota, "UTC").least_time(items, n(weight));
+        let close = found.abs_diff(least) <= least / 1_000_000;
+        assert!(close, "{pace:?} {quota:?} {items}: {found:?}");
+    }
+}

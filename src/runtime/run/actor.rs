@@ -159,6 +159,7 @@ impl Actor {
             source_share: None,
             disk_full: false,
             starting: false,
+            version: setup.pool.version(),
             over: false,
         });
         let actor = Self {

@@ -466,6 +466,7 @@ impl Actor {
             source_share: self.pages.share(),
             disk_full: self.disk.is_full(),
             starting: self.pool.ready() == 0,
+            version: self.pool.version(),
             over: false,
         });
     }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::{
+    ids::VersionNumber,
     iteration::{Figures, PauseReason},
     time::Timestamp,
 };
@@ -22,6 +23,8 @@ pub struct RunView {
     pub disk_full: bool,
     /// No worker is ready yet, or none any more.
     pub starting: bool,
+    /// The plugin's version that new calls go to.
+    pub version: VersionNumber,
     /// Whether the actor has ended; no later view will come.
     pub over: bool,
 }

@@ -1,0 +1,23 @@
+//! The commands as people use them: the real binary, its outputs, exit codes and files.
+//!
+//! Each test has a state directory of its own and ends every process that it started. The README's
+//! commands are run here, too, so that what it shows stays true.
+
+#![expect(clippy::panic, reason = "a helper of a test ends the test")]
+
+#[path = "commands/answers.rs"]
+mod answers;
+#[path = "commands/disk.rs"]
+mod disk;
+#[path = "commands/http.rs"]
+mod http;
+#[path = "commands/mistakes.rs"]
+mod mistakes;
+#[path = "commands/readme.rs"]
+mod readme;
+#[path = "commands/records.rs"]
+mod records;
+#[path = "commands/schedules.rs"]
+mod schedules;
+#[path = "commands/world.rs"]
+mod world;

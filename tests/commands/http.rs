@@ -1,0 +1,305 @@
+//! The daemon over TCP: what is signed is answered; what is unsigned, wrong, stale, for another host,
+//! too large or never finished reaches no operation and costs nobody else their answer.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    time::Duration,
+};
+
+use iterd::{
+    api::{BODY_BYTES_MAX, Key, sigv4},
+    time::{Clock as _, SystemClock, Timestamp},
+};
+
+use super::world::{PATIENCE, Running, World};
+
+/// A served world with one job that is known and not started.
+fn served() -> (World, Running) {
+    let world = World::new();
+    world.job("small", 1, "");
+    let daemon = world.serve();
+    (world, daemon)
+}
+
+struct Request<'a> {
+    host: &'a str,
+    operation: &'a str,
+    body: &'a str,
+    date: Timestamp,
+}
+
+impl Request<'_> {
+    fn good() -> Self {
+        Self {
+            host: "127.0.0.1:8083",
+            operation: "ListJobs",
+            body: "{}",
+            date: SystemClock.now(),
+        }
+    }
+
+    /// Header lines and body, signed with the key of this state directory.
+    fn signed(&self, world: &World) -> String {
+        let key = Key::read(&world.state().join("key")).unwrap();
+        self.signed_with(&key)
+    }
+
+    fn signed_with(&self, key: &Key) -> String {
+        let target = format!("Iterd.{}", self.operation);
+        let mut headers = vec![
+            ("host".to_owned(), self.host.to_owned()),
+            ("x-amz-target".to_owned(), target),
+        ];
+        let to_sign = sigv4::Request {
+            method: "POST",
+            path: "/",
+            query: "",
+            headers: &headers,
+            body: self.body.as_bytes(),
+        };
+        headers.extend(sigv4::sign(&to_sign, key, "us-east-1", self.date));
+        let length = ("content-length".to_owned(), self.body.len().to_string());
+        headers.extend([length, ("connection".to_owned(), "close".to_owned())]);
+        let lines: String = headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}\r\n"))
+            .collect();
+        format!("POST / HTTP/1.1\r\n{lines}\r\n{}", self.body)
+    }
+}
+
+fn connect(port: u16) -> TcpStream {
+    let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// Sends bytes and reads what comes back until the other side closes.
+fn ask(port: u16, bytes: &[u8]) -> String {
+    let mut stream = connect(port);
+    // Why ok: whoever refuses early does not read to the end.
+    stream.write_all(bytes).ok();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// The daemon answers a good request, and nothing was started behind its back.
+fn assert_well(world: &World, port: u16) {
+    let answer = ask(port, Request::good().signed(world).as_bytes());
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.contains("\"status\":\"not started\""), "{answer}");
+}
+
+#[test]
+fn a_signed_request_is_answered_over_tcp() {
+    let (world, daemon) = served();
+    assert_well(&world, daemon.port());
+    for host in ["localhost", "localhost:9000", "[::1]:8083"] {
+        let request = Request {
+            host,
+            ..Request::good()
+        };
+        let answer = ask(daemon.port(), request.signed(&world).as_bytes());
+        assert!(answer.starts_with("HTTP/1.1 200"), "{host}: {answer}");
+    }
+}
+
+/// Each of these asks for a start, with one thing wrong.
+#[test]
+fn a_request_that_is_not_ours_reaches_no_operation() {
+    let (world, daemon) = served();
+    let start = || Request {
+        operation: "StartJob",
+        body: "{\"job\":\"small\"}",
+        ..Request::good()
+    };
+    let signed = start().signed(&world);
+    let without = |header: &str| {
+        let lines = signed
+            .split("\r\n")
+            .filter(|line| !line.starts_with(header));
+        lines.collect::<Vec<_>>().join("\r\n")
+    };
+    let minutes = |minutes: i64| Timestamp(SystemClock.now().0 + minutes * 60_000_000);
+    let stranger = Key {
+        id: Key::LOCAL_ID.to_owned(),
+        secret: "guessed".to_owned(),
+    };
+    for (wrong, request, answer) in [
+        ("unsigned", without("authorization"), "403"),
+        ("undated", without("x-amz-date"), "403"),
+        ("another key", start().signed_with(&stranger), "403"),
+        ("another body", signed.replace("small", "smalL"), "403"),
+        (
+            "another operation",
+            signed.replace("StartJob", "StopJob"),
+            "403",
+        ),
+        (
+            "stale",
+            Request {
+                date: minutes(-6),
+                ..start()
+            }
+            .signed(&world),
+            "403",
+        ),
+        (
+            "too early",
+            Request {
+                date: minutes(6),
+                ..start()
+            }
+            .signed(&world),
+            "403",
+        ),
+        (
+            "another host",
+            Request {
+                host: "rebound.example:8083",
+                ..start()
+            }
+            .signed(&world),
+            "403",
+        ),
+        (
+            "another address",
+            Request {
+                host: "10.1.2.3",
+                ..start()
+            }
+            .signed(&world),
+            "403",
+        ),
+        (
+            "two hosts",
+            signed.replacen("host:", "host: localhost\r\nhost:", 1),
+            "403",
+        ),
+        (
+            "no operation",
+            Request {
+                operation: "Nothing",
+                ..start()
+            }
+            .signed(&world),
+            "400",
+        ),
+        (
+            "no JSON",
+            Request {
+                body: "{",
+                ..start()
+            }
+            .signed(&world),
+            "400",
+        ),
+        ("no HTTP", "SSH-2.0-OpenSSH_9.6\r\n\r\n".to_owned(), "400"),
+        (
+            "no such job",
+            Request {
+                body: "{\"job\":\"x\"}",
+                ..start()
+            }
+            .signed(&world),
+            "400",
+        ),
+    ] {
+        let told = ask(daemon.port(), request.as_bytes());
+        assert!(
+            told.starts_with(&format!("HTTP/1.1 {answer}")),
+            "{wrong}: {told}"
+        );
+    }
+    assert_well(&world, daemon.port());
+}
+
+#[test]
+fn what_is_too_large_is_refused_before_it_is_held() {
+    let (world, daemon) = served();
+    let large = "x".repeat(BODY_BYTES_MAX + 1);
+    let body = Request {
+        body: &large,
+        ..Request::good()
+    };
+    let told = ask(daemon.port(), body.signed(&world).as_bytes());
+    assert!(told.starts_with("HTTP/1.1 400"), "{told}");
+    assert!(told.contains("longer than"), "{told}");
+    // An unsigned body is not even read: the answer comes before it is sent.
+    let unsigned = "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000000\r\n\r\n";
+    let mut stream = connect(daemon.port());
+    stream.write_all(unsigned.as_bytes()).unwrap();
+    let mut begun = [0; 12];
+    stream.read_exact(&mut begun).unwrap();
+    assert_eq!(&begun, b"HTTP/1.1 403");
+    let header = format!(
+        "GET / HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n",
+        "y".repeat(64 << 10)
+    );
+    let told = ask(daemon.port(), header.as_bytes());
+    assert!(told.starts_with("HTTP/1.1 431"), "{told}");
+    let many: String = (0..1000).map(|n| format!("x-{n}: y\r\n")).collect();
+    let told = ask(
+        daemon.port(),
+        format!("GET / HTTP/1.1\r\nhost: localhost\r\n{many}\r\n").as_bytes(),
+    );
+    assert!(told.starts_with("HTTP/1.1 431"), "{told}");
+    assert_well(&world, daemon.port());
+}
+
+#[test]
+fn half_open_connections_leave_the_daemon_answering_and_are_ended() {
+    let (world, daemon) = served();
+    let silent: Vec<TcpStream> = (0..40)
+        .map(|n| {
+            let mut stream = connect(daemon.port());
+            let begun = &b"POST / HTTP/1.1\r\nhost: local"[..n % 28];
+            stream.write_all(begun).unwrap();
+            stream
+        })
+        .collect();
+    assert_well(&world, daemon.port());
+    for mut stream in silent {
+        let mut rest = Vec::new();
+        // The other side closes, with or without a word; a time-out would be an error.
+        stream
+            .set_read_timeout(Some(Duration::from_secs(30)))
+            .unwrap();
+        stream.read_to_end(&mut rest).unwrap();
+    }
+    assert_well(&world, daemon.port());
+}
+
+/// All places are taken by connections that say nothing; who comes next is answered when they expire.
+#[test]
+fn connections_beyond_the_bound_wait_and_are_answered() {
+    let (world, daemon) = served();
+    let silent: Vec<TcpStream> = (0..200).map(|_| connect(daemon.port())).collect();
+    let status = world.iterd(&["jobs", "--json"]);
+    assert_eq!(
+        status.code, 0,
+        "the socket is not TCP's to block: {status:?}"
+    );
+    assert_well(&world, daemon.port());
+    drop(silent);
+}
+
+#[test]
+fn an_address_in_use_is_named_with_the_mend() {
+    let (_, daemon) = served();
+    let address = format!("127.0.0.1:{}", daemon.port());
+    let other = World::new();
+    let refused = other.iterd(&["serve", "--listen", &address]);
+    assert_eq!(
+        refused.code,
+        i32::from(iterd::cli::exit::CONFLICT),
+        "{refused:?}"
+    );
+    assert!(
+        refused.err.contains("name another address with --listen"),
+        "{refused:?}"
+    );
+}
