@@ -190,7 +190,7 @@ impl Bed {
     }
 
     /// The workers that the state file knows of.
-    fn workers(&self) -> Option<Vec<WorkerRecord>> {
+    pub(crate) fn workers(&self) -> Option<Vec<WorkerRecord>> {
         let file = self.file()?;
         let mut rows = file
             .prepare("SELECT pid, start_time, session, boot FROM workers")

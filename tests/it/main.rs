@@ -14,9 +14,12 @@
 )]
 
 mod bed;
+mod data;
 mod deploys;
 mod kills;
 mod limits;
 mod log;
+mod memory;
+mod resumes;
 mod serving;
 mod stops;
