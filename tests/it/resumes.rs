@@ -54,7 +54,7 @@ fn a_run_that_is_killed_after_each_record_advances() {
         daemon.until_or_end("one more record", || done(&bed) > before);
         daemon.kill();
     }
-    assert!(done(&bed) >= kills.min(done(&bed) + 1));
+    assert!(done(&bed) >= kills);
     assert_eq!(bed.run().code(), 0);
     check_all(&bed, usize::try_from(kills).unwrap() + 20);
 }

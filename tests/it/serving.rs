@@ -263,3 +263,24 @@ fn a_killed_daemon_goes_on_with_what_was_started_and_holds_what_was_paused() {
     until_status(&bed, &mut daemon, "succeeded");
     assert_eq!(bed.results().len(), 1_000);
 }
+
+/// Where a daemon owns the directory, `run` hands the job over and follows it.
+#[test]
+fn a_second_run_follows_the_first() {
+    let bed = Bed::new();
+    bed.records((0..300).map(|n| json!({ "n": n })));
+    bed.handler("", "time.sleep(0.005)\nreturn item");
+    bed.job("concurrency = 2", "");
+    let mut first = bed.run();
+    first.until("some records", || done(&bed) > 20);
+    let second = bed.run();
+    let mut third = bed.run();
+    first.until("it to be handed over", || {
+        bed.words().contains("a daemon owns this state")
+    });
+    third.signal(Signal::INT);
+    third.ends_within(crate::bed::PATIENCE);
+    assert_eq!(first.code(), 0);
+    second.code();
+    assert_eq!((bed.calls().len(), bed.results().len()), (300, 300));
+}
