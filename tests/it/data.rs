@@ -76,9 +76,17 @@ fn every_character_of_unicode_comes_out_as_it_went_in() {
 fn a_handler_reads_every_file_of_a_directory_that_it_was_granted() {
     require(PACKAGES, "every Debian has it");
     let bed = Bed::new();
-    bed.handler(
-        &format!("read = [\"{PACKAGES}\"]\nworkers = 2\nin_flight = 4"),
-        "with open(item[\"path\"], \"rb\") as file:\n    return file.read().count(b\"\\n\")",
+    bed.write(
+        "plugins/h/plugin.toml",
+        format!(
+            "name = \"h\"\nhandler = \"handler.py:handle\"\nread = [\"{PACKAGES}\"]\n\
+             workers = 2\nin_flight = 4\n"
+        ),
+    );
+    bed.write(
+        "plugins/h/handler.py",
+        "def handle(item):\n    with open(item[\"path\"], \"rb\") as file:\n        \
+         return file.read().count(b\"\\n\")\n",
     );
     bed.write(
         "jobs/j.toml",

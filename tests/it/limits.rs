@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use iterd::time::{Clock as _, SystemClock};
 use serde_json::json;
 
 use crate::{
@@ -81,9 +82,8 @@ fn the_pace_holds_over_every_kill() {
 
 /// A time zone in which it is about noon, so that no day ends while the test runs.
 fn where_it_is_noon() -> String {
-    let hour = jiff::Zoned::now()
-        .with_time_zone(jiff::tz::TimeZone::UTC)
-        .hour();
+    let now = SystemClock.now().to_jiff();
+    let hour = now.to_zoned(jiff::tz::TimeZone::UTC).hour();
     let ahead = 12 - hour;
     // Spec: the signs of these names are the other way round than everywhere else.
     format!("Etc/GMT{:+}", -ahead)

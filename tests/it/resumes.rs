@@ -123,20 +123,19 @@ fn what_came_due_while_the_daemon_was_frozen_is_done_when_it_thaws() {
 fn nothing_of_a_killed_daemon_goes_on_beside_its_successor() {
     let bed = Bed::new();
     bed.records((0..400).map(|n| json!({ "n": n })));
-    let children = bed.path("log/children");
     bed.handler(
         "workers = 6\nin_flight = 4",
-        &format!(
-            "import subprocess\nif call.index % 8 == 0:\n    \
+        "if call.index % 8 == 0:\n    \
+             import subprocess\n    \
              child = subprocess.Popen([\"sleep\", \"600\"])\n    \
-             file = os.open({children:?}, os.O_WRONLY | os.O_APPEND | os.O_CREAT)\n    \
-             os.write(file, b\"%d\\n\" % child.pid)\n    os.close(file)\n\
-             time.sleep(0.15)\nreturn item"
-        ),
+             file = os.open(CHILDREN, os.O_WRONLY | os.O_APPEND | os.O_CREAT)\n    \
+             os.write(file, b\"%d\\n\" % child.pid)\n    \
+             os.close(file)\n\
+         time.sleep(0.15)\nreturn item",
     );
     bed.job("concurrency = 24", "");
     let started = || -> Vec<u32> {
-        let text = std::fs::read_to_string(&children).unwrap_or_default();
+        let text = std::fs::read_to_string(bed.path("log/children")).unwrap_or_default();
         text.lines().map(|pid| pid.parse().unwrap()).collect()
     };
     let mut former = BTreeSet::new();
@@ -186,20 +185,14 @@ fn a_slow_record_holds_back_neither_the_others_nor_the_watermark() {
         "[items]\nwindow_items_max = 50\npage_items_max = 40\n",
     );
     bed.records((0..600).map(|n| json!({ "n": n })));
-    let go = bed.path("data/go");
-    bed.handler(
-        &format!("read = [{:?}]", bed.path("data")),
-        &format!(
-            "while item[\"n\"] == 9 and not os.path.exists({go:?}):\n    time.sleep(0.005)\nreturn item"
-        ),
-    );
+    bed.handler("", "if item[\"n\"] == 9:\n    wait_for_go()\nreturn item");
     bed.job("concurrency = 2\ntimeout = \"never\"", "");
     let mut daemon = bed.run();
     daemon.until("all others", || done(&bed) == 599);
     assert!(bed.of_run::<i64>("watermark").unwrap() >= 550);
     daemon.kill();
     let before = bed.calls().len();
-    bed.write("data/go", "");
+    bed.go();
     assert_eq!(bed.run().code(), 0);
     let again: Vec<u64> = bed.calls()[before..]
         .iter()
