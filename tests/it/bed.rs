@@ -56,6 +56,10 @@ impl Bed {
         }
     }
 
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     pub(crate) fn path(&self, relative: &str) -> PathBuf {
         self.root.join(relative)
     }
@@ -190,7 +194,7 @@ impl Bed {
     }
 
     /// The workers that the state file knows of.
-    fn workers(&self) -> Option<Vec<WorkerRecord>> {
+    pub(crate) fn workers(&self) -> Option<Vec<WorkerRecord>> {
         let file = self.file()?;
         let mut rows = file
             .prepare("SELECT pid, start_time, session, boot FROM workers")

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::{
@@ -103,6 +104,23 @@ fn four_workers_with_four_records_each_lose_and_repeat_nothing_either() {
     check_kills("concurrency = 16", "workers = 4\nin_flight = 4", 16);
 }
 
+/// The file of results holds each result once, those of retried records behind their places.
+fn check_output(bed: &Bed) {
+    let text = std::fs::read_to_string(bed.path("data/out.jsonl")).unwrap();
+    let mut lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    lines.sort_by_key(|line| line["index"].as_u64());
+    let results = bed.results();
+    assert_eq!(lines.len(), results.len(), "lines of the file of results");
+    for (line, result) in lines.iter().zip(&results) {
+        for key in ["index", "id", "result", "version", "attempts"] {
+            assert_eq!(line[key], result[key], "{line}");
+        }
+    }
+}
+
 /// Pitfalls 7, 13: records that fail keep the count of their attempts over every kill.
 #[test]
 fn attempts_are_exact_over_every_kill() {
@@ -123,9 +141,11 @@ fn attempts_are_exact_over_every_kill() {
     bed.job(
         "concurrency = 8",
         "[retry]\nattempts = 4\nfirst = \"20ms\"\n\
-         [pause_when]\nfailing = \"never\"\nin_a_row = \"never\"\nfailed = \"never\"",
+         [pause_when]\nfailing = \"never\"\nin_a_row = \"never\"\nfailed = \"never\"\n\
+         [output]\nkind = \"jsonl\"\npath = \"../data/out.jsonl\"",
     );
     assert_eq!(run_with_kills(&bed, kills, records * CALL_BYTES), 0);
+    check_output(&bed);
 
     let results = bed.results();
     let failures: Vec<Value> = bed.lines(&["items", "j", "--json", "--max", "1000"]);
@@ -194,4 +214,79 @@ fn strict_order_is_kept_over_every_kill() {
     }
     let calls = u64::try_from(bed.calls().len()).unwrap();
     assert!(calls <= records + kills, "{calls} calls");
+}
+
+/// Where the job wants to be asked, no record is ever called twice: what was in doubt is held.
+#[test]
+fn with_on_interrupt_hold_no_record_is_ever_called_twice() {
+    let (records, kills) = scale((400, 6), (20_000, 50));
+    let bed = Bed::new();
+    bed.records((0..records).map(|n| json!({ "n": n })));
+    bed.handler("", "time.sleep(random.random() * 0.01)\nreturn item");
+    bed.job("concurrency = 8\non_interrupt = \"hold\"", "");
+    assert_eq!(run_with_kills(&bed, kills, records * CALL_BYTES), 10);
+    let (results, held) = (
+        bed.results().len(),
+        bed.lines(&["items", "j", "--held", "--json", "--max", "1000"]),
+    );
+    assert!(bed.calls_by_index().values().all(|calls| *calls == 1));
+    assert_eq!(u64::try_from(results + held.len()).unwrap(), records);
+    assert!(
+        held.len() <= usize::try_from(kills).unwrap() * 8,
+        "{} held",
+        held.len()
+    );
+    let status = bed.status();
+    assert_eq!(
+        (&status["status"], &status["held"]),
+        (&json!("paused"), &json!(held.len()))
+    );
+}
+
+/// Workers that are killed from outside cost attempts at the most, never a record.
+#[test]
+fn workers_that_are_killed_from_outside_lose_no_record() {
+    let (records, kills) = scale((600, 15), (20_000, 200));
+    let bed = Bed::new();
+    bed.records((0..records).map(|n| json!({ "n": n })));
+    bed.handler(
+        "workers = 3\nin_flight = 2",
+        "time.sleep(random.random() * 0.01)\nreturn item",
+    );
+    bed.job("concurrency = 6", "[retry]\nfirst = \"1ms\"");
+    let mut daemon = bed.run();
+    for _ in 0..kills {
+        let enough = bed.log_bytes() + CALL_BYTES * rand::random_range(1..20);
+        daemon.until("some calls", || bed.log_bytes() >= enough);
+        let victim = bed.calls().last().unwrap().pid;
+        let pid = Pid::from_raw(victim.try_into().unwrap()).unwrap();
+        // Why ok: it may have been the one that was killed last.
+        kill_process(pid, Signal::KILL).ok();
+    }
+    assert_eq!(daemon.code(), 0);
+    all_results(&bed, records);
+    check_keys(&bed);
+}
+
+/// Pitfall 11: somebody who holds the file's write lock holds the run up, and breaks nothing.
+#[test]
+fn a_lock_that_somebody_holds_on_the_file_is_waited_for() {
+    let bed = Bed::new();
+    bed.records((0..300).map(|n| json!({ "n": n })));
+    bed.handler("", "time.sleep(0.002)\nreturn item");
+    bed.job("concurrency = 4", "");
+    let mut daemon = bed.run();
+    daemon.until("some records", || bed.of_run::<i64>("done") > Some(30));
+    let somebody = rusqlite::Connection::open(bed.path("state/iterd.db")).unwrap();
+    somebody.busy_timeout(Duration::from_mins(1)).unwrap();
+    somebody.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let done = bed.of_run::<i64>("done");
+    daemon.until("it to say what it waits for", || {
+        bed.words().contains("cannot write for now")
+    });
+    assert_eq!(bed.of_run::<i64>("done"), done);
+    somebody.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(daemon.code(), 0);
+    all_results(&bed, 300);
+    assert_eq!(bed.calls().len(), 300);
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use iterd::time::{Clock as _, SystemClock};
 use serde_json::json;
 
 use crate::{
@@ -81,9 +82,8 @@ fn the_pace_holds_over_every_kill() {
 
 /// A time zone in which it is about noon, so that no day ends while the test runs.
 fn where_it_is_noon() -> String {
-    let hour = jiff::Zoned::now()
-        .with_time_zone(jiff::tz::TimeZone::UTC)
-        .hour();
+    let now = SystemClock.now().to_jiff();
+    let hour = now.to_zoned(jiff::tz::TimeZone::UTC).hour();
     let ahead = 12 - hour;
     // Spec: the signs of these names are the other way round than everywhere else.
     format!("Etc/GMT{:+}", -ahead)
@@ -140,4 +140,48 @@ fn waits_for(bed: &Bed) -> String {
         _ => json!({}),
     };
     status["waits_for"].as_str().unwrap_or_default().to_owned()
+}
+
+/// A limiter that a handler closed stays closed for a successor.
+#[test]
+fn a_closed_limiter_stays_closed_over_a_kill() {
+    let bed = Bed::new();
+    bed.records((0..100).map(|n| json!({ "n": n })));
+    bed.handler(
+        "",
+        "class Busy(Exception):\n    close_limiter_s = 3600\n\
+         if item[\"n\"] == 20:\n    raise Busy(\"come back in an hour\")\nreturn item",
+    );
+    bed.job("", "[limit]\npace = \"200 per s\"");
+    for _ in 0..2 {
+        let mut daemon = bed.run();
+        daemon.until("it to wait", || waits_for(&bed).contains("closed"));
+        daemon.kill();
+        assert_eq!(bed.calls().len(), 21);
+    }
+    let held = bed.lines(&["items", "j", "--retrying", "--json"]);
+    assert_eq!(
+        (held.len(), &held[0]["attempts"]),
+        (1, &json!(0)),
+        "no attempt of the record's"
+    );
+}
+
+/// A disk that is nearly full stops the work, not the daemon.
+#[test]
+fn nothing_is_dispatched_while_the_disk_has_no_room() {
+    let bed = Bed::new();
+    bed.records((0..5).map(|n| json!({ "n": n })));
+    bed.handler("", "return item");
+    bed.job("", "");
+    bed.write("iterd.toml", "[store]\ndisk_free_min = \"1000000 GiB\"\n");
+    let mut daemon = bed.run();
+    daemon.until("it to say so", || {
+        waits_for(&bed).contains("room on the disk")
+    });
+    assert_eq!(bed.calls().len(), 0);
+    daemon.kill();
+    bed.write("iterd.toml", "");
+    assert_eq!(bed.run().code(), 0);
+    assert_eq!(bed.results().len(), 5);
 }

@@ -30,7 +30,13 @@ pub(crate) enum What {
 }
 
 const HANDLER: &str = r#"import json, os, random, time
-LOG = os.open("LOG_FILE", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+LOG = os.open("ROOT/log/calls", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+GO, CHILDREN = "ROOT/data/go", "ROOT/log/children"
+
+def wait_for_go():
+    while not os.path.exists(GO):
+        time.sleep(0.005)
 
 def note(what, call):
     line = {"what": what, "at": time.monotonic_ns(), "index": call.index, "key": call.key,
@@ -49,25 +55,30 @@ def handle(item, call):
 "#;
 
 impl Bed {
-    /// The plugin `h`: its manifest beside name and handler, and the lines that make a result of
-    /// `item` and `call`.
+    /// The plugin `h`: further lines of its manifest, and the lines that make a result of `item` and
+    /// `call`. It may read `data` and write `log`; `wait_for_go()` waits for
+    /// [`Bed::go`], which makes the file `GO`.
     pub(crate) fn handler(&self, manifest: &str, work: &str) {
-        let body: String = work.lines().map(|line| format!("    {line}\n")).collect();
+        let body: Vec<String> = work.lines().map(|line| format!("    {line}")).collect();
         let code = HANDLER
-            .replace("LOG_FILE", &self.path("log/calls").to_string_lossy())
-            .replace("WORK", &body);
+            .replace("WORK", &body.join("\n"))
+            .replace("ROOT", &self.root().to_string_lossy());
         self.write("plugins/h/handler.py", code);
-        self.manifest(manifest);
-    }
-
-    pub(crate) fn manifest(&self, manifest: &str) {
-        let log = self.path("log");
+        let (data, log) = (self.path("data"), self.path("log"));
         self.write(
             "plugins/h/plugin.toml",
             format!(
-                "name = \"h\"\nhandler = \"handler.py:handle\"\nwrite = [{log:?}]\n{manifest}\n"
+                "name = \"h\"\nhandler = \"handler.py:handle\"\nread = [\"{}\"]\n\
+                 write = [\"{}\"]\n{manifest}\n",
+                data.display(),
+                log.display()
             ),
         );
+    }
+
+    /// Lets go on what waits in `wait_for_go()`.
+    pub(crate) fn go(&self) {
+        self.write("data/go", "");
     }
 
     /// Everything in the log so far.

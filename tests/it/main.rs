@@ -6,7 +6,6 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
     clippy::print_stderr,
@@ -14,9 +13,12 @@
 )]
 
 mod bed;
+mod data;
 mod deploys;
 mod kills;
 mod limits;
 mod log;
+mod memory;
+mod resumes;
 mod serving;
 mod stops;

@@ -69,18 +69,8 @@ fn a_job_runs_when_it_is_started_and_anew_only_when_that_is_said() {
     assert_eq!(bed.calls().len(), 40);
 }
 
-/// A handler that waits for `data/go` with record 5.
-const WAITS_WITH_FIVE: &str = "while item[\"n\"] == 5 and not os.path.exists(GO):\n    \
-                               time.sleep(0.01)\nreturn item";
-
-fn waiting_handler(bed: &Bed, manifest: &str) {
-    let go = bed.path("data/go");
-    let data = bed.path("data");
-    bed.handler(
-        &format!("read = [{data:?}]\n{manifest}"),
-        &WAITS_WITH_FIVE.replace("GO", &format!("{go:?}")),
-    );
-}
+/// Record 5 hangs until somebody lets it go on.
+const HANGS_AT_FIVE: &str = "if item[\"n\"] == 5:\n    wait_for_go()\nreturn item";
 
 /// Pitfall 14: a pause holds although a worker hangs, and can be forced; the record that hung is done
 /// again, and that counts as no attempt.
@@ -88,7 +78,7 @@ fn waiting_handler(bed: &Bed, manifest: &str) {
 fn a_pause_holds_beside_a_worker_that_hangs_and_can_be_forced() {
     let bed = Bed::new();
     bed.records((0..2_000).map(|n| json!({ "n": n })));
-    waiting_handler(&bed, "");
+    bed.handler("", HANGS_AT_FIVE);
     bed.job("concurrency = 2\ntimeout = \"never\"", "");
     let mut daemon = serve(&bed);
     bed.ask(&["start", "j"]);
@@ -116,7 +106,7 @@ fn a_pause_holds_beside_a_worker_that_hangs_and_can_be_forced() {
         "nothing was called while it was paused"
     );
 
-    bed.write("data/go", "");
+    bed.go();
     bed.ask(&["resume", "j"]);
     until_status(&bed, &mut daemon, "succeeded");
     let results = bed.results();
@@ -129,7 +119,7 @@ fn a_pause_holds_beside_a_worker_that_hangs_and_can_be_forced() {
 fn a_stopped_job_goes_on_from_there_when_it_is_started_again() {
     let bed = Bed::new();
     bed.records((0..400).map(|n| json!({ "n": n })));
-    waiting_handler(&bed, "");
+    bed.handler("", HANGS_AT_FIVE);
     bed.job("concurrency = 3\ntimeout = \"never\"", "");
     let mut daemon = serve(&bed);
     bed.ask(&["start", "j"]);
@@ -140,7 +130,7 @@ fn a_stopped_job_goes_on_from_there_when_it_is_started_again() {
         (&status["status"], &status["live"]),
         (&json!("aborted"), &json!(false))
     );
-    bed.write("data/go", "");
+    bed.go();
     bed.ask(&["start", "j"]);
     until_status(&bed, &mut daemon, "succeeded");
     assert_eq!(bed.results().len(), 400);
@@ -159,10 +149,9 @@ fn a_stopped_job_goes_on_from_there_when_it_is_started_again() {
 fn failed_records_are_done_again_when_somebody_says_so() {
     let bed = Bed::new();
     bed.records((0..100).map(|n| json!({ "n": n })));
-    let go = bed.path("data/go");
     bed.handler(
-        &format!("read = [{:?}]", bed.path("data")),
-        &format!("if item[\"n\"] % 5 == 0 and not os.path.exists({go:?}):\n    raise KeyError(\"x\")\nreturn item"),
+        "",
+        "if item[\"n\"] % 5 == 0 and not os.path.exists(GO):\n    raise KeyError(\"x\")\nreturn item",
     );
     bed.job(
         "concurrency = 4",
@@ -172,7 +161,7 @@ fn failed_records_are_done_again_when_somebody_says_so() {
     bed.ask(&["start", "j"]);
     until_status(&bed, &mut daemon, "succeeded");
     assert_eq!((done(&bed), bed.of_run::<i64>("failed")), (80, Some(20)));
-    bed.write("data/go", "");
+    bed.go();
     let answer: Value =
         serde_json::from_str(&bed.ask(&["retry", "j", "--index", "10", "--json"])).unwrap();
     assert_eq!(answer["items"], 1);
@@ -262,4 +251,25 @@ fn a_killed_daemon_goes_on_with_what_was_started_and_holds_what_was_paused() {
     bed.ask(&["resume", "j"]);
     until_status(&bed, &mut daemon, "succeeded");
     assert_eq!(bed.results().len(), 1_000);
+}
+
+/// Where a daemon owns the directory, `run` hands the job over and follows it.
+#[test]
+fn a_second_run_follows_the_first() {
+    let bed = Bed::new();
+    bed.records((0..300).map(|n| json!({ "n": n })));
+    bed.handler("", "time.sleep(0.005)\nreturn item");
+    bed.job("concurrency = 2", "");
+    let mut first = bed.run();
+    first.until("some records", || done(&bed) > 20);
+    let second = bed.run();
+    let mut third = bed.run();
+    first.until("it to be handed over", || {
+        bed.words().contains("a daemon owns this state")
+    });
+    third.signal(Signal::INT);
+    third.ends_within(crate::bed::PATIENCE);
+    assert_eq!(first.code(), 0);
+    second.code();
+    assert_eq!((bed.calls().len(), bed.results().len()), (300, 300));
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::bed::Bed;
+use crate::bed::{Bed, Daemon};
 
 /// What a busy machine may add to the time that an end takes.
 const MARGIN: Duration = Duration::from_secs(10);
@@ -50,13 +50,9 @@ fn sigterm_ends_within_the_grace_time_whatever_hangs() {
     let bed = Bed::new();
     bed.write("iterd.toml", "shutdown_grace = \"1s\"\n");
     bed.records((0..600).map(|n| json!({ "n": n })));
-    let go = bed.path("data/go");
     bed.handler(
-        &format!("read = [{:?}]", bed.path("data")),
-        &format!(
-            "import signal\nwhile item[\"n\"] % 100 == 7 and not os.path.exists({go:?}):\n    \
-             time.sleep(0.01)\nreturn item"
-        ),
+        "",
+        "if item[\"n\"] % 100 == 7:\n    wait_for_go()\nreturn item",
     );
     let ignores = std::fs::read_to_string(bed.path("plugins/h/handler.py")).unwrap();
     let ignores =
@@ -79,7 +75,7 @@ fn sigterm_ends_within_the_grace_time_whatever_hangs() {
             "{command:?}: {took:?}"
         );
     }
-    bed.write("data/go", "");
+    bed.go();
     assert_eq!(bed.run().code(), 0);
     let again = check_all_done(&bed, 600);
     assert!(
@@ -88,14 +84,10 @@ fn sigterm_ends_within_the_grace_time_whatever_hangs() {
     );
 }
 
-/// A daemon whose four calls wait for `data/go`.
-fn four_waiting_calls(bed: &Bed) -> crate::bed::Daemon {
+/// A daemon whose four calls wait.
+fn four_waiting_calls(bed: &Bed) -> Daemon {
     bed.records((0..40).map(|n| json!({ "n": n })));
-    let go = bed.path("data/go");
-    bed.handler(
-        &format!("read = [{:?}]", bed.path("data")),
-        &format!("while not os.path.exists({go:?}):\n    time.sleep(0.005)\nreturn item"),
-    );
+    bed.handler("", "wait_for_go()\nreturn item");
     bed.job("concurrency = 4\ntimeout = \"never\"", "");
     let mut daemon = bed.run();
     daemon.until("four calls", || bed.calls().len() == 4);
@@ -110,7 +102,7 @@ fn ctrl_c_finishes_what_is_in_flight_and_takes_nothing_new() {
     daemon.until("it to say so", || {
         bed.words().contains("finishing what is in flight")
     });
-    bed.write("data/go", "");
+    bed.go();
     assert_eq!(daemon.code(), 130);
     assert_eq!((bed.calls().len(), bed.results().len()), (4, 4));
     assert!(bed.words().contains("go on: iterd run"), "{}", bed.words());
@@ -135,7 +127,7 @@ fn a_second_ctrl_c_stops_at_once() {
         "{took:?}, and the grace time is 30 s"
     );
     assert_eq!(bed.results().len(), 0);
-    bed.write("data/go", "");
+    bed.go();
     assert_eq!(bed.run().code(), 0);
     assert_eq!(
         check_all_done(&bed, 40),
