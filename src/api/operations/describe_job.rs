@@ -167,6 +167,9 @@ fn waits_for(view: &RunView, now: Timestamp) -> Option<String> {
     if view.figures.in_flight > 0 || view.figures.status != RunStatus::Running {
         return None;
     }
+    if let Some(until) = view.off_hours {
+        return Some(format!("the hours of its schedule until {until}"));
+    }
     let (at, reason) = view.figures.wake?;
     let until = if at > now {
         format!(" until {at}")

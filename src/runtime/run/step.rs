@@ -95,13 +95,16 @@ impl Actor {
             self.wake = None;
         }
         let (limiter, weight, user) = (self.limiter.as_ref(), self.weight, self.id.0);
-        let disk_full = self.disk.is_full();
+        let closed = match self.hours.closed_until(now) {
+            Some(until) => Some((until, Throttle::Closed)),
+            None => self
+                .disk
+                .is_full()
+                .then_some((Timestamp::MAX, Throttle::Paused)),
+        };
         let mut permits = |kind: Try, count: NonZeroU32, first_waiting: bool| {
-            if disk_full {
-                return Grant::NotBefore {
-                    at: Timestamp::MAX,
-                    why: Throttle::Paused,
-                };
+            if let Some((at, why)) = closed {
+                return Grant::NotBefore { at, why };
             }
             limiter.map_or(Grant::Now(count.get()), |limiter| {
                 limiter.ask(user.unsigned_abs(), kind, count, weight, first_waiting, now)
@@ -441,7 +444,7 @@ impl Actor {
             pause: self.run.pause_reason().cloned(),
             source_share: self.pages.share(),
             disk_full: self.disk.is_full(),
-            over: false,
+            off_hours: self.hours.closed_until(now),
         });
     }
 }

@@ -20,8 +20,8 @@ pub struct RunView {
     pub source_share: Option<f64>,
     /// The disk is too full to dispatch anything.
     pub disk_full: bool,
-    /// Whether the actor has ended; no later view will come.
-    pub over: bool,
+    /// Until when its schedule lets it dispatch nothing, if that is so now.
+    pub off_hours: Option<Timestamp>,
 }
 
 /// Remembers how many items had ended when, to tell a rate.
