@@ -21,7 +21,7 @@ use super::{
 use crate::{
     api::{self, Api, Key},
     config::{Settings, job::JobFile},
-    runtime::{Engine, RuntimeError, Started, StateError, StatePaths},
+    runtime::{Engine, Pruner, RuntimeError, Started, StateError, StatePaths},
 };
 
 /// How often the picture is drawn anew.
@@ -70,6 +70,7 @@ async fn foreground(
     let mut interrupts = signals()?;
     let api = Api::of_engine(engine.clone());
     tokio::spawn(engine.disk().clone().watch());
+    tokio::spawn(Pruner::new(engine.clone()).work());
     let key = Key::read(&engine.paths().key())
         .map_err(|error| Failure::new(exit::STATE, error.to_string()))?;
     let (socket, served) = (engine.paths().socket(), api.clone());

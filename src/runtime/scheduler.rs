@@ -11,16 +11,13 @@ use tokio_cron_scheduler::{Job, JobScheduler};
 
 use super::{Engine, RuntimeError, Started};
 use crate::{
-    config::job::{CatchUp, JobFile, Overlap},
+    config::job::{CatchUp, JobFile, Overlap, Schedule},
     store::{Change, JobRow},
     time::Timestamp,
 };
 
 /// Once a second: the finest a cron expression can say.
 const TICK: &str = "* * * * * *";
-
-/// Fire times that are looked through for those that were missed; beyond it the latest count.
-const MISSED_MAX: usize = 10_000;
 
 /// Starts what is due.
 pub struct Scheduler {
@@ -105,8 +102,10 @@ async fn start_due(engine: &Engine) {
 }
 
 async fn start_if_due(engine: &Engine, job: &JobRow, file: &JobFile) -> Result<(), RuntimeError> {
-    let now = engine.now();
-    let Some(due) = latest_due(job, file, now) else {
+    let Some(schedule) = &file.schedule else {
+        return Ok(());
+    };
+    let Some(due) = due(job, schedule, engine.now()) else {
         return Ok(());
     };
     let scheduled = Change::Scheduled {
@@ -114,41 +113,41 @@ async fn start_if_due(engine: &Engine, job: &JobRow, file: &JobFile) -> Result<(
         at: due.at,
     };
     let note = |kind: &str, detail: String| engine.event(&job.name, kind, detail);
-    let catch_up = file
-        .schedule
-        .as_ref()
-        .map_or(CatchUp::One, |schedule| schedule.catch_up);
-    let overlap = file
-        .schedule
-        .as_ref()
-        .map_or(Overlap::Skip, |schedule| schedule.overlap);
-    if due.late && catch_up == CatchUp::None {
+    if due.late && schedule.catch_up == CatchUp::None {
         let missed = note("missed", format!("the start of {} was missed", due.at));
         return Ok(engine.store().commit(vec![scheduled, missed]).await.await?);
     }
     if engine.view(&job.name).is_some() {
-        if overlap == Overlap::Skip {
+        let made_up_for = due.late && schedule.catch_up == CatchUp::All;
+        if schedule.overlap == Overlap::Skip && !made_up_for {
             let skipped = note("skipped", format!("the start of {}: still running", due.at));
-            return Ok(engine
-                .store()
-                .commit(vec![scheduled, skipped])
-                .await
-                .await?);
+            let changes = vec![scheduled, skipped];
+            return Ok(engine.store().commit(changes).await.await?);
         }
-        // Queued: it stays due until the run has ended.
+        // It stays due until the run has ended.
         return Ok(());
     }
-    engine.store().commit(vec![scheduled]).await.await?;
-    let started = engine.start(file, true).await?;
-    if started != Started::New {
-        tracing::info!(
-            job = job.name,
-            "the scheduled start goes on with the unfinished run"
-        );
+    // Crash: the fire time counts as acted on in the commit that starts the run, not before.
+    match engine.start_with(file, true, vec![scheduled.clone()]).await {
+        Ok(Started::New) => Ok(()),
+        Ok(Started::Resumed | Started::Running | Started::Finished) => {
+            tracing::info!(
+                job = job.name,
+                "the scheduled start goes on with the unfinished run"
+            );
+            Ok(())
+        }
+        Err(RuntimeError::Closed) => Ok(()),
+        Err(error) => {
+            // Why acted on: else it would be tried each second until the source is there again.
+            let failed = note("not started", error.to_string());
+            engine.store().commit(vec![scheduled, failed]).await.await?;
+            Err(error)
+        }
     }
-    Ok(())
 }
 
+#[derive(Debug, PartialEq, Eq)]
 struct Due {
     at: Timestamp,
     /// It should have been started while nobody was here to do it.
@@ -159,24 +158,99 @@ struct Due {
 /// goes unnoticed.
 const LATE_SECONDS: u64 = 60;
 
-/// The latest fire time that has passed and was not acted on.
-fn latest_due(job: &JobRow, file: &JobFile, now: Timestamp) -> Option<Due> {
-    let schedule = file.schedule.as_ref()?;
+/// The fire time to be acted on: the first that was not where each of them counts, else the latest.
+fn due(job: &JobRow, schedule: &Schedule, now: Timestamp) -> Option<Due> {
     let cron = schedule.cron.as_ref()?;
     let after = job.scheduled.unwrap_or(job.registered);
-    let zone = schedule.time_zone.clone();
-    let from = after.to_jiff().to_zoned(zone);
-    let mut latest = None;
-    for at in cron.iter_after(from).take(MISSED_MAX) {
-        let at = Timestamp::from_jiff(at.timestamp());
-        if at > now {
-            break;
-        }
-        latest = Some(at);
-    }
-    let at = latest?;
-    Some(Due {
+    let local = |at: Timestamp| at.to_jiff().to_zoned(schedule.time_zone.clone());
+    let found = match schedule.catch_up {
+        CatchUp::All => cron.find_next_occurrence(&local(after), false),
+        CatchUp::None | CatchUp::One => cron.find_previous_occurrence(&local(now), true),
+    };
+    let at = Timestamp::from_jiff(found.ok()?.timestamp());
+    (after < at && at <= now).then(|| Due {
         at,
         late: now.since(at).as_secs() > LATE_SECONDS,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp::from_jiff(text.parse().unwrap())
+    }
+
+    fn schedule(text: &str) -> Schedule {
+        let job = format!(
+            "name = \"job\"\n[source]\nkind = \"jsonl\"\npath = \"in\"\n\
+             [process]\nplugin = \"identity\"\n[schedule]\n{text}\n"
+        );
+        let file = JobFile::parse("/job.toml".as_ref(), job).unwrap();
+        file.schedule.unwrap()
+    }
+
+    fn job(scheduled: &str) -> JobRow {
+        JobRow {
+            name: "job".to_owned(),
+            path: String::new(),
+            text: String::new(),
+            started: false,
+            registered: Timestamp(0),
+            scheduled: Some(at(scheduled)),
+        }
+    }
+
+    fn check(text: &str, scheduled: &str, now: &str, expected: Option<(&str, bool)>) {
+        let found = due(&job(scheduled), &schedule(text), at(now));
+        let expected = expected.map(|(text, late)| Due { at: at(text), late });
+        assert_eq!(found, expected, "{text} at {now}");
+    }
+
+    #[test]
+    fn after_a_downtime_the_latest_start_is_due_or_each_of_them_in_turn() {
+        let daily = "cron = \"0 2 * * *\"";
+        let (last, now) = ("2026-03-01T02:00:00Z", "2026-03-05T02:00:30Z");
+        check(daily, last, now, Some(("2026-03-05T02:00:00Z", false)));
+        let all = "cron = \"0 2 * * *\"\ncatch_up = \"all\"";
+        check(all, last, now, Some(("2026-03-02T02:00:00Z", true)));
+        check(daily, last, "2026-03-02T01:59:59Z", None);
+        check(all, last, "2026-03-02T01:59:59Z", None);
+    }
+
+    #[test]
+    fn a_year_away_from_a_start_each_second_is_one_start() {
+        let each = "cron = \"* * * * * *\"";
+        let (last, now) = ("2025-03-01T02:00:00Z", "2026-03-05T02:00:30Z");
+        check(each, last, now, Some((now, false)));
+    }
+
+    /// Pitfall 9: around the days on which clocks are set, looking back finds what looking ahead does.
+    #[test]
+    fn every_start_is_found_once_when_clocks_are_set() {
+        for cron in ["0 2 * * *", "30 2 * * *", "15 * * * *", "0 3 * * *"] {
+            for days in [
+                ("2026-03-28T00:00:00Z", "2026-03-30T12:00:00Z"),
+                ("2026-10-24T00:00:00Z", "2026-10-26T12:00:00Z"),
+            ] {
+                let zone = "time_zone = \"Europe/Berlin\"";
+                let one = schedule(&format!("cron = \"{cron}\"\n{zone}"));
+                let all = schedule(&format!("cron = \"{cron}\"\n{zone}\ncatch_up = \"all\""));
+                let fired = |schedule: &Schedule| {
+                    let (mut job, mut fired) = (job(days.0), Vec::new());
+                    let mut now = at(days.0);
+                    while now < at(days.1) {
+                        if let Some(due) = due(&job, schedule, now) {
+                            job.scheduled = Some(due.at);
+                            fired.push(due.at.to_string());
+                        }
+                        now = now + std::time::Duration::from_mins(5);
+                    }
+                    fired
+                };
+                assert_eq!(fired(&one), fired(&all), "{cron} from {}", days.0);
+            }
+        }
+    }
 }
