@@ -21,7 +21,7 @@ use super::{
 use crate::{
     api::{self, Api, Key},
     config::{Settings, job::JobFile},
-    runtime::{Engine, RuntimeError, Started, StateError, StatePaths},
+    runtime::{Engine, Pruner, RuntimeError, Started, StateError, StatePaths},
 };
 
 /// How often the picture is drawn anew.
@@ -112,6 +112,7 @@ impl Run<'_> {
         let job = &self.file.name;
         let api = Api::of_engine(engine.clone());
         tokio::spawn(engine.disk().clone().watch());
+        tokio::spawn(Pruner::new(engine.clone()).work());
         listen(engine, &api)?;
         let started = tokio::select! {
             started = engine.start(self.file, self.arguments.again) => started?,

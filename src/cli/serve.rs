@@ -17,7 +17,7 @@ use super::{
 use crate::{
     api::{self, Api, Key},
     config::{Settings, job::JobFolder},
-    runtime::{Engine, Scheduler},
+    runtime::{Engine, Pruner, Scheduler},
 };
 
 /// A writer that was silent for longer hangs; a commit takes milliseconds, and one that cannot be
@@ -62,6 +62,7 @@ async fn serve(
         Key::read(&engine.paths().key()).map_err(|error| Failure::new(STATE, error.to_string()))?;
     let mut listening = listen(engine, settings.config.listen, &key).await?;
     tokio::spawn(engine.disk().clone().watch());
+    tokio::spawn(Pruner::new(engine.clone()).work());
     take_over(engine, &settings.config.jobs_dir).await;
     engine.resume_all().await?;
     let mut scheduler = Scheduler::start(engine.clone()).await;
@@ -180,8 +181,8 @@ async fn feed_watchdog(engine: Engine) {
     let mut ticks = tokio::time::interval(timeout / 2);
     loop {
         ticks.tick().await;
-        // Why not awaited: the answer may take long where the disk is full; the pulse tells.
-        drop(engine.store().commit(Vec::new()).await);
+        // Why not a commit: it would wait where the disk is full; the pulse tells.
+        engine.store().poke();
         let alive = engine
             .store()
             .pulse()

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
     Engine, RuntimeError,
@@ -195,14 +195,8 @@ impl Engine {
                 return self.step_resting(&row, input, changes).await;
             };
             drop(turn);
-            let (done, answer) = oneshot::channel();
-            let order = Order::Tell {
-                input: input.clone(),
-                changes: changes.clone(),
-                done,
-            };
             // Why again otherwise: it has just ended.
-            if orders.send(order).await.is_ok() && answer.await.is_ok() {
+            if was_told(&orders, input.clone(), changes.clone()).await {
                 return Ok(());
             }
         }
@@ -255,6 +249,21 @@ impl Engine {
         });
         changes
     }
+}
+
+/// Tells an actor; whether it took that in, durably. Else it has ended.
+pub(super) async fn was_told(
+    orders: &mpsc::Sender<Order>,
+    input: Input,
+    changes: Vec<Change>,
+) -> bool {
+    let (done, answer) = oneshot::channel();
+    let order = Order::Tell {
+        input,
+        changes,
+        done,
+    };
+    orders.send(order).await.is_ok() && answer.await.is_ok()
 }
 
 /// Options that dispatch nothing and judge nothing.

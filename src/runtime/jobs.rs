@@ -12,6 +12,7 @@ use tokio::{
 
 use super::{
     Engine, RuntimeError,
+    control::was_told,
     engine::{Gone, Turn},
     executions,
     exporter::Export,
@@ -127,6 +128,7 @@ impl Engine {
             machine: plan.item,
             limiter,
             weight: plan.weight,
+            schedule: plan.schedule,
             version,
         })
     }
@@ -167,19 +169,33 @@ impl Engine {
         again: bool,
         with: Vec<Change>,
     ) -> Result<Started, RuntimeError> {
-        let turn = self.turn(&file.name).await;
-        if self.live().contains_key(&file.name) {
+        loop {
+            let turn = self.turn(&file.name).await;
+            let Some(orders) = self.orders(&file.name) else {
+                return self.start_resting(file, again, with, &turn).await;
+            };
             drop(turn);
-            self.resume(&file.name).await?;
-            if !with.is_empty() {
-                self.store().commit(with).await.await?;
+            let mut changes = vec![self.event(&file.name, "resumed", "")];
+            changes.extend(with.iter().cloned());
+            // Why again otherwise: it has just ended.
+            if was_told(&orders, Input::Resume, changes).await {
+                return Ok(Started::Running);
             }
-            return Ok(Started::Running);
         }
-        let started = match self.store().newest_run(&file.name)? {
+    }
+
+    async fn start_resting(
+        &self,
+        file: &JobFile,
+        again: bool,
+        with: Vec<Change>,
+        turn: &Turn,
+    ) -> Result<Started, RuntimeError> {
+        let newest = self.store().newest_run(&file.name)?;
+        match newest {
             Some(row) if row.checkpoint.status != RunStatus::Succeeded => {
-                self.go_on_from(file, row, with, &turn).await?;
-                Started::Resumed
+                self.go_on_from(file, row, with, turn).await?;
+                return Ok(Started::Resumed);
             }
             Some(row) => {
                 // Crash: the process may have ended between the run's end and these two.
@@ -188,15 +204,11 @@ impl Engine {
                 if !again {
                     return Ok(Started::Finished);
                 }
-                self.begin(file, with, &turn).await?;
-                Started::New
             }
-            None => {
-                self.begin(file, with, &turn).await?;
-                Started::New
-            }
-        };
-        Ok(started)
+            None => {}
+        }
+        self.begin(file, with, turn).await?;
+        Ok(Started::New)
     }
 
     /// Goes on with a run that rests.

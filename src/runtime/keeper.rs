@@ -98,6 +98,7 @@ impl Keeper {
             },
             limiter: Some(Arc::clone(&limiter)),
             weight: plan.weight,
+            schedule: plan.schedule,
             pool,
             answers,
             exporter,

@@ -14,7 +14,7 @@ use crate::{
     asl,
     config::{
         Config, Limit, LimitSpec, Problem,
-        job::{self, JobFile},
+        job::{self, JobFile, Schedule},
     },
     integration::{SpecError, sink::SinkSpec, source::SourceSpec},
     iteration::{BreakerLimits, OnInterrupt, Options, Order, Share, Tolerance},
@@ -38,6 +38,8 @@ pub struct Plan {
     pub limits: Limits,
     /// Permits that an item costs.
     pub weight: NonZeroU32,
+    /// When its runs may dispatch; `None`: always.
+    pub schedule: Option<Schedule>,
     /// Where items come from.
     pub source: SourceSpec,
     /// Where results go beside the results table.
@@ -163,6 +165,7 @@ impl Plan {
             limiter: name,
             limits,
             weight,
+            schedule: file.schedule.clone(),
             source,
             output,
             stored,

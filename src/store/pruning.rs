@@ -29,7 +29,7 @@ pub(super) fn prune_run(db: &Connection, run: RunId, rows_max: u32) -> rusqlite:
     for table in TABLES {
         // Why a border: SQLite as it comes knows no DELETE with a LIMIT.
         db.prepare_cached(&format!(
-            "DELETE FROM {table} WHERE run = ?1 AND idx < coalesce(
+            "DELETE FROM {table} WHERE run = ?1 AND idx <= coalesce(
                  (SELECT idx FROM {table} WHERE run = ?1 ORDER BY idx LIMIT 1 OFFSET ?2),
                  9223372036854775807)"
         ))?

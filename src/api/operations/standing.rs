@@ -164,6 +164,10 @@ fn waits_for(api: &Api, view: &RunView) -> Option<(String, Option<String>)> {
     if view.figures.in_flight > 0 {
         return None;
     }
+    if let Some(until) = view.off_hours {
+        let why = "the hours of its schedule";
+        return Some((why.to_owned(), Some(until.to_string())));
+    }
     if view.starting {
         return Some(("a worker to start".to_owned(), None));
     }

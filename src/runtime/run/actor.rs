@@ -7,10 +7,12 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use super::{
     child::{Child, Verdict},
     commit::OnTheirWay,
+    hours::Hours,
     pages::Pages,
     view::{Pulse, RunView},
 };
 use crate::{
+    config::job::Schedule,
     ids::{Generation, Index, RunId},
     integration::source::{PageBounds, Source},
     iteration::{Ending, Input, Options, PauseReason, RowStatus, Run, RunStatus},
@@ -54,6 +56,8 @@ pub(in crate::runtime) struct ActorSetup {
     pub(in crate::runtime) bounds: PageBounds,
     pub(in crate::runtime) limiter: Option<Arc<SharedLimiter>>,
     pub(in crate::runtime) weight: NonZeroU32,
+    /// When it may dispatch; `None`: always.
+    pub(in crate::runtime) schedule: Option<Schedule>,
     pub(in crate::runtime) pool: Pool,
     pub(in crate::runtime) answers: mpsc::UnboundedReceiver<Answer>,
     pub(in crate::runtime) exporter: Option<Exporter>,
@@ -94,6 +98,7 @@ pub(in crate::runtime) struct Reconfigured {
     pub(in crate::runtime) machine: Machine,
     pub(in crate::runtime) limiter: Arc<SharedLimiter>,
     pub(in crate::runtime) weight: NonZeroU32,
+    pub(in crate::runtime) schedule: Option<Schedule>,
     /// The plugin, where another one is to do the work.
     pub(in crate::runtime) version: Option<Version>,
 }
@@ -113,6 +118,7 @@ pub(in crate::runtime) struct Actor {
     pub(super) limiter_saved: u64,
     limiter_changed: Option<watch::Receiver<()>>,
     pub(super) weight: NonZeroU32,
+    pub(super) hours: Hours,
     pub(super) pool: Pool,
     pub(super) answers: mpsc::UnboundedReceiver<Answer>,
     orders: mpsc::Receiver<Order>,
@@ -160,6 +166,7 @@ impl Actor {
             disk_full: false,
             starting: false,
             version: setup.pool.version(),
+            off_hours: None,
             over: false,
         });
         let actor = Self {
@@ -175,6 +182,7 @@ impl Actor {
             limiter: setup.limiter,
             limiter_saved: 0,
             weight: setup.weight,
+            hours: Hours::new(setup.schedule),
             pool: setup.pool,
             answers: setup.answers,
             orders: order_queue,
@@ -219,7 +227,6 @@ impl Actor {
             }
             exporter.halt().await;
         }
-        self.view.send_modify(|view| view.over = true);
         outcome
     }
 
@@ -294,6 +301,7 @@ impl Actor {
         }
         self.limiter_saved = 0;
         self.weight = new.weight;
+        self.hours = Hours::new(new.schedule);
         self.machine = new.machine;
         let concurrency = NonZeroU32::new(new.options.slots).unwrap_or(NonZeroU32::MIN);
         self.pool.set_concurrency(concurrency);

@@ -95,13 +95,14 @@ impl Actor {
             self.wake = None;
         }
         let (limiter, weight, user) = (self.limiter.as_ref(), self.weight, self.id.0);
-        let closed = self.disk.is_full() || self.pool.ready() == 0;
+        let closed = match self.hours.closed_until(now) {
+            Some(until) => Some((until, Throttle::Closed)),
+            None => (self.disk.is_full() || self.pool.ready() == 0)
+                .then_some((Timestamp::MAX, Throttle::Paused)),
+        };
         let mut permits = |kind: Try, count: NonZeroU32, first_waiting: bool| {
-            if closed {
-                return Grant::NotBefore {
-                    at: Timestamp::MAX,
-                    why: Throttle::Paused,
-                };
+            if let Some((at, why)) = closed {
+                return Grant::NotBefore { at, why };
             }
             limiter.map_or(Grant::Now(count.get()), |limiter| {
                 limiter.ask(user.unsigned_abs(), kind, count, weight, first_waiting, now)
@@ -467,6 +468,7 @@ impl Actor {
             disk_full: self.disk.is_full(),
             starting: self.pool.ready() == 0,
             version: self.pool.version(),
+            off_hours: self.hours.closed_until(now),
             over: false,
         });
     }

@@ -182,6 +182,7 @@ impl World {
             },
             limiter: None,
             weight: plan.weight,
+            schedule: plan.schedule,
             pool: Pool::scripted(Arc::clone(&self.capacity), call),
             answers: answer,
             exporter: sink.map(|spec| {
@@ -503,5 +504,37 @@ fn a_late_answer_changes_nothing() {
             (1, 0, 1)
         );
         assert_ne!(Generation(0), again.generation);
+    });
+}
+
+#[test]
+fn nothing_is_dispatched_outside_the_hours_of_the_schedule() {
+    threads().block_on(async {
+        let world = World::new();
+        let more = "[schedule]\nhours = [\"Mon-Sun 22:00-06:00\"]\n";
+        let clock = |text: &str| {
+            let at = Timestamp::from_jiff(text.parse().unwrap());
+            world.clock.0.store(at.0, Ordering::Relaxed);
+            at
+        };
+        clock("2026-03-02T06:00:00Z");
+        let mut live = world.start_with(Numbers(vec![Some(0), Some(1), Some(2)]), more, None);
+        live.until(|view| view.figures.read == 3).await;
+        live.tell(Input::Tick).await;
+        let until = live.view.borrow().off_hours.unwrap();
+        assert_eq!(until.to_string(), "2026-03-02T22:00:00.000Z");
+        assert!(live.calls.try_recv().is_err());
+        clock("2026-03-02T22:00:00Z");
+        live.tell(Input::Tick).await;
+        let (first, second) = (live.call().await, live.call().await);
+        clock("2026-03-03T06:00:00Z");
+        live.done(&first);
+        live.done(&second);
+        live.until(|view| view.figures.counters.done == 2).await;
+        live.tell(Input::Tick).await;
+        assert!(live.calls.try_recv().is_err(), "its time is over");
+        clock("2026-03-03T23:00:00Z");
+        live.tell(Input::Tick).await;
+        assert_eq!(live.finish().await, RunStatus::Succeeded);
     });
 }

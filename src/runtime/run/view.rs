@@ -25,6 +25,8 @@ pub struct RunView {
     pub starting: bool,
     /// The plugin's version that new calls go to.
     pub version: VersionNumber,
+    /// Until when its schedule lets it dispatch nothing, if that is so now.
+    pub off_hours: Option<Timestamp>,
     /// Whether the actor has ended; no later view will come.
     pub over: bool,
 }

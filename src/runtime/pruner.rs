@@ -1,0 +1,386 @@
+//! Removes what has been kept long enough, and writes what ended runs still owe to their outputs.
+//!
+//! Owns the rhythm and the size of its batches; what may go is the store's business (`pruning`). A
+//! batch is a commit among others, so that nobody waits long behind one. Crash: whatever was removed
+//! is gone, the rest goes next time.
+
+use std::time::Duration;
+
+use super::{Engine, RuntimeError};
+use crate::{
+    config::Retention,
+    store::{Change, Store, StoreError},
+    time::Timestamp,
+};
+
+/// When it looks first: a start has more urgent things to do.
+const FIRST_AFTER: Duration = Duration::from_mins(1);
+
+/// How often it looks: an hour is the shortest retention.
+const LOOK_EVERY: Duration = Duration::from_hours(1);
+
+/// Rows of a kind that are removed in one commit: some 50 ms of the writer's time.
+const BATCH_ROWS_MAX: u32 = 5000;
+
+/// Pages that are given back in one commit: 4 MiB, about as long.
+const BATCH_PAGES_MAX: u32 = 1000;
+
+/// The service.
+pub struct Pruner {
+    engine: Engine,
+}
+
+impl Pruner {
+    /// The pruner of this engine.
+    #[must_use]
+    pub const fn new(engine: Engine) -> Self {
+        Self { engine }
+    }
+
+    /// Works until the engine closes.
+    pub async fn work(self) {
+        let mut closing = self.engine.closing();
+        let mut pause = FIRST_AFTER;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                _ = closing.wait_for(|closing| *closing) => return,
+            }
+            pause = LOOK_EVERY;
+            if let Err(error) = self.look().await {
+                tracing::error!(%error, "cannot remove what is old, or write what is owed");
+            }
+        }
+    }
+
+    async fn look(&self) -> Result<(), RuntimeError> {
+        self.engine.deliver_rest().await?;
+        let (store, closing) = (self.engine.store().clone(), self.engine.closing());
+        let (retention, now) = (self.engine.config().retention, self.engine.now());
+        let halted = move || *closing.borrow();
+        let work = tokio::task::spawn_blocking(move || prune(&store, &retention, now, halted));
+        let removed = work.await.map_err(|_| RuntimeError::Closed)??;
+        if removed > 0 {
+            tracing::info!(executions = removed, "removed what was kept long enough");
+        }
+        Ok(())
+    }
+}
+
+/// Removes what may go, in batches, until nothing is left or it is halted; blocks. Answers how many
+/// executions are gone.
+fn prune(
+    store: &Store,
+    retention: &Retention,
+    now: Timestamp,
+    halted: impl Fn() -> bool,
+) -> Result<u64, StoreError> {
+    let commit = |change| store.commit_blocking(vec![change]);
+    let rows_max = BATCH_ROWS_MAX;
+    if let Some(before) = before(now, retention.results) {
+        while !halted()
+            && let Some(run) = store.prunable_run(before)?
+        {
+            commit(Change::PruneRun { run, rows_max })?;
+        }
+    }
+    let mut removed = 0;
+    if let Some(before) = before(now, retention.executions) {
+        while !halted()
+            && let Some(execution) = store.prunable_execution(before)?
+        {
+            commit(Change::RemoveExecution { execution })?;
+            removed += 1;
+        }
+        while !halted() && store.has_events_before(before)? {
+            commit(Change::PruneEvents { before, rows_max })?;
+        }
+    }
+    let mut free = store.free_pages()?;
+    while !halted() && free > 0 {
+        let pages_max = BATCH_PAGES_MAX;
+        commit(Change::Vacuum { pages_max })?;
+        let left = store.free_pages()?;
+        if left >= free {
+            break; // somebody else frees pages as fast
+        }
+        free = left;
+    }
+    Ok(removed)
+}
+
+/// What ended before has been kept long enough; `None`: it is kept for good.
+fn before(now: Timestamp, kept: Option<Duration>) -> Option<Timestamp> {
+    let micros = i64::try_from(kept?.as_micros()).unwrap_or(i64::MAX);
+    Some(Timestamp(now.0.saturating_sub(micros)))
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::*;
+    use crate::{
+        ids::{ExecutionId, FrameId, RunId},
+        iteration::{Checkpoint, RowStatus, RunStatus},
+        payload::Payload,
+        store::{
+            ChildRow, EventRow, ExecutionRow, ExecutionStatus, ExportRow, FailureRow, ResultRow,
+            RunRow, StoreSettings,
+        },
+    };
+
+    const DAY: Duration = Duration::from_hours(24);
+
+    fn day(days: i64) -> Timestamp {
+        Timestamp(days * 86_400_000_000)
+    }
+
+    struct World {
+        _directory: tempfile::TempDir,
+        store: Store,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let store = Store::open(directory.path(), StoreSettings::default()).unwrap();
+            Self {
+                _directory: directory,
+                store,
+            }
+        }
+
+        fn commit(&self, changes: Vec<Change>) {
+            self.store.commit_blocking(changes).unwrap();
+        }
+
+        /// An execution with a run of that job which stands so since that day, and rows of each kind.
+        fn run(&self, job: &str, status: RunStatus, at: Timestamp, results: u64) -> RunId {
+            let (id, run) = (self.store.next_execution_id(), self.store.next_run_id());
+            let execution = ExecutionRow {
+                id,
+                machine: job.to_owned(),
+                name: format!("{job}-{id}"),
+                definition: "{}".to_owned(),
+                status: ExecutionStatus::Running,
+                input: "{}".to_owned(),
+                output: None,
+                error: None,
+                cause: None,
+                started: at,
+                stopped: None,
+            };
+            let row = RunRow {
+                id: run,
+                execution: id,
+                frame: FrameId(0),
+                job: job.to_owned(),
+                plan: "{}".to_owned(),
+                checkpoint: Checkpoint::default(),
+                started: at,
+                changed: at,
+                ended: None,
+            };
+            let checkpoint = Box::new(Checkpoint {
+                status,
+                watermark: results,
+                high_mark: results,
+                ..Checkpoint::default()
+            });
+            self.commit(vec![
+                Change::NewExecution(execution),
+                Change::NewRun(row),
+                Change::Results {
+                    run,
+                    rows: (0..results).map(|index| result(index, at)).collect(),
+                },
+                Change::Failures {
+                    run,
+                    rows: vec![failure(at)],
+                },
+                Change::PutChild(Box::new(held(run, at))),
+                Change::Checkpoint {
+                    run,
+                    checkpoint,
+                    at,
+                },
+            ]);
+            if status.is_ended() {
+                self.commit(vec![Change::EndExecution {
+                    execution: id,
+                    status: ExecutionStatus::Succeeded,
+                    output: None,
+                    error: None,
+                    cause: None,
+                    at,
+                }]);
+            }
+            run
+        }
+
+        fn prune(&self, retention: &Retention, now: Timestamp) -> u64 {
+            prune(&self.store, retention, now, || false).unwrap()
+        }
+
+        fn has(&self, run: RunId) -> (bool, usize) {
+            let rows = self.store.results(run, 0, u64::MAX, 9).unwrap().rows.len();
+            (self.store.run(run).unwrap().is_some(), rows)
+        }
+
+        fn count(&self, sql: &str) -> i64 {
+            let db = Connection::open(self.store.path()).unwrap();
+            db.query_row(sql, [], |row| row.get(0)).unwrap()
+        }
+    }
+
+    fn result(index: u64, at: Timestamp) -> ResultRow {
+        ResultRow {
+            index,
+            id: None,
+            result: Payload::parse(format!("\"{}\"", "x".repeat(500))).unwrap(),
+            version: 1,
+            attempts: 1,
+            at,
+        }
+    }
+
+    fn failure(at: Timestamp) -> FailureRow {
+        FailureRow {
+            index: 1_000_000,
+            items: 1,
+            id: None,
+            error: "Bad".to_owned(),
+            cause: String::new(),
+            attempts: 1,
+            version: 1,
+            payload: None,
+            at,
+        }
+    }
+
+    fn held(run: RunId, at: Timestamp) -> ChildRow {
+        ChildRow {
+            run,
+            index: 1_000_001,
+            items: 1,
+            status: RowStatus::Held,
+            due: at,
+            id: None,
+            attempts: 0,
+            payload: "1".to_owned(),
+            state: None,
+            error: None,
+            cause: None,
+            version: None,
+            changed: at,
+        }
+    }
+
+    fn kept(executions: Option<Duration>, results: Option<Duration>) -> Retention {
+        Retention {
+            executions,
+            results,
+        }
+    }
+
+    #[test]
+    fn what_ended_long_ago_goes_and_nothing_else() {
+        let world = World::new();
+        let ended = RunStatus::Succeeded;
+        let old = world.run("a", ended, day(1), 3);
+        let stopped = world.run("a", RunStatus::Aborted, day(2), 3);
+        let unfinished = world.run("a", RunStatus::Paused, day(3), 3);
+        let undelivered = world.run("a", ended, day(4), 3);
+        let (run, next, bytes) = (undelivered, 2, 10);
+        let row = ExportRow { run, next, bytes };
+        let late = Vec::new();
+        world.commit(vec![Change::Export { row, late }]);
+        let recent = world.run("a", ended, day(95), 3);
+        let newest = world.run("a", ended, day(96), 3);
+        let only = world.run("b", ended, day(1), 3);
+        let retention = kept(Some(90 * DAY), Some(90 * DAY));
+        assert_eq!(world.prune(&retention, day(100)), 2);
+        for gone in [old, stopped] {
+            assert_eq!(world.has(gone), (false, 0));
+        }
+        for there in [unfinished, undelivered, recent, newest, only] {
+            assert_eq!(world.has(there), (true, 3), "run {there}");
+        }
+        for table in ["executions", "runs", "failure_rows", "children"] {
+            assert_eq!(
+                world.count(&format!("SELECT count(*) FROM {table}")),
+                5,
+                "{table}"
+            );
+        }
+        let (job, run) = ("a".to_owned(), newest);
+        world.commit(vec![Change::SupersedeExports { job, run }]);
+        assert_eq!(
+            world.prune(&retention, day(100)),
+            1,
+            "nothing is owed any more"
+        );
+        assert_eq!(world.has(undelivered), (false, 0));
+    }
+
+    #[test]
+    fn an_execution_stays_as_long_as_its_results() {
+        let world = World::new();
+        let old = world.run("a", RunStatus::Succeeded, day(1), 3);
+        world.run("a", RunStatus::Succeeded, day(2), 3);
+        assert_eq!(world.prune(&kept(None, None), day(1000)), 0);
+        assert_eq!(world.prune(&kept(Some(DAY), None), day(1000)), 0);
+        assert_eq!(world.has(old), (true, 3));
+        assert_eq!(world.prune(&kept(None, Some(DAY)), day(1000)), 0);
+        assert_eq!(world.has(old), (true, 0));
+        assert_eq!(world.prune(&kept(Some(DAY), Some(DAY)), day(1000)), 1);
+        assert_eq!(world.has(old), (false, 0));
+    }
+
+    #[test]
+    fn many_rows_go_in_batches_and_the_file_shrinks() {
+        let world = World::new();
+        let results = u64::from(BATCH_ROWS_MAX) * 2 + 1;
+        let old = world.run("a", RunStatus::Succeeded, day(1), results);
+        world.run("a", RunStatus::Succeeded, day(2), 3);
+        let pages = world.count("PRAGMA page_count");
+        let commits = world.store.pulse().unwrap().commits;
+        world.prune(&kept(Some(DAY), Some(DAY)), day(1000));
+        assert_eq!(world.has(old), (false, 0));
+        assert!(
+            world.store.pulse().unwrap().commits >= commits + 3,
+            "in batches"
+        );
+        assert_eq!(world.store.free_pages().unwrap(), 0);
+        assert!(world.count("PRAGMA page_count") < pages / 10);
+    }
+
+    #[test]
+    fn old_events_go_and_those_since_stay() {
+        let world = World::new();
+        let event = |at| {
+            Change::Event(EventRow {
+                at,
+                job: "a".to_owned(),
+                kind: "paused".to_owned(),
+                detail: String::new(),
+            })
+        };
+        world.commit((0..12_000).map(|_| event(day(1))).collect());
+        world.commit(vec![event(day(100))]);
+        world.prune(&kept(Some(90 * DAY), None), day(101));
+        assert_eq!(world.store.events("a", 9).unwrap().len(), 1);
+        assert_ne!(ExecutionId(0), world.store.next_execution_id());
+    }
+
+    #[test]
+    fn it_stops_between_two_batches_when_it_is_told_to() {
+        let world = World::new();
+        let old = world.run("a", RunStatus::Succeeded, day(1), 3);
+        world.run("a", RunStatus::Succeeded, day(2), 3);
+        let retention = kept(Some(DAY), Some(DAY));
+        prune(&world.store, &retention, day(1000), || true).unwrap();
+        assert_eq!(world.has(old), (true, 3));
+    }
+}
