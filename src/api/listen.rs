@@ -24,6 +24,10 @@ use super::{
 
 /// What a listener bears.
 #[derive(Debug, Clone, Copy)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "a bound says so at its end, everywhere"
+)]
 pub(super) struct Bounds {
     /// Connections at a time; further ones wait in the kernel's queue. People and their programs
     /// need a handful.
