@@ -6,6 +6,12 @@
 //! to four Python processes of the same depth. The machinery of a benchmark library is left out: its
 //! samples would not be interleaved.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a bench prints its figures, and ends where it cannot measure"
+)]
+
 use std::{
     fmt::Write as _,
     fs::File,

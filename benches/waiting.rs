@@ -3,6 +3,12 @@
 //!
 //! `cargo bench --bench waiting` takes a minute. CPU is what the kernel accounts to the process.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a bench prints its figures, and ends where it cannot measure"
+)]
+
 use std::{
     path::Path,
     process::{Command, Stdio},
@@ -17,7 +23,7 @@ use iterd::{
 };
 
 /// How long the idle daemon is watched.
-const WATCHED: Duration = Duration::from_secs(60);
+const WATCHED: Duration = Duration::from_mins(1);
 
 /// Records of the slow job; at 1 per 10s they take as long as the daemon is watched.
 const RECORDS: u32 = 6;
@@ -74,10 +80,10 @@ fn cpu_ms(pid: u32) -> f64 {
 /// Commits of a job from the end of its first item to the end of its last: what starting and
 /// ending a job costs is left out.
 fn slow_job(directory: &Path) -> u32 {
-    let lines: String = (0..RECORDS)
-        .map(|index| format!("{{\"n\":{index}}}\n"))
+    let lines: Vec<String> = (0..RECORDS)
+        .map(|index| format!("{{\"n\":{index}}}"))
         .collect();
-    std::fs::write(directory.join("slow.jsonl"), lines).unwrap();
+    std::fs::write(directory.join("slow.jsonl"), lines.join("\n")).unwrap();
     let job = "name = \"slow\"\n[source]\nkind = \"jsonl\"\npath = \"slow.jsonl\"\n\
                [process]\nplugin = \"identity\"\n[limit]\npace = \"1 per 10s\"\n";
     let file = JobFile::parse(&directory.join("slow.toml"), job.to_owned()).unwrap();

@@ -15,6 +15,7 @@ mod jobs;
 mod keeper;
 mod limiters;
 mod plan;
+mod plugin_events;
 mod plugins;
 mod pruner;
 mod run;

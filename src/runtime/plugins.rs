@@ -1,24 +1,19 @@
-//! Deploys plugins: takes an immutable copy of a plugin's folder, gives it a number, opens pools,
-//! and tells what happens in them.
+//! Deploys plugins: takes an immutable copy of a plugin's folder, gives it a number, and opens pools.
 
 use std::{
     num::NonZeroU32,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
 };
 
 use tokio::sync::mpsc;
 
-use super::{RuntimeError, state_dir::StatePaths};
+use super::{RuntimeError, plugin_events::PoolEvents, state_dir::StatePaths};
 use crate::{
     config::{Config, Sandbox, job::PluginRef},
     ids::VersionNumber,
-    payload::gist,
     plugin::{
-        self, Answer, Event, Events, Launcher, Manifest, Pool, PoolSpec, SandboxMode, SecretSource,
+        self, Answer, Launcher, Manifest, Pool, PoolSpec, SandboxMode, SecretSource,
         SnapshotLimits, Spawner, Version, WorkerLog, WorkerLogError, WorkerRecord,
     },
     store::{Change, Store, VersionRow, WorkerRow},
@@ -161,13 +156,12 @@ impl Plugins {
                 credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
             },
             spawner: self.spawner.clone(),
-            events: Arc::new(PoolEvents {
-                job: job.to_owned(),
-                plugin: name.clone(),
-                version: version.number,
-                first: AtomicBool::new(true),
+            events: Arc::new(PoolEvents::new(
+                job.to_owned(),
+                name.clone(),
+                version.number,
                 news,
-            }),
+            )),
             version,
             concurrency,
         };
@@ -254,110 +248,6 @@ impl WorkerLog for StoredWorkers {
         let ended = vec![Change::WorkerEnded(worker_row(record))];
         if let Err(error) = self.store.commit_blocking(ended) {
             tracing::debug!(%error, "the end of a worker was not recorded");
-        }
-    }
-}
-
-/// Turns what a pool tells into log lines and news for the run.
-struct PoolEvents {
-    job: String,
-    plugin: String,
-    /// What the pool was opened with, and whether nothing has started yet.
-    version: VersionNumber,
-    first: AtomicBool,
-    news: mpsc::UnboundedSender<PluginNews>,
-}
-
-impl Events for PoolEvents {
-    fn event(&self, event: Event) {
-        let (job, plugin) = (self.job.as_str(), self.plugin.as_str());
-        match event {
-            Event::Log {
-                pid,
-                version,
-                stream,
-                items,
-                line,
-            } => {
-                let items: Vec<String> = items
-                    .iter()
-                    .map(|item| {
-                        item.id
-                            .as_ref()
-                            .map_or_else(|| item.index.to_string(), ToString::to_string)
-                    })
-                    .collect();
-                tracing::info!(
-                    target: "iterd::handler",
-                    job, plugin, version = version.0, pid, ?stream, items = items.join(","), line
-                );
-            }
-            Event::LogsDropped { pid, lines } => {
-                tracing::warn!(
-                    job,
-                    plugin,
-                    pid,
-                    lines,
-                    "a worker prints too much; lines were dropped"
-                );
-            }
-            Event::WorkerStarted { pid, version } => {
-                self.first.store(false, Ordering::Relaxed);
-                tracing::debug!(job, plugin, version = version.0, pid, "a worker is ready");
-            }
-            Event::WorkerEnded {
-                pid,
-                version,
-                how,
-                expected: true,
-                ..
-            } => tracing::debug!(job, plugin, version = version.0, pid, how, "a worker ended"),
-            Event::WorkerEnded {
-                pid,
-                version,
-                how,
-                restart_after,
-                ..
-            } => tracing::warn!(
-                job,
-                plugin,
-                version = version.0,
-                pid,
-                // Why the gist: a worker that dies at each start would fill the log with tracebacks.
-                how = gist(&how),
-                restart_after_ms = restart_after.as_millis(),
-                "a worker ended by itself"
-            ),
-            Event::Unconfined { version, why } => {
-                tracing::warn!(
-                    job,
-                    plugin,
-                    version = version.0,
-                    why,
-                    "workers are not fully confined"
-                );
-            }
-            Event::Deployed { version } => {
-                tracing::info!(job, plugin, version = version.0, "a version is in use");
-                // Why dropped: a run that is gone needs no news.
-                self.first.store(false, Ordering::Relaxed);
-                drop(self.news.send(PluginNews::Deployed(version)));
-            }
-            Event::CannotStart { version, cause } => {
-                tracing::error!(
-                    job,
-                    plugin,
-                    version = version.0,
-                    cause,
-                    "a version does not start"
-                );
-                let first = version == self.version && self.first.load(Ordering::Relaxed);
-                drop(self.news.send(PluginNews::CannotStart {
-                    version,
-                    cause,
-                    first,
-                }));
-            }
         }
     }
 }

@@ -59,7 +59,10 @@ fn sigterm_ends_within_the_grace_time_whatever_hangs() {
         format!("import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n{ignores}");
     bed.write("plugins/h/handler.py", ignores);
     bed.job("concurrency = 8\ntimeout = \"never\"", "");
-    for command in [["run", "jobs/j.toml"].as_slice(), &["serve"]] {
+    for command in [
+        ["run", "jobs/j.toml"].as_slice(),
+        &["serve", "--listen", "127.0.0.1:0"],
+    ] {
         let mut daemon = bed.daemon(command);
         let before = bed.of_run::<i64>("done").unwrap_or(0);
         daemon.until("some work", || {

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     ids::{Generation, Index},
+    integration::source::RecordError,
     iteration::{Context, Effect, Ending, Input, Parked, RowStatus, RunStatus},
     limiter::{Grant, Throttle, Try},
     payload::Failure,
@@ -271,17 +272,7 @@ impl Actor {
             }
             Effect::Fail { index } => {
                 if let Some(Err(error)) = self.pages.take(*index) {
-                    step.draft.failure(FailureRow {
-                        index: *index,
-                        items: 1,
-                        id: None,
-                        error: error.error.to_owned(),
-                        cause: error.cause,
-                        attempts: 0,
-                        version: 0,
-                        payload: None,
-                        at: now,
-                    });
+                    step.draft.failure(damaged_row(*index, error, now));
                 }
             }
             Effect::Spill { index } => {
@@ -292,35 +283,34 @@ impl Actor {
                         .row((run, *index), child, &self.machine, standing, now);
                 }
             }
-            Effect::Hold { index, rowed: true } => {
-                self.live.remove(index);
-                step.draft.changes.push(Change::ChildStatus {
-                    run,
-                    index: *index,
-                    status: RowStatus::Held,
-                    due: Timestamp::MAX,
-                });
-            }
-            Effect::Hold {
-                index,
-                rowed: false,
-            } => {
-                let child = self
-                    .live
-                    .remove(index)
-                    .or_else(|| self.pages.take(*index).and_then(Result::ok));
-                if let Some(child) = child {
-                    let standing = (RowStatus::Held, Timestamp::MAX);
-                    step.draft
-                        .row((run, *index), &child, &self.machine, standing, now);
-                }
-            }
+            Effect::Hold { index, rowed } => self.hold(*index, *rowed, step),
             Effect::Paused(reason) => self.log("paused", reason.to_string(), step),
             Effect::Ended(status) => self.log("ended", status.as_str().to_owned(), step),
             Effect::Read { .. }
             | Effect::LoadQueue { .. }
             | Effect::Wake { .. }
             | Effect::Drained => {}
+        }
+    }
+
+    /// A child in doubt waits for somebody's decision, in a row.
+    fn hold(&mut self, index: Index, rowed: bool, step: &mut Step) {
+        let live = self.live.remove(&index);
+        if rowed {
+            step.draft.changes.push(Change::ChildStatus {
+                run: self.id,
+                index,
+                status: RowStatus::Held,
+                due: Timestamp::MAX,
+            });
+            return;
+        }
+        let child = live.or_else(|| self.pages.take(index).and_then(Result::ok));
+        if let Some(child) = child {
+            let standing = (RowStatus::Held, Timestamp::MAX);
+            let place = (self.id, index);
+            step.draft
+                .row(place, &child, &self.machine, standing, step.now);
         }
     }
 
@@ -496,6 +486,20 @@ fn failure_of_damaged(
         cause,
         attempts: row.map_or(0, |row| row.attempts),
         version: row.and_then(|row| row.version).unwrap_or(0),
+        payload: None,
+        at: now,
+    }
+}
+
+fn damaged_row(index: Index, error: RecordError, now: Timestamp) -> FailureRow {
+    FailureRow {
+        index,
+        items: 1,
+        id: None,
+        error: error.error.to_owned(),
+        cause: error.cause,
+        attempts: 0,
+        version: 0,
         payload: None,
         at: now,
     }
