@@ -3,7 +3,11 @@
 //! Each test has a state directory of its own and ends every process that it started. The README's
 //! commands are run here, too, so that what it shows stays true.
 
-#![expect(clippy::panic, reason = "a helper of a test ends the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that fails says so by a panic"
+)]
 
 #[path = "commands/answers.rs"]
 mod answers;

@@ -24,7 +24,7 @@ const MISSED_MAX: usize = 10_000;
 
 /// A look that comes this long after the one before means that nobody looked in between: the machine
 /// slept. Longer than any tick is late, shorter than the shortest nap that matters to a schedule.
-const ABSENCE_MIN: Duration = Duration::from_secs(60);
+const ABSENCE_MIN: Duration = Duration::from_mins(1);
 
 /// Starts what is due.
 pub struct Scheduler {
