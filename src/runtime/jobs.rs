@@ -93,6 +93,7 @@ impl Engine {
                 machine: plan.item,
                 limiter,
                 weight: plan.weight,
+                schedule: file.schedule.clone(),
             }));
             // Why ok: a run that has just ended needs no edit.
             orders.send(new).await.ok();
@@ -406,6 +407,7 @@ impl Keeper {
             },
             limiter: Some(Arc::clone(&limiter)),
             weight: plan.weight,
+            schedule: self.file.schedule.clone(),
             pool,
             answers,
             exporter,

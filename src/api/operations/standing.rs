@@ -182,6 +182,7 @@ const fn throttle(why: Throttle) -> &'static str {
         Throttle::Turn => "its turn at the limiter",
         Throttle::Closed => "the limiter, which a handler closed",
         Throttle::Paused => "the limiter, which is paused",
+        Throttle::Hours => "the hours of its schedule",
         Throttle::Weight => "a limit that lets a record of this weight through",
     }
 }

@@ -7,10 +7,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{
     child::{Child, Verdict},
     commit::OnTheirWay,
+    gate::Gate,
     pages::Pages,
     view::{Pulse, RunView},
 };
 use crate::{
+    config::job::Schedule,
     ids::{Generation, Index, RunId},
     integration::source::{PageBounds, Source},
     iteration::{Ending, Input, Options, PauseReason, RowStatus, Run, RunStatus},
@@ -46,6 +48,7 @@ pub(in crate::runtime) struct ActorSetup {
     pub(in crate::runtime) bounds: PageBounds,
     pub(in crate::runtime) limiter: Option<Arc<SharedLimiter>>,
     pub(in crate::runtime) weight: NonZeroU32,
+    pub(in crate::runtime) schedule: Option<Schedule>,
     pub(in crate::runtime) pool: Pool,
     pub(in crate::runtime) answers: mpsc::UnboundedReceiver<Answer>,
     pub(in crate::runtime) exporter: Option<Exporter>,
@@ -90,6 +93,7 @@ pub(in crate::runtime) struct Reconfigured {
     pub(in crate::runtime) machine: Machine,
     pub(in crate::runtime) limiter: Arc<SharedLimiter>,
     pub(in crate::runtime) weight: NonZeroU32,
+    pub(in crate::runtime) schedule: Option<Schedule>,
 }
 
 /// The shell around one run.
@@ -104,6 +108,7 @@ pub(in crate::runtime) struct Actor {
     pub(super) limiter: Option<Arc<SharedLimiter>>,
     pub(super) limiter_saved: u64,
     pub(super) weight: NonZeroU32,
+    pub(super) gate: Gate,
     pub(super) pool: Pool,
     pub(super) answers: mpsc::UnboundedReceiver<Answer>,
     pub(super) orders: mpsc::Receiver<Order>,
@@ -154,6 +159,7 @@ impl Actor {
             limiter: setup.limiter,
             limiter_saved: 0,
             weight: setup.weight,
+            gate: Gate::new(setup.schedule),
             pool: setup.pool,
             answers: setup.answers,
             orders: order_queue,
@@ -238,6 +244,7 @@ impl Actor {
         self.limiter_saved = 0;
         self.weight = new.weight;
         self.machine = new.machine;
+        self.gate = Gate::new(new.schedule);
         news.inputs
             .push(Input::Options(bounded(new.options, &self.pool)));
     }

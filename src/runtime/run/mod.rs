@@ -10,6 +10,7 @@
 mod actor;
 mod child;
 mod commit;
+mod gate;
 mod pages;
 mod step;
 mod view;

@@ -87,11 +87,18 @@ impl Actor {
         }
         let (limiter, weight, user) = (self.limiter.as_ref(), self.weight, self.id.0);
         let disk_full = self.disk.is_full();
+        let closed_until = self.gate.closed_until(now);
         let mut permits = |kind: Try, count: NonZeroU32, first_waiting: bool| {
             if disk_full {
                 return Grant::NotBefore {
                     at: Timestamp::MAX,
                     why: Throttle::Paused,
+                };
+            }
+            if let Some(at) = closed_until {
+                return Grant::NotBefore {
+                    at,
+                    why: Throttle::Hours,
                 };
             }
             limiter.map_or(Grant::Now(count.get()), |limiter| {
