@@ -4,9 +4,9 @@
 //! commands are run here, too, so that what it shows stays true.
 
 #![expect(
-    clippy::panic,
     clippy::unwrap_used,
-    reason = "a helper of a test ends the test"
+    clippy::panic,
+    reason = "a test that fails says so by a panic"
 )]
 
 #[path = "commands/answers.rs"]

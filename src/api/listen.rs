@@ -22,34 +22,18 @@ use super::{
     server::{self, Door},
 };
 
-/// What a listener bears.
-#[derive(Debug, Clone, Copy)]
-#[expect(
-    clippy::struct_field_names,
-    reason = "a bound says so at its end, everywhere"
-)]
-pub(super) struct Bounds {
-    /// Connections at a time; further ones wait in the kernel's queue. People and their programs
-    /// need a handful.
-    pub(super) connections_max: usize,
-    /// How long a request's header may take, and a connection may idle.
-    pub(super) header_time_max: Duration,
-    /// Bytes of a header. A signed one has less than a kilobyte.
-    pub(super) header_bytes_max: usize,
-    /// Lines of a header; SDKs send about fifteen.
-    pub(super) headers_max: usize,
-}
+/// Connections of a listener at a time; further ones wait in the kernel's queue. People and their
+/// programs need a handful.
+const CONNECTIONS_MAX: usize = 128;
 
-impl Default for Bounds {
-    fn default() -> Self {
-        Self {
-            connections_max: 128,
-            header_time_max: Duration::from_secs(10),
-            header_bytes_max: 16 << 10,
-            headers_max: 64,
-        }
-    }
-}
+/// How long a request's header may take, and a connection may idle.
+const HEADER_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Bytes of a header. A signed one has less than a kilobyte.
+const HEADER_BYTES_MAX: usize = 16 << 10;
+
+/// Lines of a header; SDKs send about fifteen.
+const HEADERS_MAX: usize = 64;
 
 /// Serves on a Unix socket until it is dropped, which removes the socket. A socket file that a former
 /// process left is replaced: the caller owns the state directory.
@@ -62,26 +46,26 @@ pub async fn serve_unix(path: &Path, api: Api, keys: Vec<Key>) -> io::Result<()>
     let listener = UnixListener::bind(path)?;
     let _socket = SocketFile(path);
     let router = server::router(api, keys, Door::Socket);
-    serve(listener, router, Bounds::default()).await;
+    serve(listener, router).await;
     Ok(())
 }
 
 /// Serves on a TCP address until it is dropped; `address` is the one that `listener` is bound to.
 pub async fn serve_tcp(listener: TcpListener, address: SocketAddr, api: Api, keys: Vec<Key>) {
     let router = server::router(api, keys, Door::Tcp(address.ip()));
-    serve(listener, router, Bounds::default()).await;
+    serve(listener, router).await;
 }
 
 /// Takes connections for ever.
-pub(super) async fn serve<L: Listener>(mut listener: L, router: Router, bounds: Bounds) {
+async fn serve<L: Listener>(mut listener: L, router: Router) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
-        .header_read_timeout(bounds.header_time_max)
-        .max_header_size(bounds.header_bytes_max)
-        .max_headers(bounds.headers_max);
+        .header_read_timeout(HEADER_TIME_MAX)
+        .max_header_size(HEADER_BYTES_MAX)
+        .max_headers(HEADERS_MAX);
     let mut connections = JoinSet::new();
     loop {
-        if connections.len() >= bounds.connections_max {
+        if connections.len() >= CONNECTIONS_MAX {
             // Why the outcome is dropped: how a connection ended is its peer's business.
             drop(connections.join_next().await);
         }

@@ -219,7 +219,7 @@ pub(super) fn of_job(job: &str) -> Value {
 pub(super) fn with_keeper(sentence: String, answer: &Value) -> String {
     if answer["live"].as_bool() == Some(false) && answer["outcome"] != "finished" {
         format!(
-            "{sentence}, as soon as somebody keeps it running: iterd serve, or iterd run with its file"
+            "{sentence}; nobody keeps jobs running here now: iterd serve does, or iterd run and its file"
         )
     } else {
         sentence

@@ -85,11 +85,16 @@ fn write_line(line: &str) {
 }
 
 fn line_style(bar: bool) -> ProgressStyle {
-    let template = if bar { "{bar:24} {msg}" } else { "{msg}" };
+    // Why wide: a line that the terminal had to break could not be drawn anew.
+    let template = if bar {
+        "{bar:16} {wide_msg}"
+    } else {
+        "{wide_msg}"
+    };
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-/// A job in a line: done, failed, retrying, rate, quota left, ETA.
+/// A job in a line: done, failed, retrying, rate, ETA, what is left of the quota.
 pub(super) fn line(picture: &Value) -> String {
     let done = match jobs::of(picture) {
         Some(total) => format!("{} of {total} done", count(number(picture, "done"))),
@@ -109,11 +114,11 @@ pub(super) fn line(picture: &Value) -> String {
         }
     }
     parts.extend(picture["rate_per_s"].as_f64().and_then(rate));
-    if let Some(left) = picture["quota_left"].as_u64() {
-        parts.push(format!("{} left of the quota", count(left)));
-    }
     if let Some(eta) = seconds(picture, "eta_s") {
         parts.push(format!("{} to go", duration(eta)));
+    }
+    if let Some(left) = picture["quota_left"].as_u64() {
+        parts.push(format!("{} calls left", count(left)));
     }
     parts.extend(waits_for(picture).map(|what| format!("waits for {what}")));
     format!("{}: {}", text(picture, "job"), parts.join(", "))
@@ -142,7 +147,7 @@ mod tests {
         });
         assert_eq!(
             line(&picture),
-            "enrich: 1,234 of 5,000 done, 2 failed, 4.2/s, 37,000 left of the quota, 14 min 57 s to go"
+            "enrich: 1,234 of 5,000 done, 2 failed, 4.2/s, 14 min 57 s to go, 37,000 calls left"
         );
         assert_eq!(line(&json!({ "job": "new", "done": 0 })), "new: 0 done");
     }

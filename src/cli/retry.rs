@@ -30,8 +30,8 @@ pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Fai
     let answer = client::call(session, "RetryItems", input, Access::Change)?;
     session.answer(&answer, |answer| match answer["items"].as_u64() {
         None | Some(0) => format!("{job} has no such failed item"),
-        Some(1) => client::with_keeper("1 item is done again".to_owned(), answer),
-        Some(items) => client::with_keeper(format!("{items} items are done again"), answer),
+        Some(1) => client::with_keeper("1 failed item is put back".to_owned(), answer),
+        Some(items) => client::with_keeper(format!("{items} failed items are put back"), answer),
     })?;
     Ok(Code(DONE))
 }

@@ -78,6 +78,8 @@ pub enum Throttle {
     Closed,
     /// An operator paused the limiter.
     Paused,
+    /// Not the limiter, but the user's own schedule: it is outside of its hours.
+    Hours,
     /// One item weighs more than a whole window allows; it passes only after the limits change.
     Weight,
 }
@@ -94,6 +96,7 @@ impl Throttle {
             Self::Turn => "turn",
             Self::Closed => "closed",
             Self::Paused => "paused",
+            Self::Hours => "hours",
             Self::Weight => "weight",
         }
     }

@@ -142,6 +142,7 @@ impl Limiter {
                     | Throttle::RetryShare
                     | Throttle::Closed
                     | Throttle::Paused
+                    | Throttle::Hours
                     | Throttle::Weight => at,
                 };
                 let keep = turn.unwrap_or(TURN_WITHOUT_PACE);

@@ -316,7 +316,8 @@ fn rescue(store: &Store) -> Result<(), RuntimeError> {
         error: std::io::Error::other(error),
     })?;
     if killed > 0 {
-        tracing::warn!(killed, "killed processes that the last daemon left running");
+        // Why no warning: it belongs to every start after a kill.
+        tracing::info!(killed, "killed processes that the last daemon left running");
     }
     store.commit_blocking(rows.into_iter().map(Change::WorkerEnded).collect())?;
     Ok(())

@@ -263,7 +263,7 @@ fn what_is_started_where_nobody_keeps_jobs_running_says_so() {
     let started = world.iterd(&["start", "slow"]);
     assert_eq!(started.code, i32::from(exit::DONE), "{started:?}");
     assert!(
-        started.out.contains("as soon as somebody keeps it running"),
+        started.out.contains("nobody keeps jobs running here now"),
         "{started:?}"
     );
     let paused = world.iterd(&["pause", "slow"]);

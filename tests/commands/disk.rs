@@ -47,10 +47,13 @@ fn on_a_tiny_disk(test: &str, body: impl FnOnce(&Path)) {
         .env(INSIDE, place.path())
         .output()
         .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
+    let printed = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{text}\n{errors}");
-    assert!(text.contains("1 passed"), "{test} is no test here: {text}");
+    assert!(output.status.success(), "{printed}\n{errors}");
+    assert!(
+        printed.contains("1 passed"),
+        "{test} is no test here: {printed}"
+    );
 }
 
 /// A world whose state lies on that disk, with a job of so many records.

@@ -73,6 +73,29 @@ fn a_start_that_meets_a_run_waits_for_its_end_where_the_job_says_so() {
     );
 }
 
+#[test]
+fn outside_of_its_hours_a_run_waits_and_an_edit_of_them_lets_it_go_on() {
+    let world = World::new();
+    world.job(
+        "nightly",
+        4,
+        "[schedule]\nblackout = [\"2000-01-01..2999-12-31\"]\n",
+    );
+    let daemon = world.serve();
+    world.iterd(&["start", "nightly"]);
+    let status = world.wait_for(&["status", "nightly"], |answer| {
+        answer
+            .out
+            .contains("waits for the hours of its schedule, until 3000-01-01")
+    });
+    assert!(status.out.contains("done       0 of"), "{status:?}");
+    world.job("nightly", 4, "");
+    daemon.signal(Signal::HUP);
+    world.wait_for(&["status", "nightly"], |answer| {
+        answer.out.contains("nightly  finished")
+    });
+}
+
 /// Serves a job once, and again after a downtime of more than a year, which starts of `cron` fell into.
 fn after_downtime(world: &World, cron: &str, catch_up: &str) -> Running {
     let schedule = format!("[schedule]\ncron = \"{cron}\"\ncatch_up = \"{catch_up}\"\n");

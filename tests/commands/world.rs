@@ -13,7 +13,7 @@ use std::{
 use serde_json::Value;
 
 /// How long anything may take before a test gives up: far above what a busy machine needs.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What a command answered.
 #[derive(Debug)]
@@ -73,10 +73,10 @@ impl World {
 
     /// A job over `NAME.csv` with so many records, whose handler answers what it is given.
     pub(crate) fn job(&self, name: &str, records: usize, more: &str) {
-        let rows: String = (0..records).map(|n| format!("{n},row {n}\n")).collect();
+        let rows: Vec<String> = (0..records).map(|n| format!("{n},row {n}\n")).collect();
         self.write(
             &format!("config/jobs/{name}.csv"),
-            format!("id,text\n{rows}"),
+            format!("id,text\n{}", rows.concat()),
         );
         let job = format!(
             "name = \"{name}\"\n[source]\nkind = \"csv\"\npath = \"{name}.csv\"\nid = \"id\"\n\

@@ -164,11 +164,7 @@ fn waits_for(api: &Api, view: &RunView) -> Option<(String, Option<String>)> {
     if view.figures.in_flight > 0 {
         return None;
     }
-    if let Some(until) = view.off_hours {
-        let why = "the hours of its schedule";
-        return Some((why.to_owned(), Some(until.to_string())));
-    }
-    if view.starting {
+    if view.starting && view.off_hours.is_none() {
         return Some(("a worker to start".to_owned(), None));
     }
     let (at, reason) = view.figures.wake?;
@@ -189,6 +185,7 @@ const fn throttle(why: Throttle) -> &'static str {
         Throttle::Turn => "its turn at the limiter",
         Throttle::Closed => "the limiter, which a handler closed",
         Throttle::Paused => "the limiter, which is paused",
+        Throttle::Hours => "the hours of its schedule",
         Throttle::Weight => "a limit that lets a record of this weight through",
     }
 }

@@ -97,7 +97,7 @@ impl Actor {
         }
         let (limiter, weight, user) = (self.limiter.as_ref(), self.weight, self.id.0);
         let closed = match self.hours.closed_until(now) {
-            Some(until) => Some((until, Throttle::Closed)),
+            Some(until) => Some((until, Throttle::Hours)),
             None => (self.disk.is_full() || self.pool.ready() == 0)
                 .then_some((Timestamp::MAX, Throttle::Paused)),
         };
