@@ -17,8 +17,8 @@ use crate::{
     config::{Config, Sandbox, job::PluginRef},
     ids::VersionNumber,
     plugin::{
-        self, Answer, Event, Events, Launcher, Manifest, Pool, PoolSpec, SandboxMode, SecretSource,
-        SnapshotLimits, Spawner, Version, WorkerLog, WorkerLogError, WorkerRecord,
+        self, Answer, Event, Events, ItemRef, Launcher, Manifest, Pool, PoolSpec, SandboxMode,
+        SecretSource, SnapshotLimits, Spawner, Version, WorkerLog, WorkerLogError, WorkerRecord,
     },
     store::{Change, Store, VersionRow, WorkerRow},
     time::Clock,
@@ -250,17 +250,9 @@ impl Events for PoolEvents {
                 items,
                 line,
             } => {
-                let items: Vec<String> = items
-                    .iter()
-                    .map(|item| {
-                        item.id
-                            .as_ref()
-                            .map_or_else(|| item.index.to_string(), ToString::to_string)
-                    })
-                    .collect();
+                let (version, items) = (version.0, names(&items));
                 tracing::info!(
-                    target: "iterd::handler",
-                    job, plugin, version = version.0, pid, ?stream, items = items.join(","), line
+                    target: "iterd::handler", job, plugin, version, pid, ?stream, items, line
                 );
             }
             Event::LogsDropped { pid, lines } => {
@@ -313,21 +305,35 @@ impl Events for PoolEvents {
                 self.first.store(false, Ordering::Relaxed);
                 drop(self.news.send(PluginNews::Deployed(version)));
             }
-            Event::CannotStart { version, cause } => {
-                tracing::error!(
-                    job,
-                    plugin,
-                    version = version.0,
-                    cause,
-                    "a version does not start"
-                );
-                let first = version == self.version && self.first.load(Ordering::Relaxed);
-                drop(self.news.send(PluginNews::CannotStart {
-                    version,
-                    cause,
-                    first,
-                }));
-            }
+            Event::CannotStart { version, cause } => self.cannot_start(version, cause),
         }
     }
+}
+
+impl PoolEvents {
+    fn cannot_start(&self, version: VersionNumber, cause: String) {
+        tracing::error!(
+            job = self.job,
+            plugin = self.plugin,
+            version = version.0,
+            cause,
+            "a version does not start"
+        );
+        let first = version == self.version && self.first.load(Ordering::Relaxed);
+        // Why dropped: a run that is gone needs no news.
+        drop(self.news.send(PluginNews::CannotStart {
+            version,
+            cause,
+            first,
+        }));
+    }
+}
+
+/// The items that a worker was at when it said something.
+fn names(items: &[ItemRef]) -> String {
+    let name = |item: &ItemRef| match &item.id {
+        Some(id) => id.to_string(),
+        None => item.index.to_string(),
+    };
+    items.iter().map(name).collect::<Vec<_>>().join(",")
 }

@@ -129,7 +129,7 @@ async fn start_if_due(engine: &Engine, job: &JobRow, file: &JobFile) -> Result<(
     }
     // Crash: the fire time counts as acted on in the commit that starts the run, not before.
     match engine.start_with(file, true, vec![scheduled.clone()]).await {
-        Ok(Started::New) => Ok(()),
+        Ok(Started::New) | Err(RuntimeError::Closed) => Ok(()),
         Ok(Started::Resumed | Started::Running | Started::Finished) => {
             tracing::info!(
                 job = job.name,
@@ -137,7 +137,6 @@ async fn start_if_due(engine: &Engine, job: &JobRow, file: &JobFile) -> Result<(
             );
             Ok(())
         }
-        Err(RuntimeError::Closed) => Ok(()),
         Err(error) => {
             // Why acted on: else it would be tried each second until the source is there again.
             let failed = note("not started", error.to_string());

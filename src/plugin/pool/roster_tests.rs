@@ -1,3 +1,5 @@
+//! The roster by itself: what it is told in, what it asks for out, in short words.
+
 use super::*;
 use crate::{
     ids::{Generation, VersionNumber},
@@ -244,8 +246,41 @@ fn a_version_that_cannot_start_is_told_once_and_tried_on() {
     );
     world.failed_to_start(3);
     assert_eq!(world.look(), ["start 4 v1 after 800ms"]);
-    world.started(4);
-    assert_eq!(world.look(), ["4 takes 1"]);
+    world.roster.forgive();
+    for worker in 4..7 {
+        world.failed_to_start(worker);
+    }
+    let told = world.look();
+    assert!(
+        told.contains(&"cannot start v1: no such file".to_owned()),
+        "{told:?}"
+    );
+    world.started(7);
+    assert_eq!(world.look(), ["7 takes 1"]);
+}
+
+#[test]
+fn more_workers_start_when_the_concurrency_is_raised_and_the_manifest_names_none() {
+    let text = "name = \"a\"\ncommand = [\"x\"]";
+    let version = Arc::new(Version {
+        number: VersionNumber(1),
+        folder: "/".into(),
+        manifest: Manifest::parse(text).unwrap(),
+    });
+    let mut effects = Vec::new();
+    let roster = Roster::new(version, NonZeroU32::MIN, &mut effects);
+    let mut world = World { roster, effects };
+    world.started(0);
+    world.submit([1, 2, 3]);
+    assert_eq!(world.roster.capacity(), 1);
+    world.look();
+    let three = NonZeroU32::new(3).unwrap();
+    world.roster.set_concurrency(three, &mut world.effects);
+    assert_eq!(world.roster.capacity(), 3);
+    assert_eq!(
+        world.look(),
+        ["start 1 v1 after 0ms", "start 2 v1 after 0ms"]
+    );
 }
 
 #[test]
