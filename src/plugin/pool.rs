@@ -238,6 +238,14 @@ impl Pool {
         }
     }
 
+    /// Somebody went on with what was held because no worker starts: should that still be so, the
+    /// event comes again.
+    pub fn forgive(&self) {
+        if let Kind::Workers(shared) = &self.kind {
+            shared.decide(|roster, _| roster.forgive());
+        }
+    }
+
     /// The version that new calls go to.
     #[must_use]
     pub fn version(&self) -> VersionNumber {

@@ -167,15 +167,23 @@ async fn act(engine: &Engine, job: &JobRow, file: &JobFile, due: &Due) -> Result
         }
         return Ok(());
     }
-    engine.store().commit(vec![scheduled]).await.await?;
-    let started = engine.start(file, true).await?;
-    if started != Started::New {
-        tracing::info!(
-            job = job.name,
-            "the scheduled start goes on with the unfinished run"
-        );
+    // Crash: the fire time counts as acted on in the commit that starts the run, not before.
+    match engine.start_with(file, true, vec![scheduled.clone()]).await {
+        Ok(Started::New) | Err(RuntimeError::Closed) => Ok(()),
+        Ok(Started::Resumed | Started::Running | Started::Finished) => {
+            tracing::info!(
+                job = job.name,
+                "the scheduled start goes on with the unfinished run"
+            );
+            Ok(())
+        }
+        Err(error) => {
+            // Why acted on: else it would be tried each second until the source is there again.
+            let failed = note("not started", error.to_string());
+            engine.store().commit(vec![scheduled, failed]).await.await?;
+            Err(error)
+        }
     }
-    Ok(())
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -224,3 +224,159 @@ fn a_lock_that_somebody_holds_delays_a_commit_and_loses_nothing() {
     assert!(store.run(RunId(1)).unwrap().is_some());
     assert_eq!(store.pulse().unwrap().trouble, None);
 }
+
+#[test]
+fn nothing_is_committed_behind_a_refused_commit_of_the_same_line() {
+    let (_directory, store) = open();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let run = store.next_run_id();
+    let put = |index| Change::Results {
+        run,
+        rows: vec![result(index)],
+    };
+    runtime.block_on(async {
+        let (line, other) = (store.line(), store.line());
+        line.commit(vec![put(0)]).await.await.unwrap();
+        // Why sent before any is awaited: an actor has several on their way.
+        let refused = line.commit(vec![put(1), twice(run), twice(run)]).await;
+        let behind = line.commit(vec![put(2)]).await;
+        let beside = other.commit(vec![put(3)]).await;
+        assert!(refused.await.is_err());
+        let behind = behind.await;
+        assert!(matches!(behind, Err(StoreError::Behind)), "{behind:?}");
+        beside.await.unwrap();
+        assert!(line.commit(vec![put(4)]).await.await.is_err());
+    });
+    let there = store.results(run, 0, 9, 9).unwrap().rows;
+    let there: Vec<u64> = there.iter().map(|row| row.index).collect();
+    assert_eq!(there, [0, 3]);
+}
+
+/// A change that the schema takes once.
+fn twice(run: RunId) -> Change {
+    Change::NewRun(run_row(run))
+}
+
+#[test]
+fn a_page_ends_where_its_bytes_are_many_and_says_that_more_follows() {
+    let (_directory, store) = open();
+    let run = store.next_run_id();
+    let big = format!("\"{}\"", "x".repeat(3 << 20));
+    let rows = (0..7).map(|index| ResultRow {
+        result: Payload::parse(big.as_str()).unwrap(),
+        ..result(index)
+    });
+    let rows: Vec<ResultRow> = rows.collect();
+    store
+        .commit_blocking(vec![
+            Change::NewRun(run_row(run)),
+            Change::Results { run, rows },
+        ])
+        .unwrap();
+    let mut pages = Vec::new();
+    let (mut from, mut more) = (0, true);
+    while more {
+        let page = store.results(run, from, 99, 1000).unwrap();
+        from = page.rows.last().unwrap().index + 1;
+        more = page.more;
+        pages.push(page.rows.len());
+    }
+    assert_eq!(pages, [3, 3, 1]);
+}
+
+/// What an exporter would write, page after page, where the watermark stands there.
+fn exported(store: &Store, run: RunId, watermark: u64, rows_max: u32) -> Vec<u64> {
+    let checkpoint = Box::new(Checkpoint {
+        watermark,
+        high_mark: watermark,
+        ..Checkpoint::default()
+    });
+    let at = Timestamp(1);
+    let change = Change::Checkpoint {
+        run,
+        checkpoint,
+        at,
+    };
+    store.commit_blocking(vec![change]).unwrap();
+    let mut written = Vec::new();
+    loop {
+        let from = store.export(run).unwrap().map_or(0, |row| row.next);
+        let Some(page) = store.export_page(run, from, rows_max).unwrap() else {
+            return written;
+        };
+        written.extend(page.results.iter().map(|row| row.index));
+        let row = ExportRow {
+            run,
+            next: page.next,
+            bytes: 1,
+        };
+        let late = page.late;
+        let change = Change::Export { row, late };
+        store.commit_blocking(vec![change]).unwrap();
+    }
+}
+
+#[test]
+fn a_result_is_exported_once_whenever_it_comes() {
+    for rows_max in [1, 2, 1000] {
+        let (_directory, store) = open();
+        let run = store.next_run_id();
+        let late = |index| Change::LateResult { run, index };
+        let results = |indexes: &[u64]| Change::Results {
+            run,
+            rows: indexes.iter().map(|index| result(*index)).collect(),
+        };
+        let put = |changes| store.commit_blocking(changes).unwrap();
+        put(vec![Change::NewRun(run_row(run)), results(&[0, 1, 3, 4])]);
+        assert_eq!(exported(&store, run, 4, rows_max), [0, 1, 3]);
+        put(vec![results(&[2]), late(2)]);
+        put(vec![results(&[5]), late(5)]);
+        let mut written = exported(&store, run, 7, rows_max);
+        written.sort_unstable();
+        assert_eq!(written, [2, 4, 5], "{rows_max} rows a page");
+        assert!(exported(&store, run, 7, rows_max).is_empty());
+    }
+}
+
+#[test]
+fn what_is_owed_to_an_output_is_known_until_it_is_written_or_superseded() {
+    let (_directory, store) = open();
+    let ended = |run, bytes| {
+        let checkpoint = Box::new(Checkpoint {
+            status: RunStatus::Succeeded,
+            watermark: 3,
+            high_mark: 3,
+            ..Checkpoint::default()
+        });
+        let (at, late) = (Timestamp(1), Vec::new());
+        let row = ExportRow {
+            run,
+            next: 0,
+            bytes,
+        };
+        let new = Change::NewRun(run_row(run));
+        let end = Change::Checkpoint {
+            run,
+            checkpoint,
+            at,
+        };
+        let changes = vec![new, Change::Export { row, late }, end];
+        store.commit_blocking(changes).unwrap();
+        run
+    };
+    let owing = || -> Vec<RunId> {
+        let runs = store.undelivered_runs().unwrap();
+        runs.iter().map(|run| run.id).collect()
+    };
+    let first = ended(store.next_run_id(), 0);
+    let second = ended(store.next_run_id(), 0);
+    assert_eq!(owing(), [first, second]);
+    let (job, run) = ("job".to_owned(), second);
+    let supersede = Change::SupersedeExports { job, run };
+    store.commit_blocking(vec![supersede]).unwrap();
+    assert_eq!(owing(), [second]);
+    assert!(exported(&store, second, 3, 9).is_empty());
+    assert_eq!(owing(), [], "nothing was there to be written");
+}

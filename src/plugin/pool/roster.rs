@@ -222,6 +222,12 @@ impl Roster {
         self.assign(out);
     }
 
+    /// Somebody says that what kept workers from starting was mended: if it was not, that is told
+    /// again.
+    pub(crate) fn forgive(&mut self) {
+        self.failed_starts = 0;
+    }
+
     /// A worker is ready for calls.
     pub(crate) fn started(&mut self, id: WorkerId, out: &mut Vec<Effect>) {
         let Some(worker) = self.workers.get_mut(&id) else {

@@ -283,6 +283,51 @@ fn a_version_that_cannot_start_is_told_once_and_tried_on() {
 }
 
 #[test]
+fn a_version_that_still_cannot_start_is_told_again_after_somebody_went_on() {
+    let mut world = World::new(4, 1);
+    world.submit([1]);
+    let told = |world: &mut World| {
+        let cannot = "cannot start v1: no such file".to_owned();
+        world.look().contains(&cannot)
+    };
+    for worker in 0..3 {
+        world.failed_to_start(worker);
+    }
+    assert!(told(&mut world));
+    world.failed_to_start(3);
+    assert!(!told(&mut world));
+    world.roster.forgive();
+    for worker in 4..7 {
+        world.failed_to_start(worker);
+    }
+    assert!(told(&mut world));
+}
+
+#[test]
+fn more_workers_start_when_the_concurrency_is_raised_and_the_manifest_names_none() {
+    let text = "name = \"a\"\ncommand = [\"x\"]";
+    let version = Arc::new(Version {
+        number: VersionNumber(1),
+        folder: "/".into(),
+        manifest: Manifest::parse(text).unwrap(),
+    });
+    let mut effects = Vec::new();
+    let roster = Roster::new(version, NonZeroU32::MIN, &mut effects);
+    let mut world = World { roster, effects };
+    world.started(0);
+    world.submit([1, 2, 3]);
+    assert_eq!(world.roster.capacity(), 1);
+    world.look();
+    let three = NonZeroU32::new(3).unwrap();
+    world.roster.set_concurrency(three, &mut world.effects);
+    assert_eq!(world.roster.capacity(), 3);
+    assert_eq!(
+        world.look(),
+        ["start 1 v1 after 0ms", "start 2 v1 after 0ms"]
+    );
+}
+
+#[test]
 fn new_calls_go_to_a_deployed_version_once_it_has_started() {
     let mut world = World::new(2, 1);
     world.started(0);

@@ -277,6 +277,9 @@ impl Actor {
                 changes,
                 done,
             } => {
+                if matches!(input, Input::Resume) {
+                    self.pool.forgive();
+                }
                 news.inputs.push(input);
                 news.changes = changes;
                 news.told.push(done);

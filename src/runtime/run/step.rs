@@ -244,46 +244,23 @@ impl Actor {
 
     /// What an effect wants in the commit of its own step.
     fn draft(&mut self, effect: &Effect, step: &mut Step) {
-        let (run, now) = (self.id, step.now);
+        let now = step.now;
         match effect {
-            Effect::Dispatch {
-                index,
-                rowed: false,
-                ..
-            } => {
-                // Why the look: a child that was interrupted is dispatched again from memory.
-                if !self.live.contains_key(index)
-                    && let Some(Ok(child)) = self.pages.take(*index)
-                {
-                    self.live.insert(*index, child);
-                }
-            }
-            Effect::Dispatch {
-                index, rowed: true, ..
-            } => {
-                if !self.live.contains_key(index) {
-                    step.draft.changes.push(Change::ChildStatus {
-                        run,
-                        index: *index,
-                        status: RowStatus::InFlight,
-                        due: now,
-                    });
-                }
-            }
+            Effect::Dispatch { index, rowed, .. } => self.draft_dispatch(*index, *rowed, step),
             Effect::Fail { index } => {
                 if let Some(Err(error)) = self.pages.take(*index) {
-                    step.draft.failure(damaged_row(*index, error, now));
+                    step.draft.failure(failure_of_record(*index, error, now));
                 }
             }
             Effect::Spill { index } => {
                 if let Some(child) = self.live.get_mut(index) {
                     child.rowed = true;
+                    let place = (self.id, *index);
                     let standing = (RowStatus::InFlight, now);
-                    step.draft
-                        .row((run, *index), child, &self.machine, standing, now);
+                    step.draft.row(place, child, &self.machine, standing, now);
                 }
             }
-            Effect::Hold { index, rowed } => self.hold(*index, *rowed, step),
+            Effect::Hold { index, rowed } => self.draft_hold(*index, *rowed, step),
             Effect::Paused(reason) => self.log("paused", reason.to_string(), step),
             Effect::Ended(status) => self.log("ended", status.as_str().to_owned(), step),
             Effect::Read { .. }
@@ -293,24 +270,40 @@ impl Actor {
         }
     }
 
-    /// A child in doubt waits for somebody's decision, in a row.
-    fn hold(&mut self, index: Index, rowed: bool, step: &mut Step) {
-        let live = self.live.remove(&index);
+    /// A child that sets out again from memory, as one does that was interrupted, changes nothing.
+    fn draft_dispatch(&mut self, index: Index, rowed: bool, step: &mut Step) {
+        if self.live.contains_key(&index) {
+            return;
+        }
         if rowed {
             step.draft.changes.push(Change::ChildStatus {
                 run: self.id,
                 index,
+                status: RowStatus::InFlight,
+                due: step.now,
+            });
+        } else if let Some(Ok(child)) = self.pages.take(index) {
+            self.live.insert(index, child);
+        }
+    }
+
+    fn draft_hold(&mut self, index: Index, rowed: bool, step: &mut Step) {
+        let (run, due) = (self.id, Timestamp::MAX);
+        let child = self.live.remove(&index);
+        if rowed {
+            step.draft.changes.push(Change::ChildStatus {
+                run,
+                index,
                 status: RowStatus::Held,
-                due: Timestamp::MAX,
+                due,
             });
             return;
         }
-        let child = live.or_else(|| self.pages.take(index).and_then(Result::ok));
+        let child = child.or_else(|| self.pages.take(index).and_then(Result::ok));
         if let Some(child) = child {
-            let standing = (RowStatus::Held, Timestamp::MAX);
-            let place = (self.id, index);
+            let standing = (RowStatus::Held, due);
             step.draft
-                .row(place, &child, &self.machine, standing, step.now);
+                .row((run, index), &child, &self.machine, standing, step.now);
         }
     }
 
@@ -472,6 +465,20 @@ fn ended(index: Index, generation: Generation, ending: Ending) -> Input {
     }
 }
 
+fn failure_of_record(index: Index, error: RecordError, now: Timestamp) -> FailureRow {
+    FailureRow {
+        index,
+        items: 1,
+        id: None,
+        error: error.error.to_owned(),
+        cause: error.cause,
+        attempts: 0,
+        version: 0,
+        payload: None,
+        at: now,
+    }
+}
+
 fn failure_of_damaged(
     index: Index,
     row: Option<&ChildRow>,
@@ -486,20 +493,6 @@ fn failure_of_damaged(
         cause,
         attempts: row.map_or(0, |row| row.attempts),
         version: row.and_then(|row| row.version).unwrap_or(0),
-        payload: None,
-        at: now,
-    }
-}
-
-fn damaged_row(index: Index, error: RecordError, now: Timestamp) -> FailureRow {
-    FailureRow {
-        index,
-        items: 1,
-        id: None,
-        error: error.error.to_owned(),
-        cause: error.cause,
-        attempts: 0,
-        version: 0,
         payload: None,
         at: now,
     }
