@@ -210,7 +210,7 @@ fn an_edited_job_applies_at_sighup_except_its_source() {
     );
     let status = bed.status();
     let told = status["events"].as_array().unwrap().iter().any(|event| {
-        event["kind"] == "edited" && event["detail"].as_str().unwrap().contains("[source]")
+        event["kind"] == "refused" && event["detail"].as_str().unwrap().contains("[source]")
     });
     assert!(told, "that the source stays is told: {status}");
 
@@ -265,7 +265,7 @@ fn a_second_run_follows_the_first() {
     let second = bed.run();
     let mut third = bed.run();
     first.until("it to be handed over", || {
-        bed.words().contains("a daemon owns this state")
+        bed.words().contains("owns this state directory and runs")
     });
     third.signal(Signal::INT);
     third.ends_within(crate::bed::PATIENCE);
