@@ -22,7 +22,9 @@ use serde_json::Value;
 use iterd::plugin::{WorkerRecord, rescuer::rescue};
 
 /// A test that waits this long for something has failed; on an idle machine nothing takes a tenth.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
+pub(crate) fn patience() -> Duration {
+    scale(Duration::from_mins(2), Duration::from_hours(2))
+}
 
 /// How often a condition is looked at: often enough that a moment which is waited for is not missed
 /// by much, rarely enough to leave the machine to the daemon.
@@ -189,7 +191,7 @@ impl Bed {
     fn file(&self) -> Option<Connection> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let file = Connection::open_with_flags(self.path("state/iterd.db"), flags).ok()?;
-        file.busy_timeout(PATIENCE).ok()?;
+        file.busy_timeout(patience()).ok()?;
         Some(file)
     }
 
@@ -213,7 +215,7 @@ impl Bed {
 
 impl Drop for Bed {
     fn drop(&mut self) {
-        let left = rescue(&self.workers().unwrap_or_default(), PATIENCE);
+        let left = rescue(&self.workers().unwrap_or_default(), patience());
         if std::thread::panicking() {
             eprintln!("what the daemons said:\n{}", self.words());
         } else {
@@ -266,7 +268,7 @@ impl Daemon {
 
     /// Its exit code, once it has ended by itself.
     pub(crate) fn code(mut self) -> i32 {
-        let status = self.ends_within(PATIENCE);
+        let status = self.ends_within(patience());
         let status = status.unwrap_or_else(|| panic!("it does not end: {}", self.words()));
         let code = status.code();
         code.unwrap_or_else(|| panic!("ended by signal {:?}", status.signal()))
@@ -288,7 +290,7 @@ impl Daemon {
         let begin = Instant::now();
         while !is_so() {
             assert!(
-                begin.elapsed() < PATIENCE,
+                begin.elapsed() < patience(),
                 "waited for {what}: {}",
                 self.words()
             );

@@ -89,7 +89,7 @@ fn an_edited_handler_takes_over_and_a_broken_one_leaves_the_old_one_at_work() {
         "in flight calls finish on their version"
     );
     assert_eq!(
-        bed.calls().len(),
+        bed.call_count(),
         results.len(),
         "nothing is called twice or lost"
     );

@@ -103,8 +103,8 @@ fn the_quota_of_a_day_is_spent_once_however_often_the_daemon_is_killed() {
     );
     for _ in 0..kills {
         let mut daemon = bed.run();
-        let calls = bed.calls().len() + rand::random_range(1..=8);
-        daemon.until("some calls", || bed.calls().len() >= calls);
+        let calls = bed.call_count() + rand::random_range(1..=8);
+        daemon.until("some calls", || bed.call_count() >= calls);
         daemon.kill();
     }
     let mut daemon = bed.run();
@@ -112,7 +112,7 @@ fn the_quota_of_a_day_is_spent_once_however_often_the_daemon_is_killed() {
         waits_for(&bed).contains("quota")
     });
     let status = bed.status();
-    println!("{} calls of {quota}, {kills} kills", bed.calls().len());
+    println!("{} calls of {quota}, {kills} kills", bed.call_count());
     assert_eq!(
         (&status["status"], &status["quota_left"]),
         (&json!("running"), &json!(0))
@@ -125,7 +125,7 @@ fn the_quota_of_a_day_is_spent_once_however_often_the_daemon_is_killed() {
     daemon.until("the quota to be known again", || {
         waits_for(&bed).contains("quota")
     });
-    let calls = u64::try_from(bed.calls().len()).unwrap();
+    let calls = u64::try_from(bed.call_count()).unwrap();
     assert!(calls <= quota, "{calls} calls of {quota}");
     assert!(
         calls * 100 >= quota * 96,
@@ -157,7 +157,7 @@ fn a_closed_limiter_stays_closed_over_a_kill() {
         let mut daemon = bed.run();
         daemon.until("it to wait", || waits_for(&bed).contains("closed"));
         daemon.kill();
-        assert_eq!(bed.calls().len(), 21);
+        assert_eq!(bed.call_count(), 21);
     }
     let held = bed.lines(&["items", "j", "--retrying", "--json"]);
     assert_eq!(
@@ -179,7 +179,7 @@ fn nothing_is_dispatched_while_the_disk_has_no_room() {
     daemon.until("it to say so", || {
         waits_for(&bed).contains("room on the disk")
     });
-    assert_eq!(bed.calls().len(), 0);
+    assert_eq!(bed.call_count(), 0);
     daemon.kill();
     bed.write("iterd.toml", "");
     assert_eq!(bed.run().code(), 0);

@@ -81,12 +81,20 @@ impl Bed {
         self.write("data/go", "");
     }
 
-    /// Everything in the log so far.
+    /// Everything in the log so far; a line that is being written does not count yet.
     pub(crate) fn log(&self) -> Vec<Line> {
         let text = fs::read_to_string(self.path("log/calls")).unwrap_or_default();
-        text.lines()
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        let lines = whole.lines();
+        lines
             .map(|line| serde_json::from_str(line).unwrap())
             .collect()
+    }
+
+    /// How many calls have started so far; cheap enough to ask again and again.
+    pub(crate) fn call_count(&self) -> usize {
+        let text = fs::read_to_string(self.path("log/calls")).unwrap_or_default();
+        text.matches("\"start\"").count()
     }
 
     /// The calls that have started so far, in that order.

@@ -141,13 +141,13 @@ fn nothing_of_a_killed_daemon_goes_on_beside_its_successor() {
     let mut former = BTreeSet::new();
     for _ in 0..2 {
         let mut daemon = bed.run();
-        let enough = bed.calls().len() + 60;
-        daemon.until("full load", || bed.calls().len() >= enough);
+        let enough = bed.call_count() + 60;
+        daemon.until("full load", || bed.call_count() >= enough);
         former.extend(bed.workers().unwrap().iter().map(|worker| worker.pid));
         let orphans = started();
         daemon.kill();
 
-        let calls = bed.calls().len();
+        let calls = bed.call_count();
         let mut successor = bed.run();
         successor.until("its first calls", || {
             bed.calls()
@@ -191,7 +191,7 @@ fn a_slow_record_holds_back_neither_the_others_nor_the_watermark() {
     daemon.until("all others", || done(&bed) == 599);
     assert!(bed.of_run::<i64>("watermark").unwrap() >= 550);
     daemon.kill();
-    let before = bed.calls().len();
+    let before = bed.call_count();
     bed.go();
     assert_eq!(bed.run().code(), 0);
     let again: Vec<u64> = bed.calls()[before..]

@@ -45,7 +45,7 @@ fn a_job_that_many_start_at_once_runs_once() {
     at_once(&bed, 12, &["start", "j"]);
     until_status(&bed, &mut daemon, "succeeded");
     assert_eq!(bed.results().len(), 300);
-    assert_eq!(bed.calls().len(), 300, "nobody ran it a second time");
+    assert_eq!(bed.call_count(), 300, "nobody ran it a second time");
 }
 
 /// Known is not started, and a job that has finished begins anew only when asked for.
@@ -60,13 +60,13 @@ fn a_job_runs_when_it_is_started_and_anew_only_when_that_is_said() {
     bed.ask(&["start", "j"]);
     until_status(&bed, &mut daemon, "succeeded");
     assert!(bed.ask(&["start", "j"]).contains("--again"));
-    assert_eq!(bed.calls().len(), 20);
+    assert_eq!(bed.call_count(), 20);
     bed.ask(&["start", "j", "--again"]);
     daemon.until("the second run", || {
         bed.value("SELECT count(*) FROM runs") == Some(2)
     });
     until_status(&bed, &mut daemon, "succeeded");
-    assert_eq!(bed.calls().len(), 40);
+    assert_eq!(bed.call_count(), 40);
 }
 
 /// Record 5 hangs until somebody lets it go on.
@@ -93,7 +93,7 @@ fn a_pause_holds_beside_a_worker_that_hangs_and_can_be_forced() {
         status["pause_reason"].as_str().unwrap().contains("lunch"),
         "{status}"
     );
-    let calls = bed.calls().len();
+    let calls = bed.call_count();
     let hung = bed.calls().iter().find(|call| call.index == 5).unwrap().pid;
 
     bed.ask(&["pause", "j", "--now"]);
@@ -101,7 +101,7 @@ fn a_pause_holds_beside_a_worker_that_hangs_and_can_be_forced() {
     daemon.until("nothing in flight", || bed.status()["in_flight"] == 0);
     assert_eq!(bed.status()["status"], "paused");
     assert_eq!(
-        bed.calls().len(),
+        bed.call_count(),
         calls,
         "nothing was called while it was paused"
     );
@@ -243,11 +243,11 @@ fn a_killed_daemon_goes_on_with_what_was_started_and_holds_what_was_paused() {
     bed.ask(&["pause", "j"]);
     until_status(&bed, &mut daemon, "paused");
     daemon.kill();
-    let calls = bed.calls().len();
+    let calls = bed.call_count();
     let mut daemon = serve(&bed);
     daemon.until("it to be live", || bed.status()["live"] == true);
     assert_eq!(bed.status()["status"], "paused");
-    assert_eq!(bed.calls().len(), calls);
+    assert_eq!(bed.call_count(), calls);
     bed.ask(&["resume", "j"]);
     until_status(&bed, &mut daemon, "succeeded");
     assert_eq!(bed.results().len(), 1_000);
@@ -268,8 +268,8 @@ fn a_second_run_follows_the_first() {
         bed.words().contains("owns this state directory and runs")
     });
     third.signal(Signal::INT);
-    third.ends_within(crate::bed::PATIENCE);
+    third.ends_within(crate::bed::patience());
     assert_eq!(first.code(), 0);
     second.code();
-    assert_eq!((bed.calls().len(), bed.results().len()), (300, 300));
+    assert_eq!((bed.call_count(), bed.results().len()), (300, 300));
 }

@@ -18,7 +18,7 @@ fn check_all_done(bed: &Bed, records: usize) -> usize {
     let results = bed.results();
     assert_eq!(results.len(), records);
     assert!(results.iter().all(|result| result["attempts"] == 1));
-    bed.calls().len() - records
+    bed.call_count() - records
 }
 
 /// Pitfall 20: what finishes in time is not called again.
@@ -33,8 +33,8 @@ fn sigterm_under_full_load_lets_what_is_in_flight_finish() {
     );
     for _ in 0..3 {
         let mut daemon = bed.run();
-        let enough = bed.calls().len() + 150;
-        daemon.until("full load", || bed.calls().len() > enough);
+        let enough = bed.call_count() + 150;
+        daemon.until("full load", || bed.call_count() > enough);
         daemon.signal(Signal::TERM);
         assert_eq!(daemon.code(), 130);
     }
@@ -93,7 +93,7 @@ fn four_waiting_calls(bed: &Bed) -> Daemon {
     bed.handler("", "wait_for_go()\nreturn item");
     bed.job("concurrency = 4\ntimeout = \"never\"", "");
     let mut daemon = bed.run();
-    daemon.until("four calls", || bed.calls().len() == 4);
+    daemon.until("four calls", || bed.call_count() == 4);
     daemon
 }
 
@@ -107,7 +107,7 @@ fn ctrl_c_finishes_what_is_in_flight_and_takes_nothing_new() {
     });
     bed.go();
     assert_eq!(daemon.code(), 130);
-    assert_eq!((bed.calls().len(), bed.results().len()), (4, 4));
+    assert_eq!((bed.call_count(), bed.results().len()), (4, 4));
     assert!(bed.words().contains("go on: iterd run"), "{}", bed.words());
     assert_eq!(bed.run().code(), 0);
     assert_eq!(check_all_done(&bed, 40), 0);
