@@ -1,6 +1,9 @@
 //! `iterd check FILE`: look at a job without running it.
 
-use std::{ops::ControlFlow, path::PathBuf};
+use std::{
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -10,13 +13,15 @@ use super::{
     exit::{Code, DONE, FAILED, Failure, INVALID},
     session::Session,
     show::{count, duration, number, plain, seconds, text},
+    unit::{self, Need},
 };
 use crate::{
-    config::job::JobFile,
+    config::{Config, job::JobFile},
     ids::Cursor,
     integration::source::{self, OpenContext, PageBounds, Progress, SourceSpec},
     payload::gist,
-    runtime::{Plan, plugin_manifest},
+    plugin::Manifest,
+    runtime::{Plan, plugin_folder, plugin_manifest},
 };
 
 /// Records that are shown.
@@ -32,6 +37,9 @@ pub(super) struct Arguments {
     /// Show the state machine that the job is, too
     #[arg(long)]
     definition: bool,
+    /// Show what the shipped systemd service would hide from the job, too, and the drop-in that opens it
+    #[arg(long)]
+    as_service: bool,
 }
 
 pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Failure> {
@@ -41,6 +49,9 @@ pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Fai
     let plan = Plan::of(&file, &manifest.name, &settings.config, None)?;
     let looked = look(&plan.source, &settings.config)?;
     let least = plan.limits.least_time(looked.records, plan.weight);
+    let service = arguments
+        .as_service
+        .then(|| unit::look(&needs(&file, &manifest, &plan, &settings.config)));
     let definition: Value = serde_json::from_str(&plan.definition).unwrap_or(Value::Null);
     let answer = json!({
         "job": file.name,
@@ -51,12 +62,44 @@ pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Fai
         "first_malformed": looked.first_malformed,
         "sample": looked.sample,
         "definition": definition,
+        "service": service.map(|found| json!({ "problems": found.problems, "drop_in": found.drop_in })),
     });
     let again = arguments.file.display();
     session.answer(&answer, |answer| {
         people(answer, arguments.definition, &again.to_string())
     })?;
     Ok(Code(DONE))
+}
+
+/// The paths that the job needs as a service. A relative output lies in the state directory then.
+fn needs(file: &JobFile, manifest: &Manifest, plan: &Plan, config: &Config) -> Vec<Need> {
+    let need = |path: &Path, what, write| {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let path = path.canonicalize().unwrap_or(path);
+        Need { path, what, write }
+    };
+    let mut needs = vec![
+        need(&file.file, "job file", false),
+        need(&plan.source.path, "source", false),
+    ];
+    if let Some(folder) = plugin_folder(&file.process.plugin, config) {
+        needs.push(need(&folder, "plugin", false));
+    }
+    let granted = |paths: &[PathBuf], write| -> Vec<Need> {
+        let granted = paths.iter().map(|path| need(path, "plugin", write));
+        granted.collect()
+    };
+    needs.extend(granted(&manifest.read, false));
+    needs.extend(granted(&manifest.write, true));
+    let written = file.output.as_ref().and_then(|output| output.get("path"));
+    let output = written.and_then(Value::as_str).map(Path::new);
+    if let Some(folder) = output
+        .filter(|path| path.is_absolute())
+        .and_then(Path::parent)
+    {
+        needs.push(need(folder, "output", true));
+    }
+    needs
 }
 
 struct Looked {
@@ -66,7 +109,7 @@ struct Looked {
     sample: Vec<Value>,
 }
 
-fn look(spec: &SourceSpec, config: &crate::config::Config) -> Result<Looked, Failure> {
+fn look(spec: &SourceSpec, config: &Config) -> Result<Looked, Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::new(INVALID, error.to_string());
     let spool = tempdir()?;
     let bar = ProgressBar::new(0);
@@ -122,7 +165,7 @@ fn look(spec: &SourceSpec, config: &crate::config::Config) -> Result<Looked, Fai
 struct Scratch(PathBuf);
 
 impl Scratch {
-    fn path(&self) -> &std::path::Path {
+    fn path(&self) -> &Path {
         &self.0
     }
 }
@@ -178,6 +221,26 @@ fn people(answer: &Value, definition: bool, file: &str) -> String {
         let definition = serde_json::to_string_pretty(&answer["definition"]).unwrap_or_default();
         lines.extend(definition.lines().map(|line| format!("  {line}")));
     }
+    if answer["service"].is_object() {
+        service(&answer["service"], &mut lines);
+    }
     lines.push(format!("run it: iterd run {file}"));
     lines.join("\n")
+}
+
+/// What the service would not reach, and what to do about it.
+fn service(found: &Value, lines: &mut Vec<String>) {
+    let problems = found["problems"].as_array().map_or(&[][..], Vec::as_slice);
+    if problems.is_empty() {
+        lines.push("as a service: it reaches everything that the job names".to_owned());
+        return;
+    }
+    lines.push("as a service:".to_owned());
+    let shown = problems.iter().filter_map(Value::as_str);
+    lines.extend(shown.map(|problem| format!("  {}", plain(problem))));
+    let drop_in = text(found, "drop_in");
+    if !drop_in.is_empty() {
+        lines.push("the drop-in, for `systemctl edit iterd`:".to_owned());
+        lines.extend(drop_in.lines().map(|line| format!("  {}", plain(line))));
+    }
 }

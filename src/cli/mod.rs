@@ -19,10 +19,12 @@ mod retry;
 mod run;
 mod serve;
 mod session;
+mod settings;
 mod show;
 mod start;
 mod status;
 mod stop;
+mod unit;
 
 use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
@@ -66,6 +68,8 @@ enum Command {
     Serve(serve::Arguments),
     /// Look at a job file without running it: records, definition, problems
     Check(check::Arguments),
+    /// Show every setting and where it comes from
+    Show(settings::Arguments),
     /// Start a job that the daemon knows
     Start(start::Arguments),
     /// Stop a job; starting it again goes on from there
@@ -105,6 +109,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::main(&session, &arguments),
         Command::Serve(arguments) => serve::main(&session, &arguments),
         Command::Check(arguments) => check::main(&session, &arguments),
+        Command::Show(arguments) => settings::main(&session, &arguments),
         Command::Start(arguments) => start::main(&session, &arguments),
         Command::Stop(arguments) => stop::main(&session, &arguments),
         Command::Pause(arguments) => pause::main(&session, &arguments),

@@ -274,3 +274,46 @@ fn what_is_started_where_nobody_keeps_jobs_running_says_so() {
     assert_eq!(status["live"], true);
     drop(daemon);
 }
+
+#[test]
+fn every_setting_is_shown_with_its_origin() {
+    let world = World::new();
+    world.write("config/iterd.toml", "[items]\npage_items_max = 7\n");
+    let shown = world.iterd(&["show"]);
+    assert_eq!(shown.code, i32::from(exit::DONE), "{shown:?}");
+    let line = shown
+        .out
+        .lines()
+        .find(|line| line.starts_with("items.page_items_max = 7 "))
+        .unwrap();
+    assert!(line.ends_with("config/iterd.toml:2:18"), "{line}");
+    assert!(
+        shown.out.contains("listen = \"127.0.0.1:8083\"\n"),
+        "{shown:?}"
+    );
+    let answer = world.iterd(&["show", "--json"]).json();
+    assert!(answer["settings"].as_array().unwrap().len() > 20);
+}
+
+#[test]
+fn a_check_tells_records_least_time_and_what_a_service_would_not_reach() {
+    let world = World::new();
+    world.job("small", 300, "[limit]\npace = \"1 per s\"\n");
+    let file = "config/jobs/small.toml";
+    let answer = world.iterd(&["check", file]);
+    let first = answer.out.lines().next().unwrap();
+    let expected =
+        "small: 300 records for plugin identity; its limits let them through in 5 min at best";
+    assert_eq!(first, expected);
+    assert!(!answer.out.contains("StartAt"), "{answer:?}");
+    let answer = world.iterd(&["check", file, "--definition"]);
+    assert!(answer.out.contains("\"StartAt\": \"Items\""), "{answer:?}");
+    // The world lies in a place for temporary files, of which the service has one of its own.
+    let answer = world.iterd(&["check", file, "--as-service"]);
+    assert!(
+        answer.out.contains("is hidden from the service"),
+        "{answer:?}"
+    );
+    assert!(answer.out.contains("BindReadOnlyPaths=/"), "{answer:?}");
+    assert!(!world.state().exists());
+}
