@@ -101,7 +101,8 @@ async fn foreground(
     };
     progress.end();
     if let Ok((picture, code)) = outcome {
-        engine.shut_down(Duration::ZERO).await;
+        // Why the grace: nothing is in flight, but the output may lack what came last.
+        engine.shut_down(settings.config.shutdown_grace).await;
         follow::conclude(session, &picture, &again)?;
         return Ok(code);
     }

@@ -244,7 +244,7 @@ mod tests {
                             job.scheduled = Some(due.at);
                             fired.push(due.at.to_string());
                         }
-                        now = now + std::time::Duration::from_mins(5);
+                        now = now + std::time::Duration::from_mins(15);
                     }
                     fired
                 };
