@@ -126,7 +126,7 @@ impl Work {
         let mut tries = 0;
         loop {
             tokio::select! {
-                () = self.nudge.notified() => self.pause(GATHER).await,
+                () = self.nudge.notified() => self.pause(GATHER, Stage::Following).await,
                 _ = self.stages.changed() => {}
             }
             let stage = *self.stages.borrow_and_update();
@@ -142,18 +142,17 @@ impl Work {
                     if stage == Stage::Finishing && tries >= FINISH_TRIES {
                         return;
                     }
-                    self.pause(TRY_AGAIN).await;
+                    self.pause(TRY_AGAIN, stage).await;
                     self.nudge.notify_one();
                 }
             }
         }
     }
 
-    /// Waits a while, or until there is another stage.
-    async fn pause(&self, duration: Duration) {
-        let now = *self.stages.borrow();
+    /// Waits a while, or until there is another stage than this one.
+    async fn pause(&self, duration: Duration, than: Stage) {
         let mut stages = self.stages.clone();
-        let other = stages.wait_for(|stage| *stage != now);
+        let other = stages.wait_for(|stage| *stage != than);
         drop(tokio::time::timeout(duration, other).await);
     }
 

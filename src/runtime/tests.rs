@@ -124,18 +124,18 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 #[test]
 fn a_job_runs_to_its_end_and_its_execution_with_it() {
     block_on(async {
-        let world = World::new(1500);
+        let world = World::new(300);
         let engine = world.open();
         let job = world.job("[output]\nkind = \"jsonl\"\npath = \"out.jsonl\"\n");
         assert_eq!(engine.start(&job, false).await.unwrap(), Started::New);
         finish(&engine).await;
         assert_eq!(execution(&engine), ExecutionStatus::Succeeded);
         assert!(!engine.store().job("job").unwrap().unwrap().started);
-        assert_eq!(world.output().len(), 1500);
+        assert_eq!(world.output().len(), 300);
         assert_eq!(engine.start(&job, false).await.unwrap(), Started::Finished);
         assert_eq!(engine.start(&job, true).await.unwrap(), Started::New);
         finish(&engine).await;
-        assert_eq!(world.output().len(), 1500, "the file is the new run's");
+        assert_eq!(world.output().len(), 300, "the file is the new run's");
     });
 }
 

@@ -219,10 +219,11 @@ impl Actor {
         }
         self.pool.shutdown(Duration::ZERO, WORKER_GRACE).await;
         if let Some(mut exporter) = self.exporter.take() {
-            if self.run.status().is_ended() && outcome.is_ok() {
+            if outcome.is_ok() {
                 tokio::select! {
-                    () = exporter.finish() => {}
+                    biased;
                     () = self.quit.notified() => {}
+                    () = exporter.finish() => {}
                 }
             }
             exporter.halt().await;
@@ -237,7 +238,11 @@ impl Actor {
             let wake = self.wake.into_iter().chain(self.staff_at).min();
             tokio::select! {
                 biased;
-                () = self.quit.notified() => return Ok(self.run.status()),
+                () = self.quit.notified() => {
+                    // Why again: nothing that follows is waited for either.
+                    self.quit.notify_one();
+                    return Ok(self.run.status());
+                }
                 durable = self.on_their_way.next() => self.carry_out(durable?, &mut news)?,
                 order = self.orders.recv() => match order {
                     Some(order) => self.obey(order, &mut news).await?,
