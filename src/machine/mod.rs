@@ -1,6 +1,6 @@
 //! The pure interpreter of one execution.
 //!
-//! [`step`] takes what happened ([`Input`]), the instant, random numbers and the context, changes
+//! [`step()`] takes what happened ([`Input`]), the instant, random numbers and the context, changes
 //! the [`Execution`], and answers what is to be done ([`Effect`]). It does no I/O, reads no clock,
 //! draws nothing, and is total: late, stale and senseless inputs have no effect. What must be stored
 //! is asked for by [`Execution::take_changes`]; rows that were stored give an equal execution back.

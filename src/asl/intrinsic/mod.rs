@@ -1,5 +1,5 @@
 //! The intrinsic functions (`States.Format(..)` and 17 more): compiled from a template's text,
-//! evaluated against a [`Scope`](super::template::Scope).
+//! evaluated against a `template::Scope`.
 //!
 //! A file per family holds the functions; this one their names, their numbers of arguments and the
 //! calls. Random ones draw from the scope, so the same draw gives the same value.

@@ -2,7 +2,7 @@
 //! transition, error handling.
 //!
 //! A state is read once and never changes. Fields that a type does not have are errors, by
-//! [`Fields`].
+//! `Fields`.
 
 mod choice;
 mod distributed;
