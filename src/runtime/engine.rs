@@ -107,6 +107,9 @@ impl Engine {
         let store = Store::open(directory, settings)?;
         rescue(&store)?;
         let paths = state.paths().clone();
+        if setup.working {
+            state.empty_scratch()?;
+        }
         let hidden = [paths.root().to_owned()]
             .into_iter()
             .chain(setup.hidden)

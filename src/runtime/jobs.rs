@@ -275,8 +275,7 @@ impl Engine {
     }
 
     /// Goes on with the jobs that were started and have not ended; a paused one stays paused. Those
-    /// that cannot go on are told and left as they stand. Then writes what ended runs still owe to
-    /// their output files.
+    /// that cannot go on are told and left as they stand.
     pub async fn resume_all(&self) -> Result<(), RuntimeError> {
         for job in self.store().jobs()? {
             if !job.started {
@@ -287,7 +286,7 @@ impl Engine {
                 tracing::error!(job = job.name, %error, "cannot go on with a job");
             }
         }
-        self.deliver_rest().await
+        Ok(())
     }
 
     /// Makes a job live that rests and is to run, where jobs are kept running here.

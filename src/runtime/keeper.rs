@@ -211,6 +211,8 @@ impl Keeper {
 
     async fn make_anew(&self) -> Result<Option<Kept>, RuntimeError> {
         let (engine, name) = (&self.engine, &self.file.name);
+        // Why: commits of the actor that broke off may still be on their way; behind this one, none is.
+        engine.store().commit(Vec::new()).await.await?;
         if engine.live().contains_key(name) {
             // Somebody has started it meanwhile.
             return Ok(None);

@@ -13,7 +13,7 @@ use crate::{
     time::Timestamp,
 };
 
-/// When it looks first: a start has more urgent things to do.
+/// When it removes something first: a start has more urgent things to do.
 const FIRST_AFTER: Duration = Duration::from_mins(1);
 
 /// How often it looks: an hour is the shortest retention.
@@ -42,19 +42,21 @@ impl Pruner {
         let mut closing = self.engine.closing();
         let mut pause = FIRST_AFTER;
         loop {
+            if let Err(error) = self.engine.deliver_rest().await {
+                tracing::error!(%error, "cannot write what is owed to outputs");
+            }
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 _ = closing.wait_for(|closing| *closing) => return,
             }
             pause = LOOK_EVERY;
             if let Err(error) = self.look().await {
-                tracing::error!(%error, "cannot remove what is old, or write what is owed");
+                tracing::error!(%error, "cannot remove what is old");
             }
         }
     }
 
     async fn look(&self) -> Result<(), RuntimeError> {
-        self.engine.deliver_rest().await?;
         let (store, closing) = (self.engine.store().clone(), self.engine.closing());
         let (retention, now) = (self.engine.config().retention, self.engine.now());
         let halted = move || *closing.borrow();

@@ -159,6 +159,16 @@ impl StateDir {
     pub fn paths(&self) -> &StatePaths {
         &self.paths
     }
+
+    /// Removes what workers left in their scratch directories. Nobody works in them any more.
+    pub(super) fn empty_scratch(&self) -> Result<(), StateError> {
+        let path = self.paths.scratch();
+        match std::fs::remove_dir_all(&path) {
+            Ok(()) => make_dir(&path),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => make_dir(&path),
+            Err(error) => Err(StateError::Io { path, error }),
+        }
+    }
 }
 
 fn make_dir(path: &Path) -> Result<(), StateError> {
@@ -206,6 +216,17 @@ fn make_key(path: &Path) -> Result<(), StateError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_workers_left_in_their_scratch_directories_is_gone_after_a_start() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = StateDir::own(directory.path()).unwrap();
+        let left = state.paths().scratch().join("enrich/cache");
+        std::fs::create_dir_all(&left).unwrap();
+        state.empty_scratch().unwrap();
+        let scratch = state.paths().scratch();
+        assert_eq!(std::fs::read_dir(scratch).unwrap().count(), 0);
+    }
 
     #[test]
     fn a_second_owner_is_told_who_the_first_is() {

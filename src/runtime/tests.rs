@@ -245,8 +245,11 @@ fn an_ended_run_writes_what_it_owes_at_the_next_start() {
         );
         let engine = world.open();
         engine.resume_all().await.unwrap();
-        assert_eq!(world.output(), whole);
         assert_eq!(execution(&engine), ExecutionStatus::Succeeded);
+        let pruner = tokio::spawn(Pruner::new(engine.clone()).work());
+        until(|| world.output() == whole).await;
+        within(engine.shut_down(Duration::ZERO)).await;
+        within(pruner).await.unwrap();
         assert_eq!(engine.store().undelivered_runs().unwrap(), []);
     });
 }

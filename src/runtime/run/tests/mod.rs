@@ -3,6 +3,8 @@
 //! Nothing here waits for a while: a test waits for what the actor shows, and [`within`] ends it
 //! where that never comes.
 
+mod deaths;
+
 use std::{
     future::Future,
     sync::{
@@ -90,7 +92,7 @@ impl Source for Numbers {
     }
 }
 
-const JOB: &str = "name = \"job\"\n[source]\nkind = \"jsonl\"\npath = \"in\"\n[process]\nplugin = \"identity\"\nconcurrency = 2\n[pause_when]\nin_a_row = 1000\n";
+const JOB: &str = "name = \"job\"\n[source]\nkind = \"jsonl\"\npath = \"in\"\n[process]\nplugin = \"identity\"\nconcurrency = 4\n[pause_when]\nin_a_row = 1000\n";
 
 /// A state directory with one run in it.
 struct World {
