@@ -7,7 +7,7 @@ use crate::bed::{Bed, Daemon};
 
 /// A daemon that has taken note of the job.
 fn serve(bed: &Bed) -> Daemon {
-    let mut daemon = bed.daemon(&["serve"]);
+    let mut daemon = bed.daemon(&["serve", "--listen", "127.0.0.1:0"]);
     daemon.until("the job to be known", || {
         bed.value("SELECT 1 FROM jobs WHERE name = 'j'") == Some(1)
     });
