@@ -67,11 +67,14 @@ fn parse(line: &str) -> Option<Stat> {
     let pid = head.split_once(' ')?.0.parse().ok()?;
     // From field 3 on: state, parent, group, session, .. and the start time as field 22.
     let fields: Vec<&str> = tail.split_ascii_whitespace().collect();
+    let (group, session): (i64, i64) = (fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?);
+    // Why: a process that is being taken away has lost both already, and says -1.
+    let gone = group < 0 || session < 0;
     Some(Stat {
         pid,
-        zombie: matches!(*fields.first()?, "Z" | "X"),
-        group: fields.get(2)?.parse().ok()?,
-        session: fields.get(3)?.parse().ok()?,
+        zombie: gone || matches!(*fields.first()?, "Z" | "X"),
+        group: u32::try_from(group.max(0)).ok()?,
+        session: u32::try_from(session.max(0)).ok()?,
         start_time: fields.get(19)?.parse().ok()?,
     })
 }
@@ -94,6 +97,8 @@ mod tests {
                 start_time: 4711
             })
         );
+        let leaving = "42 (x) X 0 -1 -1 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4711 1000 1\n";
+        assert!(parse(leaving).is_some_and(|stat| stat.zombie && stat.start_time == 4711));
         for broken in ["", "42", "42 (x)", "42 (x) S 1 2"] {
             assert_eq!(parse(broken), None, "{broken}");
         }
