@@ -26,6 +26,7 @@ use crate::{
     ids::RunId,
     integration::source::{self, OpenContext, Source},
     iteration::{Input, RunStatus},
+    limiter::Limits,
     plugin::Version,
     store::{Change, ExportRow, JobRow, RunRow},
 };
@@ -92,9 +93,11 @@ impl Engine {
             self.store().commit(vec![edited]).await.await?;
         }
         drop(turn);
-        if let Some((orders, new)) = told {
+        if let Some((orders, (new, limiter, limits))) = told {
             // Why ok: a run that has just ended needs no edit.
             orders.send(Order::Reconfigure(Box::new(new))).await.ok();
+            // Why last: permits of the new limits are for calls under the new retries.
+            self.limiters().get(&limiter, limits, self.now())?;
         }
         Ok(())
     }
@@ -104,7 +107,7 @@ impl Engine {
         &self,
         known: &JobRow,
         file: &JobFile,
-    ) -> Result<Reconfigured, RuntimeError> {
+    ) -> Result<(Reconfigured, String, Limits), RuntimeError> {
         let row = self
             .store()
             .newest_run(&file.name)?
@@ -117,20 +120,24 @@ impl Engine {
         }
         let plan = self.plan_again(file, stored)?;
         let version = self.other_plugin(known, file).await?;
-        let limiter = self
-            .limiters()
-            .get(&plan.limiter, plan.limits, self.now())?;
+        let limiter = match self.limiters().known(&plan.limiter) {
+            Some(limiter) => limiter,
+            None => self
+                .limiters()
+                .get(&plan.limiter, plan.limits.clone(), self.now())?,
+        };
         if let Some(live) = self.live().get_mut(&file.name) {
             live.limiter = Arc::clone(&limiter);
         }
-        Ok(Reconfigured {
+        let new = Reconfigured {
             options: plan.options,
             machine: plan.item,
             limiter,
             weight: plan.weight,
             schedule: plan.schedule,
             version,
-        })
+        };
+        Ok((new, plan.limiter, plan.limits))
     }
 
     /// The plugin, where the edit names another one.

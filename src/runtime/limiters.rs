@@ -49,6 +49,12 @@ impl Limiters {
         }
     }
 
+    /// The limiter of that name as it is, where it is known.
+    pub(super) fn known(&self, name: &str) -> Option<Arc<SharedLimiter>> {
+        let by_name = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
+        by_name.get(name).map(Arc::clone)
+    }
+
     /// The limiter of that name with these limits from now on; what was spent before is kept, also
     /// from former processes.
     pub fn get(
