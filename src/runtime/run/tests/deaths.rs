@@ -94,7 +94,10 @@ fn each_record_has_one_result_and_only_failures_count_as_tries() {
             let results = world.store.results(RUN, 0, 999, 999).unwrap().rows;
             let indexes: Vec<Index> = results.iter().map(|row| row.index).collect();
             assert_eq!(indexes, (0..RECORDS).collect::<Vec<_>>());
-            assert!(results.iter().any(|row| row.attempts > 1), "none was retried");
+            assert!(
+                results.iter().any(|row| row.attempts > 1),
+                "none was retried"
+            );
             for row in results {
                 let failed = fate.failures.get(&row.index).copied().unwrap_or(0);
                 assert!(row.attempts <= 1 + failed, "record {}", row.index);
