@@ -261,7 +261,13 @@ impl Actor {
                 }
             }
             Effect::Hold { index, rowed } => self.draft_hold(*index, *rowed, step),
-            Effect::Paused(reason) => self.log("paused", reason.to_string(), step),
+            Effect::Paused(reason) => {
+                // Why: whoever shares the limiter must not wait for one that asks for nothing.
+                if let Some(limiter) = &self.limiter {
+                    limiter.leave(self.id.0.unsigned_abs());
+                }
+                self.log("paused", reason.to_string(), step);
+            }
             Effect::Ended(status) => self.log("ended", status.as_str().to_owned(), step),
             Effect::Read { .. }
             | Effect::LoadQueue { .. }
