@@ -11,6 +11,8 @@ pub mod exit;
 mod follow;
 mod items;
 mod jobs;
+mod limiter;
+mod limiter_table;
 mod pause;
 mod progress;
 mod results;
@@ -19,6 +21,7 @@ mod retry;
 mod run;
 mod serve;
 mod session;
+mod set;
 mod settings;
 mod show;
 mod start;
@@ -68,7 +71,7 @@ enum Command {
     Serve(serve::Arguments),
     /// Look at a job file without running it: records, definition, problems
     Check(check::Arguments),
-    /// Show every setting and where it comes from
+    /// Show every setting, or those of a job, and where each comes from
     Show(settings::Arguments),
     /// Start a job that the daemon knows
     Start(start::Arguments),
@@ -80,6 +83,11 @@ enum Command {
     Resume(resume::Arguments),
     /// Do failed items again
     Retry(retry::Arguments),
+    /// Change settings of a job while it runs, or go back to its file
+    Set(set::Arguments),
+    /// Show limiters, or change, pause and close them
+    #[command(subcommand)]
+    Limiter(limiter::Command),
     /// Show every job in a line
     Jobs(jobs::Arguments),
     /// Show where a job stands
@@ -115,6 +123,8 @@ pub fn main() -> ExitCode {
         Command::Pause(arguments) => pause::main(&session, &arguments),
         Command::Resume(arguments) => resume::main(&session, &arguments),
         Command::Retry(arguments) => retry::main(&session, &arguments),
+        Command::Set(arguments) => set::main(&session, &arguments),
+        Command::Limiter(command) => limiter::main(&session, &command),
         Command::Jobs(arguments) => jobs::main(&session, &arguments),
         Command::Status(arguments) => status::main(&session, &arguments),
         Command::Items(arguments) => items::main(&session, &arguments),

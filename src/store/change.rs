@@ -3,11 +3,12 @@
 use rusqlite::Connection;
 
 use super::{
-    ChildRow, EventRow, ExecutionRow, ExecutionStatus, ExportRow, FailureRow, JobRow, Requeue,
-    ResultRow, RunRow, VersionRow, WorkerRow, children, events, executions, exports, failures,
-    jobs, limiters, plugins, pruning, results, runs, workers,
+    ChildRow, EventRow, ExecutionRow, ExecutionStatus, ExportRow, FailureRow, JobRow,
+    LimiterOrders, Requeue, ResultRow, RunRow, VersionRow, WorkerRow, children, events, executions,
+    exports, failures, jobs, limiters, plugins, pruning, results, runs, workers,
 };
 use crate::{
+    config::Overrides,
     ids::{ExecutionId, Index, RunId},
     iteration::{Checkpoint, RowStatus},
     machine,
@@ -146,6 +147,15 @@ pub enum Change {
         /// Its stored form.
         state: String,
     },
+    /// What operators have set over a job's file, all of it.
+    JobOverrides {
+        /// The job's name.
+        name: String,
+        /// From now on.
+        overrides: Overrides,
+    },
+    /// What operators have ordered about a limiter, all of it.
+    LimiterOrders(LimiterOrders),
     /// A version of a plugin got its number.
     NewVersion(VersionRow),
     /// A worker process was started.
@@ -243,6 +253,8 @@ impl Change {
                 sequence,
                 state,
             } => limiters::put(db, name, *sequence, state),
+            Self::JobOverrides { name, overrides } => jobs::set_overrides(db, name, overrides),
+            Self::LimiterOrders(orders) => limiters::put_orders(db, orders),
             Self::NewVersion(row) => plugins::insert(db, row),
             Self::WorkerStarted(row) => workers::insert(db, row),
             Self::WorkerEnded(row) => workers::remove(db, row),

@@ -69,6 +69,7 @@ fn the_least_that_a_job_can_say_means_the_defaults() {
         file: "/jobs/job.toml".into(),
         base_dir: "/jobs".into(),
         text: LEAST.into(),
+        overrides: super::super::Overrides::default(),
     };
     assert_eq!(job, expected);
     assert_eq!(job.retry.quota_share(), Percent::whole(10));
