@@ -67,6 +67,9 @@ pub(super) struct SetArguments {
     /// Whose days the quota counts
     #[arg(long, value_name = "ZONE")]
     time_zone: Option<String>,
+    /// The hour at which the quota's days begin
+    #[arg(long, value_name = "HOUR")]
+    reset_hour: Option<String>,
     /// Go back to the file: these keys (pace, quota, ..), or all that were set
     #[arg(long, value_name = "KEY", num_args = 0..)]
     clear: Option<Vec<String>>,
@@ -153,6 +156,7 @@ fn settings(arguments: &SetArguments) -> Result<Value, Failure> {
         ("spread", &arguments.spread),
         ("reserve", &arguments.reserve),
         ("time_zone", &arguments.time_zone),
+        ("reset_hour", &arguments.reset_hour),
     ]
     .into_iter()
     .filter_map(|(key, value)| Some((key.to_owned(), value.as_deref()?.into())))

@@ -12,7 +12,7 @@ use super::{
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Keys: limit.pace .quota .time_zone .spread .reserve .weight, process.concurrency .timeout,
+    after_help = "Keys: limit.pace .quota .time_zone .reset_hour .spread .reserve .weight, process.concurrency .timeout,
 retry.attempts .first .factor .max_delay .jitter .give_up_on .quota_share,
 pause_when.failing .in_a_row .failed, schedule.hours .blackout. For example:
   iterd set enrich limit.pace=\"2 per s\" process.concurrency=8

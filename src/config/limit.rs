@@ -38,6 +38,8 @@ pub struct LimitSpec {
     pub quota: Option<String>,
     /// Whose days, weeks and months the quota counts; UTC unless written.
     pub time_zone: TimeZone,
+    /// The hour of the day at which the quota's days, weeks and months begin, from 0 to 23.
+    pub reset_hour: u8,
     /// When the quota's permits may be used.
     pub spread: Spread,
     /// Permits of each window that are kept for others.
@@ -52,6 +54,7 @@ impl Default for LimitSpec {
             pace: None,
             quota: None,
             time_zone: TimeZone::UTC,
+            reset_hour: 0,
             spread: Spread::Asap,
             reserve: 0,
             weight: 1,
@@ -73,7 +76,15 @@ impl Limit {
     pub(crate) fn read(mut section: Section<'_>) -> Self {
         let shared = section.read("use", text);
         let limit = LimitSpec::keys(&mut section);
-        for key in ["pace", "quota", "time_zone", "spread", "reserve", "weight"] {
+        for key in [
+            "pace",
+            "quota",
+            "time_zone",
+            "reset_hour",
+            "spread",
+            "reserve",
+            "weight",
+        ] {
             if section.has("use") && section.has(key) {
                 section.report_key(key, || {
                     format!(
@@ -125,6 +136,7 @@ impl LimitSpec {
             // Invariant: a zone that was read has a name, as nothing else is taken.
             let zone = self.time_zone.iana_name().unwrap_or("UTC");
             keys.push(("time_zone", quote(&zone)));
+            keys.push(("reset_hour", self.reset_hour.to_string()));
             let spread = SPREADS.iter().find(|(_, spread)| *spread == self.spread);
             keys.extend(spread.map(|(name, _)| ("spread", quote(name))));
             keys.push(("reserve", self.reserve.to_string()));
@@ -157,6 +169,10 @@ impl LimitSpec {
             time_zone: section
                 .read("time_zone", time_zone)
                 .unwrap_or(default.time_zone),
+            reset_hour: section
+                .read("reset_hour", |value| whole(value, 0..=23))
+                .and_then(|hour| u8::try_from(hour).ok())
+                .unwrap_or(default.reset_hour),
             spread: section
                 .read("spread", |value| one_of(value, &SPREADS))
                 .unwrap_or(default.spread),
@@ -167,7 +183,7 @@ impl LimitSpec {
                 .read("weight", |value| whole_u32(value, 1..=WEIGHT_MAX))
                 .unwrap_or(default.weight),
         };
-        for key in ["time_zone", "spread", "reserve"] {
+        for key in ["time_zone", "reset_hour", "spread", "reserve"] {
             if section.has(key) && !section.has("quota") && !section.has("use") {
                 section.report_key(key, || {
                     "it is about a quota, and there is none; write for example quota = \"500 per day\"".into()

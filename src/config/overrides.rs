@@ -20,10 +20,11 @@ use super::{
 use crate::time::Timestamp;
 
 /// The keys of a job that can be set by command: what applies to a run that is under way.
-pub const JOB_KEYS: [&str; 20] = [
+pub const JOB_KEYS: [&str; 21] = [
     "limit.pace",
     "limit.quota",
     "limit.time_zone",
+    "limit.reset_hour",
     "limit.spread",
     "limit.reserve",
     "limit.weight",
@@ -44,7 +45,14 @@ pub const JOB_KEYS: [&str; 20] = [
 ];
 
 /// The keys of a limiter that can be set by command.
-pub const LIMITER_KEYS: [&str; 5] = ["pace", "quota", "spread", "reserve", "time_zone"];
+pub const LIMITER_KEYS: [&str; 6] = [
+    "pace",
+    "quota",
+    "time_zone",
+    "reset_hour",
+    "spread",
+    "reserve",
+];
 
 /// The keys that take a list; one bare text is a list of one.
 const LISTS: [&str; 3] = ["retry.give_up_on", "schedule.hours", "schedule.blackout"];

@@ -226,13 +226,14 @@ impl Engine {
         let refused = |name: &str, error: &RuntimeError| {
             tracing::error!(name, %error, "the settings of now do not apply; those of before stay");
         };
-        if let Err(error) = self.take_limits(refused) {
-            refused("limiters", &error);
-        }
         for job in self.live_jobs() {
             if let Err(error) = self.take_up(&job).await {
                 refused(&job, &error);
             }
+        }
+        // Why last: permits of the new limits are for calls of the new weight.
+        if let Err(error) = self.take_limits(refused) {
+            refused("limiters", &error);
         }
     }
 

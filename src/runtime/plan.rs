@@ -242,7 +242,7 @@ pub(super) fn limits(spec: &LimitSpec) -> Result<(Limits, NonZeroU32), (&'static
     let pace = spec.pace.as_deref().map(str::parse::<Pace>).transpose();
     let quota = spec.quota.as_deref().map(|quota| {
         let quota = quota.parse::<Quota>()?;
-        quota.in_zone(spec.time_zone.clone(), 0)
+        quota.in_zone(spec.time_zone.clone(), spec.reset_hour)
     });
     let limits = Limits {
         pace: pace.map_err(|error| ("pace", error))?,

@@ -75,6 +75,7 @@ fn origin_of(limiter: &KnownLimiter, spec: &LimitSpec, key: &str) -> &'static st
     let default = LimitSpec::default();
     let written = match key {
         "time_zone" => spec.time_zone != default.time_zone,
+        "reset_hour" => spec.reset_hour != default.reset_hour,
         "spread" => spec.spread != default.spread,
         "reserve" => spec.reserve != default.reserve,
         "weight" => spec.weight != default.weight,

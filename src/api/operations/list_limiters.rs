@@ -76,6 +76,7 @@ fn settings(spec: &LimitSpec, shown: &mut Value) {
             Spread::Even => "even".into(),
         };
         shown["reserve"] = spec.reserve.into();
+        shown["reset_hour"] = spec.reset_hour.into();
         shown["time_zone"] = spec.time_zone.iana_name().into();
     }
 }

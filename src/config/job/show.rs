@@ -15,7 +15,7 @@ use super::{
 };
 
 /// Every key that has a default, with it; a key without a text is absent unless written.
-const DEFAULTS: [(&str, &str); 26] = [
+const DEFAULTS: [(&str, &str); 27] = [
     ("process.plugin", ""),
     ("process.concurrency", "1"),
     ("process.order", "\"relaxed\""),
@@ -25,6 +25,7 @@ const DEFAULTS: [(&str, &str); 26] = [
     ("limit.pace", ""),
     ("limit.quota", ""),
     ("limit.time_zone", ""),
+    ("limit.reset_hour", ""),
     ("limit.spread", ""),
     ("limit.reserve", ""),
     ("limit.weight", ""),
@@ -45,8 +46,9 @@ const DEFAULTS: [(&str, &str); 26] = [
 ];
 
 /// The defaults of a quota, which only mean something beside one.
-const OF_QUOTA: [(&str, &str); 3] = [
+const OF_QUOTA: [(&str, &str); 4] = [
     ("limit.time_zone", "\"UTC\""),
+    ("limit.reset_hour", "0"),
     ("limit.spread", "\"asap\""),
     ("limit.reserve", "0"),
 ];
@@ -129,7 +131,7 @@ mod tests {
                 overrides.insert(&row.key, set);
             }
         }
-        assert_eq!(overrides.iter().count(), 17);
+        assert_eq!(overrides.iter().count(), 18);
         let full =
             JobFile::parse_with("j.toml".as_ref(), BARE.to_owned(), overrides.clone()).unwrap();
         let mut expected = bare.clone();

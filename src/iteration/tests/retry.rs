@@ -78,7 +78,7 @@ fn a_first_try_that_was_put_off_comes_back_as_one() {
     assert_eq!(after.dispatched(), [0]);
     assert_eq!(after.asked, [(Try::First, 1, true)]);
     assert_eq!(
-        after.page("", true).done(0).told(),
+        after.page("", true).done(0).page("", true).told(),
         [Effect::Ended(RunStatus::Succeeded)]
     );
 }

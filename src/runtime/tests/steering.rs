@@ -351,6 +351,31 @@ fn a_value_that_the_file_could_not_have_is_refused_and_nothing_changes() {
     });
 }
 
+/// What a file says of a limiter is what the limiter does.
+#[test]
+fn every_key_of_a_limiter_reaches_the_core() {
+    let text = "[limiters.crm]\npace = \"2 per s burst 3\"\nquota = \"500 per day\"\n\
+                time_zone = \"Europe/Berlin\"\nreset_hour = 6\nspread = \"even\"\nreserve = 40\n\
+                weight = 5\n[limiters.rolling]\nquota = \"9 per 24h rolling\"\n";
+    let limiters = config(text).limiters;
+    let of = |name: &str| plan::limits(&limiters[name]).unwrap();
+    let berlin = crate::limiter::time_zone("Europe/Berlin").unwrap();
+    let quota: crate::limiter::Quota = "500 per day".parse().unwrap();
+    let expected = Limits {
+        pace: Some("2 per s burst 3".parse().unwrap()),
+        quota: Some(quota.in_zone(berlin, 6).unwrap()),
+        spread: crate::limiter::Spread::Even,
+        reserve: 40,
+    };
+    let (limits, weight) = of("crm");
+    assert_eq!((limits, weight.get()), (expected, 5));
+    let rolling = Limits {
+        quota: Some("9 per 24h rolling".parse().unwrap()),
+        ..Limits::default()
+    };
+    assert_eq!(of("rolling").0, rolling);
+}
+
 /// Between the decision and its durability nothing is granted, and what happens meanwhile is not lost;
 /// an order that does not become durable has never been.
 #[test]

@@ -431,7 +431,7 @@ fn text_like_a_job() -> impl Strategy<Value = String> {
         "notify",
         "x",
     ];
-    const KEYS: [&str; 31] = [
+    const KEYS: [&str; 32] = [
         "name",
         "description",
         "kind",
@@ -446,6 +446,7 @@ fn text_like_a_job() -> impl Strategy<Value = String> {
         "time_zone",
         "spread",
         "reserve",
+        "reset_hour",
         "weight",
         "use",
         "attempts",
