@@ -105,16 +105,35 @@ impl Engine {
         let turn: LimiterTurn = shared.turn().await;
         // Why again: an order before this one may have changed it.
         let (known, limits) = self.limits_now(name)?;
+        let mut orders = LimiterOrders {
+            name: name.to_owned(),
+            ..known.orders.clone()
+        };
+        let (does, what) = self.work_out(&known, &mut orders, &limits, order, author)?;
+        let under_way = shared.order(turn, does);
+        let mut changes = self.events_of(name, &known.users, &what);
+        changes.extend(under_way.change());
+        changes.push(Change::LimiterOrders(orders));
+        self.store().commit(changes).await.await?;
+        under_way.take_effect();
+        Ok(what)
+    }
+
+    /// What an order does to the limiter, and how that is told; what is kept of it goes to `orders`.
+    fn work_out(
+        &self,
+        known: &KnownLimiter,
+        orders: &mut LimiterOrders,
+        limits: &Limits,
+        order: LimiterOrder,
+        author: &str,
+    ) -> Result<(Does, String), RuntimeError> {
         let now = self.now();
         let by = |at| By {
             author: author.to_owned(),
             at,
         };
-        let mut orders = LimiterOrders {
-            name: name.to_owned(),
-            ..known.orders.clone()
-        };
-        let (does, what): (Does, String) = match order {
+        Ok(match order {
             LimiterOrder::Pause { note } => {
                 orders.paused = Some(by(now));
                 let note = if note.is_empty() {
@@ -135,7 +154,7 @@ impl Engine {
                 )
             }
             LimiterOrder::Close { until } => {
-                let time = closing(name, until, now)?;
+                let time = closing(&orders.name, until, now)?;
                 orders.closed = Some(by(until));
                 (
                     Box::new(move |limiter| limiter.close(time, now)),
@@ -151,7 +170,7 @@ impl Engine {
             }
             LimiterOrder::SetSpent { first, retries } => {
                 if limits.quota.is_none() {
-                    return Err(no_quota(name));
+                    return Err(no_quota(&orders.name));
                 }
                 (
                     Box::new(move |limiter| limiter.set_spent(first, retries, now)),
@@ -161,21 +180,14 @@ impl Engine {
                 )
             }
             LimiterOrder::Set { set, clear } => {
-                let limits = self.set_limits(&known, &mut orders, &set, &clear, author)?;
+                let limits = self.set_limits(known, orders, &set, &clear, author)?;
                 let what = told(&set, &clear);
                 (
                     Box::new(move |limiter| limiter.change(limits, now)),
                     format!("{what}, by {author}"),
                 )
             }
-        };
-        let under_way = shared.order(turn, does);
-        let mut changes = self.events_of(name, &known.users, &what);
-        changes.extend(under_way.change());
-        changes.push(Change::LimiterOrders(orders));
-        self.store().commit(changes).await.await?;
-        under_way.take_effect();
-        Ok(what)
+        })
     }
 
     /// The limits of a shared limiter after its overrides have changed.

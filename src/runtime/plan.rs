@@ -17,7 +17,7 @@ use crate::{
         job::{self, JobFile, Schedule},
     },
     integration::{SpecError, sink::SinkSpec, source::SourceSpec},
-    iteration::{BreakerLimits, OnInterrupt, Options, Order, Share, Tolerance},
+    iteration::{Breaker, BreakerLimits, OnInterrupt, Options, Order, Share, Tolerance},
     limiter::{self, LimitError, Limits, Pace, Quota, Spread},
     machine::Machine,
 };
@@ -257,6 +257,9 @@ pub(super) fn limits(spec: &LimitSpec) -> Result<(Limits, NonZeroU32), (&'static
     limits.check(weight).map_err(|error| ("", error))?;
     Ok((limits, weight))
 }
+
+/// A file may ask for no longer memory than a run has.
+const _: () = assert!(job::WINDOW_MAX == Breaker::CALLS_MAX);
 
 fn options(file: &JobFile, config: &Config) -> Options {
     let pause = &file.pause_when;

@@ -50,7 +50,10 @@ fn a_limiter_is_steered_while_runs_share_it_and_outlives_a_kill() {
     }
     wait_for_done(&world, 2);
     let list = world.iterd(&["limiter", "list"]);
-    let line = list.out.lines().find(|line| line.starts_with("crm"));
+    let line = list
+        .out
+        .lines()
+        .find(|line| line.trim_start().starts_with("crm"));
     let line = line.unwrap_or_else(|| panic!("{list:?}"));
     for part in ["2 per day", "asap", "quota spent", "one, two"] {
         assert!(line.contains(part), "{part:?} is missing in\n{}", list.out);

@@ -188,7 +188,11 @@ fn a_record_that_is_put_off_keeps_its_attempts_and_asks_as_a_first_try() {
     assert_eq!((&status["done"], &status["failed"]), (&json!(5), &json!(0)));
     let calls = &status["calls"];
     assert_eq!(
-        (&calls["first_tries"], &calls["retries"], &calls["throttled"]),
+        (
+            &calls["first_tries"],
+            &calls["retries"],
+            &calls["throttled"]
+        ),
         (&json!(8), &json!(0), &json!(3)),
         "{status}"
     );

@@ -89,7 +89,7 @@ impl Api {
             .map_or_else(|| self.settings.clone(), Engine::config)
     }
 
-    pub(super) fn now(&self) -> Timestamp {
+    fn now(&self) -> Timestamp {
         self.engine
             .as_ref()
             .map_or_else(|| SystemClock.now(), Engine::now)
