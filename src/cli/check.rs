@@ -29,6 +29,10 @@ use estimate::Question;
 use warnings::{Level, Look};
 
 #[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 pub(super) struct Arguments {
     /// The job file
     file: PathBuf,
@@ -55,7 +59,7 @@ pub(super) struct Arguments {
 /// Another place to run a job's definition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Target {
-    /// AWS Step Functions
+    // Why no doc comment: clap would spread the whole help over twice the lines for it.
     Aws,
 }
 

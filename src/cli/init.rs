@@ -6,7 +6,7 @@
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use clap::{ArgGroup, Args};
@@ -29,6 +29,10 @@ use language::{Files, Language};
     group(ArgGroup::new("language").required(true)),
     after_help = "Makes the folder NAME with job.toml, the handler in plugin/, a test of it and a README.md, and
 overwrites nothing. FILE is CSV, JSON, JSON Lines (each also as .gz), a SQLite file or a directory."
+)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
 )]
 pub(super) struct Arguments {
     /// The job's name: letters, digits, - and _
@@ -66,7 +70,13 @@ impl Arguments {
 
 pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Failure> {
     check_name(&arguments.name)?;
-    let folder = arguments.place.join(&arguments.name);
+    // Why by components: "./enrich" is then told as "enrich".
+    let folder: PathBuf = arguments
+        .place
+        .join(&arguments.name)
+        .components()
+        .skip_while(|part| *part == Component::CurDir)
+        .collect();
     let taken = |folder: &Path| {
         let message = format!(
             "{} is there already and stays as it is; choose another name, or another place with --in DIR",
@@ -90,9 +100,11 @@ pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Fai
     let files = Files::new(&arguments.name, &folder, language, &source, &guess)
         .map_err(|error| Failure::new(FAILED, format!("{}: {error}", arguments.place.display())))?;
     check(&files)?;
-    write(&arguments.place, &folder, &files).map_err(|error| match error.kind() {
-        std::io::ErrorKind::AlreadyExists | std::io::ErrorKind::DirectoryNotEmpty => taken(&folder),
-        _ => Failure::new(FAILED, format!("{}: {error}", folder.display())),
+    write(&arguments.place, &folder, &files).map_err(|error| {
+        if folder.symlink_metadata().is_ok() {
+            return taken(&folder);
+        }
+        Failure::new(FAILED, format!("{}: {error}", folder.display()))
     })?;
     let listed: Vec<&str> = files.files.iter().map(|file| file.name.as_str()).collect();
     let answer = json!({

@@ -236,10 +236,16 @@ fn has_content(value: &Value) -> bool {
         Value::Bool(_) | Value::Number(_) => true,
         Value::String(text) => !text.is_empty(),
         Value::Array(values) => !values.is_empty(),
-        Value::Object(fields) => fields.values().any(|field| match field {
-            Value::Object(fields) => !fields.is_empty(),
-            other => has_content(other),
-        }),
+        Value::Object(fields) => fields.values().any(is_filled),
+    }
+}
+
+fn is_filled(field: &Value) -> bool {
+    match field {
+        Value::Object(fields) => !fields.is_empty(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            has_content(field)
+        }
     }
 }
 
@@ -275,28 +281,20 @@ fn fill(template: &str, values: &[(&str, String)]) -> String {
 fn source_table(path: &str, guess: &Guess) -> String {
     let mut lines = Vec::new();
     for (key, value) in &guess.keys {
-        let shown = match value {
-            Value::String(text) => toml(text),
-            other => other.to_string(), // a list of texts is the same in both
-        };
+        // A list of texts is the same in JSON and TOML.
+        let shown = value.as_str().map_or_else(|| value.to_string(), toml);
         lines.push(format!("{key} = {shown}"));
         if key == "kind" {
             lines.push(format!("path = {}", toml(path)));
         }
     }
     let looked_at = guess.looked_at;
-    lines.push(match &guess.id {
-        Some(id) => format!(
-            "id = {:<28} # unique in the first {looked_at} records; iterd check looks at all",
-            toml(id)
-        ),
-        None => {
-            let id = guess.other_ids.first().map_or("id", String::as_str);
-            format!(
-                "# id = {:<26} # the field that a record is called by; default: its place",
-                toml(id)
-            )
-        }
+    lines.push(if let Some(id) = &guess.id {
+        let id = toml(id);
+        format!("id = {id:<29} # unique in the first {looked_at} records; iterd check looks at all")
+    } else {
+        let id = toml(guess.other_ids.first().map_or("id", String::as_str));
+        format!("# id = {id:<27} # the field that a record is called by; default: its place")
     });
     lines.join("\n")
 }

@@ -214,6 +214,8 @@ fn sampled(found: Found, path: &Path, scratch: &Path) -> Result<Guess, SourceErr
         .filter_map(|record| record.item.ok())
         .collect();
     let mut ids = fields::unique(&records);
+    // Why: a row's number is the table's own business; VACUUM may give out others.
+    ids.unique.retain(|name| name != sqlite::ROW_NUMBER);
     Ok(Guess {
         keys: found.keys,
         because: found.because,

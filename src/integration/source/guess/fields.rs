@@ -10,8 +10,8 @@ use crate::{integration::source::ID_BYTES_MAX, payload::Payload};
 pub(super) struct Ids {
     /// Fields that were different in each record, in the order of the records' fields.
     pub(super) unique: Vec<String>,
-    /// How many records that was seen in.
-    records: usize,
+    /// The first field of the records, where there are several of them.
+    first: Option<String>,
 }
 
 impl Ids {
@@ -19,7 +19,8 @@ impl Ids {
     /// the records. None where a name is all there is: in a single record everything is unique.
     pub(super) fn take_proposed(&mut self) -> Option<String> {
         let best = self.unique.iter().enumerate().filter_map(|(at, name)| {
-            let rank = rank(name).or((at == 0 && self.records > 1).then_some(5))?;
+            let is_first = self.first.as_ref() == Some(name);
+            let rank = rank(name).or(is_first.then_some(5))?;
             Some((rank, at))
         });
         let (_, at) = best.min()?;
@@ -51,12 +52,10 @@ pub(super) fn unique(records: &[Payload]) -> Ids {
         fields.map_or_else(Vec::new, |fields| fields.keys().cloned().collect())
     };
     let mut unique = records.first().map(names).unwrap_or_default();
+    let first = unique.first().filter(|_| records.len() > 1).cloned();
     // Why without "/": such a name would be read as a pointer.
     unique.retain(|name| !name.is_empty() && !name.starts_with('/') && is_unique(records, name));
-    Ids {
-        unique,
-        records: records.len(),
-    }
+    Ids { unique, first }
 }
 
 fn is_unique(records: &[Payload], name: &str) -> bool {

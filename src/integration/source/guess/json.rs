@@ -58,7 +58,7 @@ impl Search {
             .path
             .iter()
             .map(|name| name.replace('~', "~0").replace('/', "~1"));
-        escaped.map(|name| format!("/{name}")).collect()
+        escaped.flat_map(|name| ["/".to_owned(), name]).collect()
     }
 
     fn deserialize<'de, D: Deserializer<'de>>(&mut self, deserializer: D) -> Result<(), D::Error> {

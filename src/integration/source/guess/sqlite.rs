@@ -6,6 +6,9 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::{super::SourceError, Found};
 
+/// How the rows of a table without a usable key are numbered.
+pub(super) const ROW_NUMBER: &str = "row_number";
+
 /// The table with the most rows, as far as SQLite knows without counting: by its highest rowid.
 pub(super) fn look(path: &Path) -> Result<Found, SourceError> {
     let refused = |error| SourceError::Sql {
@@ -25,16 +28,14 @@ pub(super) fn look(path: &Path) -> Result<Found, SourceError> {
         .collect();
     let mut because = format!("a SQLite file, table {table}");
     if !others.is_empty() {
-        because.push_str(&format!("; it also has {}", others.join(", ")));
+        because = format!("{because}; it also has {}", others.join(", "));
     }
     let found = Found::new("sql", because);
-    Ok(match key(&connection, table).map_err(refused)? {
-        Some(key) => found.with("table", table.as_str()).with("key", key),
-        None => {
-            let query = format!("SELECT rowid AS row_number, * FROM {}", quoted(table));
-            found.with("query", query).with("key", "row_number")
-        }
-    })
+    if let Some(key) = key(&connection, table).map_err(refused)? {
+        return Ok(found.with("table", table.as_str()).with("key", key));
+    }
+    let query = format!("SELECT rowid AS {ROW_NUMBER}, * FROM {}", quoted(table));
+    Ok(found.with("query", query).with("key", ROW_NUMBER))
 }
 
 fn quoted(name: &str) -> String {

@@ -1,20 +1,27 @@
+//! A file is told by its beginning, with what the source itself reads of it.
+
 use std::io::Write as _;
 
 use serde_json::json;
 
 use super::*;
 
+/// Under a name of its own, beside variables of the other.
+fn look(path: &Path, scratch: &Path) -> Result<Guess, SourceError> {
+    guess(path, scratch)
+}
+
 /// What is guessed of a file of that name and content.
 fn guessed(name: &str, content: &[u8]) -> Result<Guess, SourceError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
     fs::write(&path, content).unwrap();
-    guess(&path, folder.path())
+    look(&path, folder.path())
 }
 
-fn check(name: &str, content: &str, keys: Value, id: Option<&str>, records: usize) {
+fn check(name: &str, content: &str, keys: &Value, id: Option<&str>, records: usize) {
     let guess = guessed(name, content.as_bytes()).unwrap();
-    assert_eq!(Value::Object(guess.keys), keys, "{content:?}");
+    assert_eq!(Value::Object(guess.keys), *keys, "{content:?}");
     assert_eq!(guess.id.as_deref(), id, "{content:?}");
     assert_eq!(
         (guess.looked_at, guess.malformed),
@@ -28,72 +35,72 @@ fn a_text_is_told_by_what_stands_in_it_whatever_it_is_called() {
     check(
         "a.csv",
         "id,name\n1,ada\n2,bob\n",
-        json!({"kind": "csv"}),
+        &json!({"kind": "csv"}),
         Some("id"),
         2,
     );
     check(
         "a.dat",
         "customer id;name;amount\n7;\"x, y\";1,5\n8;z;2,5\n",
-        json!({"kind": "csv", "delimiter": ";"}),
+        &json!({"kind": "csv", "delimiter": ";"}),
         Some("customer id"),
         2,
     );
     check(
         "a.tsv",
         "name\tcity\nada\tParis\nada\tRome\n",
-        json!({"kind": "csv", "delimiter": "\t"}),
+        &json!({"kind": "csv", "delimiter": "\t"}),
         None,
         2,
     );
     check(
         "a.txt",
         "0041;LATIN A;Lu\n0042;LATIN B;Lu\n",
-        json!({"kind": "csv", "delimiter": ";", "headers": ["column1", "column2", "column3"]}),
+        &json!({"kind": "csv", "delimiter": ";", "headers": ["column1", "column2", "column3"]}),
         Some("column1"),
         2,
     );
     check(
         "a.csv",
         "word\none\ntwo",
-        json!({"kind": "csv"}),
+        &json!({"kind": "csv"}),
         Some("word"),
         1,
     );
     check(
         "a.jsonl",
         "{\"a\": 1, \"uuid\": \"x\"}\n",
-        json!({"kind": "jsonl"}),
+        &json!({"kind": "jsonl"}),
         Some("uuid"),
         1,
     );
     check(
         "a.log",
         "{\"a\": 1}\n{\"a\": 1}\n",
-        json!({"kind": "jsonl"}),
+        &json!({"kind": "jsonl"}),
         None,
         2,
     );
-    check("a.jsonl", "17\n18\n", json!({"kind": "jsonl"}), None, 2);
+    check("a.jsonl", "17\n18\n", &json!({"kind": "jsonl"}), None, 2);
     check(
         "a.json",
         "[\n{\"id\": 1},\n{\"id\": 2}]\n",
-        json!({"kind": "json"}),
+        &json!({"kind": "json"}),
         Some("id"),
         2,
     );
-    check("a.json", "[1, 2, 3]", json!({"kind": "json"}), None, 3);
+    check("a.json", "[1, 2, 3]", &json!({"kind": "json"}), None, 3);
     check(
         "a.json",
         "{\"next\": null, \"tags\": [\"x\"], \"data\": {\"a/b\": [{\"key\": \"k\"}]}}",
-        json!({"kind": "json", "pointer": "/data/a~1b"}),
+        &json!({"kind": "json", "pointer": "/data/a~1b"}),
         Some("key"),
         1,
     );
     check(
         "a.json",
         "{\"ada\": {\"n\": 1}, \"bob\": {\"n\": 2}}",
-        json!({"kind": "json"}),
+        &json!({"kind": "json"}),
         Some("key"),
         2,
     );
@@ -138,7 +145,7 @@ fn a_directory_and_a_database_are_what_they_are() {
     let folder = tempfile::tempdir().unwrap();
     let scratch = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("b.png"), "x").unwrap();
-    let guess = super::guess(folder.path(), scratch.path()).unwrap();
+    let guess = look(folder.path(), scratch.path()).unwrap();
     assert_eq!(Value::Object(guess.keys), json!({"kind": "directory"}));
     assert_eq!(guess.id.as_deref(), Some("path"));
     let path = folder.path().join("data.db");
@@ -149,7 +156,7 @@ fn a_directory_and_a_database_are_what_they_are() {
              CREATE TABLE \"big table\" (code TEXT, n); INSERT INTO \"big table\" VALUES ('a', 1), ('b', 1);",
         )
         .unwrap();
-    let guess = super::guess(&path, scratch.path()).unwrap();
+    let guess = look(&path, scratch.path()).unwrap();
     assert_eq!(
         Value::Object(guess.keys),
         json!({
