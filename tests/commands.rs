@@ -11,6 +11,8 @@
 
 #[path = "commands/answers.rs"]
 mod answers;
+#[path = "commands/beginning.rs"]
+mod beginning;
 #[path = "commands/disk.rs"]
 mod disk;
 #[path = "commands/http.rs"]

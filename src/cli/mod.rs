@@ -7,8 +7,12 @@
 
 mod check;
 mod client;
+mod completions;
+mod dry_run;
 pub mod exit;
 mod follow;
+mod help;
+mod init;
 mod items;
 mod jobs;
 mod limiter;
@@ -27,6 +31,7 @@ mod show;
 mod start;
 mod status;
 mod stop;
+mod survey;
 mod unit;
 
 use std::{io::Write as _, path::PathBuf, process::ExitCode};
@@ -69,7 +74,7 @@ enum Command {
     Run(run::Arguments),
     /// Be the daemon: keep the jobs of a folder running
     Serve(serve::Arguments),
-    /// Look at a job file without running it: records, definition, problems
+    /// Look at a job file without running it: records, time, problems
     Check(check::Arguments),
     /// Show every setting, or those of a job, and where each comes from
     Show(settings::Arguments),
@@ -96,12 +101,20 @@ enum Command {
     Items(items::Arguments),
     /// Print results in dataset order
     Results(results::Arguments),
+    /// Write a new job for a file of records: job, handler and a test that run
+    Init(init::Arguments),
+    /// Print the completions of a shell
+    #[command(hide = true)]
+    Completions(completions::Completions),
+    /// Write the manual pages
+    #[command(hide = true)]
+    Man(completions::Man),
 }
 
 /// What the binary does; answers the process's exit code, one of [`exit`]'s.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match help::parse::<Cli>() {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };
@@ -129,6 +142,9 @@ pub fn main() -> ExitCode {
         Command::Status(arguments) => status::main(&session, &arguments),
         Command::Items(arguments) => items::main(&session, &arguments),
         Command::Results(arguments) => results::main(&session, &arguments),
+        Command::Init(arguments) => init::main(&session, &arguments),
+        Command::Completions(arguments) => completions::completions(&arguments, Cli::command()),
+        Command::Man(arguments) => completions::man(&session, &arguments, Cli::command()),
     };
     answer(outcome, session.json)
 }
@@ -137,7 +153,7 @@ pub fn main() -> ExitCode {
 fn overview(session: &Session) -> Result<Code, Failure> {
     match jobs::main(session, &jobs::Arguments {}) {
         Err(failure) if failure.code == exit::NOT_FOUND && !session.json => {
-            session::print(Cli::command().render_help().to_string().trim_end())?;
+            session::print(help::command::<Cli>().render_help().to_string().trim_end())?;
             Ok(Code(exit::DONE))
         }
         outcome => outcome,
