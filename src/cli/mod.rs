@@ -7,11 +7,13 @@
 
 mod check;
 mod client;
+mod deploy;
 pub mod exit;
 mod follow;
 mod items;
 mod jobs;
 mod pause;
+mod plugin;
 mod progress;
 mod results;
 mod resume;
@@ -80,6 +82,10 @@ enum Command {
     Resume(resume::Arguments),
     /// Do failed items again
     Retry(retry::Arguments),
+    /// Put a version of a plugin in force
+    Deploy(deploy::Arguments),
+    /// Look at versions of plugins, or try a handler out
+    Plugin(plugin::Arguments),
     /// Show every job in a line
     Jobs(jobs::Arguments),
     /// Show where a job stands
@@ -115,6 +121,8 @@ pub fn main() -> ExitCode {
         Command::Pause(arguments) => pause::main(&session, &arguments),
         Command::Resume(arguments) => resume::main(&session, &arguments),
         Command::Retry(arguments) => retry::main(&session, &arguments),
+        Command::Deploy(arguments) => deploy::main(&session, &arguments),
+        Command::Plugin(arguments) => plugin::main(&session, &arguments),
         Command::Jobs(arguments) => jobs::main(&session, &arguments),
         Command::Status(arguments) => status::main(&session, &arguments),
         Command::Items(arguments) => items::main(&session, &arguments),

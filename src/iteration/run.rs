@@ -28,9 +28,12 @@ use crate::{
 
 mod dispatch;
 mod queue;
+mod trial;
 mod view;
 
 use queue::RowQueue;
+use trial::Shown;
+pub use trial::Trial;
 pub use view::Figures;
 
 /// What a step may know of the world.
@@ -66,6 +69,9 @@ pub struct Run {
     /// Children whose outcome nobody knows and on which the next step of a live run decides.
     doubtful: Vec<(Index, Flight)>,
     queue: RowQueue,
+    trial: Option<Trial>,
+    /// A retry has got through under the trial; decided on at the end of the inputs of a step.
+    mended: bool,
     generation: u32,
     retry_turn: bool,
     drain: Drain,
@@ -125,6 +131,8 @@ struct Flight {
     items: u32,
     rowed: bool,
     kind: Try,
+    /// It was dispatched after the handler was mended.
+    on_trial: bool,
 }
 
 impl Flight {
@@ -135,6 +143,7 @@ impl Flight {
             items,
             rowed: true,
             kind,
+            on_trial: false,
         }
     }
 }
@@ -184,6 +193,8 @@ impl Run {
             held,
             doubtful: Vec::new(),
             queue: RowQueue::new(queued),
+            trial: checkpoint.trial,
+            mended: false,
             generation: checkpoint.generation,
             retry_turn: false,
             drain: Drain::No,
@@ -222,6 +233,7 @@ impl Run {
             self.take(input, &mut effects);
         }
         self.decide_on_doubtful(&mut effects);
+        self.attend_trial(context.now, &mut effects);
         self.judge(&mut effects);
         if self.status == RunStatus::Running && self.drain == Drain::No {
             self.dispatch(context, &mut effects);
@@ -267,7 +279,7 @@ impl Run {
             }
             // Why: a tick may come early; what is still waited for is then asked for anew.
             Input::Tick => self.wake = None,
-            Input::Hurry { now } => self.parked.hurry(now),
+            Input::Mended => self.begin_trial(),
             Input::Pause(reason) => {
                 self.source.broken |= matches!(reason, PauseReason::Source { .. });
                 self.pause(reason, effects);
@@ -329,6 +341,11 @@ impl Run {
             return;
         };
         self.window.settle(index);
+        let shown = match ending {
+            Ending::Done => Shown::Good,
+            Ending::Failed => Shown::Bad,
+        };
+        self.note_trial(index, flight, shown);
         self.breaker
             .record(ending == Ending::Failed, &self.options.pause_when);
         *self.counters.of(ending) += u64::from(flight.items);
@@ -344,11 +361,15 @@ impl Run {
                 if throttled {
                     self.counters.throttled += 1;
                 } else {
+                    self.note_trial(index, flight, Shown::Bad);
                     self.breaker.record(true, &self.options.pause_when);
                 }
                 RowStatus::Retrying
             }
-            Parked::Wait { .. } => RowStatus::Waiting,
+            Parked::Wait { .. } => {
+                self.note_trial(index, flight, Shown::Good);
+                RowStatus::Waiting
+            }
         };
         self.parked.insert(
             index,

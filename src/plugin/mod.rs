@@ -39,7 +39,7 @@ pub use manifest::{Handler, HostKind, Limits, Manifest, ManifestError, Reload, S
 pub use pool::{Pool, PoolError, PoolSpec};
 pub use secrets::{SecretError, SecretSource};
 pub use spawner::{Launcher, SpawnError, Spawner, WorkerLog, WorkerLogError, WorkerRecord};
-pub use version::{Snapshot, SnapshotError, SnapshotLimits, snapshot};
+pub use version::{Snapshot, SnapshotError, SnapshotLimits, discard_snapshot, snapshot};
 pub use watch::{Watch, WatchError, watch};
 
 /// A version of a plugin, ready to run.

@@ -6,6 +6,8 @@
 //! durable yet.
 
 mod control;
+mod copies;
+mod deployer;
 mod disk;
 mod engine;
 mod error;
@@ -17,23 +19,27 @@ mod limiters;
 mod plan;
 mod plugin_events;
 mod plugins;
+mod proof;
 mod pruner;
 mod run;
 mod scheduler;
 mod state_dir;
+mod tester;
 
 #[cfg(test)]
 mod tests;
 
 pub use control::unknown_job;
+pub use deployer::{Deploy, Deployed, DeployedJob, Switch};
 pub use disk::Disk;
 pub use engine::{Engine, EngineSetup};
 pub use error::RuntimeError;
 pub use jobs::Started;
 pub use limiters::{Limiters, SharedLimiter};
 pub use plan::{Plan, StoredPlan};
-pub use plugins::{Found, IDENTITY, Plugins, plugin_folder, plugin_manifest};
+pub use plugins::{FIRST_USE, IDENTITY, Plugins, plugin_folder, plugin_manifest};
 pub use pruner::Pruner;
 pub use run::RunView;
 pub use scheduler::Scheduler;
 pub use state_dir::{StateDir, StateError, StatePaths};
+pub use tester::{TestCall, Tested, Tester};

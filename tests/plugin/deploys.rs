@@ -19,7 +19,7 @@ async fn a_deployment_under_load_loses_nothing_and_takes_over() {
     let (answers, interruptions) = host
         .run_all(calls, |pool, answered| {
             if answered == 300 {
-                pool.deploy(next.take().unwrap()).unwrap();
+                pool.deploy(next.take().unwrap(), false).unwrap();
             }
         })
         .await;
@@ -52,7 +52,7 @@ async fn a_broken_version_leaves_the_old_one_at_work() {
         "handler = \"handler.py:handle\"",
         &[("handler.py", "def handle(:")],
     );
-    host.pool.deploy(broken).unwrap();
+    host.pool.deploy(broken, false).unwrap();
     let cause = world
         .events
         .wait_for(|event| match event {
@@ -70,14 +70,15 @@ async fn a_broken_version_leaves_the_old_one_at_work() {
         "handler = \"handler.py:handle\"",
         &[("handler.py", "def handle(item):\n    return 3")],
     );
-    host.pool.deploy(mended).unwrap();
+    host.pool.deploy(mended, false).unwrap();
     world
         .events
         .wait_for(|event| {
             matches!(
                 event,
                 Event::Deployed {
-                    version: VersionNumber(3)
+                    version: VersionNumber(3),
+                    ..
                 }
             )
             .then_some(())
@@ -102,7 +103,7 @@ async fn an_old_worker_finishes_what_it_holds() {
         .events
         .wait_for(|event| matches!(event, Event::WorkerStarted { .. }).then_some(()))
         .await;
-    host.pool.deploy(new).unwrap();
+    host.pool.deploy(new, false).unwrap();
     world
         .events
         .wait_for(|event| matches!(event, Event::Deployed { .. }).then_some(()))

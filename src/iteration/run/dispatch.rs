@@ -286,6 +286,7 @@ impl Run {
         self.generation = self.generation.wrapping_add(1);
         let flight = Flight {
             generation: Generation(self.generation),
+            on_trial: self.trial.is_some(),
             ..flight
         };
         effects.push(Effect::Dispatch {

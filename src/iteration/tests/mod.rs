@@ -9,6 +9,7 @@ mod pause;
 mod queue;
 mod restore;
 mod retry;
+mod trial;
 
 use std::{collections::BTreeMap, num::NonZeroU32};
 

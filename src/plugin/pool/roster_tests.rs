@@ -75,7 +75,7 @@ impl World {
             Effect::Kill(worker) => format!("kill {}", worker.0),
             Effect::Forget(worker) => format!("forget {}", worker.0),
             Effect::Interrupt(calls) => format!("interrupt {}", calls.len()),
-            Effect::Tell(Event::Deployed { version }) => format!("deployed v{version}"),
+            Effect::Tell(Event::Deployed { version, .. }) => format!("deployed v{version}"),
             Effect::Tell(Event::CannotStart { version, cause }) => {
                 format!("cannot start v{version}: {cause}")
             }
@@ -99,7 +99,7 @@ impl World {
     }
 
     fn deploy(&mut self, version: Arc<Version>) {
-        self.roster.deploy(version, &mut self.effects);
+        self.roster.deploy(version, false, &mut self.effects);
     }
 
     fn ended(&mut self, worker: u64, end: End) {
