@@ -33,8 +33,8 @@ const RECORD_BYTES_MAX: u64 = 256 << 20;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Without --version, what the plugin's folder holds now is tried, deployed or not. Exit codes: 0 a result,
-1 the handler failed or did not start, 130 interrupted."
+    after_help = "Without --version, what the plugin's folder holds now is tried, deployed or not.
+Exit codes: 0 a result, 1 the handler failed or did not start, 130 interrupted."
 )]
 pub(super) struct Arguments {
     /// A plugin's name or its folder (with a slash in it); default: the job's
@@ -94,7 +94,8 @@ pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Fai
         &shown,
         arguments.item.is_some().then_some((index, id)),
     );
-    if !session.json {
+    // Why not of one that did not start: its last words are the cause.
+    if !session.json && tested.start.is_some() {
         for (_, line) in &tested.log {
             note(&format!("  | {}", plain(line)));
         }
@@ -308,10 +309,14 @@ fn people(answer: &Value) -> String {
     } else {
         let (error, cause) = (text(answer, "error"), text(answer, "cause"));
         lines.extend(cause.lines().map(|line| format!("  {}", plain(line))));
-        lines.push(format!(
-            "{plugin}, {version}: failed with {} after {took} ms",
-            plain(error)
-        ));
+        lines.push(if answer["start_ms"].is_null() {
+            format!("{plugin}, {version}: it does not start")
+        } else {
+            format!(
+                "{plugin}, {version}: failed with {} after {took} ms",
+                plain(error)
+            )
+        });
         match answer["retry"].as_bool() {
             Some(false) => lines.push("  the handler says that no retry would help".to_owned()),
             Some(true) | None => {}

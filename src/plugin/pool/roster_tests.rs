@@ -438,3 +438,19 @@ fn suspects_are_bounded_and_the_oldest_is_forgotten() {
     suspects.remove(&call(10).key);
     assert_eq!(suspects.order.len(), SUSPECTS_MAX - 1);
 }
+
+/// What was proven elsewhere needs no proof of its own; and a number says nothing about another plugin.
+#[test]
+fn a_version_proven_elsewhere_is_trusted_until_it_fails_here() {
+    let mut world = World::new(1, 1);
+    world.started(0);
+    let next = version(2, 1, 1);
+    world.roster.deploy(next.clone(), true, &mut world.effects);
+    assert!(world.roster.is_proven(&next));
+    world.failed_to_start(1);
+    assert!(!world.roster.is_proven(&next));
+    let mut other = (*version(1, 1, 1)).clone();
+    other.folder = "/elsewhere".into();
+    world.deploy(Arc::new(other));
+    assert!(!world.roster.is_proven(&next));
+}
