@@ -72,14 +72,14 @@ pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Fai
         config: &settings.config,
         job: job.as_ref(),
     };
-    let tester = Tester::open(&paths, &settings.config)?;
-    let version = place.version(&tester)?;
+    let bench = Tester::open(&paths, &settings.config)?;
+    let version = place.version(&bench)?;
     let runtime = small_runtime()?;
     let shown = (version.manifest.name.clone(), version.number.0);
     let (index, id) = (call.index, call.id.clone());
     let tested = runtime.block_on(async {
         tokio::select! {
-            tested = tester.call(version, call) => Some(tested),
+            tested = bench.call(version, call) => Some(tested),
             _ = tokio::signal::ctrl_c() => None,
         }
     });
@@ -317,9 +317,8 @@ fn people(answer: &Value) -> String {
                 plain(error)
             )
         });
-        match answer["retry"].as_bool() {
-            Some(false) => lines.push("  the handler says that no retry would help".to_owned()),
-            Some(true) | None => {}
+        if answer["retry"].as_bool() == Some(false) {
+            lines.push("  the handler says that no retry would help".to_owned());
         }
         if let Some(wait) = answer["retry_after_s"].as_f64() {
             lines.push(format!(

@@ -17,7 +17,7 @@ use std::{
     },
     path::{Component, Path, PathBuf},
     sync::{Mutex, PoisonError},
-    time::SystemTime,
+    time::Duration,
 };
 
 use sha2::{Digest as _, Sha256};
@@ -127,9 +127,7 @@ pub fn snapshot(
     let _copying = COPYING.lock().unwrap_or_else(PoisonError::into_inner);
     if path.is_dir() {
         // Why: it is in use again, and not to be discarded before that is written down.
-        File::open(&path)
-            .and_then(|copy| copy.set_modified(SystemTime::now()))
-            .map_err(at("touch", &path))?;
+        touch(&path).map_err(at("touch", &path))?;
         return Ok(Snapshot { hash, path });
     }
     fs::create_dir_all(&home).map_err(at("create", &home))?;
@@ -142,10 +140,22 @@ pub fn snapshot(
     Ok(Snapshot { hash, path })
 }
 
-/// Removes a copy that was not taken, or taken again, since that instant; whether it is gone. Blocks.
-pub fn discard_snapshot(path: &Path, before: SystemTime) -> io::Result<bool> {
+/// Says that something was changed now, by the kernel's clock, which stamps everything else here.
+fn touch(path: &Path) -> io::Result<()> {
+    let at = |tv_nsec| rustix::fs::Timespec { tv_sec: 0, tv_nsec };
+    let times = rustix::fs::Timestamps {
+        last_access: at(rustix::fs::UTIME_OMIT),
+        last_modification: at(rustix::fs::UTIME_NOW),
+    };
+    Ok(rustix::fs::futimens(&File::open(path)?, &times)?)
+}
+
+/// Removes a copy that was not taken, or taken again, for so long; whether it is gone. Blocks.
+pub fn discard_snapshot(path: &Path, unused_min: Duration) -> io::Result<bool> {
     let _copying = COPYING.lock().unwrap_or_else(PoisonError::into_inner);
-    if fs::metadata(path)?.modified()? >= before {
+    let taken = fs::metadata(path)?.modified()?;
+    // Why no error: where the clock was set back, it was taken in what is the future now.
+    if taken.elapsed().unwrap_or_default() < unused_min {
         return Ok(false);
     }
     // Crash: under this name nobody takes half of it for the whole, and the next copy removes it.

@@ -5,12 +5,7 @@
 //! is never given again.
 //! Crash: what was being removed has no name that anybody looks for, and goes with the next copy.
 
-use std::{
-    collections::HashSet,
-    fs, io,
-    path::Path,
-    time::{Duration, SystemTime},
-};
+use std::{collections::HashSet, fs, io, path::Path, time::Duration};
 
 use crate::{
     plugin::discard_snapshot,
@@ -27,13 +22,10 @@ const AGE_MIN: Duration = Duration::from_hours(1);
 
 /// Removes what may go; answers how many copies are gone. Blocks.
 pub(super) fn prune(store: &Store, copies: &Path) -> Result<usize, StoreError> {
-    let Some(before) = SystemTime::now().checked_sub(AGE_MIN) else {
-        return Ok(0);
-    };
-    prune_older(store, copies, before)
+    prune_unused(store, copies, AGE_MIN)
 }
 
-fn prune_older(store: &Store, copies: &Path, before: SystemTime) -> Result<usize, StoreError> {
+fn prune_unused(store: &Store, copies: &Path, unused_min: Duration) -> Result<usize, StoreError> {
     // Why first: a run that begins later takes a version that is kept for another reason.
     let mut kept: HashSet<String> = store.plugins_of_unfinished_runs()?.into_iter().collect();
     let mut named = Vec::new();
@@ -53,7 +45,7 @@ fn prune_older(store: &Store, copies: &Path, before: SystemTime) -> Result<usize
             if kept.contains(&hash) {
                 continue;
             }
-            match discard_snapshot(&home.join(&hash), before) {
+            match discard_snapshot(&home.join(&hash), unused_min) {
                 Ok(gone) => removed += usize::from(gone),
                 Err(error) => {
                     tracing::warn!(%error, copy = %home.join(hash).display(), "cannot remove a copy of a plugin");
@@ -116,15 +108,14 @@ mod tests {
         store.commit_blocking(vec![change]).unwrap();
 
         assert_eq!(prune(&store, &copies).unwrap(), 0, "all of them are new");
-        let later = SystemTime::now() + Duration::from_secs(60);
-        assert_eq!(prune_older(&store, &copies, later).unwrap(), 5);
+        assert_eq!(prune_unused(&store, &copies, Duration::ZERO).unwrap(), 5);
         let mut left = folders(&copies.join("h")).unwrap();
         left.sort();
         let mut expected: Vec<String> = (6..=15).map(|n| format!("hash-{n}")).collect();
         expected.push("hash-2".to_owned());
         expected.sort();
         assert_eq!(left, expected);
-        assert_eq!(prune_older(&store, &copies, later).unwrap(), 0);
+        assert_eq!(prune_unused(&store, &copies, Duration::ZERO).unwrap(), 0);
         let versions = store.versions("h").unwrap();
         assert_eq!(versions.len(), 15, "numbers are kept");
         assert_eq!(

@@ -105,16 +105,15 @@ impl Engine {
             .known
             .filter(|known| found.before == Some((plugin.clone(), *known)));
         let jobs = found.jobs.clone();
-        let version = match in_force {
-            Some(number) => found.taken.version(number),
-            None => {
-                self.prove(found.taken.version(found.known.unwrap_or(0)))
-                    .await?;
-                let engine = self.clone();
-                let author = deploy.author.clone();
-                let put = tokio::task::spawn_blocking(move || engine.put_deploy(&found, &author));
-                put.await.map_err(|_| RuntimeError::Closed)??
-            }
+        let version = if let Some(number) = in_force {
+            found.taken.version(number)
+        } else {
+            self.prove(found.taken.version(found.known.unwrap_or(0)))
+                .await?;
+            let engine = self.clone();
+            let author = deploy.author.clone();
+            let put = tokio::task::spawn_blocking(move || engine.put_deploy(&found, &author));
+            put.await.map_err(|_| RuntimeError::Closed)??
         };
         let jobs = self.switch(jobs, &version, deploy.resume).await?;
         Ok(Deployed {
