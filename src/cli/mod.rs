@@ -9,6 +9,7 @@ mod check;
 mod client;
 mod completions;
 mod dry_run;
+mod deploy;
 pub mod exit;
 mod follow;
 mod help;
@@ -18,6 +19,7 @@ mod jobs;
 mod limiter;
 mod limiter_table;
 mod pause;
+mod plugin;
 mod progress;
 mod results;
 mod resume;
@@ -93,6 +95,10 @@ enum Command {
     /// Show limiters, or change, pause and close them
     #[command(subcommand)]
     Limiter(limiter::Command),
+    /// Put a version of a plugin in force
+    Deploy(deploy::Arguments),
+    /// Look at versions of plugins, or try a handler out
+    Plugin(plugin::Arguments),
     /// Show every job in a line
     Jobs(jobs::Arguments),
     /// Show where a job stands
@@ -138,6 +144,8 @@ pub fn main() -> ExitCode {
         Command::Retry(arguments) => retry::main(&session, &arguments),
         Command::Set(arguments) => set::main(&session, &arguments),
         Command::Limiter(command) => limiter::main(&session, &command),
+        Command::Deploy(arguments) => deploy::main(&session, &arguments),
+        Command::Plugin(arguments) => plugin::main(&session, &arguments),
         Command::Jobs(arguments) => jobs::main(&session, &arguments),
         Command::Status(arguments) => status::main(&session, &arguments),
         Command::Items(arguments) => items::main(&session, &arguments),

@@ -196,6 +196,9 @@ fn next_step(answer: &Value) -> Option<String> {
     match jobs::status(answer) {
         "running" => {}
         "finished" => steps.push(format!("results: iterd results {job}")),
+        "paused" if served && text(answer, "pause_kind") == "plugin" => {
+            steps.push(format!("once it is mended: iterd deploy {job} --resume"));
+        }
         "paused" if served => steps.push(format!("go on: iterd resume {job}")),
         _ if served => steps.push(format!("start it: iterd start {job}")),
         _ => steps.push(format!("go on: iterd run {}", plain(text(answer, "file")))),

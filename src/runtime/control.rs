@@ -237,6 +237,7 @@ impl Engine {
             | Effect::Fail { .. }
             | Effect::Spill { .. }
             | Effect::Hold { .. }
+            | Effect::Hurry { .. }
             | Effect::LoadQueue { .. }
             | Effect::Wake { .. }
             | Effect::Drained => None,

@@ -19,6 +19,7 @@ use super::{
     plugins::{Plugins, worker_record},
     run::{Order, RunView},
     state_dir::{StateDir, StatePaths},
+    tester,
 };
 use crate::{
     config::Config,
@@ -111,6 +112,7 @@ impl Engine {
         let paths = state.paths().clone();
         if setup.working {
             state.empty_scratch()?;
+            tester::sweep(&paths.tests());
         }
         let hidden = [paths.root().to_owned()]
             .into_iter()

@@ -18,7 +18,6 @@ use super::{
     exporter::Export,
     keeper::Keeper,
     plan::{Plan, StoredPlan},
-    plugins::{Found, plugin_manifest},
     run::{Order, Reconfigured},
 };
 use crate::{
@@ -62,7 +61,7 @@ pub enum Started {
 /// Everything a run needs beside its rows.
 pub(super) struct Prepared {
     pub(super) plan: Plan,
-    pub(super) plugin: Found,
+    pub(super) plugin: Version,
     pub(super) source: Box<dyn Source>,
 }
 
@@ -166,14 +165,15 @@ impl Engine {
             return Ok(None);
         }
         let engine = self.clone();
-        let taking = tokio::task::spawn_blocking(move || engine.plugins().take(&plugin));
-        let found = taking.await.map_err(|_| RuntimeError::Closed)??;
-        Ok(Some(found.version))
+        let taking = tokio::task::spawn_blocking(move || {
+            engine.plugins().for_run(&plugin, engine.is_service())
+        });
+        Ok(Some(taking.await.map_err(|_| RuntimeError::Closed)??))
     }
 
     fn plan_again(&self, file: &JobFile, stored: StoredPlan) -> Result<Plan, RuntimeError> {
         let config = self.config_of(file)?;
-        let name = plugin_manifest(&file.process.plugin, &config)?.name;
+        let name = self.plugins().name(&file.process.plugin)?;
         let outputs = self.outputs();
         Plan::with(file, &name, &config, outputs.as_deref(), stored)
     }
@@ -418,10 +418,11 @@ impl Engine {
             .map(|row| StoredPlan::from_json(&row.plan))
             .transpose()?;
         let work = move || {
-            let plugin = engine.plugins().take(&file.process.plugin)?;
+            let service = engine.is_service();
+            let plugin = engine.plugins().for_run(&file.process.plugin, service)?;
             let config = engine.config_of(&file)?;
             let outputs = engine.outputs();
-            let name = plugin.version.manifest.name.as_str();
+            let name = plugin.manifest.name.as_str();
             let plan = match stored {
                 Some(stored) => Plan::with(&file, name, &config, outputs.as_deref(), stored),
                 None => Plan::of(&file, name, &config, outputs.as_deref()),

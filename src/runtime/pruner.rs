@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{Engine, RuntimeError};
+use super::{Engine, RuntimeError, copies};
 use crate::{
     config::Retention,
     store::{Change, Store, StoreError},
@@ -64,6 +64,12 @@ impl Pruner {
         let removed = work.await.map_err(|_| RuntimeError::Closed)??;
         if removed > 0 {
             tracing::info!(executions = removed, "removed what was kept long enough");
+        }
+        let (store, copies) = (self.engine.store().clone(), self.engine.paths().plugins());
+        let work = tokio::task::spawn_blocking(move || copies::prune(&store, &copies));
+        let removed = work.await.map_err(|_| RuntimeError::Closed)??;
+        if removed > 0 {
+            tracing::info!(copies = removed, "removed old versions of plugins");
         }
         Ok(())
     }

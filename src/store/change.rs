@@ -2,10 +2,7 @@
 
 use rusqlite::Connection;
 
-use super::{
-    ChildRow, EventRow, ExecutionRow, ExecutionStatus, ExportRow, FailureRow, JobRow,
-    LimiterOrders, Requeue, ResultRow, RunRow, VersionRow, WorkerRow, children, events, executions,
-    exports, failures, jobs, limiters, plugins, pruning, results, runs, workers,
+use super::{ChildRow, EventRow, ExecutionRow, ExecutionStatus, ExportRow, FailureRow, InForceRow, JobRow, LimiterOrders, Requeue, ResultRow, RunRow, VersionRow, WorkerRow, children, events, executions, exports, failures, jobs, limiters, plugins, pruning, results, runs, workers,
 };
 use crate::{
     config::Overrides,
@@ -94,10 +91,12 @@ pub enum Change {
         /// When it is due.
         due: Timestamp,
     },
-    /// Every child that backs off is due at that instant.
+    /// Children that back off are due by that instant.
     HurryChildren {
         /// Which run.
         run: RunId,
+        /// This one; `None`: all of them.
+        only: Option<Index>,
         /// The instant.
         at: Timestamp,
     },
@@ -158,6 +157,15 @@ pub enum Change {
     LimiterOrders(LimiterOrders),
     /// A version of a plugin got its number.
     NewVersion(VersionRow),
+    /// A version of a plugin is in force from now on.
+    PutInForce(InForceRow),
+    /// The calls of a run go to this version of its plugin.
+    RunPlugin {
+        /// Which run.
+        run: RunId,
+        /// The version's hash.
+        hash: String,
+    },
     /// A worker process was started.
     WorkerStarted(WorkerRow),
     /// A worker process is gone.
@@ -242,7 +250,7 @@ impl Change {
                 status,
                 due,
             } => children::set_status(db, *run, *index, *status, *due),
-            Self::HurryChildren { run, at } => children::hurry(db, *run, *at),
+            Self::HurryChildren { run, only, at } => children::hurry(db, *run, *only, *at),
             Self::RemoveChild { run, index } => children::remove(db, *run, *index),
             Self::Results { run, rows } => results::put(db, *run, rows),
             Self::Failures { run, rows } => failures::put(db, *run, rows),
@@ -256,6 +264,8 @@ impl Change {
             Self::JobOverrides { name, overrides } => jobs::set_overrides(db, name, overrides),
             Self::LimiterOrders(orders) => limiters::put_orders(db, orders),
             Self::NewVersion(row) => plugins::insert(db, row),
+            Self::PutInForce(row) => plugins::put_in_force(db, row),
+            Self::RunPlugin { run, hash } => plugins::set_run_plugin(db, *run, hash),
             Self::WorkerStarted(row) => workers::insert(db, row),
             Self::WorkerEnded(row) => workers::remove(db, row),
             Self::Export { row, late } => exports::put(db, row, late),

@@ -106,11 +106,27 @@ pub(super) fn set_status(
     Ok(())
 }
 
-pub(super) fn hurry(db: &Connection, run: RunId, at: Timestamp) -> rusqlite::Result<()> {
+pub(super) fn hurry(
+    db: &Connection,
+    run: RunId,
+    only: Option<Index>,
+    at: Timestamp,
+) -> rusqlite::Result<()> {
+    let Some(index) = only else {
+        // Why with an attempt: what was put off has not failed, and waits for whoever put it off.
+        // Why bounded: no more back off than `parked_items_max` and the slots allow.
+        db.prepare_cached(
+            "UPDATE children SET due_us = ?2
+             WHERE run = ?1 AND status = 'retrying' AND attempts > 0 AND due_us > ?2",
+        )?
+        .execute(params![run.0, at.0])?;
+        return Ok(());
+    };
     db.prepare_cached(
-        "UPDATE children SET due_us = min(due_us, ?2) WHERE run = ?1 AND status = 'retrying'",
+        "UPDATE children SET due_us = ?3
+         WHERE run = ?1 AND idx = ?2 AND status = 'retrying' AND due_us > ?3",
     )?
-    .execute(params![run.0, at.0])?;
+    .execute(params![run.0, signed(index), at.0])?;
     Ok(())
 }
 

@@ -15,6 +15,7 @@
 mod bed;
 mod data;
 mod deploys;
+mod in_force;
 mod kills;
 mod limits;
 mod log;

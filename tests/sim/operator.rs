@@ -48,7 +48,7 @@ impl World {
                 self.process.draining = true;
                 self.input(Input::Drain);
             }
-            8 => self.hurry(),
+            8 => self.input(Input::Mended),
             9 if self.scenario.clock_jumps => {
                 let hours = i64::from(self.rng.between(0, 100)) - 50;
                 self.wall_offset += hours * 3_600_000_000;
@@ -199,20 +199,5 @@ impl World {
             });
             self.take(taken);
         }
-    }
-
-    fn hurry(&mut self) {
-        let now = self.now();
-        let mut taken = Taken::default();
-        for (index, row) in &self.process.view.rows {
-            if row.status == RowStatus::Retrying {
-                let at = row.at.min(now);
-                taken
-                    .writes
-                    .push(Write::Row(*index, StoredRow { at, ..*row }));
-            }
-        }
-        taken.inputs.push(Input::Hurry { now });
-        self.take(taken);
     }
 }

@@ -153,7 +153,15 @@ impl World {
         if ends {
             self.records_at_last_end = self.records as u64;
         }
+        let got_through = self.process.gets_through(&taken);
         let effects = self.process.step(taken, now, self.visit);
+        let hurried = |only: &Effect| matches!(only, Effect::Hurry { only: None });
+        if effects.iter().any(hurried) {
+            assert!(got_through, "all are hurried although no retry got through");
+            let rows = self.process.view.rows.values();
+            let mut left = rows.filter(|row| row.status == RowStatus::Retrying);
+            assert!(left.all(|row| row.at <= now), "some are not hurried");
+        }
         self.model.check_bounds(&self.process.view);
         for effect in effects {
             self.tell(|_| format!("  {effect:?}"));
@@ -319,6 +327,7 @@ impl World {
             Effect::Fail { .. }
             | Effect::Spill { .. }
             | Effect::Hold { .. }
+            | Effect::Hurry { .. }
             | Effect::Paused(_) => {}
         }
     }

@@ -3,13 +3,16 @@
 //! An operation reads its input, asks the engine or the store, and answers JSON. It knows nothing of
 //! HTTP. Where nobody serves, a command calls the same operation on the file itself.
 
+mod deploy_plugin;
 mod describe_job;
 mod describe_job_settings;
+mod find_record;
 mod list_items;
 mod list_jobs;
 mod list_limiters;
 mod list_results;
 mod order_limiter;
+mod list_versions;
 mod pause_job;
 mod resume_job;
 mod retry_items;
@@ -30,14 +33,17 @@ use crate::{
 };
 
 /// Every operation, by its name on the wire.
-pub const OPERATIONS: [&str; 13] = [
+pub const OPERATIONS: &[&str] = &[
     "DescribeJob",
     "DescribeJobSettings",
+    "DeployPlugin",
+    "FindRecord",
     "ListItems",
     "ListJobs",
     "ListLimiters",
     "ListResults",
     "OrderLimiter",
+    "ListVersions",
     "PauseJob",
     "ResumeJob",
     "RetryItems",
@@ -125,13 +131,16 @@ pub async fn call(
     caller: &str,
 ) -> Result<Value, ApiError> {
     match operation {
+        "DeployPlugin" => deploy_plugin::call(api, read(input)?, caller).await,
         "DescribeJob" => describe_job::call(api, &read(input)?),
         "DescribeJobSettings" => describe_job_settings::call(api, &read(input)?),
+        "FindRecord" => find_record::call(api, &read(input)?),
         "ListItems" => list_items::call(api, &read(input)?),
         "ListJobs" => list_jobs::call(api, &read(input)?),
         "ListLimiters" => list_limiters::call(api, &read(input)?),
         "ListResults" => list_results::call(api, &read(input)?),
         "OrderLimiter" => order_limiter::call(api, read(input)?, caller).await,
+        "ListVersions" => list_versions::call(api, &read(input)?),
         "PauseJob" => pause_job::call(api, read(input)?, caller).await,
         "ResumeJob" => resume_job::call(api, &read(input)?).await,
         "RetryItems" => retry_items::call(api, read(input)?).await,

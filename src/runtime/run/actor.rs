@@ -85,7 +85,12 @@ pub(in crate::runtime) enum Order {
         done: oneshot::Sender<u64>,
     },
     /// From now on with this version of the plugin.
-    Deploy(Box<Version>),
+    Deploy {
+        /// Which.
+        version: Box<Version>,
+        /// A worker of it was ready elsewhere.
+        proven: bool,
+    },
     /// What an edit of the job file has changed.
     Reconfigure(Box<Reconfigured>),
 }
@@ -292,14 +297,14 @@ impl Actor {
                 news.told.push(done);
             }
             Order::Requeue { what, done } => self.requeue(what, done, news).await?,
-            Order::Deploy(version) => self.deploy(*version),
+            Order::Deploy { version, proven } => self.deploy(*version, proven),
             Order::Reconfigure(new) => self.reconfigure(*new, news),
         }
         Ok(())
     }
 
-    fn deploy(&self, version: Version) {
-        if let Err(error) = self.pool.deploy(version) {
+    fn deploy(&self, version: Version, proven: bool) {
+        if let Err(error) = self.pool.deploy(version, proven) {
             tracing::error!(job = self.job, %error, "the version is not taken up");
         }
     }
@@ -317,7 +322,7 @@ impl Actor {
         let concurrency = NonZeroU32::new(new.options.slots).unwrap_or(NonZeroU32::MIN);
         self.pool.set_concurrency(concurrency);
         if let Some(version) = new.version {
-            self.deploy(version);
+            self.deploy(version, false);
         }
         self.wanted = new.options;
         let options = bounded(&self.wanted, &self.pool);

@@ -66,6 +66,7 @@ impl Actor {
                 | Effect::Fail { .. }
                 | Effect::Spill { .. }
                 | Effect::Hold { .. }
+                | Effect::Hurry { .. }
                 | Effect::Paused(_)
                 | Effect::Ended(_)
                 | Effect::Drained => {
@@ -268,6 +269,11 @@ impl Actor {
                 }
             }
             Effect::Hold { index, rowed } => self.draft_hold(*index, *rowed, step),
+            Effect::Hurry { only } => step.draft.changes.push(Change::HurryChildren {
+                run: self.id,
+                only: *only,
+                at: now,
+            }),
             Effect::Paused(reason) => {
                 // Why: whoever shares the limiter must not wait for one that asks for nothing.
                 if let Some(limiter) = &self.limiter {
@@ -382,6 +388,7 @@ impl Actor {
                 | Effect::Fail { .. }
                 | Effect::Spill { .. }
                 | Effect::Hold { .. }
+                | Effect::Hurry { .. }
                 | Effect::Paused(_)
                 | Effect::Ended(_) => {}
             }
