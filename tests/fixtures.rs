@@ -310,6 +310,7 @@ fn child(
 ) -> ChildRow {
     let tried = NonZeroU64::new(attempts.into()).is_some();
     ChildRow {
+        redo: 0,
         run,
         index,
         items: 1,
@@ -328,6 +329,7 @@ fn child(
 
 fn result(index: Index, at: Timestamp) -> ResultRow {
     ResultRow {
+        redo: 0,
         index,
         id: Some(format!("C-{index}").into()),
         result: payload(index),
@@ -339,6 +341,7 @@ fn result(index: Index, at: Timestamp) -> ResultRow {
 
 fn failure(index: Index, at: Timestamp) -> FailureRow {
     FailureRow {
+        redo: 0,
         index,
         items: 1,
         id: Some(format!("C-{index}")),

@@ -238,6 +238,7 @@ mod tests {
 
     fn result(index: u64, at: Timestamp) -> ResultRow {
         ResultRow {
+            redo: 0,
             index,
             id: None,
             result: Payload::parse(format!("\"{}\"", "x".repeat(500))).unwrap(),
@@ -249,6 +250,7 @@ mod tests {
 
     fn failure(at: Timestamp) -> FailureRow {
         FailureRow {
+            redo: 0,
             index: 1_000_000,
             items: 1,
             id: None,
@@ -263,6 +265,7 @@ mod tests {
 
     fn held(run: RunId, at: Timestamp) -> ChildRow {
         ChildRow {
+            redo: 0,
             run,
             index: 1_000_001,
             items: 1,

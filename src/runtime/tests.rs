@@ -337,6 +337,7 @@ fn failed_items_of_an_ended_run_are_put_back_page_by_page_and_done() {
         let mut row = run(&engine);
         row.checkpoint.counters.failed = failed;
         let rows = (1..=failed).map(|index| FailureRow {
+            redo: 0,
             index,
             items: 1,
             id: None,

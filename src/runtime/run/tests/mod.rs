@@ -295,6 +295,7 @@ fn commit(store: &Store, changes: Vec<Change>) {
 
 fn child(index: Index, status: RowStatus) -> ChildRow {
     ChildRow {
+        redo: 0,
         run: RUN,
         index,
         items: 1,
