@@ -13,6 +13,7 @@ mod items;
 mod jobs;
 mod pause;
 mod progress;
+mod redo;
 mod results;
 mod resume;
 mod retry;
@@ -80,6 +81,8 @@ enum Command {
     Resume(resume::Arguments),
     /// Do failed items again
     Retry(retry::Arguments),
+    /// Do finished records again, where their results are wrong
+    Redo(redo::Arguments),
     /// Show every job in a line
     Jobs(jobs::Arguments),
     /// Show where a job stands
@@ -115,6 +118,7 @@ pub fn main() -> ExitCode {
         Command::Pause(arguments) => pause::main(&session, &arguments),
         Command::Resume(arguments) => resume::main(&session, &arguments),
         Command::Retry(arguments) => retry::main(&session, &arguments),
+        Command::Redo(arguments) => redo::main(&session, &arguments),
         Command::Jobs(arguments) => jobs::main(&session, &arguments),
         Command::Status(arguments) => status::main(&session, &arguments),
         Command::Items(arguments) => items::main(&session, &arguments),

@@ -18,8 +18,11 @@ mod plan;
 mod plugin_events;
 mod plugins;
 mod pruner;
+mod records;
+mod redo;
 mod run;
 mod scheduler;
+mod selection;
 mod state_dir;
 
 #[cfg(test)]
@@ -34,6 +37,8 @@ pub use limiters::{Limiters, SharedLimiter};
 pub use plan::{Plan, StoredPlan};
 pub use plugins::{Found, IDENTITY, Plugins, plugin_folder, plugin_manifest};
 pub use pruner::Pruner;
+pub use redo::{ChangedRecord, Redone, preview_redo};
 pub use run::RunView;
 pub use scheduler::Scheduler;
+pub use selection::{RecordName, Selection};
 pub use state_dir::{StateDir, StateError, StatePaths};

@@ -38,8 +38,9 @@ impl Position {
 
 pub(super) fn put(db: &Connection, run: RunId, rows: &[Position]) -> rusqlite::Result<()> {
     // Why replace: a source that is read once more may have changed before the watermark got there.
-    let mut statement = db
-        .prepare_cached("INSERT OR REPLACE INTO positions (run, idx, cursor) VALUES (?1, ?2, ?3)")?;
+    let mut statement = db.prepare_cached(
+        "INSERT OR REPLACE INTO positions (run, idx, cursor) VALUES (?1, ?2, ?3)",
+    )?;
     for row in rows {
         statement.execute(params![run.0, signed(row.index), row.cursor.as_str()])?;
     }

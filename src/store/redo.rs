@@ -46,10 +46,8 @@ impl ResultScope {
 /// One read of results that could be done again.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RedoScan {
-    /// Those that are in the scope and are not being redone already, in dataset order.
-    pub rows: Vec<ResultRow>,
-    /// How many in the scope are being redone already.
-    pub under_way: u64,
+    /// Those that are in the scope, in dataset order, and whether each is being redone already.
+    pub rows: Vec<(ResultRow, bool)>,
     /// Where to look on; `None` at the end.
     pub next: Option<Index>,
 }
@@ -125,12 +123,11 @@ fn read_superseded(row: &Row<'_>) -> rusqlite::Result<SupersededRow> {
 }
 
 /// Whether the record of the row has a child already: it is being redone.
-const UNDER_WAY: &str =
-    "EXISTS (SELECT 1 FROM children AS c WHERE c.run = result_rows.run AND c.idx = result_rows.idx)";
+const UNDER_WAY: &str = "EXISTS (SELECT 1 FROM children AS c WHERE c.run = result_rows.run AND c.idx = result_rows.idx)";
 
 impl Store {
-    /// Looks at results from `from` on, and answers those that could be done again, at most
-    /// `rows_max`. A read may find none and yet not be at the end.
+    /// Looks at results from `from` on for those in the scope, until `rows_max` are found that are not
+    /// being redone already. A read may find none and yet not be at the end.
     pub fn scan_results(
         &self,
         run: RunId,
@@ -147,26 +144,20 @@ impl Store {
             let mut found = statement.query(params![run.0, signed(from), SCAN_ROWS_MAX])?;
             let mut scan = RedoScan {
                 rows: Vec::new(),
-                under_way: 0,
                 next: None,
             };
-            let (mut looked_at, mut bytes) = (0, 0);
+            let (mut looked_at, mut bytes, mut free) = (0, 0, 0);
             while let Some(row) = found.next()? {
                 looked_at += 1;
                 let result = results::read(row)?;
                 let index = result.index;
                 bytes += result.result.text().len();
                 if scope.has(&result) {
-                    if row.get(7)? {
-                        scan.under_way += 1;
-                    } else {
-                        scan.rows.push(result);
-                    }
+                    let under_way: bool = row.get(7)?;
+                    free += usize::from(!under_way);
+                    scan.rows.push((result, under_way));
                 }
-                if looked_at >= SCAN_ROWS_MAX
-                    || bytes >= SCAN_BYTES_MAX
-                    || scan.rows.len() >= rows_max
-                {
+                if looked_at >= SCAN_ROWS_MAX || bytes >= SCAN_BYTES_MAX || free >= rows_max {
                     scan.next = Some(index + 1);
                     break;
                 }
@@ -204,7 +195,7 @@ impl Store {
         })
     }
 
-    /// The places from `from` to `to`, itself included, whose results are being redone.
+    /// The places from `from` to `to`, itself included, whose results are being redone, in order.
     pub fn redone_between(
         &self,
         run: RunId,
@@ -214,7 +205,8 @@ impl Store {
         self.readers.with(|db| {
             db.prepare_cached(
                 "SELECT c.idx FROM children AS c WHERE c.run = ?1 AND c.idx BETWEEN ?2 AND ?3
-                 AND EXISTS (SELECT 1 FROM result_rows AS r WHERE r.run = c.run AND r.idx = c.idx)",
+                 AND EXISTS (SELECT 1 FROM result_rows AS r WHERE r.run = c.run AND r.idx = c.idx)
+                 ORDER BY c.idx",
             )?
             .query_map(params![run.0, signed(from), signed(to)], |row| {
                 row.get::<_, i64>(0).map(unsigned)

@@ -7,7 +7,9 @@ mod describe_job;
 mod list_items;
 mod list_jobs;
 mod list_results;
+mod list_superseded;
 mod pause_job;
+mod redo_items;
 mod resume_job;
 mod retry_items;
 mod standing;
@@ -25,12 +27,14 @@ use crate::{
 };
 
 /// Every operation, by its name on the wire.
-pub const OPERATIONS: [&str; 9] = [
+pub const OPERATIONS: [&str; 11] = [
     "DescribeJob",
     "ListItems",
     "ListJobs",
     "ListResults",
+    "ListSuperseded",
     "PauseJob",
+    "RedoItems",
     "ResumeJob",
     "RetryItems",
     "StartJob",
@@ -103,7 +107,9 @@ pub async fn call(
         "ListItems" => list_items::call(api, &read(input)?),
         "ListJobs" => list_jobs::call(api, &read(input)?),
         "ListResults" => list_results::call(api, &read(input)?),
+        "ListSuperseded" => list_superseded::call(api, &read(input)?),
         "PauseJob" => pause_job::call(api, read(input)?, caller).await,
+        "RedoItems" => redo_items::call(api, read(input)?, caller).await,
         "ResumeJob" => resume_job::call(api, &read(input)?).await,
         "RetryItems" => retry_items::call(api, read(input)?).await,
         "StartJob" => start_job::call(api, &read(input)?).await,
