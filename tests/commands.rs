@@ -21,6 +21,8 @@ mod mistakes;
 mod readme;
 #[path = "commands/records.rs"]
 mod records;
+#[path = "commands/redo.rs"]
+mod redo;
 #[path = "commands/schedules.rs"]
 mod schedules;
 #[path = "commands/world.rs"]

@@ -238,3 +238,225 @@ impl Store {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ids::{ExecutionId, FrameId},
+        iteration::{Checkpoint, RowStatus},
+        payload::Payload,
+        store::{Change, FailureRow, Requeue, RunRow, StoreSettings},
+    };
+
+    const RUN: RunId = RunId(1);
+
+    fn result(index: Index, redo: u32, at: i64) -> ResultRow {
+        ResultRow {
+            index,
+            id: Some(format!("C-{index}").into()),
+            result: Payload::parse(format!("{{\"redo\":{redo}}}")).unwrap(),
+            version: redo + 1,
+            attempts: 1,
+            at: Timestamp(at),
+            redo,
+        }
+    }
+
+    fn commit(store: &Store, changes: Vec<Change>) -> Result<(), StoreError> {
+        store.commit_blocking(changes)
+    }
+
+    /// A store with a run that has so many results, answered at one instant after the other.
+    fn with_results(results: u64) -> (tempfile::TempDir, Store) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path(), StoreSettings::default()).unwrap();
+        let row = RunRow {
+            id: RUN,
+            execution: ExecutionId(1),
+            frame: FrameId(0),
+            job: "job".to_owned(),
+            plan: "{}".to_owned(),
+            checkpoint: Checkpoint::default(),
+            started: Timestamp(0),
+            changed: Timestamp(0),
+            ended: None,
+        };
+        let rows = (0..results).map(|n| result(n, 0, i64::try_from(n).unwrap()));
+        let rows = rows.collect();
+        commit(
+            &store,
+            vec![Change::NewRun(row), Change::Results { run: RUN, rows }],
+        )
+        .unwrap();
+        (directory, store)
+    }
+
+    fn redo(store: &Store, rows: &[(Index, u32)]) -> Result<(), StoreError> {
+        let row = |(index, redo): &(Index, u32)| RedoRow {
+            index: *index,
+            redo: *redo,
+            payload: "{}".to_owned(),
+        };
+        let rows = rows.iter().map(row).collect();
+        let (run, at) = (RUN, Timestamp(100));
+        commit(store, vec![Change::Redo { run, rows, at }])
+    }
+
+    fn current(store: &Store) -> Vec<(Index, u32)> {
+        let page = store.results(RUN, 0, Index::MAX, 99).unwrap();
+        page.rows.iter().map(|row| (row.index, row.redo)).collect()
+    }
+
+    fn old(store: &Store) -> Vec<(Index, u32)> {
+        let page = store.superseded(RUN, (0, 0), 99).unwrap();
+        page.rows
+            .iter()
+            .map(|it| (it.row.index, it.row.redo))
+            .collect()
+    }
+
+    fn counted(store: &Store, sql: &str) -> i64 {
+        let db = Connection::open(store.path()).unwrap();
+        db.query_row(sql, [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn a_result_is_current_until_its_redo_has_given_another_and_is_kept_then() {
+        let (_directory, store) = with_results(3);
+        redo(&store, &[(1, 0)]).unwrap();
+        assert_eq!(current(&store), [(0, 0), (1, 0), (2, 0)]);
+        assert_eq!(store.redone_between(RUN, 0, 9).unwrap(), [1]);
+        let child = store.child(RUN, 1).unwrap().unwrap();
+        assert_eq!(
+            (child.status, child.attempts, child.redo),
+            (RowStatus::Queued, 0, 1)
+        );
+        assert_eq!(child.id.as_deref(), Some("C-1"));
+        assert_eq!(
+            counted(&store, "SELECT count(*) FROM items"),
+            3,
+            "each item once"
+        );
+        assert_eq!(counted(&store, "SELECT sum(redoing) FROM results"), 1);
+        let rows = vec![result(1, 1, 200)];
+        let (run, index) = (RUN, 1);
+        commit(
+            &store,
+            vec![
+                Change::RemoveChild { run, index },
+                Change::Results { run, rows },
+            ],
+        )
+        .unwrap();
+        assert_eq!(current(&store), [(0, 0), (1, 1), (2, 0)]);
+        assert_eq!(old(&store), [(1, 0)]);
+        let first = store.superseded(RUN, (0, 0), 1).unwrap().rows.remove(0);
+        assert_eq!(
+            (first.row, first.superseded),
+            (result(1, 0, 1), Timestamp(200))
+        );
+        redo(&store, &[(1, 1)]).unwrap();
+        let rows = vec![result(1, 2, 300)];
+        commit(
+            &store,
+            vec![
+                Change::RemoveChild { run, index },
+                Change::Results { run, rows },
+            ],
+        )
+        .unwrap();
+        assert_eq!(
+            (current(&store)[1], old(&store)),
+            ((1, 2), vec![(1, 0), (1, 1)])
+        );
+        assert_eq!(store.superseded(RUN, (1, 1), 9).unwrap().rows.len(), 1);
+    }
+
+    #[test]
+    fn a_redo_that_fails_for_good_leaves_the_old_result_as_superseded_and_a_retry_of_it_is_the_same_redo()
+     {
+        let (_directory, store) = with_results(1);
+        redo(&store, &[(0, 0)]).unwrap();
+        let (run, index) = (RUN, 0);
+        let rows = vec![FailureRow {
+            index,
+            items: 1,
+            id: None,
+            error: "Bad".to_owned(),
+            cause: String::new(),
+            attempts: 3,
+            version: 2,
+            payload: Some("{}".to_owned()),
+            at: Timestamp(200),
+            redo: 1,
+        }];
+        commit(
+            &store,
+            vec![
+                Change::RemoveChild { run, index },
+                Change::Failures { run, rows },
+            ],
+        )
+        .unwrap();
+        assert_eq!((current(&store), old(&store)), (vec![], vec![(0, 0)]));
+        let (what, at) = (Requeue::new(None, None), Timestamp(300));
+        commit(&store, vec![Change::RequeueFailures { run, what, at }]).unwrap();
+        assert_eq!(store.child(RUN, 0).unwrap().unwrap().redo, 1);
+    }
+
+    #[test]
+    fn a_page_is_refused_whole_where_one_of_it_is_queued_or_has_another_result() {
+        let (_directory, store) = with_results(3);
+        redo(&store, &[(1, 0)]).unwrap();
+        for page in [[(0, 0), (1, 0)], [(0, 0), (7, 0)], [(0, 0), (2, 1)]] {
+            assert!(redo(&store, &page).is_err(), "{page:?}");
+            assert_eq!(store.child(RUN, 0).unwrap(), None, "{page:?}");
+        }
+    }
+
+    #[test]
+    fn a_scan_finds_what_is_in_scope_and_is_bounded_by_what_it_looks_at() {
+        let results = u64::from(SCAN_ROWS_MAX) + 10;
+        let (_directory, store) = with_results(results);
+        redo(&store, &[(2, 0)]).unwrap();
+        let scope = |between| ResultScope {
+            version: Some(1),
+            between,
+        };
+        let early = scope(Some((Timestamp(1), Timestamp(4))));
+        let scan = store.scan_results(RUN, 0, &early, 9).unwrap();
+        let found: Vec<(Index, bool)> = scan
+            .rows
+            .iter()
+            .map(|(row, under_way)| (row.index, *under_way))
+            .collect();
+        assert_eq!(
+            found,
+            [(1, false), (2, true), (3, false)],
+            "from the first on, before the second"
+        );
+        assert_eq!(
+            scan.next,
+            Some(u64::from(SCAN_ROWS_MAX)),
+            "it looks no further at once"
+        );
+        let scan = store
+            .scan_results(RUN, scan.next.unwrap(), &early, 9)
+            .unwrap();
+        assert_eq!((scan.rows.len(), scan.next), (0, None));
+        let scan = store.scan_results(RUN, 0, &scope(None), 2).unwrap();
+        assert_eq!((scan.rows.len(), scan.next), (2, Some(2)));
+        let other = ResultScope {
+            version: Some(9),
+            between: None,
+        };
+        assert!(
+            store
+                .scan_results(RUN, 0, &other, 9)
+                .unwrap()
+                .rows
+                .is_empty()
+        );
+    }
+}

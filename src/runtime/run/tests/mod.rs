@@ -4,6 +4,7 @@
 //! where that never comes.
 
 mod deaths;
+mod redo;
 
 use std::{
     future::Future,
