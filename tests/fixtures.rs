@@ -27,7 +27,7 @@ use iterd::{
     iteration::{Checkpoint, Counters, PauseReason, RowStatus, RunStatus},
     machine::{self, Execution, Input, StepContext},
     payload::{Failure, Payload},
-    runtime::{Engine, EngineSetup, IDENTITY, Plan},
+    runtime::{Engine, EngineSetup, IDENTITY, Plan, RecordName, Selection},
     store::{
         Change, ChildRow, ExecutionStatus, FORMAT, FailureRow, ResultRow, RunRow, Store,
         StoreSettings, VersionRow, WorkerRow,
@@ -374,6 +374,26 @@ fn check(fixture: &Path) {
         engine.shut_down(Duration::from_secs(10)).await;
     });
     check_end(&engine, copy.path());
+    drop(engine);
+    check_redo(&open(&state));
+}
+
+/// Results of a former release are done again, though it stored nothing of where records begin.
+fn check_redo(engine: &Engine) {
+    let selection = Selection {
+        names: Some(vec![
+            RecordName::Id("C-12".to_owned()),
+            RecordName::Index(2),
+        ]),
+        ..Selection::default()
+    };
+    let told = block_on(engine.redo("half", selection, "anna")).unwrap();
+    assert_eq!((told.items, told.changed_items), (2, 0), "{told:?}");
+    for index in [2, 12] {
+        let child = engine.store().child(RunId(1), index).unwrap().unwrap();
+        assert_eq!((child.status, child.redo), (RowStatus::Queued, 1));
+        assert_eq!(child.payload, payload(index).text());
+    }
 }
 
 fn check_read(engine: &Engine) {

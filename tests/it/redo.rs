@@ -132,7 +132,7 @@ fn a_redo_that_is_killed_in_the_middle_and_ordered_again_does_each_record_once()
         (&json!(records), &json!(old.len()))
     );
     println!(
-        "{records} records, {} redone, {kills} kills, {calls} calls",
+        "{records} records, {} redone, {in_the_middle} kills in the middle, {calls} calls",
         old.len()
     );
     last_lines_are_current(&bed, records);
