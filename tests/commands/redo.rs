@@ -28,11 +28,11 @@ fn job(world: &World, records: usize, more: &str) {
 }
 
 /// Another version of the handler.
-fn handler(world: &World, word: &str) {
+fn handler(world: &World, answer: &str) {
     world.write(
         "h/handler.py",
         format!(
-            "def handle(item, call):\n    return {{\"km\": int(item[\"km\"]), \"word\": \"{word}\", \"key\": call.key}}\n"
+            "def handle(item, call):\n    return {{\"km\": int(item[\"km\"]), \"word\": \"{answer}\", \"key\": call.key}}\n"
         ),
     );
 }

@@ -107,7 +107,7 @@ fn redone(children: u64) -> Input {
 
 #[test]
 fn finished_records_that_are_redone_count_as_done_only_once_they_are_it_again() {
-    let mut bench = Bench::new(options());
+    let mut bench = Bench::new(slots(4));
     bench.page("....", false).done(0).done(1);
     let before = bench.run.checkpoint();
     bench.step(redone(2)).step(rows(0..2));
@@ -150,14 +150,14 @@ fn a_finished_run_goes_on_with_what_is_redone_and_ends_again() {
 
 #[test]
 fn a_redo_that_a_crash_interrupts_is_a_first_try_again() {
-    let mut first = Bench::new(options());
+    let mut first = Bench::new(slots(4));
     first.page("...", false).done(0);
     first.step(redone(1)).step(rows(0..1)).done(1).done(2);
     let in_flight = Row {
         tried: false,
         ..row(0, RowStatus::InFlight)
     };
-    let mut bench = first.restart(options(), &[in_flight]);
+    let mut bench = first.restart(slots(4), &[in_flight]);
     assert_eq!(bench.dispatched(), [0]);
     bench.page("", true).done(0).page("", true);
     let counters = bench.run.figures().counters;
