@@ -459,7 +459,6 @@ impl Actor {
             starting: self.pool.ready() == 0,
             version: self.pool.version(),
             off_hours: self.hours.closed_until(now),
-            over: false,
         });
     }
 }

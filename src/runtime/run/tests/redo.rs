@@ -75,7 +75,7 @@ fn a_redo_has_a_key_of_its_own_that_outlives_failures_and_crashes() {
         }
         live.quit.notify_one();
         within(live.task).await.unwrap().unwrap();
-        world.clock.0.store(1_000_000, Ordering::Relaxed);
+        world.clock.set(Timestamp(1_000_000));
         let mut live = world.start_with(records(), retry, None);
         let mut retried = live.call().await;
         if retried.index != 0 {
