@@ -160,7 +160,7 @@ impl Model {
 
     /// Each record was redone as often as somebody wanted, and no more often; each redo that has ended
     /// has left one superseded result.
-    pub(crate) fn check_redos(&self, store: &Store, wanted: &BTreeMap<Index, u32>) {
+    pub(crate) fn check_redos(store: &Store, wanted: &BTreeMap<Index, u32>) {
         for (index, redos) in &store.redos {
             let wanted = wanted.get(index).copied().unwrap_or(0);
             assert!(

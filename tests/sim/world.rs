@@ -119,7 +119,7 @@ impl World {
                 self.operate();
             } else if !self.happen() && self.attend() {
                 self.model.check_end(&self.store, &self.scenario);
-                self.model.check_redos(&self.store, &self.wanted);
+                Model::check_redos(&self.store, &self.wanted);
                 return;
             }
         }
