@@ -25,6 +25,8 @@ mod mistakes;
 mod readme;
 #[path = "commands/records.rs"]
 mod records;
+#[path = "commands/redo.rs"]
+mod redo;
 #[path = "commands/schedules.rs"]
 mod schedules;
 #[path = "commands/settings.rs"]

@@ -21,6 +21,7 @@ mod limiter_table;
 mod pause;
 mod plugin;
 mod progress;
+mod redo;
 mod results;
 mod resume;
 mod retry;
@@ -99,6 +100,8 @@ enum Command {
     Deploy(deploy::Arguments),
     /// Look at versions of plugins, or try a handler out
     Plugin(plugin::Arguments),
+    /// Do finished records again, where their results are wrong
+    Redo(redo::Arguments),
     /// Show every job in a line
     Jobs(jobs::Arguments),
     /// Show where a job stands
@@ -146,6 +149,7 @@ pub fn main() -> ExitCode {
         Command::Limiter(command) => limiter::main(&session, &command),
         Command::Deploy(arguments) => deploy::main(&session, &arguments),
         Command::Plugin(arguments) => plugin::main(&session, &arguments),
+        Command::Redo(arguments) => redo::main(&session, &arguments),
         Command::Jobs(arguments) => jobs::main(&session, &arguments),
         Command::Status(arguments) => status::main(&session, &arguments),
         Command::Items(arguments) => items::main(&session, &arguments),

@@ -98,6 +98,14 @@ fn figures(answer: &Value, lines: &mut Vec<String>) {
             row(lines, name, count(items));
         }
     }
+    let redone = number(answer, "redone");
+    if redone > 0 {
+        row(
+            lines,
+            "redone",
+            format!("{} put back in all", count(redone)),
+        );
+    }
     if let Some(to_go) = answer["to_go"].as_u64().filter(|to_go| *to_go > 0) {
         let eta = seconds(answer, "eta_s").map(|eta| format!("about {}", duration(eta)));
         let at = answer["rate_per_s"]

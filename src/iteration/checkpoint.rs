@@ -55,6 +55,9 @@ pub struct Counters {
     pub interrupted: u64,
     /// Dispatches that were put off because somebody limits us.
     pub throttled: u64,
+    /// Finished with a result and put back to be done again, each time counted.
+    #[serde(default)]
+    pub redone: u64,
 }
 
 impl Default for Checkpoint {

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     config::job::JobFile,
     ids::RunId,
-    integration::source::{self, OpenContext, Source},
+    integration::source::{self, OpenContext, Source, SourceSpec},
     iteration::{Input, RunStatus},
     limiter::Limits,
     plugin::Version,
@@ -427,7 +427,7 @@ impl Engine {
                 Some(stored) => Plan::with(&file, name, &config, outputs.as_deref(), stored),
                 None => Plan::of(&file, name, &config, outputs.as_deref()),
             }?;
-            let source = engine.open_source(&plan)?;
+            let source = engine.open_source(&plan.job, &plan.source)?;
             Ok(Prepared {
                 plan,
                 plugin,
@@ -439,7 +439,11 @@ impl Engine {
             .map_err(|_| RuntimeError::Closed)?
     }
 
-    fn open_source(&self, plan: &Plan) -> Result<Box<dyn Source>, RuntimeError> {
+    pub(super) fn open_source(
+        &self,
+        job: &str,
+        spec: &SourceSpec,
+    ) -> Result<Box<dyn Source>, RuntimeError> {
         let spool_dir = self.paths().spool();
         let closing = self.closing();
         let mut progress = |_| {
@@ -450,14 +454,14 @@ impl Engine {
             }
         };
         source::open(
-            &plan.source,
+            spec,
             &mut OpenContext {
                 spool_dir: &spool_dir,
                 spool_bytes_max: SPOOL_BYTES_MAX,
                 progress: &mut progress,
             },
         )
-        .map_err(|error| RuntimeError::Job(format!("job {:?}: {error}", plan.job)))
+        .map_err(|error| RuntimeError::Job(format!("job {job:?}: {error}")))
     }
 
     /// Where relative output paths start, where that is not beside the job's file.

@@ -244,6 +244,7 @@ mod tests {
 
     fn result(index: u64, at: Timestamp) -> ResultRow {
         ResultRow {
+            redo: 0,
             index,
             id: None,
             result: Payload::parse(format!("\"{}\"", "x".repeat(500))).unwrap(),
@@ -255,6 +256,7 @@ mod tests {
 
     fn failure(at: Timestamp) -> FailureRow {
         FailureRow {
+            redo: 0,
             index: 1_000_000,
             items: 1,
             id: None,
@@ -269,6 +271,7 @@ mod tests {
 
     fn held(run: RunId, at: Timestamp) -> ChildRow {
         ChildRow {
+            redo: 0,
             run,
             index: 1_000_001,
             items: 1,

@@ -4,6 +4,7 @@ use rusqlite::Connection;
 
 use super::{ChildRow, EventRow, ExecutionRow, ExecutionStatus, ExportRow, FailureRow, InForceRow, JobRow, LimiterOrders, Requeue, ResultRow, RunRow, VersionRow, WorkerRow, children, events, executions, exports, failures, jobs, limiters, plugins, pruning, results, runs, workers,
 };
+use super::{Position, RedoRow, positions, redo};
 use crate::{
     config::Overrides,
     ids::{ExecutionId, Index, RunId},
@@ -137,6 +138,23 @@ pub enum Change {
         /// When.
         at: Timestamp,
     },
+    /// Finished records become queued children; their results stay current until the new outcomes
+    /// are written. Refused where one has no such result, or is queued already.
+    Redo {
+        /// Which run.
+        run: RunId,
+        /// The records, read again.
+        rows: Vec<RedoRow>,
+        /// When.
+        at: Timestamp,
+    },
+    /// Where some records begin in the source.
+    Positions {
+        /// Which run.
+        run: RunId,
+        /// In any order.
+        rows: Vec<Position>,
+    },
     /// A limiter's state; an older sequence number than the stored one changes nothing.
     Limiter {
         /// Its name.
@@ -256,6 +274,8 @@ impl Change {
             Self::Failures { run, rows } => failures::put(db, *run, rows),
             Self::LateResult { run, index } => exports::put_late(db, *run, *index),
             Self::RequeueFailures { run, what, at } => failures::requeue(db, *run, what, *at),
+            Self::Redo { run, rows, at } => redo::put(db, *run, rows, *at),
+            Self::Positions { run, rows } => positions::put(db, *run, rows),
             Self::Limiter {
                 name,
                 sequence,

@@ -20,6 +20,7 @@ mod kills;
 mod limits;
 mod log;
 mod memory;
+mod redo;
 mod resumes;
 mod serving;
 mod stops;

@@ -13,7 +13,9 @@ mod list_limiters;
 mod list_results;
 mod order_limiter;
 mod list_versions;
+mod list_superseded;
 mod pause_job;
+mod redo_items;
 mod resume_job;
 mod retry_items;
 mod set_job;
@@ -44,7 +46,9 @@ pub const OPERATIONS: &[&str] = &[
     "ListResults",
     "OrderLimiter",
     "ListVersions",
+    "ListSuperseded",
     "PauseJob",
+    "RedoItems",
     "ResumeJob",
     "RetryItems",
     "SetJob",
@@ -141,7 +145,9 @@ pub async fn call(
         "ListResults" => list_results::call(api, &read(input)?),
         "OrderLimiter" => order_limiter::call(api, read(input)?, caller).await,
         "ListVersions" => list_versions::call(api, &read(input)?),
+        "ListSuperseded" => list_superseded::call(api, &read(input)?),
         "PauseJob" => pause_job::call(api, read(input)?, caller).await,
+        "RedoItems" => redo_items::call(api, read(input)?, caller).await,
         "ResumeJob" => resume_job::call(api, &read(input)?).await,
         "RetryItems" => retry_items::call(api, read(input)?).await,
         "SetJob" => set_job::call(api, read(input)?, caller).await,

@@ -352,6 +352,7 @@ impl Actor {
                 .extend(limiter.unsaved(&mut self.limiter_saved));
         }
         let mut changes = step.draft.finish(self.id);
+        changes.extend(self.pages.positions(self.id));
         changes.push(Change::Checkpoint {
             run: self.id,
             checkpoint: Box::new(self.run.checkpoint()),
@@ -504,6 +505,7 @@ fn failure_of_record(index: Index, error: RecordError, now: Timestamp) -> Failur
         version: 0,
         payload: None,
         at: now,
+        redo: 0,
     }
 }
 
@@ -523,6 +525,7 @@ fn failure_of_damaged(
         version: row.and_then(|row| row.version).unwrap_or(0),
         payload: None,
         at: now,
+        redo: row.map_or(0, |row| row.redo),
     }
 }
 
@@ -537,5 +540,6 @@ fn failure_row(index: Index, child: Child, failure: Failure, now: Timestamp) -> 
         version: child.version,
         payload: Some(child.payload.text().to_owned()),
         at: now,
+        redo: child.redo,
     }
 }
