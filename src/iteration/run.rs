@@ -14,7 +14,7 @@ use std::{
 
 use super::{
     Breaker, Checkpoint, Child, Counters, Effect, Ending, Input, OnInterrupt, Options, Parked,
-    PauseReason, Row, RowStatus, RunStatus, WakeReason,
+    PauseReason, Row, RowStatus, RunStatus, Trial, WakeReason,
     breaker::share_exceeds,
     parked::{self, ParkedChildren},
     status::is_legal,
@@ -26,8 +26,10 @@ use crate::{
     time::Timestamp,
 };
 
+mod decide;
 mod dispatch;
 mod queue;
+mod trial;
 mod view;
 
 use queue::RowQueue;
@@ -51,9 +53,11 @@ pub struct Run {
     pub(super) counters: Counters,
     pub(super) breaker: Breaker,
     pub(super) total: Option<u64>,
+    pub(super) left_out: u64,
+    pub(super) trial: Option<Trial>,
     pub(super) window: Window,
-    /// What a former process had settled above its watermark and this one has not read again yet:
-    /// ranges in order.
+    /// What is settled and was not read yet: what a former process had settled above its watermark, and
+    /// children on which somebody decided before their turn. Ranges in order.
     pub(super) settled_before: VecDeque<(Index, Index)>,
     /// The high mark of a former process: what lies below and is not settled is in doubt.
     pub(super) doubt_until: Index,
@@ -167,6 +171,8 @@ impl Run {
             counters: checkpoint.counters,
             breaker: checkpoint.breaker,
             total: checkpoint.total,
+            left_out: checkpoint.left_out,
+            trial: checkpoint.trial,
             window: Window::new(checkpoint.watermark, checkpoint.cursor.clone()),
             settled_before: checkpoint.done.into(),
             doubt_until: checkpoint.high_mark,
@@ -274,8 +280,10 @@ impl Run {
             }
             Input::Resume => {
                 let unfinished = self.status != RunStatus::Succeeded;
+                let tried = matches!(self.pause, Some(PauseReason::Trial { .. }));
                 if unfinished && self.become_status(RunStatus::Running) {
                     self.breaker.reset(self.counters.failed);
+                    self.trial = self.trial.filter(|_| !tried);
                 }
             }
             Input::Abort => {
@@ -296,6 +304,13 @@ impl Run {
                 items,
                 decision,
             } => self.take_released(children, items, decision),
+            Input::Decided {
+                index,
+                items,
+                stood,
+                decision,
+            } => self.take_decided(index, items, stood, decision),
+            Input::Trial(trial) => self.trial = Some(trial),
             Input::Queue { children } => self.take_queue(children),
             Input::Answered { index } => self.parked.answer(index),
         }
@@ -320,7 +335,7 @@ impl Run {
         }
         source.children.extend(children);
         if source.end != End::Unseen {
-            self.total = Some(source.next);
+            self.total = Some(source.next.saturating_sub(self.left_out));
         }
     }
 
@@ -476,6 +491,8 @@ impl Run {
             }
         } else if over && self.become_status(RunStatus::Succeeded) {
             effects.push(Effect::Ended(RunStatus::Succeeded));
+        } else if let Some(trial) = self.finished_trial() {
+            self.pause(trial, effects);
         }
     }
 

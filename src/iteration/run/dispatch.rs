@@ -97,7 +97,7 @@ impl Run {
         let mut index = self.window.next();
         let mut fresh = 0;
         for child in self.source.children.iter().take(room - queued) {
-            if self.pass(index, child).is_some() {
+            if index >= self.trial_until() || self.pass(index, child).is_some() {
                 break;
             }
             index += u64::from(child.items);
@@ -110,9 +110,10 @@ impl Run {
     /// wait, and those that are still being read.
     fn first_waits(&self, beside: u32) -> bool {
         let beside = beside as usize;
-        let known = self.rescued.len() + self.source.children.len();
+        let known = self.rescued.len() + self.source_waits();
         let known = known.saturating_add(usize::try_from(self.queue.len()).unwrap_or(usize::MAX));
-        let more = known > beside || self.source.end == End::Unseen;
+        let unread = self.source.end == End::Unseen && self.source.next < self.trial_until();
+        let more = known > beside || unread;
         more && self.rescued.len() + self.room() > beside
     }
 
@@ -157,6 +158,9 @@ impl Run {
         let failed = self.counters.failed;
         while let Some(child) = self.source.children.front() {
             let index = self.window.next();
+            if index >= self.trial_until() {
+                break;
+            }
             let items = u64::from(child.items);
             match self.pass(index, child) {
                 Some(Pass::Settled) => {}
