@@ -7,12 +7,15 @@
 
 mod check;
 mod client;
+mod edit;
 pub mod exit;
 mod follow;
 mod items;
 mod jobs;
+mod opening;
 mod pause;
 mod progress;
+mod resolve;
 mod results;
 mod resume;
 mod retry;
@@ -21,6 +24,7 @@ mod serve;
 mod session;
 mod settings;
 mod show;
+mod skip;
 mod start;
 mod status;
 mod stop;
@@ -80,11 +84,15 @@ enum Command {
     Resume(resume::Arguments),
     /// Do failed items again
     Retry(retry::Arguments),
+    /// End items as failed without another try
+    Skip(skip::Arguments),
+    /// Replace the record of an item that is stuck, and try it at once
+    Edit(edit::Arguments),
     /// Show every job in a line
     Jobs(jobs::Arguments),
     /// Show where a job stands
     Status(status::Arguments),
-    /// List items that failed, wait, or are in doubt
+    /// List items that failed, wait, or are in doubt; say what became of those in doubt
     Items(items::Arguments),
     /// Print results in dataset order
     Results(results::Arguments),
@@ -115,6 +123,8 @@ pub fn main() -> ExitCode {
         Command::Pause(arguments) => pause::main(&session, &arguments),
         Command::Resume(arguments) => resume::main(&session, &arguments),
         Command::Retry(arguments) => retry::main(&session, &arguments),
+        Command::Skip(arguments) => skip::main(&session, &arguments),
+        Command::Edit(arguments) => edit::main(&session, &arguments),
         Command::Jobs(arguments) => jobs::main(&session, &arguments),
         Command::Status(arguments) => status::main(&session, &arguments),
         Command::Items(arguments) => items::main(&session, &arguments),

@@ -15,6 +15,7 @@ use super::{
     client::{self, Unanswered},
     exit::{self, Code, Failure},
     follow::{self, Standing},
+    opening,
     progress::Progress,
     session::{Session, note, working_runtime},
 };
@@ -39,9 +40,8 @@ const OWNER_PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct Arguments {
     /// The job file
     file: PathBuf,
-    /// Begin anew after a finished run
-    #[arg(long)]
-    again: bool,
+    #[command(flatten)]
+    opening: opening::Flags,
 }
 
 pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Failure> {
@@ -114,8 +114,12 @@ impl Run<'_> {
         tokio::spawn(engine.disk().clone().watch());
         tokio::spawn(Pruner::new(engine.clone()).work());
         listen(engine, &api)?;
+        let (again, opening) = (
+            self.arguments.opening.again,
+            self.arguments.opening.opening()?,
+        );
         let started = tokio::select! {
-            started = engine.start(self.file, self.arguments.again) => started?,
+            started = engine.start_at(self.file, again, &opening) => started?,
             () = interrupts.next() => return Ok(Code(exit::INTERRUPTED)),
         };
         announce(job, started);
@@ -177,7 +181,8 @@ impl Run<'_> {
         let mut interrupts = signals()?;
         let path = std::path::absolute(&self.arguments.file)
             .map_err(|error| Failure::new(exit::FAILED, error.to_string()))?;
-        let input = json!({ "file": path, "again": self.arguments.again });
+        let mut input = json!({ "file": path });
+        self.arguments.opening.add_to(&mut input);
         match client::over_socket(paths, "StartJob", &input).await {
             Ok(_) => {}
             Err(Unanswered::Refused(failure)) => return Err(failure),

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::{
     client::{self, Access},
     exit::{Code, DONE, Failure},
+    opening,
     session::Session,
 };
 
@@ -13,14 +14,14 @@ use super::{
 pub(super) struct Arguments {
     /// The job's name
     job: String,
-    /// Begin anew after a finished run
-    #[arg(long)]
-    again: bool,
+    #[command(flatten)]
+    opening: opening::Flags,
 }
 
 pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Failure> {
     let job = &arguments.job;
-    let input = json!({ "job": job, "again": arguments.again });
+    let mut input = json!({ "job": job });
+    arguments.opening.add_to(&mut input);
     let answer = client::call(session, "StartJob", input, Access::Change)?;
     session.answer(&answer, |answer| {
         let text = match answer["outcome"].as_str().unwrap_or_default() {

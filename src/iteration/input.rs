@@ -97,7 +97,7 @@ pub enum Input {
         /// What was decided.
         decision: Decision,
     },
-    /// Try this first, then pause.
+    /// Go on as with [`Input::Resume`], but try this first, then pause.
     Trial(Trial),
     /// What a child in a Wait waited for is there; its row is due at once, in this same commit.
     Answered {

@@ -278,14 +278,7 @@ impl Run {
                 self.source.broken |= matches!(reason, PauseReason::Source { .. });
                 self.pause(reason, effects);
             }
-            Input::Resume => {
-                let unfinished = self.status != RunStatus::Succeeded;
-                let tried = matches!(self.pause, Some(PauseReason::Trial { .. }));
-                if unfinished && self.become_status(RunStatus::Running) {
-                    self.breaker.reset(self.counters.failed);
-                    self.trial = self.trial.filter(|_| !tried);
-                }
-            }
+            Input::Resume => self.resume(),
             Input::Abort => {
                 if self.become_status(RunStatus::Aborted) {
                     effects.push(Effect::Ended(RunStatus::Aborted));
@@ -310,9 +303,22 @@ impl Run {
                 stood,
                 decision,
             } => self.take_decided(index, items, stood, decision),
-            Input::Trial(trial) => self.trial = Some(trial),
+            Input::Trial(trial) => {
+                self.resume();
+                self.trial = Some(trial);
+            }
             Input::Queue { children } => self.take_queue(children),
             Input::Answered { index } => self.parked.answer(index),
+        }
+    }
+
+    /// Why the trial only then: what pauses it half way, a breaker say, has not ended it.
+    fn resume(&mut self) {
+        let tried = matches!(self.pause, Some(PauseReason::Trial { .. }));
+        let unfinished = self.status != RunStatus::Succeeded;
+        if unfinished && self.become_status(RunStatus::Running) {
+            self.breaker.reset(self.counters.failed);
+            self.trial = self.trial.filter(|_| !tried);
         }
     }
 

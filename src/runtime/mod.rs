@@ -6,11 +6,14 @@
 //! durable yet.
 
 mod control;
+mod decisions;
 mod disk;
 mod engine;
 mod error;
 mod executions;
 mod exporter;
+mod finder;
+mod items;
 mod jobs;
 mod keeper;
 mod limiters;
@@ -26,9 +29,12 @@ mod state_dir;
 mod tests;
 
 pub use control::unknown_job;
+pub use decisions::{DECIDED_MAX, DecisionOrder, Deed};
 pub use disk::Disk;
 pub use engine::{Engine, EngineSetup};
 pub use error::RuntimeError;
+pub use finder::ItemName;
+pub use items::Opening;
 pub use jobs::Started;
 pub use limiters::{Limiters, SharedLimiter};
 pub use plan::{Plan, StoredPlan};

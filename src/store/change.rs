@@ -3,9 +3,9 @@
 use rusqlite::Connection;
 
 use super::{
-    ChildRow, EventRow, ExecutionRow, ExecutionStatus, ExportRow, FailureRow, JobRow, Requeue,
-    ResultRow, RunRow, VersionRow, WorkerRow, children, events, executions, exports, failures,
-    jobs, limiters, plugins, pruning, results, runs, workers,
+    ChildRow, EventRow, ExecutionRow, ExecutionStatus, ExportRow, FailureRow, InterventionRow,
+    JobRow, Requeue, ResultRow, RunRow, VersionRow, WorkerRow, children, events, executions,
+    exports, failures, interventions, jobs, limiters, plugins, pruning, results, runs, workers,
 };
 use crate::{
     ids::{ExecutionId, Index, RunId},
@@ -137,6 +137,20 @@ pub enum Change {
         /// When.
         at: Timestamp,
     },
+    /// An item failed no more: it is tried again.
+    RemoveFailure {
+        /// Which run.
+        run: RunId,
+        /// Which item.
+        index: Index,
+    },
+    /// What somebody decided on single items.
+    Interventions {
+        /// Which run.
+        run: RunId,
+        /// In any order.
+        rows: Vec<InterventionRow>,
+    },
     /// A limiter's state; an older sequence number than the stored one changes nothing.
     Limiter {
         /// Its name.
@@ -238,6 +252,8 @@ impl Change {
             Self::Failures { run, rows } => failures::put(db, *run, rows),
             Self::LateResult { run, index } => exports::put_late(db, *run, *index),
             Self::RequeueFailures { run, what, at } => failures::requeue(db, *run, what, *at),
+            Self::RemoveFailure { run, index } => failures::remove(db, *run, *index),
+            Self::Interventions { run, rows } => interventions::put(db, *run, rows),
             Self::Limiter {
                 name,
                 sequence,

@@ -45,9 +45,9 @@ pub struct ErrorGroup {
     pub cause: String,
 }
 
-const COLUMNS: &str = "idx, items, id, error, cause, attempts, version, payload, at_us";
+pub(super) const COLUMNS: &str = "idx, items, id, error, cause, attempts, version, payload, at_us";
 
-fn read(row: &Row<'_>) -> rusqlite::Result<FailureRow> {
+pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<FailureRow> {
     Ok(FailureRow {
         index: unsigned(row.get(0)?),
         items: row.get(1)?,
@@ -81,6 +81,12 @@ pub(super) fn put(db: &Connection, run: RunId, rows: &[FailureRow]) -> rusqlite:
             row.at.0,
         ])?;
     }
+    Ok(())
+}
+
+pub(super) fn remove(db: &Connection, run: RunId, index: Index) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM failure_rows WHERE run = ?1 AND idx = ?2")?
+        .execute(params![run.0, signed(index)])?;
     Ok(())
 }
 

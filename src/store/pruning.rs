@@ -14,7 +14,7 @@ use crate::{
 
 /// What hangs on a run by its number and may be many. Not `late_results`: they are what is
 /// undelivered.
-const TABLES: [&str; 3] = ["result_rows", "failure_rows", "children"];
+const TABLES: [&str; 4] = ["result_rows", "failure_rows", "children", "interventions"];
 
 /// A run that may go: ended, delivered, and not the newest of its job.
 const SPENT: &str = "runs.ended_us IS NOT NULL

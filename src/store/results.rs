@@ -49,7 +49,7 @@ pub(super) fn put(db: &Connection, run: RunId, rows: &[ResultRow]) -> rusqlite::
 }
 
 /// A result as it lies in the file: its text is handed out as it was stored.
-fn read(row: &Row<'_>) -> rusqlite::Result<ResultRow> {
+pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<ResultRow> {
     let text: String = row.get(2)?;
     let damaged = |error| rusqlite::Error::FromSqlConversionFailure(2, Type::Text, Box::new(error));
     Ok(ResultRow {
@@ -62,7 +62,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ResultRow> {
     })
 }
 
-const COLUMNS: &str = "idx, id, result, version, attempts, at_us";
+pub(super) const COLUMNS: &str = "idx, id, result, version, attempts, at_us";
 
 pub(super) fn page(
     db: &Connection,

@@ -1,5 +1,7 @@
 //! `ListResults`: the results of a job's newest run, in dataset order.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -30,11 +32,22 @@ pub(super) fn call(api: &Api, input: &Input) -> Result<Value, ApiError> {
         .last()
         .filter(|_| page.more)
         .map(|last| last.index + 1);
+    let edited = match (page.rows.first(), page.rows.last()) {
+        (Some(first), Some(last)) => api.store.edited_items(run.id, first.index, last.index)?,
+        _ => BTreeSet::new(),
+    };
+    let show = |row: &ResultRow| {
+        let mut shown = show(row);
+        if edited.contains(&row.index) {
+            shown["edited"] = true.into();
+        }
+        shown
+    };
     let results: Vec<Value> = page.rows.iter().map(show).collect();
     Ok(json!({ "results": results, "next": next }))
 }
 
-fn show(row: &ResultRow) -> Value {
+pub(super) fn show(row: &ResultRow) -> Value {
     let mut shown = json!({ "index": row.index });
     if let Some(id) = &row.id {
         shown["id"] = id.as_str().into();

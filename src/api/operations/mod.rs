@@ -3,13 +3,17 @@
 //! An operation reads its input, asks the engine or the store, and answers JSON. It knows nothing of
 //! HTTP. Where nobody serves, a command calls the same operation on the file itself.
 
+mod describe_item;
 mod describe_job;
+mod edit_item;
 mod list_items;
 mod list_jobs;
 mod list_results;
 mod pause_job;
+mod resolve_items;
 mod resume_job;
 mod retry_items;
+mod skip_items;
 mod standing;
 mod start_job;
 mod stop_job;
@@ -19,20 +23,25 @@ use serde_json::Value;
 
 use super::{ApiError, ErrorKind};
 use crate::{
-    runtime::{Engine, unknown_job},
+    payload::Payload,
+    runtime::{Engine, ItemName, unknown_job},
     store::{RunRow, Store},
     time::{Clock as _, SystemClock, Timestamp},
 };
 
 /// Every operation, by its name on the wire.
-pub const OPERATIONS: [&str; 9] = [
+pub const OPERATIONS: [&str; 13] = [
+    "DescribeItem",
     "DescribeJob",
+    "EditItem",
     "ListItems",
     "ListJobs",
     "ListResults",
     "PauseJob",
+    "ResolveItems",
     "ResumeJob",
     "RetryItems",
+    "SkipItems",
     "StartJob",
     "StopJob",
 ];
@@ -99,13 +108,17 @@ pub async fn call(
     caller: &str,
 ) -> Result<Value, ApiError> {
     match operation {
+        "DescribeItem" => describe_item::call(api, &read(input)?),
         "DescribeJob" => describe_job::call(api, &read(input)?),
+        "EditItem" => edit_item::call(api, read(input)?, caller).await,
         "ListItems" => list_items::call(api, &read(input)?),
         "ListJobs" => list_jobs::call(api, &read(input)?),
         "ListResults" => list_results::call(api, &read(input)?),
         "PauseJob" => pause_job::call(api, read(input)?, caller).await,
+        "ResolveItems" => resolve_items::call(api, read(input)?, caller).await,
         "ResumeJob" => resume_job::call(api, &read(input)?).await,
         "RetryItems" => retry_items::call(api, read(input)?).await,
+        "SkipItems" => skip_items::call(api, read(input)?, caller).await,
         "StartJob" => start_job::call(api, &read(input)?).await,
         "StopJob" => stop_job::call(api, &read(input)?, caller).await,
         _ => Err(ApiError::validation(format!(
@@ -113,6 +126,28 @@ pub async fn call(
             OPERATIONS.join(", ")
         ))),
     }
+}
+
+/// An item as it was named.
+fn item(text: &str) -> Result<ItemName, ApiError> {
+    ItemName::parse(text).map_err(ApiError::validation)
+}
+
+fn items(texts: &[String]) -> Result<Vec<ItemName>, ApiError> {
+    let mut names = Vec::with_capacity(texts.len());
+    for text in texts {
+        let name = item(text)?;
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// Text that was sent beside a payload: JSON, kept as it was written.
+fn payload(what: &str, text: String) -> Result<Payload, ApiError> {
+    Payload::parse(text)
+        .map_err(|error| ApiError::validation(format!("{what} is no JSON: {error}")))
 }
 
 fn read<T: DeserializeOwned>(input: Value) -> Result<T, ApiError> {

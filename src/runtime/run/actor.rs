@@ -18,7 +18,14 @@ use crate::{
     iteration::{Ending, Input, Options, PauseReason, RowStatus, Run, RunStatus},
     machine::Machine,
     plugin::{Answer, Pool, Version},
-    runtime::{disk::Disk, exporter::Exporter, limiters::SharedLimiter},
+    runtime::{
+        RuntimeError,
+        decisions::{DecisionOrder, Ruling},
+        disk::Disk,
+        exporter::Exporter,
+        finder::{Found, ItemName},
+        limiters::SharedLimiter,
+    },
     store::{Change, Line, Requeue, RequeuePage, RunRow, Store, StoreError},
     time::{Clock, Timestamp},
 };
@@ -84,6 +91,15 @@ pub(in crate::runtime) enum Order {
         what: Requeue,
         /// The answer.
         done: oneshot::Sender<u64>,
+    },
+    /// Decide on single items; answered when that is durable.
+    Decide {
+        /// On which, and what.
+        order: Box<DecisionOrder>,
+        /// Those of them that were looked up in the source.
+        found: Vec<(ItemName, Found)>,
+        /// The answer.
+        done: oneshot::Sender<Result<Ruling, RuntimeError>>,
     },
     /// From now on with this version of the plugin.
     Deploy(Box<Version>),
@@ -155,7 +171,9 @@ impl Actor {
         let (queued, _) = setup.store.count_children(id, RowStatus::Queued)?;
         let (_, held) = setup.store.count_children(id, RowStatus::Held)?;
         let options = bounded(&setup.options, &setup.pool);
-        let run = Run::restore(options, setup.row.checkpoint, &rows, queued, held);
+        let high_mark = setup.row.checkpoint.high_mark;
+        let mut run = Run::restore(options, setup.row.checkpoint, &rows, queued, held);
+        run.restore_ahead(setup.store.traces_from(id, high_mark, Run::AHEAD_MAX)?);
         let (orders, order_queue) = mpsc::channel(ORDERS_MAX);
         let quit = Arc::new(Notify::new());
         let (view, view_of) = watch::channel(RunView {
@@ -282,7 +300,7 @@ impl Actor {
                 changes,
                 done,
             } => {
-                if matches!(input, Input::Resume) {
+                if matches!(input, Input::Resume | Input::Trial(_)) {
                     self.pool.forgive();
                 }
                 news.inputs.push(input);
@@ -290,6 +308,9 @@ impl Actor {
                 news.told.push(done);
             }
             Order::Requeue { what, done } => self.requeue(what, done, news).await?,
+            Order::Decide { order, found, done } => {
+                self.decide(*order, &found, done, news).await?;
+            }
             Order::Deploy(version) => self.deploy(*version),
             Order::Reconfigure(new) => self.reconfigure(*new, news),
         }
@@ -353,7 +374,7 @@ impl Actor {
     }
 
     /// Waits until everything that is on its way is durable, and carries it out.
-    async fn settle_commits(&mut self, news: &mut News) -> Result<(), StoreError> {
+    pub(super) async fn settle_commits(&mut self, news: &mut News) -> Result<(), StoreError> {
         while !self.on_their_way.is_empty() {
             let durable = self.on_their_way.next().await?;
             self.carry_out(durable, news)?;
@@ -408,7 +429,7 @@ impl News {
         });
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.inputs.is_empty()
             && self.answers.is_empty()
             && self.verdicts.is_empty()
