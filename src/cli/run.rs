@@ -162,9 +162,10 @@ impl Run<'_> {
         }
         // Why at once: a job that pauses because its plugin does not start has calls that wait for it.
         let paused = engine.live_jobs() == [self.file.name.as_str()]
-            && engine
-                .view(&self.file.name)
-                .is_some_and(|view| view.borrow().pause.is_some());
+            && engine.view(&self.file.name).is_some_and(|view| {
+                let view = view.borrow();
+                view.pause.is_some() && view.figures.in_flight > 0
+            });
         let grace = if paused {
             Duration::ZERO
         } else {

@@ -247,6 +247,12 @@ impl Run {
             .is_some_and(|flight| flight.generation == generation)
     }
 
+    /// The dispatch of a child whose outcome is still to come, where there is one.
+    #[must_use]
+    pub fn dispatched(&self, index: Index) -> Option<Generation> {
+        Some(self.flights.get(&index)?.generation)
+    }
+
     fn take(&mut self, input: Input, effects: &mut Vec<Effect>) {
         match input {
             Input::Page {

@@ -242,7 +242,7 @@ impl Engine {
             .iter()
             .find(|name| !found.iter().any(|(one, _)| one == *name));
         match missing {
-            Some(name) => Err(unknown_item(job, name)),
+            Some(name) => Err(unknown_item(job, name, row.checkpoint.left_out)),
             None => Ok(found),
         }
     }
@@ -265,7 +265,7 @@ impl Engine {
             .await?;
         match found.into_iter().next() {
             Some((_, found)) => Ok(Checkpoint::begin_at(found.index, found.before)),
-            None => Err(unknown_item(job, name)),
+            None => Err(unknown_item(job, name, 0)),
         }
     }
 
@@ -341,9 +341,12 @@ fn sampled(run: RunId, found: Found, now: Timestamp) -> Option<ChildRow> {
     })
 }
 
-fn unknown_item(job: &str, name: &ItemName) -> RuntimeError {
+fn unknown_item(job: &str, name: &ItemName, left_out: u64) -> RuntimeError {
     let number = matches!(name, ItemName::Id(id) if id.parse::<Index>().is_ok());
     let hint = match name {
+        ItemName::Id(_) if left_out > 0 => {
+            format!("; the records before #{left_out} are no part of the run")
+        }
         ItemName::Id(id) if number => format!("; a place in the dataset is written '#{id}'"),
         ItemName::Id(_) => "; a place in the dataset is written '#0'".to_owned(),
         ItemName::Index(_) => "; the source has fewer records".to_owned(),

@@ -7,6 +7,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use super::{
     child::{Child, Verdict},
     commit::OnTheirWay,
+    decide::Ghosts,
     hours::Hours,
     pages::Pages,
     view::{Pulse, RunView},
@@ -130,6 +131,7 @@ pub(in crate::runtime) struct Actor {
     pub(super) machine: Machine,
     pub(super) pages: Pages,
     pub(super) live: HashMap<Index, Child>,
+    pub(super) ghosts: Ghosts,
     pub(super) limiter: Option<Arc<SharedLimiter>>,
     pub(super) limiter_saved: u64,
     limiter_changed: Option<watch::Receiver<()>>,
@@ -196,6 +198,7 @@ impl Actor {
             machine: setup.machine,
             pages: Pages::new(setup.source, setup.bounds),
             live: HashMap::new(),
+            ghosts: Ghosts::default(),
             limiter_changed: setup.limiter.as_ref().map(|limiter| limiter.changes()),
             limiter: setup.limiter,
             limiter_saved: 0,

@@ -1,11 +1,14 @@
 //! What an actor does when somebody decides on single items: finds out where they stand, and has the
 //! decision in one commit with everything that follows from it.
 
+use std::collections::HashMap;
+
 use tokio::sync::oneshot;
 
 use super::actor::{Actor, News};
 use crate::{
-    ids::Index,
+    ids::{Generation, Index},
+    plugin::Call,
     runtime::{
         RuntimeError,
         decisions::{self, DecisionOrder, Ruling, Standing, place_of},
@@ -13,6 +16,46 @@ use crate::{
     },
     store::{StoreError, Trace},
 };
+
+/// Calls that are still with a handler though somebody decided on their items meanwhile. Their answers
+/// are refused; until they come, such an item is not called again, so that it is in one place.
+#[derive(Default)]
+pub(super) struct Ghosts(HashMap<Index, Ghost>);
+
+struct Ghost {
+    generation: Generation,
+    /// The next call of the same item.
+    next: Option<Call>,
+}
+
+impl Ghosts {
+    fn add(&mut self, index: Index, generation: Generation) {
+        let next = None;
+        self.0.insert(index, Ghost { generation, next });
+    }
+
+    /// Keeps back the calls whose items are still with a handler; answers the others.
+    pub(super) fn hold_back(&mut self, mut calls: Vec<Call>) -> Vec<Call> {
+        if !self.0.is_empty() {
+            let held = calls.extract_if(.., |call| self.0.contains_key(&call.ticket));
+            for call in held.collect::<Vec<_>>() {
+                if let Some(ghost) = self.0.get_mut(&call.ticket) {
+                    ghost.next = Some(call);
+                }
+            }
+        }
+        calls
+    }
+
+    /// An answer came that nobody waits for; what may be called now, if it was such a one.
+    pub(super) fn answered(&mut self, index: Index, generation: Generation) -> Option<Call> {
+        let ghost = self.0.get(&index)?;
+        if ghost.generation != generation {
+            return None;
+        }
+        self.0.remove(&index)?.next
+    }
+}
 
 impl Actor {
     /// Decides, or says which items it has not read yet; answered when the decision is durable.
@@ -33,6 +76,9 @@ impl Actor {
         if let Ok(Ruling::Decided(indexes)) = &ruled {
             for index in indexes {
                 self.live.remove(index);
+                if let Some(generation) = self.run.dispatched(*index) {
+                    self.ghosts.add(*index, generation);
+                }
             }
             self.step(std::mem::take(news)).await;
             self.settle_commits(news).await?;
