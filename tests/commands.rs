@@ -15,6 +15,8 @@ mod answers;
 mod disk;
 #[path = "commands/http.rs"]
 mod http;
+#[path = "commands/items.rs"]
+mod items;
 #[path = "commands/mistakes.rs"]
 mod mistakes;
 #[path = "commands/readme.rs"]
