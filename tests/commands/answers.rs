@@ -8,7 +8,7 @@ use serde_json::json;
 use super::world::World;
 
 /// The lines of a terminal that nobody has enlarged.
-const SCREEN_LINES: usize = 30;
+const SCREEN_LINES: usize = 40;
 
 /// A job that takes its time: so many records, one in a tenth of a second.
 fn slow_job(world: &World, name: &str, records: usize) {

@@ -35,7 +35,7 @@ fn noting(more: &str) -> World {
         format!(
             "name = \"j\"\n[source]\nkind = \"csv\"\npath = \"in.csv\"\nid = \"id\"\n\
              [process]\nplugin = \"./plugin\"\nconcurrency = 2\n{more}\
-             [retry]\nattempts = 1\n"
+             [retry]\nattempts = 1\n[pause_when]\nfailed = \"100% of total\"\n"
         ),
     );
     world
