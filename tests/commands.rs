@@ -17,6 +17,8 @@ mod beginning;
 mod disk;
 #[path = "commands/http.rs"]
 mod http;
+#[path = "commands/items.rs"]
+mod items;
 #[path = "commands/limiters.rs"]
 mod limiters;
 #[path = "commands/mistakes.rs"]

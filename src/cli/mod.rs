@@ -8,8 +8,9 @@
 mod check;
 mod client;
 mod completions;
-mod dry_run;
 mod deploy;
+mod dry_run;
+mod edit;
 pub mod exit;
 mod follow;
 mod help;
@@ -18,10 +19,12 @@ mod items;
 mod jobs;
 mod limiter;
 mod limiter_table;
+mod opening;
 mod pause;
 mod plugin;
 mod progress;
 mod redo;
+mod resolve;
 mod results;
 mod resume;
 mod retry;
@@ -31,6 +34,7 @@ mod session;
 mod set;
 mod settings;
 mod show;
+mod skip;
 mod start;
 mod status;
 mod stop;
@@ -102,11 +106,15 @@ enum Command {
     Plugin(plugin::Arguments),
     /// Do finished records again, where their results are wrong
     Redo(redo::Arguments),
+    /// End items as failed without another try
+    Skip(skip::Arguments),
+    /// Replace the record of an item that is stuck, and try it at once
+    Edit(edit::Arguments),
     /// Show every job in a line
     Jobs(jobs::Arguments),
     /// Show where a job stands
     Status(status::Arguments),
-    /// List items that failed, wait, or are in doubt
+    /// List items that failed, wait, or are in doubt; say what became of those in doubt
     Items(items::Arguments),
     /// Print results in dataset order
     Results(results::Arguments),
@@ -150,6 +158,8 @@ pub fn main() -> ExitCode {
         Command::Deploy(arguments) => deploy::main(&session, &arguments),
         Command::Plugin(arguments) => plugin::main(&session, &arguments),
         Command::Redo(arguments) => redo::main(&session, &arguments),
+        Command::Skip(arguments) => skip::main(&session, &arguments),
+        Command::Edit(arguments) => edit::main(&session, &arguments),
         Command::Jobs(arguments) => jobs::main(&session, &arguments),
         Command::Status(arguments) => status::main(&session, &arguments),
         Command::Items(arguments) => items::main(&session, &arguments),

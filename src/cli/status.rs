@@ -92,6 +92,7 @@ fn figures(answer: &Value, lines: &mut Vec<String>) {
         ("in_doubt", "in doubt"),
         ("held", "held"),
         ("queued", "put back"),
+        ("left_out", "left out"),
     ] {
         let items = number(answer, key);
         if items > 0 {

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Breaker, Ending, PauseReason, RunStatus, Probation};
+use super::{Breaker, Ending, PauseReason, Probation, RunStatus, Trial};
 use crate::ids::{Cursor, Index};
 
 /// The format number of what [`Checkpoint::to_json`] writes.
@@ -31,8 +31,12 @@ pub struct Checkpoint {
     pub counters: Counters,
     /// What the breaker remembers.
     pub breaker: Breaker,
-    /// How many items the source has, once its end was seen.
+    /// How many items the run has, once the source's end was seen; what was left out is no part of it.
     pub total: Option<u64>,
+    /// How many records at the source's beginning are no part of the run.
+    pub left_out: u64,
+    /// What is tried first, where that is not over.
+    pub trial: Option<Trial>,
     /// The generation of the last dispatch; those of the next process go on from it, so that an
     /// answer to a former process is known to be late.
     pub generation: u32,
@@ -72,6 +76,8 @@ impl Default for Checkpoint {
             counters: Counters::default(),
             breaker: Breaker::default(),
             total: None,
+            left_out: 0,
+            trial: None,
             generation: 0,
             probation: None,
         }
@@ -115,12 +121,33 @@ struct Stored {
     breaker: Breaker,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pause: Option<PauseReason>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    left_out: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trial: Option<Trial>,
     generation: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     probation: Option<Probation>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 impl Checkpoint {
+    /// Of a run that begins behind so many records of its source, where that cursor stands.
+    #[must_use]
+    pub fn begin_at(left_out: u64, cursor: Cursor) -> Self {
+        Self {
+            watermark: left_out,
+            high_mark: left_out,
+            cursor,
+            left_out,
+            ..Self::default()
+        }
+    }
+
     /// What has no column of its own: cursor, done set, counters, breaker, reason of
     /// a pause, generation.
     #[must_use]
@@ -137,6 +164,8 @@ impl Checkpoint {
             counters: self.counters,
             breaker: self.breaker.clone(),
             pause: self.pause.clone(),
+            left_out: self.left_out,
+            trial: self.trial,
             generation: self.generation,
             probation: self.probation,
         };
@@ -196,6 +225,8 @@ impl Checkpoint {
             counters: stored.counters,
             breaker: stored.breaker,
             total,
+            left_out: stored.left_out,
+            trial: stored.trial,
             generation: stored.generation,
             probation: stored.probation,
         })
@@ -227,6 +258,12 @@ mod tests {
             },
             breaker: Breaker::default(),
             total: Some(500),
+            left_out: 7,
+            trial: Some(Trial {
+                until: 200,
+                records: 20,
+                sample: true,
+            }),
             generation: 117,
             probation: None,
         };

@@ -14,7 +14,7 @@ use std::{
 
 use super::{
     Breaker, Checkpoint, Child, Counters, Effect, Ending, Input, OnInterrupt, Options, Parked,
-    PauseReason, Row, RowStatus, RunStatus, WakeReason,
+    PauseReason, Row, RowStatus, RunStatus, Trial, WakeReason,
     breaker::share_exceeds,
     parked::{self, ParkedChildren},
     status::is_legal,
@@ -26,14 +26,16 @@ use crate::{
     time::Timestamp,
 };
 
+mod decide;
 mod dispatch;
-mod queue;
 mod probation;
+mod queue;
+mod trial;
 mod view;
 
-use queue::RowQueue;
-use probation::Shown;
 pub use probation::Probation;
+use probation::Shown;
+use queue::RowQueue;
 pub use view::Figures;
 
 /// What a step may know of the world.
@@ -54,9 +56,11 @@ pub struct Run {
     pub(super) counters: Counters,
     pub(super) breaker: Breaker,
     pub(super) total: Option<u64>,
+    pub(super) left_out: u64,
+    pub(super) trial: Option<Trial>,
     pub(super) window: Window,
-    /// What a former process had settled above its watermark and this one has not read again yet:
-    /// ranges in order.
+    /// What is settled and was not read yet: what a former process had settled above its watermark, and
+    /// children on which somebody decided before their turn. Ranges in order.
     pub(super) settled_before: VecDeque<(Index, Index)>,
     /// The high mark of a former process: what lies below and is not settled is in doubt.
     pub(super) doubt_until: Index,
@@ -176,6 +180,8 @@ impl Run {
             counters: checkpoint.counters,
             breaker: checkpoint.breaker,
             total: checkpoint.total,
+            left_out: checkpoint.left_out,
+            trial: checkpoint.trial,
             window: Window::new(checkpoint.watermark, checkpoint.cursor.clone()),
             settled_before: checkpoint.done.into(),
             doubt_until: checkpoint.high_mark,
@@ -254,6 +260,12 @@ impl Run {
             .is_some_and(|flight| flight.generation == generation)
     }
 
+    /// The dispatch of a child whose outcome is still to come, where there is one.
+    #[must_use]
+    pub fn dispatched(&self, index: Index) -> Option<Generation> {
+        Some(self.flights.get(&index)?.generation)
+    }
+
     fn take(&mut self, input: Input, effects: &mut Vec<Effect>) {
         match input {
             Input::Page {
@@ -285,12 +297,7 @@ impl Run {
                 self.source.broken |= matches!(reason, PauseReason::Source { .. });
                 self.pause(reason, effects);
             }
-            Input::Resume => {
-                let unfinished = self.status != RunStatus::Succeeded;
-                if unfinished && self.become_status(RunStatus::Running) {
-                    self.breaker.reset(self.counters.failed);
-                }
-            }
+            Input::Resume => self.resume(),
             Input::Abort => {
                 if self.become_status(RunStatus::Aborted) {
                     effects.push(Effect::Ended(RunStatus::Aborted));
@@ -309,8 +316,28 @@ impl Run {
                 items,
                 decision,
             } => self.take_released(children, items, decision),
+            Input::Decided {
+                index,
+                items,
+                stood,
+                decision,
+            } => self.take_decided(index, items, stood, decision),
+            Input::Trial(trial) => {
+                self.resume();
+                self.trial = Some(trial);
+            }
             Input::Queue { children } => self.take_queue(children),
             Input::Answered { index } => self.parked.answer(index),
+        }
+    }
+
+    /// Why the trial only then: what pauses it half way, a breaker say, has not ended it.
+    fn resume(&mut self) {
+        let tried = matches!(self.pause, Some(PauseReason::Trial { .. }));
+        let unfinished = self.status != RunStatus::Succeeded;
+        if unfinished && self.become_status(RunStatus::Running) {
+            self.breaker.reset(self.counters.failed);
+            self.trial = self.trial.filter(|_| !tried);
         }
     }
 
@@ -333,7 +360,7 @@ impl Run {
         }
         source.children.extend(children);
         if source.end != End::Unseen {
-            self.total = Some(source.next);
+            self.total = Some(source.next.saturating_sub(self.left_out));
         }
     }
 
@@ -505,6 +532,8 @@ impl Run {
             }
         } else if over && self.become_status(RunStatus::Succeeded) {
             effects.push(Effect::Ended(RunStatus::Succeeded));
+        } else if let Some(trial) = self.finished_trial() {
+            self.pause(trial, effects);
         }
     }
 

@@ -16,6 +16,7 @@ use super::{
     engine::{Gone, Turn},
     executions,
     exporter::Export,
+    items::Opening,
     keeper::Keeper,
     plan::{Plan, StoredPlan},
     run::{Order, Reconfigured},
@@ -181,7 +182,18 @@ impl Engine {
     /// Starts a job, or goes on with its unfinished run, also where that was paused, had failed or
     /// was stopped; after a finished one a new run begins only with `again`.
     pub async fn start(&self, file: &JobFile, again: bool) -> Result<Started, RuntimeError> {
-        self.start_with(file, again, Vec::new()).await
+        self.start_with(file, again, &Opening::default(), Vec::new())
+            .await
+    }
+
+    /// As [`Engine::start`], with some records tried first, or only from one of them on.
+    pub async fn start_at(
+        &self,
+        file: &JobFile,
+        again: bool,
+        opening: &Opening,
+    ) -> Result<Started, RuntimeError> {
+        self.start_with(file, again, opening, Vec::new()).await
     }
 
     /// As [`Engine::start`], with something that has to be in the same commit.
@@ -189,18 +201,23 @@ impl Engine {
         &self,
         file: &JobFile,
         again: bool,
+        opening: &Opening,
         with: Vec<Change>,
     ) -> Result<Started, RuntimeError> {
         loop {
             let turn = self.turn(&file.name).await;
             let Some(orders) = self.orders(&file.name) else {
-                return self.start_resting(file, again, with, &turn).await;
+                return self.start_resting(file, again, opening, with, &turn).await;
             };
             drop(turn);
+            opening.refuse_under_way(&file.name)?;
             let mut changes = vec![self.event(&file.name, "resumed", "")];
             changes.extend(with.iter().cloned());
+            let left_out = self.newest(&file.name)?.checkpoint.left_out;
+            let trial = opening.trial(left_out);
+            let input = trial.map_or(Input::Resume, Input::Trial);
             // Why again otherwise: it has just ended.
-            if was_told(&orders, Input::Resume, changes).await {
+            if was_told(&orders, input, changes).await {
                 return Ok(Started::Running);
             }
         }
@@ -210,6 +227,7 @@ impl Engine {
         &self,
         file: &JobFile,
         again: bool,
+        opening: &Opening,
         with: Vec<Change>,
         turn: &Turn,
     ) -> Result<Started, RuntimeError> {
@@ -217,7 +235,7 @@ impl Engine {
         let newest = self.store().newest_run(&file.name)?;
         match newest {
             Some(row) if row.checkpoint.status != RunStatus::Succeeded => {
-                self.go_on_from(file, row, with, turn).await?;
+                self.go_on_from(file, row, opening, with, turn).await?;
                 return Ok(Started::Resumed);
             }
             Some(row) => {
@@ -230,7 +248,7 @@ impl Engine {
             }
             None => {}
         }
-        self.begin(file, with, turn).await?;
+        self.begin(file, opening, with, turn).await?;
         Ok(Started::New)
     }
 
@@ -239,11 +257,14 @@ impl Engine {
         &self,
         file: &JobFile,
         row: RunRow,
+        opening: &Opening,
         mut changes: Vec<Change>,
         turn: &Turn,
     ) -> Result<(), RuntimeError> {
+        opening.refuse_under_way(&file.name)?;
         let prepared = self.prepare(file, Some(&row)).await?;
-        changes.extend(self.reopen(&row));
+        let trial = opening.trial(row.checkpoint.left_out);
+        changes.extend(self.reopen(&row, trial)?);
         self.set_going(file, row.id, "resumed", changes, prepared, turn)
             .await
     }
@@ -252,6 +273,7 @@ impl Engine {
     async fn begin(
         &self,
         file: &JobFile,
+        opening: &Opening,
         mut changes: Vec<Change>,
         turn: &Turn,
     ) -> Result<(), RuntimeError> {
@@ -259,8 +281,11 @@ impl Engine {
         let plan = &prepared.plan;
         let ids = (self.store().next_execution_id(), self.store().next_run_id());
         let (text, now) = (plan.stored.to_json(), self.now());
-        let begun = executions::begin(&file.name, &plan.definition, text, ids, now)?;
+        let beginning = self.beginning(&file.name, ids.1, opening, plan).await?;
+        let checkpoint = beginning.checkpoint;
+        let begun = executions::begin(&file.name, &plan.definition, text, ids, checkpoint, now)?;
         changes.extend(begun.changes);
+        changes.extend(beginning.rows);
         let run = begun.run.id;
         if plan.output.is_some() {
             let (next, bytes, late) = (0, 0, Vec::new());
@@ -435,6 +460,14 @@ impl Engine {
             })
         };
         tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|_| RuntimeError::Closed)?
+    }
+
+    /// The source once more, for whoever looks through it beside the run.
+    pub(super) async fn open_again(&self, plan: &Plan) -> Result<Box<dyn Source>, RuntimeError> {
+        let (engine, job, spec) = (self.clone(), plan.job.clone(), plan.source.clone());
+        tokio::task::spawn_blocking(move || engine.open_source(&job, &spec))
             .await
             .map_err(|_| RuntimeError::Closed)?
     }

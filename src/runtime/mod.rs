@@ -7,12 +7,15 @@
 
 mod control;
 mod copies;
+mod decisions;
 mod deployer;
 mod disk;
 mod engine;
 mod error;
 mod executions;
 mod exporter;
+mod finder;
+mod items;
 mod jobs;
 mod keeper;
 mod limiter_control;
@@ -36,10 +39,13 @@ mod tester;
 mod tests;
 
 pub use control::unknown_job;
+pub use decisions::{DECIDED_MAX, DecisionOrder, Deed};
 pub use deployer::{Deploy, Deployed, DeployedJob, Switch};
 pub use disk::Disk;
 pub use engine::{Engine, EngineSetup};
 pub use error::RuntimeError;
+pub use finder::ItemName;
+pub use items::Opening;
 pub use jobs::Started;
 pub use limiter_control::LimiterOrder;
 pub use limiter_list::{KnownLimiter, known_limiters, unknown_limiter};

@@ -2,7 +2,11 @@
 
 use rusqlite::Connection;
 
-use super::{ChildRow, EventRow, ExecutionRow, ExecutionStatus, ExportRow, FailureRow, InForceRow, JobRow, LimiterOrders, Requeue, ResultRow, RunRow, VersionRow, WorkerRow, children, events, executions, exports, failures, jobs, limiters, plugins, pruning, results, runs, workers,
+use super::{
+    ChildRow, EventRow, ExecutionRow, ExecutionStatus, ExportRow, FailureRow, InForceRow,
+    InterventionRow, JobRow, LimiterOrders, Requeue, ResultRow, RunRow, VersionRow, WorkerRow,
+    children, events, executions, exports, failures, interventions, jobs, limiters, plugins,
+    pruning, results, runs, workers,
 };
 use super::{Position, RedoRow, positions, redo};
 use crate::{
@@ -155,6 +159,20 @@ pub enum Change {
         /// In any order.
         rows: Vec<Position>,
     },
+    /// An item failed no more: it is tried again.
+    RemoveFailure {
+        /// Which run.
+        run: RunId,
+        /// Which item.
+        index: Index,
+    },
+    /// What somebody decided on single items.
+    Interventions {
+        /// Which run.
+        run: RunId,
+        /// In any order.
+        rows: Vec<InterventionRow>,
+    },
     /// A limiter's state; an older sequence number than the stored one changes nothing.
     Limiter {
         /// Its name.
@@ -276,6 +294,8 @@ impl Change {
             Self::RequeueFailures { run, what, at } => failures::requeue(db, *run, what, *at),
             Self::Redo { run, rows, at } => redo::put(db, *run, rows, *at),
             Self::Positions { run, rows } => positions::put(db, *run, rows),
+            Self::RemoveFailure { run, index } => failures::remove(db, *run, *index),
+            Self::Interventions { run, rows } => interventions::put(db, *run, rows),
             Self::Limiter {
                 name,
                 sequence,

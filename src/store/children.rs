@@ -45,10 +45,10 @@ pub struct ChildRow {
     pub redo: u32,
 }
 
-const COLUMNS: &str = "run, idx, items, status, due_us, id, attempts, payload, state, error, \
+pub(super) const COLUMNS: &str = "run, idx, items, status, due_us, id, attempts, payload, state, error, \
                        cause, version, changed_us, redo";
 
-fn read(row: &SqlRow<'_>) -> rusqlite::Result<ChildRow> {
+pub(super) fn read(row: &SqlRow<'_>) -> rusqlite::Result<ChildRow> {
     Ok(ChildRow {
         run: RunId(row.get(0)?),
         index: unsigned(row.get(1)?),

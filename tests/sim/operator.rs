@@ -6,20 +6,19 @@ use iterd::{
         BreakerLimits, Decision, Ending, Input, Options, PauseReason, RowStatus, RunStatus,
         Tolerance,
     },
-    time::Timestamp,
 };
 
 use crate::{
     process::Taken,
     scenario::options,
     store::{Outcome, StoredRow, Write},
-    world::World,
+    world::{World, queued},
 };
 
 impl World {
     /// Somebody does something, whatever it is good for.
     pub(crate) fn operate(&mut self) {
-        let deed = self.rng.below(14);
+        let deed = self.rng.below(19);
         self.tell(|_| format!("deed {deed}"));
         match deed {
             0 => self.input(Input::Pause(PauseReason::Operator {
@@ -57,8 +56,10 @@ impl World {
                 let left = self.scenario.damaged.len() - self.records;
                 self.records += usize::try_from(self.rng.below(left as u64 + 1)).unwrap();
             }
-            13 => self.redo(),
             11 => self.page = self.rng.between(1, 20),
+            12..=14 => self.decide(),
+            15 => self.try_first(),
+            16 => self.redo(),
             _ => self.input(Input::Tick),
         }
     }
@@ -123,12 +124,7 @@ impl World {
             }
             children += 1;
             items += u64::from(outcome.items);
-            let row = StoredRow {
-                items: outcome.items,
-                status: RowStatus::Queued,
-                at: Timestamp::MAX,
-                attempts: 0,
-            };
+            let row = queued(outcome.items);
             taken.writes.push(Write::DropOutcome(index));
             taken.writes.push(Write::Row(index, row));
             self.model

@@ -244,7 +244,9 @@ impl Process {
             now,
             permits: &mut permits,
         };
+        let high_mark = self.view.run.high_mark;
         let effects = self.run.step(inputs, &mut context);
+        self.check_trial(&effects, high_mark);
         let mut acts = Vec::new();
         for effect in &effects {
             let waited = self.write_effect(effect, now, &mut writes);
@@ -276,6 +278,20 @@ impl Process {
             closes,
         });
         effects
+    }
+
+    /// While something is tried first, nothing else is taken from the source.
+    fn check_trial(&self, effects: &[Effect], high_mark: Index) {
+        let checkpoint = self.run.checkpoint();
+        let Some(trial) = checkpoint.trial else {
+            return;
+        };
+        for effect in effects {
+            if let Effect::Dispatch { index, rowed, .. } = effect {
+                let fresh = !rowed && *index >= high_mark.max(trial.until);
+                assert!(!fresh, "{index} is called, {trial:?}");
+            }
+        }
     }
 
     fn write(&mut self, write: Write, writes: &mut Vec<Write>) {

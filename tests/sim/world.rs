@@ -1,11 +1,15 @@
 //! The world of one seed: the clock, the dataset, the store, the process that lives until it dies,
 //! and the loop that lets one thing happen at a time, in an order that only the seed knows.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 use iterd::{
     ids::{Cursor, Index},
-    iteration::{Effect, Ending, Input, RowStatus, RunStatus},
+    iteration::{Checkpoint, Effect, Ending, Input, RowStatus, RunStatus, Trial},
     limiter::Limiter,
     time::Timestamp,
 };
@@ -15,7 +19,7 @@ use crate::{
     process::{Act, Call, Process, Taken},
     rng::Rng,
     scenario::Scenario,
-    store::{Store, Write},
+    store::{Store, StoredRow, Write},
 };
 
 /// More events than any seed needs: the longest ones take a tenth.
@@ -78,10 +82,16 @@ impl World {
         // A day in November 2023, so that the first midnight is some hours away.
         let wall_offset = 1_700_000_000_000_000;
         let limiter = Limiter::new(scenario.limits.clone(), Timestamp(wall_offset));
-        let store = Store::new(scenario.options.clone(), limiter.state().clone());
+        let checkpoint = begin(&scenario);
+        let options = scenario.options.clone();
+        let mut store = Store::new(&checkpoint, options, limiter.state().clone());
+        let sample = sample(&scenario, &mut rng);
+        store.rows.extend(sample.iter().map(|at| (*at, queued(1))));
         let process = Process::start(&store, &scenario.limits, Timestamp(wall_offset));
         let mut model = Model::default();
         model.allow(&scenario.options, scenario.batch_max);
+        model.reasons += sample.len() as u64;
+        model.put_back.extend(sample);
         let mut world = Self {
             records: scenario.records_first,
             batch: scenario.batch_max,
@@ -180,7 +190,9 @@ impl World {
             }
             if effect == Effect::Ended(RunStatus::Succeeded) {
                 let total = self.process.run.figures().total;
-                assert!(total >= Some(self.records_at_last_end), "ended too early");
+                let left_out = self.process.run.figures().left_out;
+                let read = total.map(|total| total + left_out);
+                assert!(read >= Some(self.records_at_last_end), "ended too early");
             }
         }
     }
@@ -378,6 +390,50 @@ impl World {
             }
         }
         self.input(Input::Tick);
+    }
+}
+
+/// Where the run begins: at the first record or behind some, whole or with a trial.
+fn begin(scenario: &Scenario) -> Checkpoint {
+    let from = scenario.from;
+    let start = if from == 0 {
+        Cursor::start()
+    } else {
+        cursor(from)
+    };
+    let tried = scenario.first.map(|first| (from + first, first, false));
+    let sampled = (scenario.sample > 0).then_some((from, scenario.sample.into(), true));
+    let trial = sampled.or(tried).map(|(until, records, sample)| Trial {
+        until,
+        records,
+        sample,
+    });
+    Checkpoint {
+        trial,
+        ..Checkpoint::begin_at(from, start)
+    }
+}
+
+/// The records that are tried before all others.
+fn sample(scenario: &Scenario, rng: &mut Rng) -> BTreeSet<Index> {
+    let records = scenario.records_first as u64;
+    let mut sample = BTreeSet::new();
+    for _ in 0..scenario.sample {
+        let at = scenario.from + rng.below(records - scenario.from);
+        if !scenario.damaged[usize::try_from(at).unwrap()] {
+            sample.insert(at);
+        }
+    }
+    sample
+}
+
+/// A row of the queue.
+pub(crate) fn queued(items: u32) -> StoredRow {
+    StoredRow {
+        items,
+        status: RowStatus::Queued,
+        at: Timestamp::MAX,
+        attempts: 0,
     }
 }
 

@@ -42,8 +42,12 @@ fn shown(api: &Api, run: RunId, rows: &[ResultRow]) -> Result<Vec<Value>, ApiErr
         return Ok(Vec::new());
     };
     let redoing = api.store.redone_between(run, first.index, last.index)?;
+    let edited = api.store.edited_items(run, first.index, last.index)?;
     let show = |row: &ResultRow| {
         let mut shown = show(row);
+        if edited.contains(&row.index) {
+            shown["edited"] = true.into();
+        }
         if redoing.binary_search(&row.index).is_ok() {
             shown["redoing"] = true.into();
         }

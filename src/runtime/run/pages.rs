@@ -129,6 +129,25 @@ impl Pages {
         None
     }
 
+    /// The record at that index, where it was read and not dispatched.
+    pub(super) fn record(&self, index: Index) -> Option<&Result<Child, RecordError>> {
+        let at = self.records.partition_point(|(one, _)| *one < index);
+        let (one, record) = self.records.get(at)?;
+        (*one == index).then_some(record)
+    }
+
+    /// Where a record with that id stands among those that were read and not dispatched.
+    pub(super) fn place_of(&self, id: &str) -> Option<Index> {
+        let mut records = self.records.iter();
+        records
+            .find(|(_, record)| {
+                record
+                    .as_ref()
+                    .is_ok_and(|child| child.id.as_deref() == Some(id))
+            })
+            .map(|(index, _)| *index)
+    }
+
     /// How much of the source lies before the last record that was read, 0 to 1.
     #[expect(clippy::cast_precision_loss, reason = "a share, for people")]
     pub(super) fn share(&self) -> Option<f64> {

@@ -155,6 +155,13 @@ impl Actor {
         let (index, generation) = (answer.ticket, answer.generation);
         if !self.run.is_current(index, generation) {
             tracing::warn!(index, "an answer came after its call was given up; refused");
+            // Why here: what waited for that answer has its commit behind it.
+            self.pool.submit(
+                self.ghosts
+                    .answered(index, generation)
+                    .into_iter()
+                    .collect(),
+            );
             return;
         }
         let Some(child) = self.live.get_mut(&index) else {
@@ -394,7 +401,7 @@ impl Actor {
                 | Effect::Ended(_) => {}
             }
         }
-        self.pool.submit(calls);
+        self.pool.submit(self.ghosts.hold_back(calls));
         if let Some(exporter) = &self.exporter {
             exporter.nudge();
         }
