@@ -15,6 +15,8 @@ mod answers;
 mod disk;
 #[path = "commands/http.rs"]
 mod http;
+#[path = "commands/log.rs"]
+mod log;
 #[path = "commands/mistakes.rs"]
 mod mistakes;
 #[path = "commands/readme.rs"]
@@ -23,5 +25,7 @@ mod readme;
 mod records;
 #[path = "commands/schedules.rs"]
 mod schedules;
+#[path = "commands/told.rs"]
+mod told;
 #[path = "commands/world.rs"]
 mod world;

@@ -11,6 +11,9 @@ pub mod exit;
 mod follow;
 mod items;
 mod jobs;
+mod log;
+mod notify;
+mod paint;
 mod pause;
 mod progress;
 mod results;
@@ -25,6 +28,7 @@ mod start;
 mod status;
 mod stop;
 mod unit;
+mod why;
 
 use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
@@ -41,7 +45,8 @@ use session::Session;
     max_term_width = 100,
     disable_help_subcommand = true,
     after_help = "Exit codes: 0 done, 1 failed, 2 wrong command line, 3 wrong file, 4 no such job, 5 not possible now,
-6 unusable state directory; of run also 10 paused, 11 failed, 12 stopped, 130 interrupted."
+6 unusable state directory; of run also 10 paused, 11 failed, 12 stopped, 130 interrupted; of status --check
+alone 0 well, 1 needs attention, 2 down, 3 unknown."
 )]
 struct Cli {
     /// Where state lies [default: $STATE_DIRECTORY, else ~/.local/state/iterd]
@@ -84,6 +89,12 @@ enum Command {
     Jobs(jobs::Arguments),
     /// Show where a job stands
     Status(status::Arguments),
+    /// Tell in one sentence what a job waits for, and what one can do
+    Why(why::Arguments),
+    /// Show what happened: starts, pauses, deploys, edits, reboots
+    Log(log::Arguments),
+    /// Try a job's notifications
+    Notify(notify::Arguments),
     /// List items that failed, wait, or are in doubt
     Items(items::Arguments),
     /// Print results in dataset order
@@ -117,6 +128,9 @@ pub fn main() -> ExitCode {
         Command::Retry(arguments) => retry::main(&session, &arguments),
         Command::Jobs(arguments) => jobs::main(&session, &arguments),
         Command::Status(arguments) => status::main(&session, &arguments),
+        Command::Why(arguments) => why::main(&session, &arguments),
+        Command::Log(arguments) => log::main(&session, &arguments),
+        Command::Notify(arguments) => notify::main(&session, &arguments),
         Command::Items(arguments) => items::main(&session, &arguments),
         Command::Results(arguments) => results::main(&session, &arguments),
     };

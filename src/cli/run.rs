@@ -21,7 +21,7 @@ use super::{
 use crate::{
     api::{self, Api, Key},
     config::{Settings, job::JobFile},
-    runtime::{Engine, Pruner, RuntimeError, Started, StateError, StatePaths},
+    runtime::{Engine, RuntimeError, Started, StateError, StatePaths, on_behalf_of},
 };
 
 /// How often the picture is drawn anew.
@@ -111,11 +111,11 @@ impl Run<'_> {
         let mut interrupts = signals()?;
         let job = &self.file.name;
         let api = Api::of_engine(engine.clone());
-        tokio::spawn(engine.disk().clone().watch());
-        tokio::spawn(Pruner::new(engine.clone()).work());
+        engine.spawn_services();
         listen(engine, &api)?;
+        let starting = engine.start(self.file, self.arguments.again);
         let started = tokio::select! {
-            started = engine.start(self.file, self.arguments.again) => started?,
+            started = on_behalf_of(client::author(), starting) => started?,
             () = interrupts.next() => return Ok(Code(exit::INTERRUPTED)),
         };
         announce(job, started);
@@ -177,7 +177,8 @@ impl Run<'_> {
         let mut interrupts = signals()?;
         let path = std::path::absolute(&self.arguments.file)
             .map_err(|error| Failure::new(exit::FAILED, error.to_string()))?;
-        let input = json!({ "file": path, "again": self.arguments.again });
+        let author = client::author();
+        let input = json!({ "file": path, "again": self.arguments.again, "author": author });
         match client::over_socket(paths, "StartJob", &input).await {
             Ok(_) => {}
             Err(Unanswered::Refused(failure)) => return Err(failure),

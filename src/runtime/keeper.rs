@@ -23,7 +23,7 @@ use crate::{
     integration::source::PageBounds,
     iteration::{Input, PauseReason, RunStatus},
     plugin::{Reload, Watch},
-    store::Change,
+    store::{Change, EventKind},
 };
 
 /// How long a run that broke off rests before it is made anew from its rows.
@@ -243,7 +243,7 @@ impl Keeper {
                     run: self.run,
                     at: now,
                 };
-                let event = self.engine.event(job, "deployed", detail);
+                let event = self.engine.event(job, EventKind::Deployed, detail);
                 (Input::Hurry { now }, vec![hurry, event])
             }
             PluginNews::CannotStart {
@@ -252,7 +252,9 @@ impl Keeper {
                 first,
             } => {
                 let detail = format!("version {version} of the plugin does not start: {cause}");
-                let event = self.engine.event(job, "not deployed", detail.clone());
+                let event = self
+                    .engine
+                    .event(job, EventKind::NotDeployed, detail.clone());
                 let input = if first {
                     Input::Pause(PauseReason::Plugin { cause: detail })
                 } else {
@@ -313,7 +315,7 @@ async fn redeploy(engine: Engine, plugin: PluginRef, job: String) {
             drop(
                 engine
                     .store()
-                    .commit(vec![engine.event(&job, "not deployed", detail)])
+                    .commit(vec![engine.event(&job, EventKind::NotDeployed, detail)])
                     .await,
             );
         }

@@ -12,18 +12,21 @@ mod change;
 mod children;
 mod connection;
 mod error;
+mod event_kind;
 mod events;
 mod executions;
 mod exports;
 mod failures;
 mod jobs;
 mod limiters;
+mod notifications;
 mod page;
 mod plugins;
 mod pruning;
 mod readers;
 mod results;
 mod runs;
+mod sessions;
 mod workers;
 mod writer;
 
@@ -42,15 +45,18 @@ pub use change::Change;
 pub use children::ChildRow;
 pub use connection::{FORMAT, StoreSettings};
 pub use error::StoreError;
-pub use events::EventRow;
+pub use event_kind::EventKind;
+pub use events::{EventQuery, EventRow};
 pub use executions::{ExecutionRow, ExecutionStatus};
 pub use exports::{ExportPage, ExportRow};
 pub use failures::{ErrorGroup, FailureRow, Requeue, RequeuePage};
 pub use jobs::JobRow;
+pub use notifications::{Delivery, NotificationFigures, NotificationRow};
 pub use page::Page;
 pub use plugins::VersionRow;
 pub use results::ResultRow;
 pub use runs::RunRow;
+pub use sessions::{SessionChange, SessionRow};
 pub use workers::WorkerRow;
 pub use writer::{Committed, WriterPulse};
 
@@ -117,6 +123,23 @@ impl Store {
         match &self.writer {
             Some(writer) => writer.send(changes, None).await,
             None => Committed::refused(StoreError::ReadOnly),
+        }
+    }
+
+    /// As [`Store::commit_blocking`], without waiting until the changes are durable: what follows is
+    /// written behind them.
+    pub fn commit_soon(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        match &self.writer {
+            Some(writer) => writer.send_soon(changes),
+            None => Err(StoreError::ReadOnly),
+        }
+    }
+
+    /// Wakes when somebody outside is to be told something: a notification is durable.
+    pub async fn news(&self) {
+        match &self.writer {
+            Some(writer) => writer.news().await,
+            None => std::future::pending().await,
         }
     }
 

@@ -4,6 +4,7 @@
 //! HTTP. Where nobody serves, a command calls the same operation on the file itself.
 
 mod describe_job;
+mod list_events;
 mod list_items;
 mod list_jobs;
 mod list_results;
@@ -13,20 +14,22 @@ mod retry_items;
 mod standing;
 mod start_job;
 mod stop_job;
+mod test_notification;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{ApiError, ErrorKind};
 use crate::{
-    runtime::{Engine, unknown_job},
+    runtime::{Engine, on_behalf_of, unknown_job},
     store::{RunRow, Store},
     time::{Clock as _, SystemClock, Timestamp},
 };
 
 /// Every operation, by its name on the wire.
-pub const OPERATIONS: [&str; 9] = [
+pub const OPERATIONS: [&str; 11] = [
     "DescribeJob",
+    "ListEvents",
     "ListItems",
     "ListJobs",
     "ListResults",
@@ -35,6 +38,7 @@ pub const OPERATIONS: [&str; 9] = [
     "RetryItems",
     "StartJob",
     "StopJob",
+    "TestNotification",
 ];
 
 /// What operations work on: an engine, or the file alone.
@@ -91,8 +95,31 @@ impl Api {
     }
 }
 
-/// Calls an operation; `caller` names who asks, for what is written down.
+/// Calls an operation; `caller` names who asks, for what is written down. Whoever asks for somebody
+/// else says so in `author`, which every operation takes.
 pub async fn call(
+    api: &Api,
+    operation: &str,
+    mut input: Value,
+    caller: &str,
+) -> Result<Value, ApiError> {
+    let author = input
+        .as_object_mut()
+        .and_then(|input| input.remove("author"));
+    let author = match author.as_ref().map(|author| (author, author.as_str())) {
+        None => caller,
+        Some((_, Some(author))) => author,
+        Some((Value::Null, None)) => caller,
+        Some((other, None)) => {
+            return Err(ApiError::validation(format!(
+                "author: {other} is no text; write who asks"
+            )));
+        }
+    };
+    on_behalf_of(author.to_owned(), carry_out(api, operation, input, author)).await
+}
+
+async fn carry_out(
     api: &Api,
     operation: &str,
     input: Value,
@@ -100,6 +127,7 @@ pub async fn call(
 ) -> Result<Value, ApiError> {
     match operation {
         "DescribeJob" => describe_job::call(api, &read(input)?),
+        "ListEvents" => list_events::call(api, read(input)?),
         "ListItems" => list_items::call(api, &read(input)?),
         "ListJobs" => list_jobs::call(api, &read(input)?),
         "ListResults" => list_results::call(api, &read(input)?),
@@ -108,6 +136,7 @@ pub async fn call(
         "RetryItems" => retry_items::call(api, read(input)?).await,
         "StartJob" => start_job::call(api, &read(input)?).await,
         "StopJob" => stop_job::call(api, &read(input)?, caller).await,
+        "TestNotification" => test_notification::call(api, &read(input)?).await,
         _ => Err(ApiError::validation(format!(
             "no operation {operation:?} is known here; known are {}",
             OPERATIONS.join(", ")

@@ -41,6 +41,8 @@ pub(super) struct Child {
     pub(super) version: u32,
     /// It has a row, which has to go when it ends.
     pub(super) rowed: bool,
+    /// When its last call set out; `None` before the first.
+    pub(super) called: Option<Timestamp>,
     execution: Execution,
     invocation: Option<Invocation>,
 }
@@ -75,6 +77,7 @@ impl Child {
             failure: None,
             version: 0,
             rowed: false,
+            called: None,
             execution: Execution::new(),
             invocation: None,
         }
@@ -117,6 +120,7 @@ impl Child {
                 .map(|error| Failure::new(error, row.cause.unwrap_or_default())),
             version: row.version.unwrap_or(0),
             rowed: true,
+            called: None,
             execution,
             invocation: None,
         })
@@ -179,11 +183,13 @@ impl Child {
 
     /// The call to hand over; `execution` names the run's execution in the idempotency key.
     pub(super) fn call(
-        &self,
+        &mut self,
         index: Index,
         generation: Generation,
         execution: &str,
+        now: Timestamp,
     ) -> Option<Call> {
+        self.called = Some(now);
         let invocation = self.invocation.as_ref()?;
         let key = match &self.id {
             Some(id) => format_compact!("{execution}:{id}:{}", invocation.entry),
