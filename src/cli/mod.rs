@@ -45,8 +45,7 @@ use session::Session;
     max_term_width = 100,
     disable_help_subcommand = true,
     after_help = "Exit codes: 0 done, 1 failed, 2 wrong command line, 3 wrong file, 4 no such job, 5 not possible now,
-6 unusable state directory; of run also 10 paused, 11 failed, 12 stopped, 130 interrupted; of status --check
-alone 0 well, 1 needs attention, 2 down, 3 unknown."
+6 unusable state directory; of run also 10 paused, 11 failed, 12 stopped, 130 interrupted."
 )]
 struct Cli {
     /// Where state lies [default: $STATE_DIRECTORY, else ~/.local/state/iterd]

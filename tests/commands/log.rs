@@ -129,8 +129,9 @@ fn why_is_one_sentence_with_the_next_command() {
     );
     world.iterd(&["start", "slow"]);
     world.iterd(&["start", "daily"]);
-    let running = world.wait_for(&["why", "slow"], |answer| answer.out.contains("/s"));
-    assert!(running.out.contains("10 per s"), "{running:?}");
+    let running = "/s, limited by the pace of 10 per s\n";
+    let running = world.wait_for(&["why", "slow"], |answer| answer.out.ends_with(running));
+    assert!(running.out.starts_with("slow: running"), "{running:?}");
     let spent = world.wait_for(&["why", "daily"], |answer| answer.out.contains("waits"));
     let told = "daily: waits for the quota of 3 per day, which is spent until ";
     assert!(spent.out.starts_with(told), "{spent:?}");

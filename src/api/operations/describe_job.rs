@@ -55,7 +55,8 @@ fn events(api: &Api, job: &str, shown: &mut Value) -> Result<(), ApiError> {
         ..EventQuery::default()
     };
     let events = api.store.events(&query)?;
-    let events: Vec<Value> = events.iter().map(list_events::show).collect();
+    // Why the newest first here: it is what a picture is looked at for.
+    let events: Vec<Value> = events.iter().rev().map(list_events::show).collect();
     shown["events"] = events.into();
     if shown["status"] == "paused" {
         let paused = api.store.events(&EventQuery {

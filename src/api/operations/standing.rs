@@ -3,6 +3,8 @@
 //! A live run tells it from memory, one that rests from its rows. Either way the figures of one
 //! answer belong to one instant.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{Api, ApiError};
@@ -55,21 +57,21 @@ fn live(api: &Api, job: &JobRow, view: &RunView, shown: &mut Value) {
     shown["eta_s"] = eta_seconds(total, ended, view.rate).into();
     shown["version"] = view.version.0.into();
     let calling = figures.in_flight > 0;
-    if let Some((word, why, until)) = waits_for(api, view) {
-        // Why two names: with calls under way it goes on, only not faster.
-        let keys = if calling && until.is_some() {
+    let instant = |at: Option<Timestamp>| at.map(|at| at.to_string());
+    if let Some(wait) = waits_for(api, view) {
+        let soon = |until: Timestamp| until.since(api.now()) < SOON;
+        let paced = matches!(wait.word, "pace" | "turn") && wait.until.is_none_or(soon);
+        // Why two names: with calls under way, or from one moment to the next, it goes on, only not
+        // faster.
+        let keys = if paced || (calling && wait.until.is_some()) {
             ["limited_kind", "limited_by", "limited_until"]
         } else {
             ["waits_kind", "waits_for", "waits_until"]
         };
-        for (key, value) in keys
-            .into_iter()
-            .zip([Some(word), Some(why.as_str()), until.as_deref()])
-        {
-            shown[key] = value.into();
-        }
+        shown[keys[0]] = wait.word.into();
+        shown[keys[1]] = wait.why.into();
+        shown[keys[2]] = instant(wait.until).into();
     }
-    let instant = |at: Option<Timestamp>| at.map(|at| at.to_string());
     shown["oldest_call_at"] = instant(view.oldest_call.filter(|_| calling)).into();
     shown["idle_since"] = instant(view.idle_since).into();
     let usage = api
@@ -150,26 +152,48 @@ fn eta_seconds(total: Option<u64>, ended: u64, rate: Option<f64>) -> Option<f64>
     Some(total?.saturating_sub(ended) as f64 / rate)
 }
 
-/// What the run waits for, in words, and until when, where that is known and not over.
-fn waits_for(api: &Api, view: &RunView) -> Option<(&'static str, String, Option<String>)> {
+/// A pace that lets the next call through within this limits a run and does not make it wait.
+const SOON: Duration = Duration::from_secs(10);
+
+/// What a run waits for.
+struct Wait {
+    /// In a word, for programs.
+    word: &'static str,
+    /// For people.
+    why: String,
+    /// Until when, where that is known and not over.
+    until: Option<Timestamp>,
+}
+
+impl Wait {
+    fn new(word: &'static str, why: impl Into<String>) -> Self {
+        Self {
+            word,
+            why: why.into(),
+            until: None,
+        }
+    }
+}
+
+fn waits_for(api: &Api, view: &RunView) -> Option<Wait> {
     if view.figures.status != RunStatus::Running {
         return None;
     }
     let trouble = api.store.pulse().and_then(|pulse| pulse.trouble);
     if let Some(trouble) = trouble {
         let why = format!("the state file to be writable ({trouble})");
-        return Some(("state", why, None));
+        return Some(Wait::new("state", why));
     }
     if view.disk_full {
-        return Some(("disk", "room on the disk".to_owned(), None));
+        return Some(Wait::new("disk", "room on the disk"));
     }
     if view.figures.parked_full {
         let why = "retries: too many records wait for one";
-        return Some(("retries", why.to_owned(), None));
+        return Some(Wait::new("retries", why));
     }
     let calling = view.figures.in_flight > 0;
     if view.starting && view.off_hours.is_none() && !calling {
-        return Some(("worker", "a worker to start".to_owned(), None));
+        return Some(Wait::new("worker", "a worker to start"));
     }
     let (at, reason) = view.figures.wake?;
     let (word, why) = match reason {
@@ -181,8 +205,11 @@ fn waits_for(api: &Api, view: &RunView) -> Option<(&'static str, String, Option<
         return None;
     }
     // Why not the last instant of all: until when is then nobody's knowledge.
-    let until = (at > api.now() && at < Timestamp::MAX).then(|| at.to_string());
-    Some((word, why.to_owned(), until))
+    let until = (at > api.now() && at < Timestamp::MAX).then_some(at);
+    Some(Wait {
+        until,
+        ..Wait::new(word, why)
+    })
 }
 
 /// The throttle in a word for programs, and for people.

@@ -306,7 +306,8 @@ impl Actor {
 
     /// A child that sets out again from memory, as one does that was interrupted, changes nothing.
     fn draft_dispatch(&mut self, index: Index, rowed: bool, step: &mut Step) {
-        if self.live.contains_key(&index) {
+        if let Some(child) = self.live.get_mut(&index) {
+            child.called = Some(step.now);
             return;
         }
         if rowed {
@@ -316,7 +317,8 @@ impl Actor {
                 status: RowStatus::InFlight,
                 due: step.now,
             });
-        } else if let Some(Ok(child)) = self.pages.take(index) {
+        } else if let Some(Ok(mut child)) = self.pages.take(index) {
+            child.called = Some(step.now);
             self.live.insert(index, child);
         }
     }
