@@ -62,13 +62,15 @@ pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Fai
         let first = answer["events"][0]["id"].as_i64().unwrap_or(0);
         note(&format!("there are older ones: --before {first}"));
     }
-    while arguments.follow {
+    if !arguments.follow {
+        return Ok(Code(DONE));
+    }
+    loop {
         client.rest(LOOK_EVERY);
         input["after"] = last.unwrap_or(0).into();
         let answer = client.call("ListEvents", input.clone())?;
         last = show(session, arguments, &answer)?.or(last);
     }
-    Ok(Code(DONE))
 }
 
 /// Prints events, and answers the number of the last one.

@@ -132,10 +132,10 @@ fn away(
         // Why the first word: what follows names the container, which may be a new one.
         rebooted: last.boot.split(' ').next() != boot.split(' ').next(),
     };
-    let mut changes = vec![absence.event("", String::new())];
+    let mut changes = vec![absence.event("", "")];
     for (job, run) in live {
         let items = store.in_doubt(&run)?;
-        changes.push(absence.event(&job.name, calls_in_doubt(&job, items)));
+        changes.push(absence.event(&job.name, &calls_in_doubt(&job, items)));
     }
     Ok(changes)
 }
@@ -174,7 +174,7 @@ struct Absence {
 }
 
 impl Absence {
-    fn event(&self, job: &str, more: String) -> Change {
+    fn event(&self, job: &str, more: &str) -> Change {
         let (reason, who) = if self.rebooted {
             ("reboot", "the machine was restarted: it")
         } else {

@@ -107,9 +107,8 @@ pub async fn call(
         .as_object_mut()
         .and_then(|input| input.remove("author"));
     let author = match author.as_ref().map(|author| (author, author.as_str())) {
-        None => caller,
         Some((_, Some(author))) => author,
-        Some((Value::Null, None)) => caller,
+        None | Some((Value::Null, None)) => caller,
         Some((other, None)) => {
             return Err(ApiError::validation(format!(
                 "author: {other} is no text; write who asks"

@@ -42,7 +42,6 @@ pub(super) fn tone(job: &Value) -> Tone {
     match jobs::status(job) {
         "finished" => Tone::Good,
         "running" if matches!(text(job, "waits_kind"), "disk" | "state") => Tone::Bad,
-        "running" => Tone::Plain,
         "failed" => Tone::Bad,
         "paused" if matches!(text(job, "pause_kind"), "failures" | "source" | "plugin") => {
             Tone::Bad

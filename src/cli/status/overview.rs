@@ -52,7 +52,7 @@ fn line(row: &[String; 6], widths: &[usize; 6], status: impl Fn(&str) -> String)
     let pad = " ".repeat(widths[1].saturating_sub(state.chars().count()));
     let mut line = format!("{job:<0$}  {1}{pad}", widths[0], status(&state));
     for (cell, width) in figures.iter().zip(&widths[2..]) {
-        line.push_str(&format!("  {cell:>width$}"));
+        line = format!("{line}  {cell:>width$}");
     }
     line.trim_end().to_owned()
 }

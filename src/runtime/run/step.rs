@@ -167,33 +167,34 @@ impl Actor {
                 self.answered += 1;
                 machine_step(step.now, |context| child.succeed(machine, output, context))
             }
-            Outcome::Failed(failure) => match failure.close_limiter {
-                Some(pause) => {
-                    self.answered += 1;
-                    if let Some(limiter) = &self.limiter {
-                        let was_open = limiter.usage(step.now).closed_until.is_none();
-                        if was_open && pause >= CLOSED_MIN {
-                            let until = step.now.after(pause).to_jiff();
-                            let detail =
-                                format!("until {until:.0}, by the handler: {}", failure.error);
-                            let kind = EventKind::Closed;
-                            let event = EventRow::new(step.now, &self.job, kind, detail);
-                            step.draft.changes.push(Change::Event(event));
-                        }
-                        limiter.close(pause, step.now);
-                    }
+            Outcome::Failed(failure) => {
+                self.answered += 1;
+                if let Some(pause) = failure.close_limiter {
                     let wait = failure.retry_after.unwrap_or(pause).max(pause);
+                    self.close_limiter(pause, &failure.error, step);
                     Verdict::Parked(put_off(step.now, wait))
-                }
-                None => {
-                    self.answered += 1;
+                } else {
                     let cause = gist(&failure.cause);
                     self.last_failure = Some(format!("{}: {cause}", failure.error));
                     machine_step(step.now, |context| child.fail(machine, failure, context))
                 }
-            },
+            }
         };
         self.settle(index, generation, verdict, step);
+    }
+
+    /// A handler closes the limiter; a long closing of an open one is told.
+    fn close_limiter(&self, pause: Duration, error: &str, step: &mut Step) {
+        let Some(limiter) = &self.limiter else {
+            return;
+        };
+        if pause >= CLOSED_MIN && limiter.usage(step.now).closed_until.is_none() {
+            let until = step.now.after(pause).to_jiff();
+            let detail = format!("until {until:.0}, by the handler: {error}");
+            let event = EventRow::new(step.now, &self.job, EventKind::Closed, detail);
+            step.draft.changes.push(Change::Event(event));
+        }
+        limiter.close(pause, step.now);
     }
 
     /// Writes what became of a child, and tells the core.
