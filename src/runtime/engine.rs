@@ -25,7 +25,7 @@ use super::{
 use crate::{
     config::Config,
     limiter::Usage,
-    plugin::rescuer,
+    plugin::{Launcher, rescuer},
     store::{Change, EventKind, EventRow, Store, StoreSettings},
     time::{Clock, Timestamp},
 };
@@ -46,6 +46,8 @@ pub struct EngineSetup {
     pub service: bool,
     /// What plugins may not read beside the state directory.
     pub hidden: Vec<PathBuf>,
+    /// The program that becomes a worker: this one, unless this one is no iterd.
+    pub launcher: Launcher,
 }
 
 /// The owner of a state directory. Cheap to clone.
@@ -127,6 +129,7 @@ impl Engine {
             Arc::clone(&setup.clock),
             &setup.config,
             hidden,
+            setup.launcher,
         )?;
         Ok(Self(Arc::new(Shared {
             disk: Disk::new(directory.to_owned(), setup.config.store.disk_free_min),

@@ -34,8 +34,9 @@ impl Lookout {
     pub async fn work(mut self) {
         let mut closing = self.engine.closing();
         loop {
+            let next = self.engine.now().after(LOOK_EVERY);
             tokio::select! {
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = self.engine.clock().wait_until(next) => {}
                 _ = closing.wait_for(|closing| *closing) => return,
             }
             if let Err(error) = self.look().await {

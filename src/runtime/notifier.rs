@@ -91,7 +91,7 @@ impl Notifier {
             let now = self.engine.now();
             let sleep = next.map_or(SLEEP_MAX, |due| due.since(now).min(SLEEP_MAX));
             tokio::select! {
-                () = tokio::time::sleep(sleep) => {}
+                () = self.engine.clock().wait_until(now.after(sleep)) => {}
                 () = self.engine.store().news() => {}
                 _ = closing.wait_for(|closing| *closing) => return,
             }

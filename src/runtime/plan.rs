@@ -17,7 +17,7 @@ use crate::{
         job::{self, JobFile, Schedule},
     },
     integration::{SpecError, sink::SinkSpec, source::SourceSpec},
-    iteration::{BreakerLimits, OnInterrupt, Options, Order, Share, Tolerance},
+    iteration::{Breaker, BreakerLimits, OnInterrupt, Options, Order, Share, Tolerance},
     limiter::{self, Limits, Pace, Quota, Spread},
     machine::Machine,
 };
@@ -230,6 +230,9 @@ fn limits(file: &JobFile, spec: &LimitSpec) -> Result<Limits, RuntimeError> {
         retry_share: limiter::Share::of_hundredths(file.retry.quota_share().hundredths()),
     })
 }
+
+/// A file may ask for no longer memory than a run has.
+const _: () = assert!(job::WINDOW_MAX == Breaker::CALLS_MAX);
 
 fn options(file: &JobFile, config: &Config) -> Options {
     let pause = &file.pause_when;

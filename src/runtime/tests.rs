@@ -9,6 +9,7 @@ use super::*;
 use crate::{
     config::{Config, job::JobFile},
     iteration::{Checkpoint, RunStatus},
+    plugin::Launcher,
     store::{Change, ExecutionStatus, FailureRow, RunRow, Store},
     time::{SystemClock, Timestamp},
 };
@@ -62,6 +63,7 @@ impl World {
                 working,
                 service: false,
                 hidden: Vec::new(),
+                launcher: Launcher::default(),
             };
             tokio::task::block_in_place(|| Engine::open(&self.path("state"), setup))
         };

@@ -67,7 +67,7 @@ impl Api {
         }
     }
 
-    pub(super) fn now(&self) -> Timestamp {
+    fn now(&self) -> Timestamp {
         self.engine
             .as_ref()
             .map_or_else(|| SystemClock.now(), Engine::now)

@@ -26,7 +26,7 @@ pub use self::{
     hours::{Blackout, Hours, Opening},
     machine::definition,
     notify::{Notify, Occasion},
-    pause::{FailingShare, PauseWhen},
+    pause::{FailingShare, PauseWhen, WINDOW_MAX},
     process::{OnInterrupt, Order, PluginRef, Process},
     retry::{Attempts, Retry},
     schedule::{CatchUp, Overlap, Schedule},

@@ -38,10 +38,6 @@ const ORDERS_MAX: usize = 64;
 /// Failed items that are put back in one commit: some 100 ms of the writer's time.
 pub(in crate::runtime) const REQUEUE_PAGE_MAX: u32 = 5000;
 
-/// The longest an actor sleeps without looking at the clock again: what was stored as an instant
-/// comes true even if the clock was set, or a wake-up was lost.
-const SLEEP_MAX: Duration = Duration::from_mins(1);
-
 /// How long a worker has between SIGTERM and SIGKILL.
 const WORKER_GRACE: Duration = Duration::from_secs(2);
 
@@ -176,7 +172,6 @@ impl Actor {
             off_hours: None,
             oldest_call: None,
             idle_since: None,
-            over: false,
         });
         let actor = Self {
             id,
@@ -248,6 +243,7 @@ impl Actor {
         self.step(News::of(Input::Tick)).await;
         while !(self.is_over() && self.on_their_way.is_empty()) {
             let wake = self.wake.into_iter().chain(self.staff_at).min();
+            let wake = wake.unwrap_or(Timestamp::MAX);
             tokio::select! {
                 biased;
                 () = self.quit.notified() => {
@@ -269,7 +265,7 @@ impl Actor {
                         news.inputs.push(Input::Pause(reason));
                     }
                 },
-                () = sleep_until(wake, self.clock.now()) => news.inputs.push(Input::Tick),
+                () = self.clock.wait_until(wake) => news.inputs.push(Input::Tick),
                 () = changed(Some(&mut self.disk_changed)) => news.inputs.push(Input::Tick),
                 () = changed(self.limiter_changed.as_mut()) => news.inputs.push(Input::Tick),
                 () = self.pool.changed() => news.inputs.push(Input::Tick),
@@ -431,12 +427,6 @@ impl News {
             && self.changes.is_empty()
             && self.told.is_empty()
     }
-}
-
-/// Sleeps until that instant of wall time, or until it is time to look at the clock again.
-async fn sleep_until(wake: Option<Timestamp>, now: Timestamp) {
-    let wait = wake.map_or(SLEEP_MAX, |at| at.since(now).min(SLEEP_MAX));
-    tokio::time::sleep(wait).await;
 }
 
 /// Wakes when somebody has changed it; a change while nobody waited counts too.

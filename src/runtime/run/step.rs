@@ -500,7 +500,6 @@ impl Actor {
             off_hours,
             oldest_call: calls.min(),
             idle_since: self.patience.idle_since(),
-            over: false,
         });
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     time::Timestamp,
 };
 
-/// The figures of a run as its actor last published them.
+/// The figures of a run as its actor last published them. The channel closes when the actor has ended.
 #[derive(Debug, Clone)]
 pub struct RunView {
     /// What the core counts.
@@ -32,8 +32,6 @@ pub struct RunView {
     /// Since when an outcome could have come and none did; `None` where one came just now, or none can:
     /// the run holds, or waits for something that it knows.
     pub idle_since: Option<Timestamp>,
-    /// Whether the actor has ended; no later view will come.
-    pub over: bool,
 }
 
 /// A step that comes this long after the one before means that nobody looked in between: the machine

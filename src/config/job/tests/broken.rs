@@ -138,7 +138,7 @@ fn numbers_and_durations_keep_their_bounds() {
     check(
         "[pause_when]\nfailing = \"1% of last 0\"\nfailed = \"0.125% of total\"",
         &[
-            r#"5:11: pause_when.failing: "0" is no number of outcomes from 1 to 100000; or "never""#,
+            r#"5:11: pause_when.failing: "0" is no number of outcomes from 1 to 1000; or "never""#,
             r#"6:10: pause_when.failed: "0.125%" is no share; write for example "10%" or "0.5%", from 0% to 100%; or "never""#,
         ],
     );
