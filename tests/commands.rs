@@ -21,6 +21,8 @@ mod http;
 mod items;
 #[path = "commands/limiters.rs"]
 mod limiters;
+#[path = "commands/log.rs"]
+mod log;
 #[path = "commands/mistakes.rs"]
 mod mistakes;
 #[path = "commands/readme.rs"]
@@ -33,5 +35,7 @@ mod redo;
 mod schedules;
 #[path = "commands/settings.rs"]
 mod settings;
+#[path = "commands/told.rs"]
+mod told;
 #[path = "commands/world.rs"]
 mod world;

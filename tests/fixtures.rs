@@ -30,8 +30,8 @@ use iterd::{
     plugin::Launcher,
     runtime::{Engine, EngineSetup, IDENTITY, Plan, RecordName, Selection},
     store::{
-        Change, ChildRow, ExecutionStatus, FORMAT, FailureRow, ResultRow, RunRow, Store,
-        StoreSettings, VersionRow, WorkerRow,
+        Change, ChildRow, EventQuery, ExecutionStatus, FORMAT, FailureRow, ResultRow, RunRow,
+        Store, StoreSettings, VersionRow, WorkerRow,
     },
     time::{SystemClock, Timestamp},
 };
@@ -441,7 +441,12 @@ fn check_read(engine: &Engine) {
         "those of another boot are gone"
     );
     assert!(store.limiter("job:half").unwrap().is_some());
-    assert!(!store.events("half", 9).unwrap().is_empty());
+    let events = store.events(&EventQuery {
+        job: Some("half".to_owned()),
+        rows_max: 9,
+        ..EventQuery::default()
+    });
+    assert!(!events.unwrap().is_empty());
 }
 
 fn check_end(engine: &Engine, copy: &Path) {

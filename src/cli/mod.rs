@@ -19,7 +19,10 @@ mod items;
 mod jobs;
 mod limiter;
 mod limiter_table;
+mod log;
+mod notify;
 mod opening;
+mod paint;
 mod pause;
 mod plugin;
 mod progress;
@@ -40,6 +43,7 @@ mod status;
 mod stop;
 mod survey;
 mod unit;
+mod why;
 
 use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
@@ -114,6 +118,12 @@ enum Command {
     Jobs(jobs::Arguments),
     /// Show where a job stands
     Status(status::Arguments),
+    /// Tell in one sentence what a job waits for, and what one can do
+    Why(why::Arguments),
+    /// Show what happened: starts, pauses, deploys, edits, reboots
+    Log(log::Arguments),
+    /// Try a job's notifications
+    Notify(notify::Arguments),
     /// List items that failed, wait, or are in doubt; say what became of those in doubt
     Items(items::Arguments),
     /// Print results in dataset order
@@ -162,6 +172,9 @@ pub fn main() -> ExitCode {
         Command::Edit(arguments) => edit::main(&session, &arguments),
         Command::Jobs(arguments) => jobs::main(&session, &arguments),
         Command::Status(arguments) => status::main(&session, &arguments),
+        Command::Why(arguments) => why::main(&session, &arguments),
+        Command::Log(arguments) => log::main(&session, &arguments),
+        Command::Notify(arguments) => notify::main(&session, &arguments),
         Command::Items(arguments) => items::main(&session, &arguments),
         Command::Results(arguments) => results::main(&session, &arguments),
         Command::Init(arguments) => init::main(&session, &arguments),

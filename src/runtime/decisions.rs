@@ -14,7 +14,10 @@ use crate::{
     ids::{Index, RunId},
     iteration::{Decision, Ending, Input, RowStatus, Run, Stood},
     payload::Payload,
-    store::{Change, ChildRow, FailureRow, Intervention, InterventionRow, ResultRow, Store, Trace},
+    store::{
+        Change, ChildRow, EventKind, FailureRow, Intervention, InterventionRow, ResultRow, Store,
+        Trace,
+    },
     time::Timestamp,
 };
 
@@ -50,11 +53,11 @@ pub enum Deed {
 
 impl Deed {
     /// The kind of the event.
-    pub(super) const fn event(&self) -> &'static str {
+    pub(super) const fn event(&self) -> EventKind {
         match self {
-            Self::Skip(_) => "skipped",
-            Self::Done(_) | Self::Again | Self::Failed(_) => "resolved",
-            Self::Edit(_) => "item edited",
+            Self::Skip(_) => EventKind::ItemSkipped,
+            Self::Done(_) | Self::Again | Self::Failed(_) => EventKind::Resolved,
+            Self::Edit(_) => EventKind::ItemEdited,
         }
     }
 
@@ -200,7 +203,7 @@ pub(super) fn detail(indexes: &[Index], order: &DecisionOrder) -> String {
     } else {
         format!(": {note}")
     };
-    format!("{}{more} by {}{note}", shown.join(", "), order.author)
+    format!("{}{more}{note}", shown.join(", "))
 }
 
 /// What carrying a decision out takes.

@@ -21,7 +21,7 @@ use crate::{
     config::job::PluginRef,
     iteration::{PauseReason, RunStatus},
     plugin::Version,
-    store::{Change, RunRow},
+    store::{Change, EventKind, RunRow},
 };
 
 /// How long a deploy waits for its runs to switch: their workers start as the proof's did, which may
@@ -183,7 +183,7 @@ impl Engine {
             let jobs = found.jobs.iter().map(String::as_str);
             // Why one without a job: a plugin that no job uses has a history too.
             let whom = jobs.chain(found.jobs.is_empty().then_some(""));
-            whom.map(|job| self.event(job, "in force", detail.clone()))
+            whom.map(|job| self.event(job, EventKind::InForce, detail.clone()))
                 .collect()
         };
         self.plugins()

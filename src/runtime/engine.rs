@@ -13,7 +13,9 @@ use std::{
 use tokio::sync::{Notify, OwnedMutexGuard, mpsc, watch};
 
 use super::{
-    RuntimeError,
+    Chronicler, Lookout, Notifier, Pruner, RuntimeError,
+    author::author,
+    chronicler,
     disk::Disk,
     limiters::{Limiters, SharedLimiter},
     plugins::{Plugins, worker_record},
@@ -25,7 +27,7 @@ use crate::{
     config::Config,
     limiter::Usage,
     plugin::{Launcher, rescuer},
-    store::{Change, EventRow, Store, StoreSettings},
+    store::{Change, EventKind, EventRow, Store, StoreSettings},
     time::{Clock, Timestamp},
 };
 
@@ -70,6 +72,8 @@ struct Shared {
     redo_turns: Turns,
     closing: watch::Sender<bool>,
     jobs_changed: Notify,
+    /// Whoever tells notifications holds it, so that none is told twice at once.
+    telling: tokio::sync::Mutex<()>,
     /// Last, so that the directory is given back when everything else is gone.
     state: StateDir,
 }
@@ -118,6 +122,9 @@ impl Engine {
         if setup.working {
             state.empty_scratch()?;
             tester::sweep(&paths.tests());
+            // Why not waited for: it comes before everything that follows, and a full disk must not
+            // keep the daemon from saying that it is full.
+            store.commit_soon(chronicler::begin(&store, setup.clock.now())?)?;
         }
         let hidden = [paths.root().to_owned()]
             .into_iter()
@@ -146,7 +153,18 @@ impl Engine {
             redo_turns: Mutex::default(),
             closing: watch::Sender::new(false),
             jobs_changed: Notify::new(),
+            telling: tokio::sync::Mutex::new(()),
         })))
+    }
+
+    /// Sets the services going that work behind the jobs, until the engine closes: they watch the
+    /// disk, remove what is old, write down what happens, and tell it.
+    pub fn spawn_services(&self) {
+        tokio::spawn(self.disk().clone().watch());
+        tokio::spawn(Pruner::new(self.clone()).work());
+        tokio::spawn(Chronicler::new(self.clone()).work());
+        tokio::spawn(Lookout::new(self.clone()).work());
+        tokio::spawn(Notifier::new(self.clone()).work());
     }
 
     /// The store.
@@ -301,6 +319,11 @@ impl Engine {
         self.0.jobs_changed.notify_one();
     }
 
+    /// Waits until nobody else tells notifications.
+    pub(super) async fn telling(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.0.telling.lock().await
+    }
+
     /// Says whether the engine is closing, and wakes when it begins to.
     pub(super) fn closing(&self) -> watch::Receiver<bool> {
         self.0.closing.subscribe()
@@ -310,14 +333,9 @@ impl Engine {
         self.0.closing.send_replace(true);
     }
 
-    /// Something that people may want to know later.
-    pub(super) fn event(&self, job: &str, kind: &str, detail: impl Into<String>) -> Change {
-        Change::Event(EventRow {
-            at: self.now(),
-            job: job.to_owned(),
-            kind: kind.to_owned(),
-            detail: detail.into(),
-        })
+    /// Something that people may want to know later, done by whoever is being worked for.
+    pub(super) fn event(&self, job: &str, kind: EventKind, detail: impl Into<String>) -> Change {
+        Change::Event(EventRow::new(self.now(), job, kind, detail).by(author()))
     }
 }
 

@@ -11,8 +11,9 @@ use tokio::{
 };
 
 use super::{
-    Engine, RuntimeError,
+    Engine, Notifier, RuntimeError, chronicler,
     control::was_told,
+    edit::difference,
     engine::{Gone, Turn},
     executions,
     exporter::Export,
@@ -28,7 +29,7 @@ use crate::{
     iteration::{Input, RunStatus},
     limiter::Limits,
     plugin::Version,
-    store::{Change, ExportRow, JobRow, RunRow},
+    store::{Change, EventKind, ExportRow, JobRow, RunRow},
 };
 
 /// How long an actor has to end at once: its workers get two seconds from SIGTERM to SIGKILL, and a
@@ -85,8 +86,9 @@ impl Engine {
         }
         let file = self.in_force(known.as_ref(), file)?;
         let mut changes = self.put_job(&file)?;
-        if known.is_some() {
-            changes.push(self.event(&file.name, "edited", ""));
+        if let Some(known) = &known {
+            let detail = difference(&known.text, &file.text);
+            changes.push(self.event(&file.name, EventKind::Edited, detail));
         }
         self.put_in_force(known.as_ref(), &file, changes, turn)
             .await
@@ -129,7 +131,7 @@ impl Engine {
         let stored = StoredPlan::from_json(&row.plan)?;
         if stored.source != file.source || stored.output != file.output {
             tracing::warn!(job = file.name, "{SOURCE_STAYS}");
-            let told = self.event(&file.name, "refused", SOURCE_STAYS);
+            let told = self.event(&file.name, EventKind::Refused, SOURCE_STAYS);
             self.store().commit(vec![told]).await.await?;
         }
         let plan = self.plan_again(file, stored)?;
@@ -211,7 +213,7 @@ impl Engine {
             };
             drop(turn);
             opening.refuse_under_way(&file.name)?;
-            let mut changes = vec![self.event(&file.name, "resumed", "")];
+            let mut changes = vec![self.event(&file.name, EventKind::Resumed, "")];
             changes.extend(with.iter().cloned());
             let left_out = self.newest(&file.name)?.checkpoint.left_out;
             let trial = opening.trial(left_out);
@@ -265,7 +267,7 @@ impl Engine {
         let prepared = self.prepare(file, Some(&row)).await?;
         let trial = opening.trial(row.checkpoint.left_out);
         changes.extend(self.reopen(&row, trial)?);
-        self.set_going(file, row.id, "resumed", changes, prepared, turn)
+        self.set_going(file, row.id, EventKind::Resumed, changes, prepared, turn)
             .await
     }
 
@@ -294,7 +296,7 @@ impl Engine {
         }
         let job = file.name.clone();
         changes.push(Change::SupersedeExports { job, run });
-        self.set_going(file, run, "started", changes, prepared, turn)
+        self.set_going(file, run, EventKind::Started, changes, prepared, turn)
             .await
     }
 
@@ -302,7 +304,7 @@ impl Engine {
         &self,
         file: &JobFile,
         run: RunId,
-        word: &str,
+        kind: EventKind,
         mut changes: Vec<Change>,
         prepared: Prepared,
         turn: &Turn,
@@ -312,7 +314,7 @@ impl Engine {
             name: file.name.clone(),
             started: true,
         });
-        changes.push(self.event(&file.name, word, format!("run {run}")));
+        changes.push(self.event(&file.name, kind, format!("run {run}")));
         self.store().commit(changes).await.await?;
         self.tell_jobs_changed();
         // Why not kept elsewhere: it is started for whoever keeps jobs running next.
@@ -540,6 +542,17 @@ impl Engine {
         Ok(self.store().commit(changes).await.await?)
     }
 
+    /// Writes down that the end was in good order, and leaves the file tidy.
+    async fn end_session(&self, in_time: bool) {
+        if self.is_working() {
+            let ends = chronicler::end(self.now(), in_time);
+            if let Err(error) = self.store().commit(ends).await.await {
+                tracing::warn!(%error, "the next start will not know of this end");
+            }
+        }
+        self.store().tidy().await;
+    }
+
     /// Ends everything within `grace` and a few seconds: what is in flight may finish, nothing new is
     /// taken. Runs stay as they stand and go on when somebody opens the directory again.
     pub async fn shut_down(&self, grace: Duration) {
@@ -557,23 +570,26 @@ impl Engine {
         for reach in &live {
             drains.spawn(drain(reach.orders.clone()));
         }
-        if tokio::time::timeout(grace, all_gone(&live)).await.is_ok() {
-            return;
+        let in_time = tokio::time::timeout(grace, all_gone(&live)).await.is_ok();
+        if !in_time {
+            tracing::warn!(
+                "not everything in flight has ended in time; it is called again at the next start"
+            );
+            for reach in &live {
+                reach.quit.notify_one();
+            }
+            if tokio::time::timeout(QUIT_MAX, all_gone(&live))
+                .await
+                .is_err()
+            {
+                tracing::error!("not everything has ended; it is left to the end of the process");
+            }
         }
-        tracing::warn!(
-            "not everything in flight has ended in time; it is called again at the next start"
-        );
-        for reach in &live {
-            reach.quit.notify_one();
-        }
-        if tokio::time::timeout(QUIT_MAX, all_gone(&live))
-            .await
-            .is_err()
-        {
-            tracing::error!("not everything has ended; it is left to the end of the process");
+        if self.is_working() {
+            Notifier::new(self.clone()).last_words().await;
         }
         // Why a bound: on a full disk the writer goes on trying, and nothing is lost by not waiting.
-        drop(tokio::time::timeout(TIDY_MAX, self.store().tidy()).await);
+        drop(tokio::time::timeout(TIDY_MAX, self.end_session(in_time)).await);
     }
 }
 

@@ -28,7 +28,7 @@ use crate::{
     integration::source::PageBounds,
     iteration::{Input, PauseReason, RunStatus},
     plugin::{Version, Watch},
-    store::{Change, InForceRow},
+    store::{Change, EventKind, InForceRow},
 };
 
 /// How long a run that broke off rests before it is made anew from its rows.
@@ -317,7 +317,7 @@ impl Keeper {
                     tracing::error!(job, %error, "the version in use was not written down");
                     Vec::new()
                 });
-                changes.push(self.engine.event(job, "deployed", detail));
+                changes.push(self.engine.event(job, EventKind::Deployed, detail));
                 (Input::Mended, changes)
             }
             PluginNews::CannotStart {
@@ -326,7 +326,9 @@ impl Keeper {
                 first,
             } => {
                 let detail = format!("version {version} of the plugin does not start: {cause}");
-                let event = self.engine.event(job, "not deployed", detail.clone());
+                let event = self
+                    .engine
+                    .event(job, EventKind::NotDeployed, detail.clone());
                 let input = if first {
                     Input::Pause(PauseReason::Plugin { cause: detail })
                 } else {
@@ -398,7 +400,7 @@ async fn redeploy(engine: Engine, plugin: PluginRef, job: String, edited: Edited
             drop(
                 engine
                     .store()
-                    .commit(vec![engine.event(&job, "not deployed", detail)])
+                    .commit(vec![engine.event(&job, EventKind::NotDeployed, detail)])
                     .await,
             );
         }

@@ -6,7 +6,7 @@
 use super::{Engine, RuntimeError, control::unknown_job, plan::Limiting};
 use crate::{
     config::{JOB_KEYS, Override, Overrides, job::JobFile, read_override},
-    store::{Change, JobRow},
+    store::{Change, EventKind, JobRow},
     time::Timestamp,
 };
 
@@ -46,7 +46,7 @@ impl Engine {
                 name: job.to_owned(),
                 overrides,
             },
-            self.event(job, "set", what.clone()),
+            self.event(job, EventKind::Set, what.clone()),
         ];
         self.put_in_force(Some(&known), &file, changes, turn)
             .await?;
@@ -84,7 +84,7 @@ impl Engine {
             keys = cleared.join(", "),
             "an edit clears overrides"
         );
-        let told = self.event(&name, "cleared", detail);
+        let told = self.event(&name, EventKind::Cleared, detail);
         vec![Change::JobOverrides { name, overrides }, told]
     }
 }

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     ids::{Index, RunId},
     iteration::{Ending, Input},
-    store::{Change, RedoRow, ResultRow, RunRow, Store},
+    store::{Change, EventKind, RedoRow, ResultRow, RunRow, Store},
 };
 
 /// Records put back in one commit: some 30 ms of the writer's time.
@@ -150,7 +150,7 @@ impl Engine {
             })
             .await?;
             if !batch.rows.is_empty() {
-                let event = (*items == 0).then(|| self.event(job, "redo", said));
+                let event = (*items == 0).then(|| self.event(job, EventKind::Redo, said));
                 if !self.put_back(job, run, &batch.rows, event).await? {
                     tries += 1;
                     if tries >= TRIES_MAX {
@@ -168,7 +168,11 @@ impl Engine {
             work.outcome.take(batch);
         }
         if *items > 0 {
-            let done = self.event(job, "put back", format!("{items} results to be done again"));
+            let done = self.event(
+                job,
+                EventKind::PutBack,
+                format!("{items} results to be done again"),
+            );
             self.store().commit(vec![done]).await.await?;
         }
         work.outcome.under_way = work.search.under_way;

@@ -3,10 +3,10 @@
 use rusqlite::Connection;
 
 use super::{
-    ChildRow, EventRow, ExecutionRow, ExecutionStatus, ExportRow, FailureRow, InForceRow,
-    InterventionRow, JobRow, LimiterOrders, Requeue, ResultRow, RunRow, VersionRow, WorkerRow,
-    children, events, executions, exports, failures, interventions, jobs, limiters, plugins,
-    pruning, results, runs, workers,
+    ChildRow, Delivery, EventRow, ExecutionRow, ExecutionStatus, ExportRow, FailureRow, InForceRow,
+    InterventionRow, JobRow, LimiterOrders, Requeue, ResultRow, RunRow, SessionChange, VersionRow,
+    WorkerRow, children, events, executions, exports, failures, interventions, jobs, limiters,
+    notifications, plugins, pruning, results, runs, sessions, workers,
 };
 use super::{Position, RedoRow, positions, redo};
 use crate::{
@@ -223,6 +223,22 @@ pub enum Change {
     },
     /// Something that people may want to know later.
     Event(EventRow),
+    /// What became of a notification.
+    Notified {
+        /// Of which event.
+        event: i64,
+        /// What became of it.
+        delivery: Delivery,
+        /// When.
+        at: Timestamp,
+    },
+    /// The process that keeps jobs running began, lives, or ended.
+    Session {
+        /// What happens to it.
+        change: SessionChange,
+        /// When.
+        at: Timestamp,
+    },
     /// Removes rows of an ended run: results, failures, children, a batch of each.
     PruneRun {
         /// Which.
@@ -235,7 +251,7 @@ pub enum Change {
         /// Which.
         execution: ExecutionId,
     },
-    /// Removes a batch of the oldest events.
+    /// Removes a batch of the oldest events, and of notifications that are over.
     PruneEvents {
         /// Those before this instant.
         before: Timestamp,
@@ -311,11 +327,24 @@ impl Change {
             Self::Export { row, late } => exports::put(db, row, late),
             Self::SupersedeExports { job, run } => exports::supersede(db, job, *run),
             Self::Event(row) => events::insert(db, row),
+            Self::Notified {
+                event,
+                delivery,
+                at,
+            } => notifications::settle(db, *event, delivery, *at),
+            Self::Session { change, at } => sessions::put(db, change, *at),
             Self::PruneRun { run, rows_max } => pruning::prune_run(db, *run, *rows_max),
             Self::RemoveExecution { execution } => pruning::remove_execution(db, *execution),
             Self::PruneEvents { before, rows_max } => pruning::prune_events(db, *before, *rows_max),
             Self::Vacuum { pages_max } => pruning::vacuum(db, *pages_max),
         }
+    }
+}
+
+impl Change {
+    /// Whether somebody outside may have to be told because of it.
+    pub(super) const fn is_news(&self) -> bool {
+        matches!(self, Self::Event(row) if row.kind.is_news())
     }
 }
 

@@ -70,6 +70,12 @@ pub(super) fn prune_events(
         "DELETE FROM events WHERE id IN (SELECT id FROM events ORDER BY id LIMIT ?2) AND at_us < ?1",
     )?
     .execute(params![before.0, rows_max])?;
+    db.prepare_cached(
+        "DELETE FROM notifications WHERE event IN
+             (SELECT event FROM notifications ORDER BY event LIMIT ?2)
+             AND at_us < ?1 AND status <> 'waiting'",
+    )?
+    .execute(params![before.0, rows_max])?;
     Ok(())
 }
 
@@ -108,6 +114,22 @@ impl Store {
         let sql =
             "SELECT id FROM (SELECT id, at_us FROM events ORDER BY id LIMIT 1) WHERE at_us < ?1";
         Ok(self.first(sql, before)?.is_some())
+    }
+
+    /// When the newest of those events happened that are more than `kept_max` from the last one; `None`
+    /// where there are not so many.
+    pub fn surplus_events(&self, kept_max: u32) -> Result<Option<Timestamp>, StoreError> {
+        use rusqlite::OptionalExtension as _;
+        // Why by number and not by count: it is two look-ups however many there are.
+        self.readers.with(|db| {
+            Ok(db
+                .prepare_cached(
+                    "SELECT at_us FROM events WHERE id <= (SELECT max(id) FROM events) - ?1
+                     ORDER BY id DESC LIMIT 1",
+                )?
+                .query_row([kept_max], |row| row.get(0).map(Timestamp))
+                .optional()?)
+        })
     }
 
     /// Pages of the file that hold nothing.

@@ -9,6 +9,7 @@ mod describe_job;
 mod describe_job_settings;
 mod edit_item;
 mod find_record;
+mod list_events;
 mod list_items;
 mod list_jobs;
 mod list_limiters;
@@ -26,6 +27,7 @@ mod skip_items;
 mod standing;
 mod start_job;
 mod stop_job;
+mod test_notification;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -34,7 +36,7 @@ use super::{ApiError, ErrorKind};
 use crate::{
     config::Config,
     payload::Payload,
-    runtime::{Engine, ItemName, unknown_job},
+    runtime::{Engine, ItemName, on_behalf_of, unknown_job},
     store::{RunRow, Store},
     time::{Clock as _, SystemClock, Timestamp},
 };
@@ -47,6 +49,7 @@ pub const OPERATIONS: &[&str] = &[
     "FindRecord",
     "DescribeItem",
     "EditItem",
+    "ListEvents",
     "ListItems",
     "ListJobs",
     "ListLimiters",
@@ -63,6 +66,7 @@ pub const OPERATIONS: &[&str] = &[
     "SkipItems",
     "StartJob",
     "StopJob",
+    "TestNotification",
 ];
 
 /// What operations work on: an engine, or the file alone.
@@ -136,8 +140,30 @@ impl Api {
     }
 }
 
-/// Calls an operation; `caller` names who asks, for what is written down.
+/// Calls an operation; `caller` names who asks, for what is written down. Whoever asks for somebody
+/// else says so in `author`, which every operation takes.
 pub async fn call(
+    api: &Api,
+    operation: &str,
+    mut input: Value,
+    caller: &str,
+) -> Result<Value, ApiError> {
+    let author = input
+        .as_object_mut()
+        .and_then(|input| input.remove("author"));
+    let author = match author.as_ref().map(|author| (author, author.as_str())) {
+        Some((_, Some(author))) => author,
+        None | Some((Value::Null, None)) => caller,
+        Some((other, None)) => {
+            return Err(ApiError::validation(format!(
+                "author: {other} is no text; write who asks"
+            )));
+        }
+    };
+    on_behalf_of(author.to_owned(), carry_out(api, operation, input, author)).await
+}
+
+async fn carry_out(
     api: &Api,
     operation: &str,
     input: Value,
@@ -150,6 +176,7 @@ pub async fn call(
         "FindRecord" => find_record::call(api, &read(input)?),
         "DescribeItem" => describe_item::call(api, &read(input)?),
         "EditItem" => edit_item::call(api, read(input)?, caller).await,
+        "ListEvents" => list_events::call(api, read(input)?),
         "ListItems" => list_items::call(api, &read(input)?),
         "ListJobs" => list_jobs::call(api, &read(input)?),
         "ListLimiters" => list_limiters::call(api, &read(input)?),
@@ -166,6 +193,7 @@ pub async fn call(
         "SkipItems" => skip_items::call(api, read(input)?, caller).await,
         "StartJob" => start_job::call(api, &read(input)?).await,
         "StopJob" => stop_job::call(api, &read(input)?, caller).await,
+        "TestNotification" => test_notification::call(api, &read(input)?).await,
         _ => Err(ApiError::validation(format!(
             "no operation {operation:?} is known here; known are {}",
             OPERATIONS.join(", ")

@@ -43,6 +43,8 @@ pub(super) struct Child {
     pub(super) rowed: bool,
     /// How often its record was put back by a redo.
     pub(super) redo: u32,
+    /// When its last call set out; `None` before the first.
+    pub(super) called: Option<Timestamp>,
     execution: Execution,
     invocation: Option<Invocation>,
 }
@@ -78,6 +80,7 @@ impl Child {
             version: 0,
             rowed: false,
             redo: 0,
+            called: None,
             execution: Execution::new(),
             invocation: None,
         }
@@ -121,6 +124,7 @@ impl Child {
             version: row.version.unwrap_or(0),
             rowed: true,
             redo: row.redo,
+            called: None,
             execution,
             invocation: None,
         })
@@ -183,11 +187,13 @@ impl Child {
 
     /// The call to hand over; `execution` names the run's execution in the idempotency key.
     pub(super) fn call(
-        &self,
+        &mut self,
         index: Index,
         generation: Generation,
         execution: &str,
+        now: Timestamp,
     ) -> Option<Call> {
+        self.called = Some(now);
         let invocation = self.invocation.as_ref()?;
         let mut key = match &self.id {
             Some(id) => format_compact!("{execution}:{id}:{}", invocation.entry),

@@ -401,6 +401,7 @@ fn a_run_that_is_reopened_just_when_it_ended_goes_on() {
         let (done, count) = oneshot::channel();
         let order = Order::Requeue {
             what: Requeue::new(None, None),
+            author: None,
             done,
         };
         live.orders.send(order).await.unwrap();
