@@ -17,6 +17,7 @@ use super::{
     executions,
     exporter::Export,
     keeper::Keeper,
+    overrides::in_force,
     plan::{Plan, StoredPlan},
     plugins::{Found, plugin_manifest},
     run::{Order, Reconfigured},
@@ -83,7 +84,7 @@ impl Engine {
         if known.as_ref().is_some_and(|known| known.text == file.text) {
             return Ok(());
         }
-        let file = self.in_force(known.as_ref(), file)?;
+        let file = in_force(known.as_ref(), file)?;
         let mut changes = self.put_job(&file)?;
         if known.is_some() {
             changes.push(self.event(&file.name, "edited", ""));
@@ -213,7 +214,7 @@ impl Engine {
         with: Vec<Change>,
         turn: &Turn,
     ) -> Result<Started, RuntimeError> {
-        let file = &self.in_force(self.store().job(&file.name)?.as_ref(), file)?;
+        let file = &in_force(self.store().job(&file.name)?.as_ref(), file)?;
         let newest = self.store().newest_run(&file.name)?;
         match newest {
             Some(row) if row.checkpoint.status != RunStatus::Succeeded => {
