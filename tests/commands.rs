@@ -11,10 +11,14 @@
 
 #[path = "commands/answers.rs"]
 mod answers;
+#[path = "commands/beginning.rs"]
+mod beginning;
 #[path = "commands/disk.rs"]
 mod disk;
 #[path = "commands/http.rs"]
 mod http;
+#[path = "commands/items.rs"]
+mod items;
 #[path = "commands/limiters.rs"]
 mod limiters;
 #[path = "commands/mistakes.rs"]
@@ -23,6 +27,8 @@ mod mistakes;
 mod readme;
 #[path = "commands/records.rs"]
 mod records;
+#[path = "commands/redo.rs"]
+mod redo;
 #[path = "commands/schedules.rs"]
 mod schedules;
 #[path = "commands/settings.rs"]

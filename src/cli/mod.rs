@@ -7,14 +7,24 @@
 
 mod check;
 mod client;
+mod completions;
+mod deploy;
+mod dry_run;
+mod edit;
 pub mod exit;
 mod follow;
+mod help;
+mod init;
 mod items;
 mod jobs;
 mod limiter;
 mod limiter_table;
+mod opening;
 mod pause;
+mod plugin;
 mod progress;
+mod redo;
+mod resolve;
 mod results;
 mod resume;
 mod retry;
@@ -24,9 +34,11 @@ mod session;
 mod set;
 mod settings;
 mod show;
+mod skip;
 mod start;
 mod status;
 mod stop;
+mod survey;
 mod unit;
 
 use std::{io::Write as _, path::PathBuf, process::ExitCode};
@@ -69,7 +81,7 @@ enum Command {
     Run(run::Arguments),
     /// Be the daemon: keep the jobs of a folder running
     Serve(serve::Arguments),
-    /// Look at a job file without running it: records, definition, problems
+    /// Look at a job file without running it: records, time, problems
     Check(check::Arguments),
     /// Show every setting, or those of a job, and where each comes from
     Show(settings::Arguments),
@@ -88,20 +100,38 @@ enum Command {
     /// Show limiters, or change, pause and close them
     #[command(subcommand)]
     Limiter(limiter::Command),
+    /// Put a version of a plugin in force
+    Deploy(deploy::Arguments),
+    /// Look at versions of plugins, or try a handler out
+    Plugin(plugin::Arguments),
+    /// Do finished records again, where their results are wrong
+    Redo(redo::Arguments),
+    /// End items as failed without another try
+    Skip(skip::Arguments),
+    /// Replace the record of an item that is stuck, and try it at once
+    Edit(edit::Arguments),
     /// Show every job in a line
     Jobs(jobs::Arguments),
     /// Show where a job stands
     Status(status::Arguments),
-    /// List items that failed, wait, or are in doubt
+    /// List items that failed, wait, or are in doubt; say what became of those in doubt
     Items(items::Arguments),
     /// Print results in dataset order
     Results(results::Arguments),
+    /// Write a new job for a file of records: job, handler and a test that run
+    Init(init::Arguments),
+    /// Print the completions of a shell
+    #[command(hide = true)]
+    Completions(completions::Completions),
+    /// Write the manual pages
+    #[command(hide = true)]
+    Man(completions::Man),
 }
 
 /// What the binary does; answers the process's exit code, one of [`exit`]'s.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match help::parse::<Cli>() {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };
@@ -125,10 +155,18 @@ pub fn main() -> ExitCode {
         Command::Retry(arguments) => retry::main(&session, &arguments),
         Command::Set(arguments) => set::main(&session, &arguments),
         Command::Limiter(command) => limiter::main(&session, &command),
+        Command::Deploy(arguments) => deploy::main(&session, &arguments),
+        Command::Plugin(arguments) => plugin::main(&session, &arguments),
+        Command::Redo(arguments) => redo::main(&session, &arguments),
+        Command::Skip(arguments) => skip::main(&session, &arguments),
+        Command::Edit(arguments) => edit::main(&session, &arguments),
         Command::Jobs(arguments) => jobs::main(&session, &arguments),
         Command::Status(arguments) => status::main(&session, &arguments),
         Command::Items(arguments) => items::main(&session, &arguments),
         Command::Results(arguments) => results::main(&session, &arguments),
+        Command::Init(arguments) => init::main(&session, &arguments),
+        Command::Completions(arguments) => completions::completions(&arguments, Cli::command()),
+        Command::Man(arguments) => completions::man(&session, &arguments, Cli::command()),
     };
     answer(outcome, session.json)
 }
@@ -137,7 +175,7 @@ pub fn main() -> ExitCode {
 fn overview(session: &Session) -> Result<Code, Failure> {
     match jobs::main(session, &jobs::Arguments {}) {
         Err(failure) if failure.code == exit::NOT_FOUND && !session.json => {
-            session::print(Cli::command().render_help().to_string().trim_end())?;
+            session::print(help::command::<Cli>().render_help().to_string().trim_end())?;
             Ok(Code(exit::DONE))
         }
         outcome => outcome,

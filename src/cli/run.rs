@@ -13,8 +13,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{
     client::{self, Unanswered},
+    dry_run::DryRun,
     exit::{self, Code, Failure},
     follow::{self, Standing},
+    opening,
     progress::Progress,
     session::{Session, note, working_runtime},
 };
@@ -34,19 +36,24 @@ const OWNER_PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug, Args)]
 #[command(
     after_help = "Goes on with the job's unfinished run, also a paused, failed or stopped one. Exit codes: 0 finished,
-10 paused, 11 failed, 12 stopped, 130 interrupted; each time the next command is told."
+10 paused, 11 failed, 12 stopped, 130 interrupted; each time the next command is told. Of a dry run: 0, or 3
+where records cannot be read."
 )]
 pub(super) struct Arguments {
     /// The job file
     file: PathBuf,
-    /// Begin anew after a finished run
-    #[arg(long)]
-    again: bool,
+    #[command(flatten)]
+    opening: opening::Flags,
+    #[command(flatten)]
+    dry: DryRun,
 }
 
 pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Failure> {
     let settings = session.settings(&[])?;
     let file = JobFile::read(&arguments.file)?;
+    if arguments.dry.dry_run {
+        return arguments.dry.main(session, &file, &settings);
+    }
     let directory = session.state_dir(&settings)?;
     note(&format!("state: {}", directory.display()));
     // Why warnings alone: the progress line tells what goes well.
@@ -114,8 +121,12 @@ impl Run<'_> {
         tokio::spawn(engine.disk().clone().watch());
         tokio::spawn(Pruner::new(engine.clone()).work());
         listen(engine, &api)?;
+        let (again, opening) = (
+            self.arguments.opening.again,
+            self.arguments.opening.opening()?,
+        );
         let started = tokio::select! {
-            started = engine.start(self.file, self.arguments.again) => started?,
+            started = engine.start_at(self.file, again, &opening) => started?,
             () = interrupts.next() => return Ok(Code(exit::INTERRUPTED)),
         };
         announce(job, started);
@@ -158,9 +169,10 @@ impl Run<'_> {
         }
         // Why at once: a job that pauses because its plugin does not start has calls that wait for it.
         let paused = engine.live_jobs() == [self.file.name.as_str()]
-            && engine
-                .view(&self.file.name)
-                .is_some_and(|view| view.borrow().pause.is_some());
+            && engine.view(&self.file.name).is_some_and(|view| {
+                let view = view.borrow();
+                view.pause.is_some() && view.figures.in_flight > 0
+            });
         let grace = if paused {
             Duration::ZERO
         } else {
@@ -177,7 +189,8 @@ impl Run<'_> {
         let mut interrupts = signals()?;
         let path = std::path::absolute(&self.arguments.file)
             .map_err(|error| Failure::new(exit::FAILED, error.to_string()))?;
-        let input = json!({ "file": path, "again": self.arguments.again });
+        let mut input = json!({ "file": path });
+        self.arguments.opening.add_to(&mut input);
         match client::over_socket(paths, "StartJob", &input).await {
             Ok(_) => {}
             Err(Unanswered::Refused(failure)) => return Err(failure),

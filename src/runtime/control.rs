@@ -18,7 +18,7 @@ use crate::{
     ids::Index,
     iteration::{
         BreakerLimits, Context, Effect, Ending, Input, OnInterrupt, Options, Order as ItemOrder,
-        PauseReason, Run, RunStatus, Tolerance,
+        PauseReason, RowStatus, Run, RunStatus, Tolerance, Trial,
     },
     limiter::{Grant, Throttle},
     store::{Change, Requeue, RunRow, Store},
@@ -144,20 +144,26 @@ impl Engine {
     }
 
     /// What makes a run that rests go on: from pause, or from its end.
-    pub(super) fn reopen(&self, row: &RunRow) -> Vec<Change> {
+    pub(super) fn reopen(
+        &self,
+        row: &RunRow,
+        trial: Option<Trial>,
+    ) -> Result<Vec<Change>, RuntimeError> {
         let mut changes = Vec::new();
         if row.checkpoint.status.is_ended() {
             changes.push(Change::ReopenExecution {
                 execution: row.execution,
             });
         }
-        if row.checkpoint.status != RunStatus::Running {
-            changes.extend(self.rested(row, Input::Resume));
+        if let Some(trial) = trial {
+            changes.extend(self.rested(row, vec![Input::Trial(trial)])?);
+        } else if row.checkpoint.status != RunStatus::Running {
+            changes.extend(self.rested(row, vec![Input::Resume])?);
         }
-        changes
+        Ok(changes)
     }
 
-    fn newest(&self, job: &str) -> Result<RunRow, RuntimeError> {
+    pub(super) fn newest(&self, job: &str) -> Result<RunRow, RuntimeError> {
         match self.store().newest_run(job)? {
             Some(row) => Ok(row),
             None if self.store().job(job)?.is_some() => Err(RuntimeError::Conflict(format!(
@@ -168,7 +174,7 @@ impl Engine {
     }
 
     /// Makes a job live that rests and is to run, where this is a daemon that keeps jobs running.
-    async fn go_on_with(&self, job: &str) -> Result<(), RuntimeError> {
+    pub(super) async fn go_on_with(&self, job: &str) -> Result<(), RuntimeError> {
         let turn = self.turn(job).await;
         match self.store().job(job)? {
             Some(row) if row.started && self.is_working() => self.go_on(&row, &turn).await,
@@ -202,20 +208,28 @@ impl Engine {
         }
     }
 
-    async fn step_resting(
+    pub(super) async fn step_resting(
         &self,
         row: &RunRow,
         input: Input,
         mut changes: Vec<Change>,
     ) -> Result<(), RuntimeError> {
-        changes.extend(self.rested(row, input));
+        changes.extend(self.rested(row, vec![input])?);
         Ok(self.store().commit(changes).await.await?)
     }
 
-    /// The checkpoint of a run that rests after one input, and what people may want to know of it.
-    fn rested(&self, row: &RunRow, input: Input) -> Vec<Change> {
+    /// The checkpoint of a run that rests after these inputs, and what people may want to know of it.
+    pub(super) fn rested(
+        &self,
+        row: &RunRow,
+        inputs: Vec<Input>,
+    ) -> Result<Vec<Change>, RuntimeError> {
         let now = self.now();
-        let mut run = Run::restore(resting_options(), row.checkpoint.clone(), &[], 0, 0);
+        let rows = self.store().live_children(row.id)?;
+        let (queued, _) = self.store().count_children(row.id, RowStatus::Queued)?;
+        let (_, held) = self.store().count_children(row.id, RowStatus::Held)?;
+        let checkpoint = row.checkpoint.clone();
+        let mut run = Run::restore(resting_options(), checkpoint, &rows, queued, held);
         let mut refuse = |_, _, _| Grant::NotBefore {
             at: Timestamp::MAX,
             why: Throttle::Paused,
@@ -223,7 +237,7 @@ impl Engine {
         // Why the other effects are dropped: nothing is dispatched here, and whoever makes the run
         // live asks the core again.
         let effects = run.step(
-            [input],
+            inputs,
             &mut Context {
                 now,
                 permits: &mut refuse,
@@ -237,6 +251,7 @@ impl Engine {
             | Effect::Fail { .. }
             | Effect::Spill { .. }
             | Effect::Hold { .. }
+            | Effect::Hurry { .. }
             | Effect::LoadQueue { .. }
             | Effect::Wake { .. }
             | Effect::Drained => None,
@@ -247,7 +262,7 @@ impl Engine {
             checkpoint: Box::new(run.checkpoint()),
             at: now,
         });
-        changes
+        Ok(changes)
     }
 }
 

@@ -16,16 +16,16 @@ use super::{
     engine::{Gone, Turn},
     executions,
     exporter::Export,
+    items::Opening,
     keeper::Keeper,
     overrides::in_force,
     plan::{Plan, StoredPlan},
-    plugins::{Found, plugin_manifest},
     run::{Order, Reconfigured},
 };
 use crate::{
     config::job::JobFile,
     ids::RunId,
-    integration::source::{self, OpenContext, Source},
+    integration::source::{self, OpenContext, Source, SourceSpec},
     iteration::{Input, RunStatus},
     limiter::Limits,
     plugin::Version,
@@ -63,7 +63,7 @@ pub enum Started {
 /// Everything a run needs beside its rows.
 pub(super) struct Prepared {
     pub(super) plan: Plan,
-    pub(super) plugin: Found,
+    pub(super) plugin: Version,
     pub(super) source: Box<dyn Source>,
 }
 
@@ -167,14 +167,15 @@ impl Engine {
             return Ok(None);
         }
         let engine = self.clone();
-        let taking = tokio::task::spawn_blocking(move || engine.plugins().take(&plugin));
-        let found = taking.await.map_err(|_| RuntimeError::Closed)??;
-        Ok(Some(found.version))
+        let taking = tokio::task::spawn_blocking(move || {
+            engine.plugins().for_run(&plugin, engine.is_service())
+        });
+        Ok(Some(taking.await.map_err(|_| RuntimeError::Closed)??))
     }
 
     fn plan_again(&self, file: &JobFile, stored: StoredPlan) -> Result<Plan, RuntimeError> {
         let config = self.config_of(file)?;
-        let name = plugin_manifest(&file.process.plugin, &config)?.name;
+        let name = self.plugins().name(&file.process.plugin)?;
         let outputs = self.outputs();
         Plan::with(file, &name, &config, outputs.as_deref(), stored)
     }
@@ -182,7 +183,18 @@ impl Engine {
     /// Starts a job, or goes on with its unfinished run, also where that was paused, had failed or
     /// was stopped; after a finished one a new run begins only with `again`.
     pub async fn start(&self, file: &JobFile, again: bool) -> Result<Started, RuntimeError> {
-        self.start_with(file, again, Vec::new()).await
+        self.start_with(file, again, &Opening::default(), Vec::new())
+            .await
+    }
+
+    /// As [`Engine::start`], with some records tried first, or only from one of them on.
+    pub async fn start_at(
+        &self,
+        file: &JobFile,
+        again: bool,
+        opening: &Opening,
+    ) -> Result<Started, RuntimeError> {
+        self.start_with(file, again, opening, Vec::new()).await
     }
 
     /// As [`Engine::start`], with something that has to be in the same commit.
@@ -190,18 +202,23 @@ impl Engine {
         &self,
         file: &JobFile,
         again: bool,
+        opening: &Opening,
         with: Vec<Change>,
     ) -> Result<Started, RuntimeError> {
         loop {
             let turn = self.turn(&file.name).await;
             let Some(orders) = self.orders(&file.name) else {
-                return self.start_resting(file, again, with, &turn).await;
+                return self.start_resting(file, again, opening, with, &turn).await;
             };
             drop(turn);
+            opening.refuse_under_way(&file.name)?;
             let mut changes = vec![self.event(&file.name, "resumed", "")];
             changes.extend(with.iter().cloned());
+            let left_out = self.newest(&file.name)?.checkpoint.left_out;
+            let trial = opening.trial(left_out);
+            let input = trial.map_or(Input::Resume, Input::Trial);
             // Why again otherwise: it has just ended.
-            if was_told(&orders, Input::Resume, changes).await {
+            if was_told(&orders, input, changes).await {
                 return Ok(Started::Running);
             }
         }
@@ -211,6 +228,7 @@ impl Engine {
         &self,
         file: &JobFile,
         again: bool,
+        opening: &Opening,
         with: Vec<Change>,
         turn: &Turn,
     ) -> Result<Started, RuntimeError> {
@@ -218,7 +236,7 @@ impl Engine {
         let newest = self.store().newest_run(&file.name)?;
         match newest {
             Some(row) if row.checkpoint.status != RunStatus::Succeeded => {
-                self.go_on_from(file, row, with, turn).await?;
+                self.go_on_from(file, row, opening, with, turn).await?;
                 return Ok(Started::Resumed);
             }
             Some(row) => {
@@ -231,7 +249,7 @@ impl Engine {
             }
             None => {}
         }
-        self.begin(file, with, turn).await?;
+        self.begin(file, opening, with, turn).await?;
         Ok(Started::New)
     }
 
@@ -240,11 +258,14 @@ impl Engine {
         &self,
         file: &JobFile,
         row: RunRow,
+        opening: &Opening,
         mut changes: Vec<Change>,
         turn: &Turn,
     ) -> Result<(), RuntimeError> {
+        opening.refuse_under_way(&file.name)?;
         let prepared = self.prepare(file, Some(&row)).await?;
-        changes.extend(self.reopen(&row));
+        let trial = opening.trial(row.checkpoint.left_out);
+        changes.extend(self.reopen(&row, trial)?);
         self.set_going(file, row.id, "resumed", changes, prepared, turn)
             .await
     }
@@ -253,6 +274,7 @@ impl Engine {
     async fn begin(
         &self,
         file: &JobFile,
+        opening: &Opening,
         mut changes: Vec<Change>,
         turn: &Turn,
     ) -> Result<(), RuntimeError> {
@@ -260,8 +282,11 @@ impl Engine {
         let plan = &prepared.plan;
         let ids = (self.store().next_execution_id(), self.store().next_run_id());
         let (text, now) = (plan.stored.to_json(), self.now());
-        let begun = executions::begin(&file.name, &plan.definition, text, ids, now)?;
+        let beginning = self.beginning(&file.name, ids.1, opening, plan).await?;
+        let checkpoint = beginning.checkpoint;
+        let begun = executions::begin(&file.name, &plan.definition, text, ids, checkpoint, now)?;
         changes.extend(begun.changes);
+        changes.extend(beginning.rows);
         let run = begun.run.id;
         if plan.output.is_some() {
             let (next, bytes, late) = (0, 0, Vec::new());
@@ -419,15 +444,16 @@ impl Engine {
             .map(|row| StoredPlan::from_json(&row.plan))
             .transpose()?;
         let work = move || {
-            let plugin = engine.plugins().take(&file.process.plugin)?;
+            let service = engine.is_service();
+            let plugin = engine.plugins().for_run(&file.process.plugin, service)?;
             let config = engine.config_of(&file)?;
             let outputs = engine.outputs();
-            let name = plugin.version.manifest.name.as_str();
+            let name = plugin.manifest.name.as_str();
             let plan = match stored {
                 Some(stored) => Plan::with(&file, name, &config, outputs.as_deref(), stored),
                 None => Plan::of(&file, name, &config, outputs.as_deref()),
             }?;
-            let source = engine.open_source(&plan)?;
+            let source = engine.open_source(&plan.job, &plan.source)?;
             Ok(Prepared {
                 plan,
                 plugin,
@@ -439,7 +465,19 @@ impl Engine {
             .map_err(|_| RuntimeError::Closed)?
     }
 
-    fn open_source(&self, plan: &Plan) -> Result<Box<dyn Source>, RuntimeError> {
+    /// The source once more, for whoever looks through it beside the run.
+    pub(super) async fn open_again(&self, plan: &Plan) -> Result<Box<dyn Source>, RuntimeError> {
+        let (engine, job, spec) = (self.clone(), plan.job.clone(), plan.source.clone());
+        tokio::task::spawn_blocking(move || engine.open_source(&job, &spec))
+            .await
+            .map_err(|_| RuntimeError::Closed)?
+    }
+
+    pub(super) fn open_source(
+        &self,
+        job: &str,
+        spec: &SourceSpec,
+    ) -> Result<Box<dyn Source>, RuntimeError> {
         let spool_dir = self.paths().spool();
         let closing = self.closing();
         let mut progress = |_| {
@@ -450,14 +488,14 @@ impl Engine {
             }
         };
         source::open(
-            &plan.source,
+            spec,
             &mut OpenContext {
                 spool_dir: &spool_dir,
                 spool_bytes_max: SPOOL_BYTES_MAX,
                 progress: &mut progress,
             },
         )
-        .map_err(|error| RuntimeError::Job(format!("job {:?}: {error}", plan.job)))
+        .map_err(|error| RuntimeError::Job(format!("job {job:?}: {error}")))
     }
 
     /// Where relative output paths start, where that is not beside the job's file.

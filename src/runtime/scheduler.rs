@@ -11,7 +11,7 @@ use tokio_cron_scheduler::{Job, JobScheduler};
 
 mod agenda;
 
-use super::{Engine, RuntimeError, Started};
+use super::{Engine, Opening, RuntimeError, Started};
 use crate::{
     config::job::{CatchUp, JobFile, Overlap},
     store::{Change, JobRow, StoreError},
@@ -184,7 +184,10 @@ async fn act(engine: &Engine, job: &JobRow, file: &JobFile, due: &Due) -> Result
         return Ok(());
     }
     // Crash: the fire time counts as acted on in the commit that starts the run, not before.
-    match engine.start_with(file, true, vec![scheduled.clone()]).await {
+    match engine
+        .start_with(file, true, &Opening::default(), vec![scheduled.clone()])
+        .await
+    {
         Ok(Started::New) | Err(RuntimeError::Closed) => Ok(()),
         Ok(Started::Resumed | Started::Running | Started::Finished) => {
             tracing::info!(

@@ -3,17 +3,26 @@
 //! An operation reads its input, asks the engine or the store, and answers JSON. It knows nothing of
 //! HTTP. Where nobody serves, a command calls the same operation on the file itself.
 
+mod deploy_plugin;
+mod describe_item;
 mod describe_job;
 mod describe_job_settings;
+mod edit_item;
+mod find_record;
 mod list_items;
 mod list_jobs;
 mod list_limiters;
 mod list_results;
+mod list_superseded;
+mod list_versions;
 mod order_limiter;
 mod pause_job;
+mod redo_items;
+mod resolve_items;
 mod resume_job;
 mod retry_items;
 mod set_job;
+mod skip_items;
 mod standing;
 mod start_job;
 mod stop_job;
@@ -24,24 +33,34 @@ use serde_json::Value;
 use super::{ApiError, ErrorKind};
 use crate::{
     config::Config,
-    runtime::{Engine, unknown_job},
+    payload::Payload,
+    runtime::{Engine, ItemName, unknown_job},
     store::{RunRow, Store},
     time::{Clock as _, SystemClock, Timestamp},
 };
 
 /// Every operation, by its name on the wire.
-pub const OPERATIONS: [&str; 13] = [
+pub const OPERATIONS: &[&str] = &[
     "DescribeJob",
     "DescribeJobSettings",
+    "DeployPlugin",
+    "FindRecord",
+    "DescribeItem",
+    "EditItem",
     "ListItems",
     "ListJobs",
     "ListLimiters",
     "ListResults",
     "OrderLimiter",
+    "ListVersions",
+    "ListSuperseded",
     "PauseJob",
+    "RedoItems",
     "ResumeJob",
     "RetryItems",
     "SetJob",
+    "ResolveItems",
+    "SkipItems",
     "StartJob",
     "StopJob",
 ];
@@ -125,17 +144,26 @@ pub async fn call(
     caller: &str,
 ) -> Result<Value, ApiError> {
     match operation {
+        "DeployPlugin" => deploy_plugin::call(api, read(input)?, caller).await,
         "DescribeJob" => describe_job::call(api, &read(input)?),
         "DescribeJobSettings" => describe_job_settings::call(api, &read(input)?),
+        "FindRecord" => find_record::call(api, &read(input)?),
+        "DescribeItem" => describe_item::call(api, &read(input)?),
+        "EditItem" => edit_item::call(api, read(input)?, caller).await,
         "ListItems" => list_items::call(api, &read(input)?),
         "ListJobs" => list_jobs::call(api, &read(input)?),
         "ListLimiters" => list_limiters::call(api, &read(input)?),
         "ListResults" => list_results::call(api, &read(input)?),
         "OrderLimiter" => order_limiter::call(api, read(input)?, caller).await,
+        "ListVersions" => list_versions::call(api, &read(input)?),
+        "ListSuperseded" => list_superseded::call(api, &read(input)?),
         "PauseJob" => pause_job::call(api, read(input)?, caller).await,
+        "RedoItems" => redo_items::call(api, read(input)?, caller).await,
         "ResumeJob" => resume_job::call(api, &read(input)?).await,
         "RetryItems" => retry_items::call(api, read(input)?).await,
         "SetJob" => set_job::call(api, read(input)?, caller).await,
+        "ResolveItems" => resolve_items::call(api, read(input)?, caller).await,
+        "SkipItems" => skip_items::call(api, read(input)?, caller).await,
         "StartJob" => start_job::call(api, &read(input)?).await,
         "StopJob" => stop_job::call(api, &read(input)?, caller).await,
         _ => Err(ApiError::validation(format!(
@@ -143,6 +171,28 @@ pub async fn call(
             OPERATIONS.join(", ")
         ))),
     }
+}
+
+/// An item as it was named.
+fn item(text: &str) -> Result<ItemName, ApiError> {
+    ItemName::parse(text).map_err(ApiError::validation)
+}
+
+fn items(texts: &[String]) -> Result<Vec<ItemName>, ApiError> {
+    let mut names = Vec::with_capacity(texts.len());
+    for text in texts {
+        let name = item(text)?;
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// Text that was sent beside a payload: JSON, kept as it was written.
+fn payload(what: &str, text: String) -> Result<Payload, ApiError> {
+    Payload::parse(text)
+        .map_err(|error| ApiError::validation(format!("{what} is no JSON: {error}")))
 }
 
 fn read<T: DeserializeOwned>(input: Value) -> Result<T, ApiError> {

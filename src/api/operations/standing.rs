@@ -41,6 +41,7 @@ fn live(api: &Api, job: &JobRow, view: &RunView, shown: &mut Value) {
     shown["live"] = true.into();
     status(figures.status, view.pause.as_ref(), shown);
     counters(figures.counters, figures.total, shown);
+    shown["left_out"] = figures.left_out.into();
     shown["in_flight"] = figures.in_flight.into();
     shown["retrying"] = figures.retrying.into();
     shown["waiting"] = figures.waiting.into();
@@ -73,6 +74,7 @@ fn resting(api: &Api, run: &RunRow, shown: &mut Value) -> Result<(), ApiError> {
     shown["live"] = false.into();
     status(checkpoint.status, checkpoint.pause.as_ref(), shown);
     counters(checkpoint.counters, checkpoint.total, shown);
+    shown["left_out"] = checkpoint.left_out.into();
     let ended = checkpoint.counters.done + checkpoint.counters.failed;
     shown["to_go"] = checkpoint
         .total
@@ -105,6 +107,7 @@ fn status(status: RunStatus, pause: Option<&PauseReason>, shown: &mut Value) {
             PauseReason::Held { .. } => "held",
             PauseReason::Source { .. } => "source",
             PauseReason::Plugin { .. } => "plugin",
+            PauseReason::Trial { .. } => "trial",
         };
         shown["pause_kind"] = word.into();
     }
@@ -120,6 +123,7 @@ fn counters(counters: Counters, total: Option<u64>, shown: &mut Value) {
         "interrupted": counters.interrupted,
         "throttled": counters.throttled,
     });
+    shown["redone"] = counters.redone.into();
 }
 
 /// How many items there are: known once the source's end was seen, until then extrapolated from how
@@ -134,7 +138,8 @@ fn total(view: &RunView) -> Option<u64> {
     let read = view.figures.read;
     view.figures.total.or_else(|| {
         let share = view.source_share.filter(|share| *share > 0.0)?;
-        Some((read as f64 / share).round() as u64)
+        let total = (read as f64 / share).round() as u64;
+        Some(total.saturating_sub(view.figures.left_out))
     })
 }
 

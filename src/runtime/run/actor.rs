@@ -7,6 +7,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use super::{
     child::{Child, Verdict},
     commit::OnTheirWay,
+    decide::Ghosts,
     hours::Hours,
     pages::Pages,
     view::{Pulse, RunView},
@@ -19,7 +20,14 @@ use crate::{
     limiter::Share,
     machine::Machine,
     plugin::{Answer, Pool, Version},
-    runtime::{disk::Disk, exporter::Exporter, limiters::SharedLimiter},
+    runtime::{
+        RuntimeError,
+        decisions::{DecisionOrder, Ruling},
+        disk::Disk,
+        exporter::Exporter,
+        finder::{Found, ItemName},
+        limiters::SharedLimiter,
+    },
     store::{Change, Line, Requeue, RequeuePage, RunRow, Store, StoreError},
     time::{Clock, Timestamp},
 };
@@ -84,8 +92,22 @@ pub(in crate::runtime) enum Order {
         /// The answer.
         done: oneshot::Sender<u64>,
     },
+    /// Decide on single items; answered when that is durable.
+    Decide {
+        /// On which, and what.
+        order: Box<DecisionOrder>,
+        /// Those of them that were looked up in the source.
+        found: Vec<(ItemName, Found)>,
+        /// The answer.
+        done: oneshot::Sender<Result<Ruling, RuntimeError>>,
+    },
     /// From now on with this version of the plugin.
-    Deploy(Box<Version>),
+    Deploy {
+        /// Which.
+        version: Box<Version>,
+        /// A worker of it was ready elsewhere.
+        proven: bool,
+    },
     /// What an edit of the job file has changed.
     Reconfigure(Box<Reconfigured>),
 }
@@ -114,6 +136,7 @@ pub(in crate::runtime) struct Actor {
     pub(super) machine: Machine,
     pub(super) pages: Pages,
     pub(super) live: HashMap<Index, Child>,
+    pub(super) ghosts: Ghosts,
     pub(super) limiter: Option<Arc<SharedLimiter>>,
     pub(super) limiter_saved: u64,
     limiter_changed: Option<watch::Receiver<()>>,
@@ -156,7 +179,9 @@ impl Actor {
         let (queued, _) = setup.store.count_children(id, RowStatus::Queued)?;
         let (_, held) = setup.store.count_children(id, RowStatus::Held)?;
         let options = bounded(&setup.options, &setup.pool);
-        let run = Run::restore(options, setup.row.checkpoint, &rows, queued, held);
+        let high_mark = setup.row.checkpoint.high_mark;
+        let mut run = Run::restore(options, setup.row.checkpoint, &rows, queued, held);
+        run.restore_ahead(setup.store.traces_from(id, high_mark, Run::AHEAD_MAX)?);
         let (orders, order_queue) = mpsc::channel(ORDERS_MAX);
         let quit = Arc::new(Notify::new());
         let (view, view_of) = watch::channel(RunView {
@@ -178,6 +203,7 @@ impl Actor {
             machine: setup.machine,
             pages: Pages::new(setup.source, setup.bounds),
             live: HashMap::new(),
+            ghosts: Ghosts::default(),
             limiter_changed: setup.limiter.as_ref().map(|limiter| limiter.changes()),
             limiter: setup.limiter,
             limiter_saved: 0,
@@ -284,7 +310,7 @@ impl Actor {
                 changes,
                 done,
             } => {
-                if matches!(input, Input::Resume) {
+                if matches!(input, Input::Resume | Input::Trial(_)) {
                     self.pool.forgive();
                 }
                 news.inputs.push(input);
@@ -292,14 +318,17 @@ impl Actor {
                 news.told.push(done);
             }
             Order::Requeue { what, done } => self.requeue(what, done, news).await?,
-            Order::Deploy(version) => self.deploy(*version),
+            Order::Decide { order, found, done } => {
+                self.decide(*order, &found, done, news).await?;
+            }
+            Order::Deploy { version, proven } => self.deploy(*version, proven),
             Order::Reconfigure(new) => self.reconfigure(*new, news),
         }
         Ok(())
     }
 
-    fn deploy(&self, version: Version) {
-        if let Err(error) = self.pool.deploy(version) {
+    fn deploy(&self, version: Version, proven: bool) {
+        if let Err(error) = self.pool.deploy(version, proven) {
             tracing::error!(job = self.job, %error, "the version is not taken up");
         }
     }
@@ -317,7 +346,7 @@ impl Actor {
         let concurrency = NonZeroU32::new(new.options.slots).unwrap_or(NonZeroU32::MIN);
         self.pool.set_concurrency(concurrency);
         if let Some(version) = new.version {
-            self.deploy(version);
+            self.deploy(version, false);
         }
         self.wanted = new.options;
         let options = bounded(&self.wanted, &self.pool);
@@ -356,7 +385,7 @@ impl Actor {
     }
 
     /// Waits until everything that is on its way is durable, and carries it out.
-    async fn settle_commits(&mut self, news: &mut News) -> Result<(), StoreError> {
+    pub(super) async fn settle_commits(&mut self, news: &mut News) -> Result<(), StoreError> {
         while !self.on_their_way.is_empty() {
             let durable = self.on_their_way.next().await?;
             self.carry_out(durable, news)?;
@@ -411,7 +440,7 @@ impl News {
         });
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.inputs.is_empty()
             && self.answers.is_empty()
             && self.verdicts.is_empty()

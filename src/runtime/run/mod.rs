@@ -10,6 +10,7 @@
 mod actor;
 mod child;
 mod commit;
+mod decide;
 mod hours;
 mod pages;
 mod step;

@@ -66,6 +66,7 @@ impl Actor {
                 | Effect::Fail { .. }
                 | Effect::Spill { .. }
                 | Effect::Hold { .. }
+                | Effect::Hurry { .. }
                 | Effect::Paused(_)
                 | Effect::Ended(_)
                 | Effect::Drained => {
@@ -154,6 +155,13 @@ impl Actor {
         let (index, generation) = (answer.ticket, answer.generation);
         if !self.run.is_current(index, generation) {
             tracing::warn!(index, "an answer came after its call was given up; refused");
+            // Why here: what waited for that answer has its commit behind it.
+            self.pool.submit(
+                self.ghosts
+                    .answered(index, generation)
+                    .into_iter()
+                    .collect(),
+            );
             return;
         }
         let Some(child) = self.live.get_mut(&index) else {
@@ -268,6 +276,11 @@ impl Actor {
                 }
             }
             Effect::Hold { index, rowed } => self.draft_hold(*index, *rowed, step),
+            Effect::Hurry { only } => step.draft.changes.push(Change::HurryChildren {
+                run: self.id,
+                only: *only,
+                at: now,
+            }),
             Effect::Paused(reason) => {
                 // Why: whoever shares the limiter must not wait for one that asks for nothing.
                 if let Some(limiter) = &self.limiter {
@@ -346,6 +359,7 @@ impl Actor {
                 .extend(limiter.unsaved(&mut self.limiter_saved));
         }
         let mut changes = step.draft.finish(self.id);
+        changes.extend(self.pages.positions(self.id));
         changes.push(Change::Checkpoint {
             run: self.id,
             checkpoint: Box::new(self.run.checkpoint()),
@@ -382,11 +396,12 @@ impl Actor {
                 | Effect::Fail { .. }
                 | Effect::Spill { .. }
                 | Effect::Hold { .. }
+                | Effect::Hurry { .. }
                 | Effect::Paused(_)
                 | Effect::Ended(_) => {}
             }
         }
-        self.pool.submit(calls);
+        self.pool.submit(self.ghosts.hold_back(calls));
         if let Some(exporter) = &self.exporter {
             exporter.nudge();
         }
@@ -497,6 +512,7 @@ fn failure_of_record(index: Index, error: RecordError, now: Timestamp) -> Failur
         version: 0,
         payload: None,
         at: now,
+        redo: 0,
     }
 }
 
@@ -516,6 +532,7 @@ fn failure_of_damaged(
         version: row.and_then(|row| row.version).unwrap_or(0),
         payload: None,
         at: now,
+        redo: row.map_or(0, |row| row.redo),
     }
 }
 
@@ -530,5 +547,6 @@ fn failure_row(index: Index, child: Child, failure: Failure, now: Timestamp) -> 
         version: child.version,
         payload: Some(child.payload.text().to_owned()),
         at: now,
+        redo: child.redo,
     }
 }

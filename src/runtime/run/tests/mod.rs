@@ -4,6 +4,7 @@
 //! where that never comes.
 
 mod deaths;
+mod redo;
 
 use std::{
     future::Future,
@@ -286,6 +287,7 @@ fn commit(store: &Store, changes: Vec<Change>) {
 
 fn child(index: Index, status: RowStatus) -> ChildRow {
     ChildRow {
+        redo: 0,
         run: RUN,
         index,
         items: 1,
