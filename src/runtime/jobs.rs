@@ -19,6 +19,7 @@ use super::{
     exporter::Export,
     items::Opening,
     keeper::Keeper,
+    overrides::in_force,
     plan::{Plan, StoredPlan},
     run::{Order, Reconfigured},
 };
@@ -84,7 +85,7 @@ impl Engine {
         if known.as_ref().is_some_and(|known| known.text == file.text) {
             return Ok(());
         }
-        let file = self.in_force(known.as_ref(), file)?;
+        let file = in_force(known.as_ref(), file)?;
         let mut changes = self.put_job(&file)?;
         if let Some(known) = &known {
             let detail = difference(&known.text, &file.text);
@@ -233,7 +234,7 @@ impl Engine {
         with: Vec<Change>,
         turn: &Turn,
     ) -> Result<Started, RuntimeError> {
-        let file = &self.in_force(self.store().job(&file.name)?.as_ref(), file)?;
+        let file = &in_force(self.store().job(&file.name)?.as_ref(), file)?;
         let newest = self.store().newest_run(&file.name)?;
         match newest {
             Some(row) if row.checkpoint.status != RunStatus::Succeeded => {

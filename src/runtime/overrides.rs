@@ -53,23 +53,6 @@ impl Engine {
         Ok(what)
     }
 
-    /// A job's file with the overrides that hold for it.
-    pub(super) fn in_force(
-        &self,
-        known: Option<&JobRow>,
-        file: &JobFile,
-    ) -> Result<JobFile, RuntimeError> {
-        let Some(known) = known else {
-            return Ok(file.clone());
-        };
-        let (kept, _) = file.surviving(&known.text, &known.overrides);
-        if kept == file.overrides {
-            return Ok(file.clone());
-        }
-        JobFile::parse_with(&file.file, file.text.clone(), kept)
-            .map_err(|problems| RuntimeError::Job(problems.to_string()))
-    }
-
     /// What becomes of overrides with an edit of the file: that of a key which the edit itself has
     /// changed is cleared, and it is said.
     pub(super) fn outdated(&self, known: &JobRow, file: &JobFile) -> Vec<Change> {
@@ -87,6 +70,19 @@ impl Engine {
         let told = self.event(&name, EventKind::Cleared, detail);
         vec![Change::JobOverrides { name, overrides }, told]
     }
+}
+
+/// A job's file with the overrides that hold for it.
+pub(super) fn in_force(known: Option<&JobRow>, file: &JobFile) -> Result<JobFile, RuntimeError> {
+    let Some(known) = known else {
+        return Ok(file.clone());
+    };
+    let (kept, _) = file.surviving(&known.text, &known.overrides);
+    if kept == file.overrides {
+        return Ok(file.clone());
+    }
+    JobFile::parse_with(&file.file, file.text.clone(), kept)
+        .map_err(|problems| RuntimeError::Job(problems.to_string()))
 }
 
 /// The overrides after some are set and some cleared.
