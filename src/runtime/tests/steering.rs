@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     limiter::{Ask, Grant, Limits, Throttle, Try},
-    store::EventKind, EventQuery,
+    store::{EventKind, EventQuery},
 };
 
 /// Why a share: with it, what is written here stands beside any `[retry]`.
