@@ -17,13 +17,19 @@ mod beginning;
 mod disk;
 #[path = "commands/http.rs"]
 mod http;
+#[path = "commands/limiters.rs"]
+mod limiters;
 #[path = "commands/mistakes.rs"]
 mod mistakes;
 #[path = "commands/readme.rs"]
 mod readme;
 #[path = "commands/records.rs"]
 mod records;
+#[path = "commands/redo.rs"]
+mod redo;
 #[path = "commands/schedules.rs"]
 mod schedules;
+#[path = "commands/settings.rs"]
+mod settings;
 #[path = "commands/world.rs"]
 mod world;

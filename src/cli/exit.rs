@@ -65,7 +65,7 @@ impl From<RuntimeError> for Failure {
             RuntimeError::State(_) => STATE,
             RuntimeError::Store(error) => store_code(error),
             RuntimeError::Config(_) | RuntimeError::Job(_) | RuntimeError::Plugin { .. } => INVALID,
-            RuntimeError::UnknownJob { .. } => NOT_FOUND,
+            RuntimeError::UnknownJob { .. } | RuntimeError::UnknownLimiter { .. } => NOT_FOUND,
             RuntimeError::Conflict(_) => CONFLICT,
             RuntimeError::Damaged { .. } | RuntimeError::Io { .. } | RuntimeError::Closed => FAILED,
         };

@@ -9,20 +9,26 @@ mod check;
 mod client;
 mod completions;
 mod dry_run;
+mod deploy;
 pub mod exit;
 mod follow;
 mod help;
 mod init;
 mod items;
 mod jobs;
+mod limiter;
+mod limiter_table;
 mod pause;
+mod plugin;
 mod progress;
+mod redo;
 mod results;
 mod resume;
 mod retry;
 mod run;
 mod serve;
 mod session;
+mod set;
 mod settings;
 mod show;
 mod start;
@@ -73,7 +79,7 @@ enum Command {
     Serve(serve::Arguments),
     /// Look at a job file without running it: records, time, problems
     Check(check::Arguments),
-    /// Show every setting and where it comes from
+    /// Show every setting, or those of a job, and where each comes from
     Show(settings::Arguments),
     /// Start a job that the daemon knows
     Start(start::Arguments),
@@ -85,6 +91,17 @@ enum Command {
     Resume(resume::Arguments),
     /// Do failed items again
     Retry(retry::Arguments),
+    /// Change settings of a job while it runs, or go back to its file
+    Set(set::Arguments),
+    /// Show limiters, or change, pause and close them
+    #[command(subcommand)]
+    Limiter(limiter::Command),
+    /// Put a version of a plugin in force
+    Deploy(deploy::Arguments),
+    /// Look at versions of plugins, or try a handler out
+    Plugin(plugin::Arguments),
+    /// Do finished records again, where their results are wrong
+    Redo(redo::Arguments),
     /// Show every job in a line
     Jobs(jobs::Arguments),
     /// Show where a job stands
@@ -128,6 +145,11 @@ pub fn main() -> ExitCode {
         Command::Pause(arguments) => pause::main(&session, &arguments),
         Command::Resume(arguments) => resume::main(&session, &arguments),
         Command::Retry(arguments) => retry::main(&session, &arguments),
+        Command::Set(arguments) => set::main(&session, &arguments),
+        Command::Limiter(command) => limiter::main(&session, &command),
+        Command::Deploy(arguments) => deploy::main(&session, &arguments),
+        Command::Plugin(arguments) => plugin::main(&session, &arguments),
+        Command::Redo(arguments) => redo::main(&session, &arguments),
         Command::Jobs(arguments) => jobs::main(&session, &arguments),
         Command::Status(arguments) => status::main(&session, &arguments),
         Command::Items(arguments) => items::main(&session, &arguments),

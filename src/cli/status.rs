@@ -98,6 +98,14 @@ fn figures(answer: &Value, lines: &mut Vec<String>) {
             row(lines, name, count(items));
         }
     }
+    let redone = number(answer, "redone");
+    if redone > 0 {
+        row(
+            lines,
+            "redone",
+            format!("{} put back in all", count(redone)),
+        );
+    }
     if let Some(to_go) = answer["to_go"].as_u64().filter(|to_go| *to_go > 0) {
         let eta = seconds(answer, "eta_s").map(|eta| format!("about {}", duration(eta)));
         let at = answer["rate_per_s"]
@@ -196,6 +204,9 @@ fn next_step(answer: &Value) -> Option<String> {
     match jobs::status(answer) {
         "running" => {}
         "finished" => steps.push(format!("results: iterd results {job}")),
+        "paused" if served && text(answer, "pause_kind") == "plugin" => {
+            steps.push(format!("once it is mended: iterd deploy {job} --resume"));
+        }
         "paused" if served => steps.push(format!("go on: iterd resume {job}")),
         _ if served => steps.push(format!("start it: iterd start {job}")),
         _ => steps.push(format!("go on: iterd run {}", plain(text(answer, "file")))),

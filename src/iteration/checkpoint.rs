@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Breaker, Ending, PauseReason, RunStatus};
+use super::{Breaker, Ending, PauseReason, RunStatus, Probation};
 use crate::ids::{Cursor, Index};
 
 /// The format number of what [`Checkpoint::to_json`] writes.
@@ -36,6 +36,8 @@ pub struct Checkpoint {
     /// The generation of the last dispatch; those of the next process go on from it, so that an
     /// answer to a former process is known to be late.
     pub generation: u32,
+    /// The handler was mended, and has not shown yet that it is.
+    pub probation: Option<Probation>,
 }
 
 /// What a run counts from its beginning on, in items unless said otherwise.
@@ -53,6 +55,9 @@ pub struct Counters {
     pub interrupted: u64,
     /// Dispatches that were put off because somebody limits us.
     pub throttled: u64,
+    /// Finished with a result and put back to be done again, each time counted.
+    #[serde(default)]
+    pub redone: u64,
 }
 
 impl Default for Checkpoint {
@@ -68,6 +73,7 @@ impl Default for Checkpoint {
             breaker: Breaker::default(),
             total: None,
             generation: 0,
+            probation: None,
         }
     }
 }
@@ -110,6 +116,8 @@ struct Stored {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pause: Option<PauseReason>,
     generation: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    probation: Option<Probation>,
 }
 
 impl Checkpoint {
@@ -130,6 +138,7 @@ impl Checkpoint {
             breaker: self.breaker.clone(),
             pause: self.pause.clone(),
             generation: self.generation,
+            probation: self.probation,
         };
         // Invariant: strings and numbers alone, which always serialise.
         serde_json::to_string(&stored).unwrap_or_default()
@@ -188,6 +197,7 @@ impl Checkpoint {
             breaker: stored.breaker,
             total,
             generation: stored.generation,
+            probation: stored.probation,
         })
     }
 }
@@ -218,6 +228,7 @@ mod tests {
             breaker: Breaker::default(),
             total: Some(500),
             generation: 117,
+            probation: None,
         };
         let text = checkpoint.to_json();
         assert!(text.contains(r#""done":"1,10-30""#), "{text}");

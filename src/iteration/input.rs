@@ -89,11 +89,9 @@ pub enum Input {
         /// The child.
         index: Index,
     },
-    /// What backs off is due at once: the handler was mended.
-    Hurry {
-        /// The instant it was.
-        now: Timestamp,
-    },
+    /// The handler was mended. One child that backs off is due at once, the others when a retry has
+    /// got through.
+    Mended,
     /// Rows of the queue, in order; answers [`super::Effect::LoadQueue`].
     Queue {
         /// The children, at most as many as were asked for.
@@ -133,7 +131,7 @@ pub enum Decision {
 /// What a parked child waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Parked {
-    /// Its next try, after a failure.
+    /// Its next try, after a failure; what was throttled stays the kind of try that it was.
     Retry {
         /// The instant of the next try.
         at: Timestamp,

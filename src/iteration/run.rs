@@ -28,9 +28,12 @@ use crate::{
 
 mod dispatch;
 mod queue;
+mod probation;
 mod view;
 
 use queue::RowQueue;
+use probation::Shown;
+pub use probation::Probation;
 pub use view::Figures;
 
 /// What a step may know of the world.
@@ -66,6 +69,9 @@ pub struct Run {
     /// Children whose outcome nobody knows and on which the next step of a live run decides.
     doubtful: Vec<(Index, Flight)>,
     queue: RowQueue,
+    probation: Option<Probation>,
+    /// A retry has got through under the probation; decided on at the end of the inputs of a step.
+    mended: bool,
     generation: u32,
     retry_turn: bool,
     drain: Drain,
@@ -125,6 +131,8 @@ struct Flight {
     items: u32,
     rowed: bool,
     kind: Try,
+    /// It was dispatched after the handler was mended.
+    on_probation: bool,
 }
 
 impl Flight {
@@ -135,6 +143,7 @@ impl Flight {
             items,
             rowed: true,
             kind,
+            on_probation: false,
         }
     }
 }
@@ -184,15 +193,17 @@ impl Run {
             held,
             doubtful: Vec::new(),
             queue: RowQueue::new(queued),
+            probation: checkpoint.probation,
+            mended: false,
             generation: checkpoint.generation,
             retry_turn: false,
             drain: Drain::No,
             wake: None,
         };
         for row in rows {
+            let kind = if row.tried { Try::Retry } else { Try::First };
             match row.status {
                 RowStatus::InFlight => {
-                    let kind = if row.tried { Try::Retry } else { Try::First };
                     run.doubtful
                         .push((row.index, Flight::rowed(row.items, kind)));
                 }
@@ -202,6 +213,7 @@ impl Run {
                         at: row.at,
                         items: row.items,
                         status: row.status,
+                        kind,
                     },
                 ),
                 RowStatus::Held | RowStatus::Queued => {}
@@ -222,6 +234,7 @@ impl Run {
             self.take(input, &mut effects);
         }
         self.decide_on_doubtful(&mut effects);
+        self.attend_probation(context.now, &mut effects);
         self.judge(&mut effects);
         if self.status == RunStatus::Running && self.drain == Drain::No {
             self.dispatch(context, &mut effects);
@@ -267,7 +280,7 @@ impl Run {
             }
             // Why: a tick may come early; what is still waited for is then asked for anew.
             Input::Tick => self.wake = None,
-            Input::Hurry { now } => self.parked.hurry(now),
+            Input::Mended => self.begin_probation(),
             Input::Pause(reason) => {
                 self.source.broken |= matches!(reason, PauseReason::Source { .. });
                 self.pause(reason, effects);
@@ -329,6 +342,11 @@ impl Run {
             return;
         };
         self.window.settle(index);
+        let shown = match ending {
+            Ending::Done => Shown::Good,
+            Ending::Failed => Shown::Bad,
+        };
+        self.note_probation(index, flight, shown);
         self.breaker
             .record(ending == Ending::Failed, &self.options.pause_when);
         *self.counters.of(ending) += u64::from(flight.items);
@@ -339,16 +357,25 @@ impl Run {
             return;
         };
         self.window.settle(index);
-        let status = match parked {
-            Parked::Retry { throttled, .. } => {
-                if throttled {
-                    self.counters.throttled += 1;
-                } else {
-                    self.breaker.record(true, &self.options.pause_when);
-                }
-                RowStatus::Retrying
+        let (status, kind) = match parked {
+            // Why its own kind: what was put off has not failed, and is no retry when it goes again.
+            Parked::Retry {
+                throttled: true, ..
+            } => {
+                self.counters.throttled += 1;
+                (RowStatus::Retrying, flight.kind)
             }
-            Parked::Wait { .. } => RowStatus::Waiting,
+            Parked::Retry {
+                throttled: false, ..
+            } => {
+                self.note_probation(index, flight, Shown::Bad);
+                self.breaker.record(true, &self.options.pause_when);
+                (RowStatus::Retrying, Try::Retry)
+            }
+            Parked::Wait { .. } => {
+                self.note_probation(index, flight, Shown::Good);
+                (RowStatus::Waiting, flight.kind)
+            }
         };
         self.parked.insert(
             index,
@@ -356,6 +383,7 @@ impl Run {
                 at: parked.at(),
                 items: flight.items,
                 status,
+                kind,
             },
         );
     }
@@ -382,6 +410,7 @@ impl Run {
                     at: Timestamp(i64::MIN),
                     items: flight.items,
                     status: RowStatus::Retrying,
+                    kind: Try::Retry,
                 },
             ),
             (OnInterrupt::Hold, _) => {

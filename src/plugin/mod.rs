@@ -40,7 +40,7 @@ pub use pool::{Pool, PoolError, PoolSpec};
 pub(crate) use protocol::call_line;
 pub use secrets::{SecretError, SecretSource};
 pub use spawner::{Launcher, SpawnError, Spawner, WorkerLog, WorkerLogError, WorkerRecord};
-pub use version::{Snapshot, SnapshotError, SnapshotLimits, snapshot};
+pub use version::{Snapshot, SnapshotError, SnapshotLimits, discard_snapshot, snapshot};
 pub use watch::{Watch, WatchError, watch};
 
 /// A version of a plugin, ready to run.

@@ -157,7 +157,7 @@ impl Engine {
         changes
     }
 
-    fn newest(&self, job: &str) -> Result<RunRow, RuntimeError> {
+    pub(super) fn newest(&self, job: &str) -> Result<RunRow, RuntimeError> {
         match self.store().newest_run(job)? {
             Some(row) => Ok(row),
             None if self.store().job(job)?.is_some() => Err(RuntimeError::Conflict(format!(
@@ -168,7 +168,7 @@ impl Engine {
     }
 
     /// Makes a job live that rests and is to run, where this is a daemon that keeps jobs running.
-    async fn go_on_with(&self, job: &str) -> Result<(), RuntimeError> {
+    pub(super) async fn go_on_with(&self, job: &str) -> Result<(), RuntimeError> {
         let turn = self.turn(job).await;
         match self.store().job(job)? {
             Some(row) if row.started && self.is_working() => self.go_on(&row, &turn).await,
@@ -202,7 +202,7 @@ impl Engine {
         }
     }
 
-    async fn step_resting(
+    pub(super) async fn step_resting(
         &self,
         row: &RunRow,
         input: Input,
@@ -237,6 +237,7 @@ impl Engine {
             | Effect::Fail { .. }
             | Effect::Spill { .. }
             | Effect::Hold { .. }
+            | Effect::Hurry { .. }
             | Effect::LoadQueue { .. }
             | Effect::Wake { .. }
             | Effect::Drained => None,

@@ -19,6 +19,7 @@ use super::{
     plugins::{Plugins, worker_record},
     run::{Order, RunView},
     state_dir::{StateDir, StatePaths},
+    tester,
 };
 use crate::{
     config::Config,
@@ -63,12 +64,17 @@ struct Shared {
     plugins: Plugins,
     live: Mutex<HashMap<String, Live>>,
     /// Who changes a job holds its lock; one for each job that was changed here.
-    turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    turns: Turns,
+    /// Who puts finished records of a job back holds its lock; beside the other, which is taken for
+    /// each page anew.
+    redo_turns: Turns,
     closing: watch::Sender<bool>,
     jobs_changed: Notify,
     /// Last, so that the directory is given back when everything else is gone.
     state: StateDir,
 }
+
+type Turns = Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>;
 
 /// A live job: its run has an actor. Made and taken out by its keeper, in its turn.
 pub(super) struct Live {
@@ -111,6 +117,7 @@ impl Engine {
         let paths = state.paths().clone();
         if setup.working {
             state.empty_scratch()?;
+            tester::sweep(&paths.tests());
         }
         let hidden = [paths.root().to_owned()]
             .into_iter()
@@ -136,6 +143,7 @@ impl Engine {
             service: setup.service,
             live: Mutex::default(),
             turns: Mutex::default(),
+            redo_turns: Mutex::default(),
             closing: watch::Sender::new(false),
             jobs_changed: Notify::new(),
         })))
@@ -212,8 +220,10 @@ impl Engine {
             .clone()
     }
 
-    /// Other settings from now on, for what starts from now on.
+    /// Other settings from now on, for what starts from now on; live runs take them up with
+    /// [`Engine::take_settings`].
     pub fn set_config(&self, config: Config) {
+        self.0.disk.set_free_min(config.store.disk_free_min);
         *self.0.config.lock().unwrap_or_else(PoisonError::into_inner) = config;
     }
 
@@ -263,11 +273,12 @@ impl Engine {
 
     /// As [`Engine::turn`], for the one whom that waits for.
     pub(super) async fn turn_of_keeper(&self, job: &str) -> Turn {
-        let turn = {
-            let mut turns = self.0.turns.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(turns.entry(job.to_owned()).or_default())
-        };
-        turn.lock_owned().await
+        turn_in(&self.0.turns, job).await
+    }
+
+    /// Waits until nobody else puts finished records of the job back.
+    pub(super) async fn redo_turn(&self, job: &str) -> Turn {
+        turn_in(&self.0.redo_turns, job).await
     }
 
     /// Takes a job among the live ones; refused once the engine is closing, so that nothing sets out
@@ -308,6 +319,14 @@ impl Engine {
             detail: detail.into(),
         })
     }
+}
+
+async fn turn_in(turns: &Turns, job: &str) -> Turn {
+    let turn = {
+        let mut turns = turns.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(turns.entry(job.to_owned()).or_default())
+    };
+    turn.lock_owned().await
 }
 
 /// Kills what a killed predecessor left running; nothing may be dispatched before.

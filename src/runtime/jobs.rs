@@ -18,13 +18,12 @@ use super::{
     exporter::Export,
     keeper::Keeper,
     plan::{Plan, StoredPlan},
-    plugins::{Found, plugin_manifest},
     run::{Order, Reconfigured},
 };
 use crate::{
     config::job::JobFile,
     ids::RunId,
-    integration::source::{self, OpenContext, Source},
+    integration::source::{self, OpenContext, Source, SourceSpec},
     iteration::{Input, RunStatus},
     limiter::Limits,
     plugin::Version,
@@ -62,7 +61,7 @@ pub enum Started {
 /// Everything a run needs beside its rows.
 pub(super) struct Prepared {
     pub(super) plan: Plan,
-    pub(super) plugin: Found,
+    pub(super) plugin: Version,
     pub(super) source: Box<dyn Source>,
 }
 
@@ -83,15 +82,29 @@ impl Engine {
         if known.as_ref().is_some_and(|known| known.text == file.text) {
             return Ok(());
         }
-        let told = match (&known, self.orders(&file.name)) {
+        let file = self.in_force(known.as_ref(), file)?;
+        let mut changes = self.put_job(&file)?;
+        if known.is_some() {
+            changes.push(self.event(&file.name, "edited", ""));
+        }
+        self.put_in_force(known.as_ref(), &file, changes, turn)
+            .await
+    }
+
+    /// Makes what is said of a job durable and lets it apply to its live run, if it has one.
+    pub(super) async fn put_in_force(
+        &self,
+        known: Option<&JobRow>,
+        file: &JobFile,
+        changes: Vec<Change>,
+        turn: Turn,
+    ) -> Result<(), RuntimeError> {
+        let told = match (known, self.orders(&file.name)) {
             (Some(known), Some(orders)) => Some((orders, self.reconfigured(known, file).await?)),
             (Some(_) | None, _) => None,
         };
-        self.register(file).await?;
-        if known.is_some() {
-            let edited = self.event(&file.name, "edited", "");
-            self.store().commit(vec![edited]).await.await?;
-        }
+        self.store().commit(changes).await.await?;
+        self.tell_jobs_changed();
         drop(turn);
         if let Some((orders, (new, limiter, limits))) = told {
             // Why ok: a run that has just ended needs no edit.
@@ -134,6 +147,7 @@ impl Engine {
             machine: plan.item,
             limiter,
             weight: plan.weight,
+            retry_share: plan.retry_share,
             schedule: plan.schedule,
             version,
         };
@@ -151,14 +165,15 @@ impl Engine {
             return Ok(None);
         }
         let engine = self.clone();
-        let taking = tokio::task::spawn_blocking(move || engine.plugins().take(&plugin));
-        let found = taking.await.map_err(|_| RuntimeError::Closed)??;
-        Ok(Some(found.version))
+        let taking = tokio::task::spawn_blocking(move || {
+            engine.plugins().for_run(&plugin, engine.is_service())
+        });
+        Ok(Some(taking.await.map_err(|_| RuntimeError::Closed)??))
     }
 
     fn plan_again(&self, file: &JobFile, stored: StoredPlan) -> Result<Plan, RuntimeError> {
-        let config = self.config();
-        let name = plugin_manifest(&file.process.plugin, &config)?.name;
+        let config = self.config_of(file)?;
+        let name = self.plugins().name(&file.process.plugin)?;
         let outputs = self.outputs();
         Plan::with(file, &name, &config, outputs.as_deref(), stored)
     }
@@ -198,6 +213,7 @@ impl Engine {
         with: Vec<Change>,
         turn: &Turn,
     ) -> Result<Started, RuntimeError> {
+        let file = &self.in_force(self.store().job(&file.name)?.as_ref(), file)?;
         let newest = self.store().newest_run(&file.name)?;
         match newest {
             Some(row) if row.checkpoint.status != RunStatus::Succeeded => {
@@ -352,7 +368,7 @@ impl Engine {
 
     /// The job as it was last taken over, with its file's place.
     pub fn job_file(&self, job: &JobRow) -> Result<JobFile, RuntimeError> {
-        JobFile::parse(job.path.as_ref(), job.text.clone())
+        job.file()
             .map_err(|problems| RuntimeError::Job(problems.to_string()))
     }
 
@@ -360,6 +376,9 @@ impl Engine {
     fn put_job(&self, file: &JobFile) -> Result<Vec<Change>, RuntimeError> {
         let mut changes = vec![Change::PutJob(self.job_row(file)?)];
         let known = self.store().job(&file.name)?;
+        if let Some(known) = &known {
+            changes.extend(self.outdated(known, file));
+        }
         let before = known.and_then(|known| self.job_file(&known).ok());
         if before.is_some_and(|before| before.schedule != file.schedule) {
             // Why: a new schedule begins now; what it would have started before was not missed.
@@ -383,6 +402,7 @@ impl Engine {
             started: false,
             registered: self.now(),
             scheduled: None,
+            overrides: file.overrides.clone(),
         })
     }
 
@@ -398,15 +418,16 @@ impl Engine {
             .map(|row| StoredPlan::from_json(&row.plan))
             .transpose()?;
         let work = move || {
-            let plugin = engine.plugins().take(&file.process.plugin)?;
-            let config = engine.config();
+            let service = engine.is_service();
+            let plugin = engine.plugins().for_run(&file.process.plugin, service)?;
+            let config = engine.config_of(&file)?;
             let outputs = engine.outputs();
-            let name = plugin.version.manifest.name.as_str();
+            let name = plugin.manifest.name.as_str();
             let plan = match stored {
                 Some(stored) => Plan::with(&file, name, &config, outputs.as_deref(), stored),
                 None => Plan::of(&file, name, &config, outputs.as_deref()),
             }?;
-            let source = engine.open_source(&plan)?;
+            let source = engine.open_source(&plan.job, &plan.source)?;
             Ok(Prepared {
                 plan,
                 plugin,
@@ -418,7 +439,11 @@ impl Engine {
             .map_err(|_| RuntimeError::Closed)?
     }
 
-    fn open_source(&self, plan: &Plan) -> Result<Box<dyn Source>, RuntimeError> {
+    pub(super) fn open_source(
+        &self,
+        job: &str,
+        spec: &SourceSpec,
+    ) -> Result<Box<dyn Source>, RuntimeError> {
         let spool_dir = self.paths().spool();
         let closing = self.closing();
         let mut progress = |_| {
@@ -429,14 +454,14 @@ impl Engine {
             }
         };
         source::open(
-            &plan.source,
+            spec,
             &mut OpenContext {
                 spool_dir: &spool_dir,
                 spool_bytes_max: SPOOL_BYTES_MAX,
                 progress: &mut progress,
             },
         )
-        .map_err(|error| RuntimeError::Job(format!("job {:?}: {error}", plan.job)))
+        .map_err(|error| RuntimeError::Job(format!("job {job:?}: {error}")))
     }
 
     /// Where relative output paths start, where that is not beside the job's file.

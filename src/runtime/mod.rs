@@ -6,6 +6,8 @@
 //! durable yet.
 
 mod control;
+mod copies;
+mod deployer;
 mod disk;
 mod engine;
 mod error;
@@ -13,27 +15,42 @@ mod executions;
 mod exporter;
 mod jobs;
 mod keeper;
+mod limiter_control;
+mod limiter_list;
 mod limiters;
+mod overrides;
 mod plan;
 mod plugin_events;
 mod plugins;
+mod proof;
 mod pruner;
+mod records;
+mod redo;
 mod run;
 mod scheduler;
+mod selection;
 mod state_dir;
+mod tester;
 
 #[cfg(test)]
 mod tests;
 
 pub use control::unknown_job;
+pub use deployer::{Deploy, Deployed, DeployedJob, Switch};
 pub use disk::Disk;
 pub use engine::{Engine, EngineSetup};
 pub use error::RuntimeError;
 pub use jobs::Started;
+pub use limiter_control::LimiterOrder;
+pub use limiter_list::{KnownLimiter, known_limiters, unknown_limiter};
 pub use limiters::{Limiters, SharedLimiter};
+pub use overrides::Clear;
 pub use plan::{Plan, StoredPlan};
-pub use plugins::{Found, IDENTITY, Plugins, plugin_folder, plugin_manifest};
+pub use plugins::{FIRST_USE, IDENTITY, Plugins, plugin_folder, plugin_manifest};
 pub use pruner::Pruner;
+pub use redo::{ChangedRecord, Redone, preview_redo};
 pub use run::RunView;
 pub use scheduler::Scheduler;
+pub use selection::{RecordName, Selection};
 pub use state_dir::{StateDir, StateError, StatePaths};
+pub use tester::{TestCall, Tested, Tester};

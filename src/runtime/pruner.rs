@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{Engine, RuntimeError};
+use super::{Engine, RuntimeError, copies};
 use crate::{
     config::Retention,
     store::{Change, Store, StoreError},
@@ -64,6 +64,12 @@ impl Pruner {
         let removed = work.await.map_err(|_| RuntimeError::Closed)??;
         if removed > 0 {
             tracing::info!(executions = removed, "removed what was kept long enough");
+        }
+        let (store, copies) = (self.engine.store().clone(), self.engine.paths().plugins());
+        let work = tokio::task::spawn_blocking(move || copies::prune(&store, &copies));
+        let removed = work.await.map_err(|_| RuntimeError::Closed)??;
+        if removed > 0 {
+            tracing::info!(copies = removed, "removed old versions of plugins");
         }
         Ok(())
     }
@@ -238,6 +244,7 @@ mod tests {
 
     fn result(index: u64, at: Timestamp) -> ResultRow {
         ResultRow {
+            redo: 0,
             index,
             id: None,
             result: Payload::parse(format!("\"{}\"", "x".repeat(500))).unwrap(),
@@ -249,6 +256,7 @@ mod tests {
 
     fn failure(at: Timestamp) -> FailureRow {
         FailureRow {
+            redo: 0,
             index: 1_000_000,
             items: 1,
             id: None,
@@ -263,6 +271,7 @@ mod tests {
 
     fn held(run: RunId, at: Timestamp) -> ChildRow {
         ChildRow {
+            redo: 0,
             run,
             index: 1_000_001,
             items: 1,

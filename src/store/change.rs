@@ -2,12 +2,11 @@
 
 use rusqlite::Connection;
 
-use super::{
-    ChildRow, EventRow, ExecutionRow, ExecutionStatus, ExportRow, FailureRow, JobRow, Requeue,
-    ResultRow, RunRow, VersionRow, WorkerRow, children, events, executions, exports, failures,
-    jobs, limiters, plugins, pruning, results, runs, workers,
+use super::{ChildRow, EventRow, ExecutionRow, ExecutionStatus, ExportRow, FailureRow, InForceRow, JobRow, LimiterOrders, Requeue, ResultRow, RunRow, VersionRow, WorkerRow, children, events, executions, exports, failures, jobs, limiters, plugins, pruning, results, runs, workers,
 };
+use super::{Position, RedoRow, positions, redo};
 use crate::{
+    config::Overrides,
     ids::{ExecutionId, Index, RunId},
     iteration::{Checkpoint, RowStatus},
     machine,
@@ -93,10 +92,12 @@ pub enum Change {
         /// When it is due.
         due: Timestamp,
     },
-    /// Every child that backs off is due at that instant.
+    /// Children that back off are due by that instant.
     HurryChildren {
         /// Which run.
         run: RunId,
+        /// This one; `None`: all of them.
+        only: Option<Index>,
         /// The instant.
         at: Timestamp,
     },
@@ -137,6 +138,23 @@ pub enum Change {
         /// When.
         at: Timestamp,
     },
+    /// Finished records become queued children; their results stay current until the new outcomes
+    /// are written. Refused where one has no such result, or is queued already.
+    Redo {
+        /// Which run.
+        run: RunId,
+        /// The records, read again.
+        rows: Vec<RedoRow>,
+        /// When.
+        at: Timestamp,
+    },
+    /// Where some records begin in the source.
+    Positions {
+        /// Which run.
+        run: RunId,
+        /// In any order.
+        rows: Vec<Position>,
+    },
     /// A limiter's state; an older sequence number than the stored one changes nothing.
     Limiter {
         /// Its name.
@@ -146,8 +164,26 @@ pub enum Change {
         /// Its stored form.
         state: String,
     },
+    /// What operators have set over a job's file, all of it.
+    JobOverrides {
+        /// The job's name.
+        name: String,
+        /// From now on.
+        overrides: Overrides,
+    },
+    /// What operators have ordered about a limiter, all of it.
+    LimiterOrders(LimiterOrders),
     /// A version of a plugin got its number.
     NewVersion(VersionRow),
+    /// A version of a plugin is in force from now on.
+    PutInForce(InForceRow),
+    /// The calls of a run go to this version of its plugin.
+    RunPlugin {
+        /// Which run.
+        run: RunId,
+        /// The version's hash.
+        hash: String,
+    },
     /// A worker process was started.
     WorkerStarted(WorkerRow),
     /// A worker process is gone.
@@ -232,18 +268,24 @@ impl Change {
                 status,
                 due,
             } => children::set_status(db, *run, *index, *status, *due),
-            Self::HurryChildren { run, at } => children::hurry(db, *run, *at),
+            Self::HurryChildren { run, only, at } => children::hurry(db, *run, *only, *at),
             Self::RemoveChild { run, index } => children::remove(db, *run, *index),
             Self::Results { run, rows } => results::put(db, *run, rows),
             Self::Failures { run, rows } => failures::put(db, *run, rows),
             Self::LateResult { run, index } => exports::put_late(db, *run, *index),
             Self::RequeueFailures { run, what, at } => failures::requeue(db, *run, what, *at),
+            Self::Redo { run, rows, at } => redo::put(db, *run, rows, *at),
+            Self::Positions { run, rows } => positions::put(db, *run, rows),
             Self::Limiter {
                 name,
                 sequence,
                 state,
             } => limiters::put(db, name, *sequence, state),
+            Self::JobOverrides { name, overrides } => jobs::set_overrides(db, name, overrides),
+            Self::LimiterOrders(orders) => limiters::put_orders(db, orders),
             Self::NewVersion(row) => plugins::insert(db, row),
+            Self::PutInForce(row) => plugins::put_in_force(db, row),
+            Self::RunPlugin { run, hash } => plugins::set_run_plugin(db, *run, hash),
             Self::WorkerStarted(row) => workers::insert(db, row),
             Self::WorkerEnded(row) => workers::remove(db, row),
             Self::Export { row, late } => exports::put(db, row, late),

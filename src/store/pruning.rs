@@ -14,7 +14,13 @@ use crate::{
 
 /// What hangs on a run by its number and may be many. Not `late_results`: they are what is
 /// undelivered.
-const TABLES: [&str; 3] = ["result_rows", "failure_rows", "children"];
+const TABLES: [&str; 5] = [
+    "result_rows",
+    "failure_rows",
+    "children",
+    "superseded_rows",
+    "positions",
+];
 
 /// A run that may go: ended, delivered, and not the newest of its job.
 const SPENT: &str = "runs.ended_us IS NOT NULL
@@ -23,6 +29,8 @@ const SPENT: &str = "runs.ended_us IS NOT NULL
 /// A run that has rows.
 const HAS_ROWS: &str = "(EXISTS (SELECT 1 FROM result_rows AS r WHERE r.run = runs.id)
      OR EXISTS (SELECT 1 FROM failure_rows AS f WHERE f.run = runs.id)
+     OR EXISTS (SELECT 1 FROM superseded_rows AS s WHERE s.run = runs.id)
+     OR EXISTS (SELECT 1 FROM positions AS p WHERE p.run = runs.id)
      OR EXISTS (SELECT 1 FROM children AS c WHERE c.run = runs.id))";
 
 pub(super) fn prune_run(db: &Connection, run: RunId, rows_max: u32) -> rusqlite::Result<()> {

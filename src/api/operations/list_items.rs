@@ -117,6 +117,9 @@ fn child(row: &ChildRow) -> Value {
     if let Some(id) = &row.id {
         shown["id"] = id.as_str().into();
     }
+    if row.redo > 0 {
+        shown["redo"] = row.redo.into();
+    }
     if row.due < Timestamp::MAX && row.status != RowStatus::InFlight {
         shown["due"] = row.due.to_string().into();
     }
@@ -139,6 +142,9 @@ fn failed(row: &FailureRow) -> Value {
     });
     if let Some(id) = &row.id {
         shown["id"] = id.as_str().into();
+    }
+    if row.redo > 0 {
+        shown["redo"] = row.redo.into();
     }
     if let Some(payload) = &row.payload {
         shown["item"] = serde_json::from_str(payload).unwrap_or(Value::Null);

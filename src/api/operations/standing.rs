@@ -120,6 +120,7 @@ fn counters(counters: Counters, total: Option<u64>, shown: &mut Value) {
         "interrupted": counters.interrupted,
         "throttled": counters.throttled,
     });
+    shown["redone"] = counters.redone.into();
 }
 
 /// How many items there are: known once the source's end was seen, until then extrapolated from how

@@ -59,6 +59,7 @@ impl Run {
             breaker: self.breaker.clone(),
             total: self.total,
             generation: self.generation,
+            probation: self.probation,
         }
     }
 

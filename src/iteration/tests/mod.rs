@@ -9,6 +9,7 @@ mod pause;
 mod queue;
 mod restore;
 mod retry;
+mod probation;
 
 use std::{collections::BTreeMap, num::NonZeroU32};
 

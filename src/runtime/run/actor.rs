@@ -16,6 +16,7 @@ use crate::{
     ids::{Generation, Index, RunId},
     integration::source::{PageBounds, Source},
     iteration::{Ending, Input, Options, PauseReason, RowStatus, Run, RunStatus},
+    limiter::Share,
     machine::Machine,
     plugin::{Answer, Pool, Version},
     runtime::{disk::Disk, exporter::Exporter, limiters::SharedLimiter},
@@ -52,6 +53,8 @@ pub(in crate::runtime) struct ActorSetup {
     pub(in crate::runtime) bounds: PageBounds,
     pub(in crate::runtime) limiter: Option<Arc<SharedLimiter>>,
     pub(in crate::runtime) weight: NonZeroU32,
+    /// What its retries may have of the limiter.
+    pub(in crate::runtime) retry_share: Share,
     /// When it may dispatch; `None`: always.
     pub(in crate::runtime) schedule: Option<Schedule>,
     pub(in crate::runtime) pool: Pool,
@@ -82,7 +85,12 @@ pub(in crate::runtime) enum Order {
         done: oneshot::Sender<u64>,
     },
     /// From now on with this version of the plugin.
-    Deploy(Box<Version>),
+    Deploy {
+        /// Which.
+        version: Box<Version>,
+        /// A worker of it was ready elsewhere.
+        proven: bool,
+    },
     /// What an edit of the job file has changed.
     Reconfigure(Box<Reconfigured>),
 }
@@ -94,6 +102,7 @@ pub(in crate::runtime) struct Reconfigured {
     pub(in crate::runtime) machine: Machine,
     pub(in crate::runtime) limiter: Arc<SharedLimiter>,
     pub(in crate::runtime) weight: NonZeroU32,
+    pub(in crate::runtime) retry_share: Share,
     pub(in crate::runtime) schedule: Option<Schedule>,
     /// The plugin, where another one is to do the work.
     pub(in crate::runtime) version: Option<Version>,
@@ -114,6 +123,7 @@ pub(in crate::runtime) struct Actor {
     pub(super) limiter_saved: u64,
     limiter_changed: Option<watch::Receiver<()>>,
     pub(super) weight: NonZeroU32,
+    pub(super) retry_share: Share,
     pub(super) hours: Hours,
     pub(super) pool: Pool,
     pub(super) answers: mpsc::UnboundedReceiver<Answer>,
@@ -177,6 +187,7 @@ impl Actor {
             limiter: setup.limiter,
             limiter_saved: 0,
             weight: setup.weight,
+            retry_share: setup.retry_share,
             hours: Hours::new(setup.schedule),
             pool: setup.pool,
             answers: setup.answers,
@@ -286,14 +297,14 @@ impl Actor {
                 news.told.push(done);
             }
             Order::Requeue { what, done } => self.requeue(what, done, news).await?,
-            Order::Deploy(version) => self.deploy(*version),
+            Order::Deploy { version, proven } => self.deploy(*version, proven),
             Order::Reconfigure(new) => self.reconfigure(*new, news),
         }
         Ok(())
     }
 
-    fn deploy(&self, version: Version) {
-        if let Err(error) = self.pool.deploy(version) {
+    fn deploy(&self, version: Version, proven: bool) {
+        if let Err(error) = self.pool.deploy(version, proven) {
             tracing::error!(job = self.job, %error, "the version is not taken up");
         }
     }
@@ -305,12 +316,13 @@ impl Actor {
         }
         self.limiter_saved = 0;
         self.weight = new.weight;
+        self.retry_share = new.retry_share;
         self.hours = Hours::new(new.schedule);
         self.machine = new.machine;
         let concurrency = NonZeroU32::new(new.options.slots).unwrap_or(NonZeroU32::MIN);
         self.pool.set_concurrency(concurrency);
         if let Some(version) = new.version {
-            self.deploy(version);
+            self.deploy(version, false);
         }
         self.wanted = new.options;
         let options = bounded(&self.wanted, &self.pool);

@@ -41,6 +41,8 @@ pub(super) struct Child {
     pub(super) version: u32,
     /// It has a row, which has to go when it ends.
     pub(super) rowed: bool,
+    /// How often its record was put back by a redo.
+    pub(super) redo: u32,
     execution: Execution,
     invocation: Option<Invocation>,
 }
@@ -75,6 +77,7 @@ impl Child {
             failure: None,
             version: 0,
             rowed: false,
+            redo: 0,
             execution: Execution::new(),
             invocation: None,
         }
@@ -117,6 +120,7 @@ impl Child {
                 .map(|error| Failure::new(error, row.cause.unwrap_or_default())),
             version: row.version.unwrap_or(0),
             rowed: true,
+            redo: row.redo,
             execution,
             invocation: None,
         })
@@ -185,10 +189,14 @@ impl Child {
         execution: &str,
     ) -> Option<Call> {
         let invocation = self.invocation.as_ref()?;
-        let key = match &self.id {
+        let mut key = match &self.id {
             Some(id) => format_compact!("{execution}:{id}:{}", invocation.entry),
             None => format_compact!("{execution}:{index}:{}", invocation.entry),
         };
+        // Why: to whoever honours keys, a redo under the old one would be answered with the old result.
+        if self.redo > 0 {
+            key.push_str(&format_compact!(":redo{}", self.redo));
+        }
         Some(Call {
             ticket: index,
             index,

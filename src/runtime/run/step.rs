@@ -1,7 +1,7 @@
 //! One step of the actor: what came in, through children and core, into one commit; and what is
 //! done once that is durable.
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, time::Duration};
 
 use tokio::sync::oneshot;
 
@@ -15,7 +15,7 @@ use crate::{
     ids::{Generation, Index},
     integration::source::RecordError,
     iteration::{Context, Effect, Ending, Input, Parked, RowStatus, RunStatus},
-    limiter::{Grant, Throttle, Try},
+    limiter::{Ask, Grant, Throttle, Try},
     payload::Failure,
     plugin::{Answer, Call, Outcome},
     runtime::executions::machine_step,
@@ -66,6 +66,7 @@ impl Actor {
                 | Effect::Fail { .. }
                 | Effect::Spill { .. }
                 | Effect::Hold { .. }
+                | Effect::Hurry { .. }
                 | Effect::Paused(_)
                 | Effect::Ended(_)
                 | Effect::Drained => {
@@ -95,7 +96,9 @@ impl Actor {
         if self.wake.is_some_and(|at| at <= now) {
             self.wake = None;
         }
-        let (limiter, weight, user) = (self.limiter.as_ref(), self.weight, self.id.0);
+        let limiter = self.limiter.as_ref();
+        let (weight, retry_share) = (self.weight, self.retry_share);
+        let user = self.id.0.unsigned_abs();
         let closed = match self.hours.closed_until(now) {
             Some(until) => Some((until, Throttle::Hours)),
             None => (self.disk.is_full() || self.pool.ready() == 0)
@@ -105,9 +108,15 @@ impl Actor {
             if let Some((at, why)) = closed {
                 return Grant::NotBefore { at, why };
             }
-            limiter.map_or(Grant::Now(count.get()), |limiter| {
-                limiter.ask(user.unsigned_abs(), kind, count, weight, first_waiting, now)
-            })
+            let ask = Ask {
+                user,
+                kind,
+                count,
+                weight,
+                first_waiting,
+                retry_share,
+            };
+            limiter.map_or(Grant::Now(count.get()), |limiter| limiter.ask(&ask, now))
         };
         self.run.step(
             inputs,
@@ -161,16 +170,15 @@ impl Actor {
             Outcome::Done(output) => {
                 machine_step(step.now, |context| child.succeed(machine, output, context))
             }
-            Outcome::Failed(failure) => match failure.close_limiter {
-                Some(pause) => {
-                    if let Some(limiter) = &self.limiter {
-                        limiter.close(pause, step.now);
-                    }
-                    let wait = failure.retry_after.unwrap_or(pause).max(pause);
-                    Verdict::Parked(put_off(step.now, wait))
+            Outcome::Failed(failure) => {
+                if let (Some(pause), Some(limiter)) = (failure.close_limiter, &self.limiter) {
+                    limiter.close(pause, step.now);
                 }
-                None => machine_step(step.now, |context| child.fail(machine, failure, context)),
-            },
+                match throttled_for(&failure) {
+                    Some(wait) => Verdict::Parked(put_off(step.now, wait)),
+                    None => machine_step(step.now, |context| child.fail(machine, failure, context)),
+                }
+            }
         };
         self.settle(index, generation, verdict, step);
     }
@@ -261,6 +269,11 @@ impl Actor {
                 }
             }
             Effect::Hold { index, rowed } => self.draft_hold(*index, *rowed, step),
+            Effect::Hurry { only } => step.draft.changes.push(Change::HurryChildren {
+                run: self.id,
+                only: *only,
+                at: now,
+            }),
             Effect::Paused(reason) => {
                 // Why: whoever shares the limiter must not wait for one that asks for nothing.
                 if let Some(limiter) = &self.limiter {
@@ -339,6 +352,7 @@ impl Actor {
                 .extend(limiter.unsaved(&mut self.limiter_saved));
         }
         let mut changes = step.draft.finish(self.id);
+        changes.extend(self.pages.positions(self.id));
         changes.push(Change::Checkpoint {
             run: self.id,
             checkpoint: Box::new(self.run.checkpoint()),
@@ -375,6 +389,7 @@ impl Actor {
                 | Effect::Fail { .. }
                 | Effect::Spill { .. }
                 | Effect::Hold { .. }
+                | Effect::Hurry { .. }
                 | Effect::Paused(_)
                 | Effect::Ended(_) => {}
             }
@@ -462,6 +477,15 @@ impl Actor {
     }
 }
 
+/// How long a handler puts its record off because somebody limits it, which is neither a failure nor
+/// an attempt; `None` where it says that no other try would help.
+fn throttled_for(failure: &Failure) -> Option<Duration> {
+    if failure.retry == Some(false) {
+        return None;
+    }
+    failure.close_limiter.max(failure.retry_after)
+}
+
 fn ended(index: Index, generation: Generation, ending: Ending) -> Input {
     Input::Ended {
         index,
@@ -481,6 +505,7 @@ fn failure_of_record(index: Index, error: RecordError, now: Timestamp) -> Failur
         version: 0,
         payload: None,
         at: now,
+        redo: 0,
     }
 }
 
@@ -500,6 +525,7 @@ fn failure_of_damaged(
         version: row.and_then(|row| row.version).unwrap_or(0),
         payload: None,
         at: now,
+        redo: row.map_or(0, |row| row.redo),
     }
 }
 
@@ -514,5 +540,6 @@ fn failure_row(index: Index, child: Child, failure: Failure, now: Timestamp) -> 
         version: child.version,
         payload: Some(child.payload.text().to_owned()),
         at: now,
+        redo: child.redo,
     }
 }

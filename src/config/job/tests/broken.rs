@@ -70,7 +70,7 @@ fn misspelt_keys_and_words_are_told_their_nearest_neighbour() {
         &[
             r#"4:1: unknown key "shedule"; did you mean "schedule"?"#,
             r#"6:1: unknown key "qouta" in [limit]; did you mean "quota"?"#,
-            r#"7:1: unknown key "burst" in [limit]; it takes pace, quota, reserve, spread, time_zone, use, weight"#,
+            r#"7:1: unknown key "burst" in [limit]; it takes pace, quota, reserve, reset_hour, spread, time_zone, use, weight"#,
             r#"9:1: unknown key "failling" in [pause_when]; did you mean "failing"?"#,
             r#"11:10: retry.jitter: unknown value "ful"; did you mean "full"?"#,
         ],

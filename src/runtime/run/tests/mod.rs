@@ -4,6 +4,7 @@
 //! where that never comes.
 
 mod deaths;
+mod redo;
 
 use std::{
     future::Future,
@@ -174,6 +175,7 @@ impl World {
             },
             limiter: None,
             weight: plan.weight,
+            retry_share: plan.retry_share,
             schedule: plan.schedule,
             pool: Pool::scripted(Arc::clone(&self.capacity), call),
             answers: answer,
@@ -285,6 +287,7 @@ fn commit(store: &Store, changes: Vec<Change>) {
 
 fn child(index: Index, status: RowStatus) -> ChildRow {
     ChildRow {
+        redo: 0,
         run: RUN,
         index,
         items: 1,
