@@ -8,8 +8,8 @@
 mod check;
 mod client;
 mod completions;
-mod dry_run;
 mod deploy;
+mod dry_run;
 pub mod exit;
 mod follow;
 mod help;

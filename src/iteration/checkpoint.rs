@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Breaker, Ending, PauseReason, RunStatus, Probation};
+use super::{Breaker, Ending, PauseReason, Probation, RunStatus};
 use crate::ids::{Cursor, Index};
 
 /// The format number of what [`Checkpoint::to_json`] writes.

@@ -27,13 +27,13 @@ use crate::{
 };
 
 mod dispatch;
-mod queue;
 mod probation;
+mod queue;
 mod view;
 
-use queue::RowQueue;
-use probation::Shown;
 pub use probation::Probation;
+use probation::Shown;
+use queue::RowQueue;
 pub use view::Figures;
 
 /// What a step may know of the world.

@@ -2,7 +2,10 @@
 
 use rusqlite::Connection;
 
-use super::{ChildRow, EventRow, ExecutionRow, ExecutionStatus, ExportRow, FailureRow, InForceRow, JobRow, LimiterOrders, Requeue, ResultRow, RunRow, VersionRow, WorkerRow, children, events, executions, exports, failures, jobs, limiters, plugins, pruning, results, runs, workers,
+use super::{
+    ChildRow, EventRow, ExecutionRow, ExecutionStatus, ExportRow, FailureRow, InForceRow, JobRow,
+    LimiterOrders, Requeue, ResultRow, RunRow, VersionRow, WorkerRow, children, events, executions,
+    exports, failures, jobs, limiters, plugins, pruning, results, runs, workers,
 };
 use super::{Position, RedoRow, positions, redo};
 use crate::{

@@ -6,10 +6,10 @@
 mod dispatch;
 mod order;
 mod pause;
+mod probation;
 mod queue;
 mod restore;
 mod retry;
-mod probation;
 
 use std::{collections::BTreeMap, num::NonZeroU32};
 
