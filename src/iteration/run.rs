@@ -13,8 +13,8 @@ use std::{
 };
 
 use super::{
-    Breaker, Checkpoint, Child, Counters, Effect, Ending, Input, OnInterrupt, Options, Parked,
-    PauseReason, Row, RowStatus, RunStatus, WakeReason,
+    Breaker, Checkpoint, Child, Counters, Effect, Input, Options, PauseReason, Row, RowStatus,
+    RunStatus, WakeReason,
     breaker::share_exceeds,
     parked::{self, ParkedChildren},
     status::is_legal,
@@ -27,12 +27,12 @@ use crate::{
 };
 
 mod dispatch;
+mod landing;
 mod queue;
 mod trial;
 mod view;
 
 use queue::RowQueue;
-use trial::Shown;
 pub use trial::Trial;
 pub use view::Figures;
 
@@ -201,9 +201,9 @@ impl Run {
             wake: None,
         };
         for row in rows {
+            let kind = if row.tried { Try::Retry } else { Try::First };
             match row.status {
                 RowStatus::InFlight => {
-                    let kind = if row.tried { Try::Retry } else { Try::First };
                     run.doubtful
                         .push((row.index, Flight::rowed(row.items, kind)));
                 }
@@ -213,6 +213,7 @@ impl Run {
                         at: row.at,
                         items: row.items,
                         status: row.status,
+                        kind,
                     },
                 ),
                 RowStatus::Held | RowStatus::Queued => {}
@@ -333,95 +334,6 @@ impl Run {
         source.children.extend(children);
         if source.end != End::Unseen {
             self.total = Some(source.next);
-        }
-    }
-
-    fn take_ended(&mut self, index: Index, generation: Generation, ending: Ending) {
-        let Some(flight) = self.land(index, generation) else {
-            return;
-        };
-        self.window.settle(index);
-        let shown = match ending {
-            Ending::Done => Shown::Good,
-            Ending::Failed => Shown::Bad,
-        };
-        self.note_trial(index, flight, shown);
-        self.breaker
-            .record(ending == Ending::Failed, &self.options.pause_when);
-        *self.counters.of(ending) += u64::from(flight.items);
-    }
-
-    fn take_parked(&mut self, index: Index, generation: Generation, parked: Parked) {
-        let Some(flight) = self.land(index, generation) else {
-            return;
-        };
-        self.window.settle(index);
-        let status = match parked {
-            Parked::Retry { throttled, .. } => {
-                if throttled {
-                    self.counters.throttled += 1;
-                } else {
-                    self.note_trial(index, flight, Shown::Bad);
-                    self.breaker.record(true, &self.options.pause_when);
-                }
-                RowStatus::Retrying
-            }
-            Parked::Wait { .. } => {
-                self.note_trial(index, flight, Shown::Good);
-                RowStatus::Waiting
-            }
-        };
-        self.parked.insert(
-            index,
-            parked::Entry {
-                at: parked.at(),
-                items: flight.items,
-                status,
-            },
-        );
-    }
-
-    /// Takes a child out of flight, where the generation is the one that was dispatched.
-    fn land(&mut self, index: Index, generation: Generation) -> Option<Flight> {
-        if !self.is_current(index, generation) {
-            return None;
-        }
-        if self.source.end == End::Confirmed {
-            self.source.end = End::Seen;
-        }
-        self.flights.remove(&index)
-    }
-
-    /// A child whose outcome nobody knows: again, or held.
-    fn take_doubtful(&mut self, index: Index, flight: Flight, effects: &mut Vec<Effect>) {
-        match (self.options.on_interrupt, flight.kind) {
-            (OnInterrupt::Retry, Try::First) => self.rescued.push_back((index, flight)),
-            // Why: it is a retry that is due at once, and has its row already.
-            (OnInterrupt::Retry, Try::Retry) => self.parked.insert(
-                index,
-                parked::Entry {
-                    at: Timestamp(i64::MIN),
-                    items: flight.items,
-                    status: RowStatus::Retrying,
-                },
-            ),
-            (OnInterrupt::Hold, _) => {
-                self.held += u64::from(flight.items);
-                self.window.settle(index);
-                effects.push(Effect::Hold {
-                    index,
-                    rowed: flight.rowed,
-                });
-            }
-        }
-    }
-
-    fn decide_on_doubtful(&mut self, effects: &mut Vec<Effect>) {
-        if self.status.is_ended() {
-            return;
-        }
-        for (index, flight) in std::mem::take(&mut self.doubtful) {
-            self.take_doubtful(index, flight, effects);
         }
     }
 

@@ -214,8 +214,10 @@ impl Engine {
             .clone()
     }
 
-    /// Other settings from now on, for what starts from now on.
+    /// Other settings from now on, for what starts from now on; live runs take them up with
+    /// [`Engine::take_settings`].
     pub fn set_config(&self, config: Config) {
+        self.0.disk.set_free_min(config.store.disk_free_min);
         *self.0.config.lock().unwrap_or_else(PoisonError::into_inner) = config;
     }
 

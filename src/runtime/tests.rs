@@ -21,6 +21,8 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
         .expect("it never happened")
 }
 
+mod steering;
+
 /// A folder with a dataset, a job over it, and a state directory.
 struct World {
     directory: tempfile::TempDir,
@@ -54,9 +56,13 @@ impl World {
     }
 
     fn open_as(&self, working: bool) -> Engine {
+        self.open_with(working, "")
+    }
+
+    /// Opens it with settings.
+    fn open_with(&self, working: bool, settings: &str) -> Engine {
         let open = || {
-            let mut config = Config::default();
-            config.store.disk_free_min = 0;
+            let config = config(settings);
             let setup = EngineSetup {
                 config,
                 clock: Arc::new(SystemClock),
@@ -90,6 +96,13 @@ impl World {
         let db = Connection::open(self.path("state").join(Store::FILE)).unwrap();
         db.execute_batch(sql).unwrap();
     }
+}
+
+fn config(settings: &str) -> Config {
+    let settings = crate::config::Settings::parse("iterd.toml".as_ref(), settings).unwrap();
+    let mut config = settings.config;
+    config.store.disk_free_min = 0;
+    config
 }
 
 fn run(engine: &Engine) -> RunRow {

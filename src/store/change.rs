@@ -4,10 +4,11 @@ use rusqlite::Connection;
 
 use super::{
     ChildRow, EventRow, ExecutionRow, ExecutionStatus, ExportRow, FailureRow, InForceRow, JobRow,
-    Requeue, ResultRow, RunRow, VersionRow, WorkerRow, children, events, executions, exports,
-    failures, jobs, limiters, plugins, pruning, results, runs, workers,
+    LimiterOrders, Requeue, ResultRow, RunRow, VersionRow, WorkerRow, children, events, executions,
+    exports, failures, jobs, limiters, plugins, pruning, results, runs, workers,
 };
 use crate::{
+    config::Overrides,
     ids::{ExecutionId, Index, RunId},
     iteration::{Checkpoint, RowStatus},
     machine,
@@ -148,6 +149,15 @@ pub enum Change {
         /// Its stored form.
         state: String,
     },
+    /// What operators have set over a job's file, all of it.
+    JobOverrides {
+        /// The job's name.
+        name: String,
+        /// From now on.
+        overrides: Overrides,
+    },
+    /// What operators have ordered about a limiter, all of it.
+    LimiterOrders(LimiterOrders),
     /// A version of a plugin got its number.
     NewVersion(VersionRow),
     /// A version of a plugin is in force from now on.
@@ -254,6 +264,8 @@ impl Change {
                 sequence,
                 state,
             } => limiters::put(db, name, *sequence, state),
+            Self::JobOverrides { name, overrides } => jobs::set_overrides(db, name, overrides),
+            Self::LimiterOrders(orders) => limiters::put_orders(db, orders),
             Self::NewVersion(row) => plugins::insert(db, row),
             Self::PutInForce(row) => plugins::put_in_force(db, row),
             Self::RunPlugin { run, hash } => plugins::set_run_plugin(db, *run, hash),

@@ -113,10 +113,11 @@ pub(super) fn hurry(
     at: Timestamp,
 ) -> rusqlite::Result<()> {
     let Some(index) = only else {
-        // Why bounded: no more back off than `parked_items_max` and the slots allow.
+        // Why with attempts: what was put off before it ever failed waits for something else. No more
+        // back off than `parked_items_max` and the slots allow.
         db.prepare_cached(
             "UPDATE children SET due_us = ?2
-             WHERE run = ?1 AND status = 'retrying' AND due_us > ?2",
+             WHERE run = ?1 AND status = 'retrying' AND attempts > 0 AND due_us > ?2",
         )?
         .execute(params![run.0, at.0])?;
         return Ok(());

@@ -46,8 +46,8 @@ def answer(api, item, context):
     if api["down"]:
         return "down"
     number = int(item["id"])
-    if number % 100 == 57:
+    if api["bad"] and number % 100 == 57:
         return "rejected"
-    if context.attempt == 1 and number % 61 == 7:
+    if api["busy"] and context.attempt == 1 and number % 61 == 7:
         return "busy"
     return "taken"

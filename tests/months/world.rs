@@ -4,13 +4,7 @@
 //! The clock moves only while the engine waits for it: to the instant that it waits for, or to the
 //! next thing that happens in the story. So months pass in the time that their work takes.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, path::PathBuf, process::Command, sync::Arc, time::Duration};
 
 use iterd::{
     api::{self, Api, Key},
@@ -228,21 +222,4 @@ impl World {
 
 fn rests(view: &RunView) -> bool {
     view.figures.status == RunStatus::Paused && view.figures.in_flight == 0
-}
-
-/// What the API counted: the instant, the record, the attempt and the answer of each call.
-pub(crate) fn calls(path: &Path) -> Vec<(Timestamp, u64, u32, String)> {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    let call = |line: &str| {
-        let mut words = line.split(' ');
-        let mut word = || words.next().unwrap();
-        let (at, id, attempt, answer) = (word(), word(), word(), word());
-        (
-            Timestamp(at.parse().unwrap()),
-            id.parse().unwrap(),
-            attempt.parse().unwrap(),
-            answer.to_owned(),
-        )
-    };
-    text.lines().map(call).collect()
 }

@@ -12,7 +12,7 @@ use std::{
 use iterd::{
     ids::{Cursor, Generation, Index},
     iteration::{Context, Effect, Ending, Input, Parked, RowStatus, Run},
-    limiter::{Ask, Grant, Limiter, Limits, Try},
+    limiter::{Ask, Grant, Limiter, Limits, Share, Try},
     time::Timestamp,
 };
 
@@ -230,6 +230,7 @@ impl Process {
                     count,
                     weight: NonZeroU32::MIN,
                     first_waiting,
+                    retry_share: Share::RETRIES_DEFAULT,
                 },
                 now,
             );
@@ -289,7 +290,8 @@ impl Process {
             .rows
             .iter()
             .filter(|(index, _)| only.is_none_or(|only| only == **index))
-            .filter(|(_, row)| row.status == RowStatus::Retrying && row.at > now)
+            .filter(|(_, row)| row.status == RowStatus::Retrying && row.attempts > 0)
+            .filter(|(_, row)| row.at > now)
             .map(|(index, row)| (*index, *row))
             .collect();
         assert!(!early.is_empty(), "nothing to hurry: {only:?}");

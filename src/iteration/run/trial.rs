@@ -43,7 +43,7 @@ impl Run {
         for flight in self.flights.values_mut() {
             flight.on_trial = false;
         }
-        let affected = self.parked.retrying() > 0 || !self.flights.is_empty();
+        let affected = self.parked.first_retrying().is_some() || !self.flights.is_empty();
         self.trial = affected.then_some(Trial {
             first: None,
             left: RETRIES_MAX,

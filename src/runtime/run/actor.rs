@@ -16,6 +16,7 @@ use crate::{
     ids::{Generation, Index, RunId},
     integration::source::{PageBounds, Source},
     iteration::{Ending, Input, Options, PauseReason, RowStatus, Run, RunStatus},
+    limiter::Share,
     machine::Machine,
     plugin::{Answer, Pool, Version},
     runtime::{disk::Disk, exporter::Exporter, limiters::SharedLimiter},
@@ -52,6 +53,8 @@ pub(in crate::runtime) struct ActorSetup {
     pub(in crate::runtime) bounds: PageBounds,
     pub(in crate::runtime) limiter: Option<Arc<SharedLimiter>>,
     pub(in crate::runtime) weight: NonZeroU32,
+    /// What its retries may have of the limiter.
+    pub(in crate::runtime) retry_share: Share,
     /// When it may dispatch; `None`: always.
     pub(in crate::runtime) schedule: Option<Schedule>,
     pub(in crate::runtime) pool: Pool,
@@ -99,6 +102,7 @@ pub(in crate::runtime) struct Reconfigured {
     pub(in crate::runtime) machine: Machine,
     pub(in crate::runtime) limiter: Arc<SharedLimiter>,
     pub(in crate::runtime) weight: NonZeroU32,
+    pub(in crate::runtime) retry_share: Share,
     pub(in crate::runtime) schedule: Option<Schedule>,
     /// The plugin, where another one is to do the work.
     pub(in crate::runtime) version: Option<Version>,
@@ -119,6 +123,7 @@ pub(in crate::runtime) struct Actor {
     pub(super) limiter_saved: u64,
     limiter_changed: Option<watch::Receiver<()>>,
     pub(super) weight: NonZeroU32,
+    pub(super) retry_share: Share,
     pub(super) hours: Hours,
     pub(super) pool: Pool,
     pub(super) answers: mpsc::UnboundedReceiver<Answer>,
@@ -182,6 +187,7 @@ impl Actor {
             limiter: setup.limiter,
             limiter_saved: 0,
             weight: setup.weight,
+            retry_share: setup.retry_share,
             hours: Hours::new(setup.schedule),
             pool: setup.pool,
             answers: setup.answers,
@@ -310,6 +316,7 @@ impl Actor {
         }
         self.limiter_saved = 0;
         self.weight = new.weight;
+        self.retry_share = new.retry_share;
         self.hours = Hours::new(new.schedule);
         self.machine = new.machine;
         let concurrency = NonZeroU32::new(new.options.slots).unwrap_or(NonZeroU32::MIN);

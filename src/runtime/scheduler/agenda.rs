@@ -167,6 +167,7 @@ mod tests {
             started: false,
             registered: at("2026-01-01T00:00:00Z"),
             scheduled: Some(at(scheduled)),
+            overrides: crate::config::Overrides::default(),
         };
         (row, file)
     }

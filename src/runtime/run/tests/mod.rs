@@ -174,6 +174,7 @@ impl World {
             },
             limiter: None,
             weight: plan.weight,
+            retry_share: plan.retry_share,
             schedule: plan.schedule,
             pool: Pool::scripted(Arc::clone(&self.capacity), call),
             answers: answer,
