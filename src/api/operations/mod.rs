@@ -5,14 +5,18 @@
 
 mod describe_item;
 mod describe_job;
+mod describe_job_settings;
 mod edit_item;
 mod list_items;
 mod list_jobs;
+mod list_limiters;
 mod list_results;
+mod order_limiter;
 mod pause_job;
 mod resolve_items;
 mod resume_job;
 mod retry_items;
+mod set_job;
 mod skip_items;
 mod standing;
 mod start_job;
@@ -23,6 +27,7 @@ use serde_json::Value;
 
 use super::{ApiError, ErrorKind};
 use crate::{
+    config::Config,
     payload::Payload,
     runtime::{Engine, ItemName, unknown_job},
     store::{RunRow, Store},
@@ -30,17 +35,21 @@ use crate::{
 };
 
 /// Every operation, by its name on the wire.
-pub const OPERATIONS: [&str; 13] = [
+pub const OPERATIONS: [&str; 17] = [
     "DescribeItem",
     "DescribeJob",
+    "DescribeJobSettings",
     "EditItem",
     "ListItems",
     "ListJobs",
+    "ListLimiters",
     "ListResults",
+    "OrderLimiter",
     "PauseJob",
     "ResolveItems",
     "ResumeJob",
     "RetryItems",
+    "SetJob",
     "SkipItems",
     "StartJob",
     "StopJob",
@@ -51,6 +60,8 @@ pub const OPERATIONS: [&str; 13] = [
 pub struct Api {
     engine: Option<Engine>,
     store: Store,
+    /// What a command reads for itself; an engine has its own.
+    settings: Config,
 }
 
 impl Api {
@@ -60,6 +71,7 @@ impl Api {
         Self {
             store: engine.store().clone(),
             engine: Some(engine),
+            settings: Config::default(),
         }
     }
 
@@ -69,10 +81,24 @@ impl Api {
         Self {
             engine: None,
             store,
+            settings: Config::default(),
         }
     }
 
-    pub(super) fn now(&self) -> Timestamp {
+    /// Over the file, with what the settings say now.
+    #[must_use]
+    pub fn with_settings(self, settings: Config) -> Self {
+        Self { settings, ..self }
+    }
+
+    /// The settings in force.
+    fn config(&self) -> Config {
+        self.engine
+            .as_ref()
+            .map_or_else(|| self.settings.clone(), Engine::config)
+    }
+
+    fn now(&self) -> Timestamp {
         self.engine
             .as_ref()
             .map_or_else(|| SystemClock.now(), Engine::now)
@@ -110,14 +136,18 @@ pub async fn call(
     match operation {
         "DescribeItem" => describe_item::call(api, &read(input)?),
         "DescribeJob" => describe_job::call(api, &read(input)?),
+        "DescribeJobSettings" => describe_job_settings::call(api, &read(input)?),
         "EditItem" => edit_item::call(api, read(input)?, caller).await,
         "ListItems" => list_items::call(api, &read(input)?),
         "ListJobs" => list_jobs::call(api, &read(input)?),
+        "ListLimiters" => list_limiters::call(api, &read(input)?),
         "ListResults" => list_results::call(api, &read(input)?),
+        "OrderLimiter" => order_limiter::call(api, read(input)?, caller).await,
         "PauseJob" => pause_job::call(api, read(input)?, caller).await,
         "ResolveItems" => resolve_items::call(api, read(input)?, caller).await,
         "ResumeJob" => resume_job::call(api, &read(input)?).await,
         "RetryItems" => retry_items::call(api, read(input)?).await,
+        "SetJob" => set_job::call(api, read(input)?, caller).await,
         "SkipItems" => skip_items::call(api, read(input)?, caller).await,
         "StartJob" => start_job::call(api, &read(input)?).await,
         "StopJob" => stop_job::call(api, &read(input)?, caller).await,

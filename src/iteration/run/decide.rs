@@ -10,6 +10,7 @@ use super::{End, Run};
 use crate::{
     ids::Index,
     iteration::{Decision, PauseReason, RowStatus, RunStatus, Stood, parked},
+    limiter::Try,
 };
 
 impl Run {
@@ -46,6 +47,7 @@ impl Run {
                     at,
                     items,
                     status: RowStatus::Retrying,
+                    kind: Try::Retry,
                 },
             ),
             Decision::Ended(ending) => *self.counters.of(ending) += u64::from(items),
