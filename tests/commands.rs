@@ -9,6 +9,8 @@
     reason = "a test that fails says so by a panic"
 )]
 
+#[path = "commands/adopts.rs"]
+mod adopts;
 #[path = "commands/answers.rs"]
 mod answers;
 #[path = "commands/disk.rs"]
@@ -23,5 +25,7 @@ mod readme;
 mod records;
 #[path = "commands/schedules.rs"]
 mod schedules;
+#[path = "commands/sources.rs"]
+mod sources;
 #[path = "commands/world.rs"]
 mod world;

@@ -5,6 +5,7 @@
 //! answer on standard output and everything else on standard error; under `--json` standard output
 //! is JSON alone.
 
+mod adopt;
 mod check;
 mod client;
 pub mod exit;
@@ -80,6 +81,8 @@ enum Command {
     Resume(resume::Arguments),
     /// Do failed items again
     Retry(retry::Arguments),
+    /// Take a run over from another state directory
+    Adopt(adopt::Arguments),
     /// Show every job in a line
     Jobs(jobs::Arguments),
     /// Show where a job stands
@@ -115,6 +118,7 @@ pub fn main() -> ExitCode {
         Command::Pause(arguments) => pause::main(&session, &arguments),
         Command::Resume(arguments) => resume::main(&session, &arguments),
         Command::Retry(arguments) => retry::main(&session, &arguments),
+        Command::Adopt(arguments) => adopt::main(&session, &arguments),
         Command::Jobs(arguments) => jobs::main(&session, &arguments),
         Command::Status(arguments) => status::main(&session, &arguments),
         Command::Items(arguments) => items::main(&session, &arguments),

@@ -248,6 +248,9 @@ impl Run {
                 children,
                 end,
             } => self.take_page(first, children, end),
+            // Why the total stays: it is the best that is known until the new end is seen.
+            Input::Grown if !self.status.is_ended() => self.source.end = End::Unseen,
+            Input::Grown => {}
             Input::Ended {
                 index,
                 generation,

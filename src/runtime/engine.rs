@@ -308,7 +308,7 @@ impl Engine {
 }
 
 /// Kills what a killed predecessor left running; nothing may be dispatched before.
-fn rescue(store: &Store) -> Result<(), RuntimeError> {
+pub(super) fn rescue(store: &Store) -> Result<(), RuntimeError> {
     let rows = store.workers()?;
     if rows.is_empty() {
         return Ok(());

@@ -19,16 +19,16 @@ use super::{
     keeper::Keeper,
     plan::{Plan, StoredPlan},
     plugins::{Found, plugin_manifest},
-    run::{Order, Reconfigured},
+    run::{Order, Origin, OriginSetup, Reconfigured},
 };
 use crate::{
     config::job::JobFile,
     ids::RunId,
-    integration::source::{self, OpenContext, Source},
+    integration::source::Fingerprint,
     iteration::{Input, RunStatus},
     limiter::Limits,
     plugin::Version,
-    store::{Change, ExportRow, JobRow, RunRow},
+    store::{Change, ExportRow, JobRow, RunRow, SourceRow},
 };
 
 /// How long an actor has to end at once: its workers get two seconds from SIGTERM to SIGKILL, and a
@@ -39,9 +39,6 @@ const QUIT_MAX: Duration = Duration::from_secs(5);
 /// How long the end of the process waits for the state file to be left tidy: writing back a WAL of the
 /// default bound takes a fraction of it.
 const TIDY_MAX: Duration = Duration::from_secs(5);
-
-/// A source that decompresses to more than this is refused; a tebibyte outlasts any disk here.
-const SPOOL_BYTES_MAX: u64 = 1 << 40;
 
 /// What an edit of a live job's source or output comes to.
 const SOURCE_STAYS: &str = "[source] and [output] stay as they were until the run has ended";
@@ -63,7 +60,9 @@ pub enum Started {
 pub(super) struct Prepared {
     pub(super) plan: Plan,
     pub(super) plugin: Found,
-    pub(super) source: Box<dyn Source>,
+    pub(super) origin: Origin,
+    /// What the source of a new run is like.
+    pub(super) fingerprint: Option<Fingerprint>,
 }
 
 impl Engine {
@@ -113,7 +112,7 @@ impl Engine {
             .newest_run(&file.name)?
             .ok_or_else(|| RuntimeError::Conflict(format!("job {:?} has no run", file.name)))?;
         let stored = StoredPlan::from_json(&row.plan)?;
-        if stored.source != file.source || stored.output != file.output {
+        if !stored.has_source_of(file) || stored.output != file.output {
             tracing::warn!(job = file.name, "{SOURCE_STAYS}");
             let told = self.event(&file.name, "refused", SOURCE_STAYS);
             self.store().commit(vec![told]).await.await?;
@@ -135,6 +134,7 @@ impl Engine {
             limiter,
             weight: plan.weight,
             schedule: plan.schedule,
+            on_change: plan.source.on_change,
             version,
         };
         Ok((new, plan.limiter, plan.limits))
@@ -156,7 +156,11 @@ impl Engine {
         Ok(Some(found.version))
     }
 
-    fn plan_again(&self, file: &JobFile, stored: StoredPlan) -> Result<Plan, RuntimeError> {
+    pub(super) fn plan_again(
+        &self,
+        file: &JobFile,
+        stored: StoredPlan,
+    ) -> Result<Plan, RuntimeError> {
         let config = self.config();
         let name = plugin_manifest(&file.process.plugin, &config)?.name;
         let outputs = self.outputs();
@@ -198,6 +202,7 @@ impl Engine {
         with: Vec<Change>,
         turn: &Turn,
     ) -> Result<Started, RuntimeError> {
+        self.refuse_departed(&file.name)?;
         let newest = self.store().newest_run(&file.name)?;
         match newest {
             Some(row) if row.checkpoint.status != RunStatus::Succeeded => {
@@ -251,6 +256,14 @@ impl Engine {
             let row = ExportRow { run, next, bytes };
             changes.push(Change::Export { row, late });
         }
+        if let Some(known) = &prepared.fingerprint {
+            changes.push(Change::Source(SourceRow {
+                run,
+                fingerprint: known.to_json(),
+                accepted: false,
+                at: now,
+            }));
+        }
         let job = file.name.clone();
         changes.push(Change::SupersedeExports { job, run });
         self.set_going(file, run, "started", changes, prepared, turn)
@@ -301,6 +314,7 @@ impl Engine {
         if self.live().contains_key(&job.name) {
             return Ok(());
         }
+        self.refuse_departed(&job.name)?;
         let Some(row) = self.store().newest_run(&job.name)? else {
             return Ok(());
         };
@@ -397,6 +411,12 @@ impl Engine {
         let stored = row
             .map(|row| StoredPlan::from_json(&row.plan))
             .transpose()?;
+        let known = row
+            .map(|row| self.store().source(row.id))
+            .transpose()?
+            .flatten();
+        // Why not opened then: where it is missing, the run pauses and says so.
+        let goes_on = stored.is_some();
         let work = move || {
             let plugin = engine.plugins().take(&file.process.plugin)?;
             let config = engine.config();
@@ -406,11 +426,18 @@ impl Engine {
                 Some(stored) => Plan::with(&file, name, &config, outputs.as_deref(), stored),
                 None => Plan::of(&file, name, &config, outputs.as_deref()),
             }?;
-            let source = engine.open_source(&plan)?;
+            let mut origin = engine.origin(&plan, known);
+            let mut fingerprint = None;
+            if !goes_on {
+                let begun = origin.begin(engine.now());
+                fingerprint = begun
+                    .map_err(|error| RuntimeError::Job(format!("job {:?}: {error}", plan.job)))?;
+            }
             Ok(Prepared {
                 plan,
                 plugin,
-                source,
+                origin,
+                fingerprint,
             })
         };
         tokio::task::spawn_blocking(work)
@@ -418,25 +445,19 @@ impl Engine {
             .map_err(|_| RuntimeError::Closed)?
     }
 
-    fn open_source(&self, plan: &Plan) -> Result<Box<dyn Source>, RuntimeError> {
-        let spool_dir = self.paths().spool();
-        let closing = self.closing();
-        let mut progress = |_| {
-            if *closing.borrow() {
-                std::ops::ControlFlow::Break(())
-            } else {
-                std::ops::ControlFlow::Continue(())
-            }
-        };
-        source::open(
-            &plan.source,
-            &mut OpenContext {
-                spool_dir: &spool_dir,
-                spool_bytes_max: SPOOL_BYTES_MAX,
-                progress: &mut progress,
-            },
-        )
-        .map_err(|error| RuntimeError::Job(format!("job {:?}: {error}", plan.job)))
+    fn origin(&self, plan: &Plan, known: Option<SourceRow>) -> Origin {
+        // Why a damaged one is none: what the source is like is then taken note of anew.
+        let known = known.and_then(|row| {
+            let known = Fingerprint::from_json(&row.fingerprint);
+            Some((known.ok()?, row.at, row.accepted))
+        });
+        Origin::new(OriginSetup {
+            job: plan.job.clone(),
+            spec: plan.source.clone(),
+            known,
+            spool_dir: self.paths().spool(),
+            closing: self.closing(),
+        })
     }
 
     /// Where relative output paths start, where that is not beside the job's file.

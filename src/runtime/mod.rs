@@ -5,6 +5,8 @@
 //! anew should it break off. Invariant: nothing outside is told or asked for anything that is not
 //! durable yet.
 
+mod adopted_output;
+mod adopter;
 mod control;
 mod disk;
 mod engine;
@@ -25,6 +27,7 @@ mod state_dir;
 #[cfg(test)]
 mod tests;
 
+pub use adopter::Adopted;
 pub use control::unknown_job;
 pub use disk::Disk;
 pub use engine::{Engine, EngineSetup};

@@ -3,9 +3,10 @@
 use rusqlite::Connection;
 
 use super::{
-    ChildRow, EventRow, ExecutionRow, ExecutionStatus, ExportRow, FailureRow, JobRow, Requeue,
-    ResultRow, RunRow, VersionRow, WorkerRow, children, events, executions, exports, failures,
-    jobs, limiters, plugins, pruning, results, runs, workers,
+    AdoptionRow, ChildRow, CopiedRows, DepartureRow, EventRow, ExecutionRow, ExecutionStatus,
+    ExportRow, FailureRow, JobRow, Requeue, ResultRow, RunRow, SourceRow, VersionRow, WorkerRow,
+    adoptions, children, events, executions, exports, failures, jobs, limiters, plugins, pruning,
+    results, runs, sources, workers,
 };
 use crate::{
     ids::{ExecutionId, Index, RunId},
@@ -167,6 +168,42 @@ pub enum Change {
         /// The new run.
         run: RunId,
     },
+    /// A run is being taken over from another state directory.
+    BeginAdoption(AdoptionRow),
+    /// Rows of a run that is being taken over.
+    CopyRows(CopiedRows),
+    /// Removes rows of an adoption that was not done, a batch of each table.
+    DropCopied {
+        /// The run.
+        run: RunId,
+        /// Of each table.
+        rows_max: u32,
+    },
+    /// A run was taken over; all of it is here.
+    EndAdoption {
+        /// The run.
+        run: RunId,
+        /// The job.
+        job: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// A name is wanted by an execution that is taken over: an older one gets another.
+    MakeWay {
+        /// The machine's name.
+        machine: String,
+        /// The execution's name.
+        name: String,
+    },
+    /// A job's row is to be replaced by another in the same commit.
+    RemoveJob {
+        /// Its name.
+        name: String,
+    },
+    /// A job's run went to another state directory.
+    Depart(DepartureRow),
+    /// What is known of a run's source.
+    Source(SourceRow),
     /// Something that people may want to know later.
     Event(EventRow),
     /// Removes rows of an ended run: results, failures, children, a batch of each.
@@ -248,6 +285,14 @@ impl Change {
             Self::WorkerEnded(row) => workers::remove(db, row),
             Self::Export { row, late } => exports::put(db, row, late),
             Self::SupersedeExports { job, run } => exports::supersede(db, job, *run),
+            Self::BeginAdoption(row) => adoptions::begin(db, row),
+            Self::CopyRows(rows) => adoptions::put_rows(db, rows),
+            Self::DropCopied { run, rows_max } => adoptions::drop_copied(db, *run, *rows_max),
+            Self::EndAdoption { run, job, at } => adoptions::end(db, *run, job, *at),
+            Self::MakeWay { machine, name } => adoptions::make_way(db, machine, name),
+            Self::RemoveJob { name } => adoptions::remove_job(db, name),
+            Self::Depart(row) => adoptions::depart(db, row),
+            Self::Source(row) => sources::put(db, row),
             Self::Event(row) => events::insert(db, row),
             Self::PruneRun { run, rows_max } => pruning::prune_run(db, *run, *rows_max),
             Self::RemoveExecution { execution } => pruning::remove_execution(db, *execution),

@@ -8,6 +8,7 @@
 //! Invariant: the changes of one [`Store::commit`] are in the file together or not at all, and
 //! those of one [`Line`] in the order they were sent, none of them behind one that was refused.
 
+mod adoptions;
 mod change;
 mod children;
 mod connection;
@@ -24,6 +25,7 @@ mod pruning;
 mod readers;
 mod results;
 mod runs;
+mod sources;
 mod workers;
 mod writer;
 
@@ -38,6 +40,7 @@ use std::{
     },
 };
 
+pub use adoptions::{AdoptionRow, CopiedRows, Copying, DepartureRow};
 pub use change::Change;
 pub use children::ChildRow;
 pub use connection::{FORMAT, StoreSettings};
@@ -51,6 +54,9 @@ pub use page::Page;
 pub use plugins::VersionRow;
 pub use results::ResultRow;
 pub use runs::RunRow;
+/// A value of a column that is changed while rows are copied.
+pub use rusqlite::types::Value as CopiedValue;
+pub use sources::SourceRow;
 pub use workers::WorkerRow;
 pub use writer::{Committed, WriterPulse};
 

@@ -3,6 +3,7 @@
 //! An operation reads its input, asks the engine or the store, and answers JSON. It knows nothing of
 //! HTTP. Where nobody serves, a command calls the same operation on the file itself.
 
+mod adopt_job;
 mod describe_job;
 mod list_items;
 mod list_jobs;
@@ -25,7 +26,8 @@ use crate::{
 };
 
 /// Every operation, by its name on the wire.
-pub const OPERATIONS: [&str; 9] = [
+pub const OPERATIONS: [&str; 10] = [
+    "AdoptJob",
     "DescribeJob",
     "ListItems",
     "ListJobs",
@@ -99,12 +101,13 @@ pub async fn call(
     caller: &str,
 ) -> Result<Value, ApiError> {
     match operation {
+        "AdoptJob" => adopt_job::call(api, &read(input)?, caller).await,
         "DescribeJob" => describe_job::call(api, &read(input)?),
         "ListItems" => list_items::call(api, &read(input)?),
         "ListJobs" => list_jobs::call(api, &read(input)?),
         "ListResults" => list_results::call(api, &read(input)?),
         "PauseJob" => pause_job::call(api, read(input)?, caller).await,
-        "ResumeJob" => resume_job::call(api, &read(input)?).await,
+        "ResumeJob" => resume_job::call(api, &read(input)?, caller).await,
         "RetryItems" => retry_items::call(api, read(input)?).await,
         "StartJob" => start_job::call(api, &read(input)?).await,
         "StopJob" => stop_job::call(api, &read(input)?, caller).await,

@@ -8,18 +8,19 @@ use super::{
     child::{Child, Verdict},
     commit::OnTheirWay,
     hours::Hours,
-    pages::Pages,
+    origin::Origin,
+    pages::{PageNews, Pages},
     view::{Pulse, RunView},
 };
 use crate::{
     config::job::Schedule,
     ids::{Generation, Index, RunId},
-    integration::source::{PageBounds, Source},
-    iteration::{Ending, Input, Options, PauseReason, RowStatus, Run, RunStatus},
+    integration::source::{Fingerprint, OnChange, PageBounds},
+    iteration::{Ending, Input, Options, RowStatus, Run, RunStatus},
     machine::Machine,
     plugin::{Answer, Pool, Version},
     runtime::{disk::Disk, exporter::Exporter, limiters::SharedLimiter},
-    store::{Change, Line, Requeue, RequeuePage, RunRow, Store, StoreError},
+    store::{Change, Line, Requeue, RequeuePage, RunRow, SourceRow, Store, StoreError},
     time::{Clock, Timestamp},
 };
 
@@ -42,6 +43,9 @@ pub(in crate::runtime) const REQUEUE_PAGE_MAX: u32 = 5000;
 /// comes true even if the clock was set, or a wake-up was lost.
 const SLEEP_MAX: Duration = Duration::from_mins(1);
 
+/// A source that grows all the time is told of once an hour.
+const GROWTH_TOLD_EVERY: Duration = Duration::from_hours(1);
+
 /// How long a worker has between SIGTERM and SIGKILL.
 const WORKER_GRACE: Duration = Duration::from_secs(2);
 
@@ -52,7 +56,7 @@ pub(in crate::runtime) struct ActorSetup {
     pub(in crate::runtime) execution_name: String,
     pub(in crate::runtime) options: Options,
     pub(in crate::runtime) machine: Machine,
-    pub(in crate::runtime) source: Box<dyn Source>,
+    pub(in crate::runtime) origin: Origin,
     pub(in crate::runtime) bounds: PageBounds,
     pub(in crate::runtime) limiter: Option<Arc<SharedLimiter>>,
     pub(in crate::runtime) weight: NonZeroU32,
@@ -85,6 +89,15 @@ pub(in crate::runtime) enum Order {
         /// The answer.
         done: oneshot::Sender<u64>,
     },
+    /// Go on with the source as it is now; answered when that is durable.
+    AcceptSource {
+        /// What it is like now.
+        known: Box<Fingerprint>,
+        /// What has to be in the same commit.
+        changes: Vec<Change>,
+        /// The answer.
+        done: oneshot::Sender<()>,
+    },
     /// From now on with this version of the plugin.
     Deploy(Box<Version>),
     /// What an edit of the job file has changed.
@@ -99,6 +112,7 @@ pub(in crate::runtime) struct Reconfigured {
     pub(in crate::runtime) limiter: Arc<SharedLimiter>,
     pub(in crate::runtime) weight: NonZeroU32,
     pub(in crate::runtime) schedule: Option<Schedule>,
+    pub(in crate::runtime) on_change: OnChange,
     /// The plugin, where another one is to do the work.
     pub(in crate::runtime) version: Option<Version>,
 }
@@ -113,6 +127,8 @@ pub(in crate::runtime) struct Actor {
     pub(super) wanted: Options,
     pub(super) machine: Machine,
     pub(super) pages: Pages,
+    /// When growth of the source was last told.
+    pub(super) growth_told: Option<Timestamp>,
     pub(super) live: HashMap<Index, Child>,
     pub(super) limiter: Option<Arc<SharedLimiter>>,
     pub(super) limiter_saved: u64,
@@ -155,6 +171,10 @@ impl Actor {
         let (queued, _) = setup.store.count_children(id, RowStatus::Queued)?;
         let (_, held) = setup.store.count_children(id, RowStatus::Held)?;
         let options = bounded(&setup.options, &setup.pool);
+        let position = (
+            setup.row.checkpoint.cursor.clone(),
+            setup.row.checkpoint.watermark,
+        );
         let run = Run::restore(options, setup.row.checkpoint, &rows, queued, held);
         let (orders, order_queue) = mpsc::channel(ORDERS_MAX);
         let quit = Arc::new(Notify::new());
@@ -176,7 +196,8 @@ impl Actor {
             run,
             wanted: setup.options,
             machine: setup.machine,
-            pages: Pages::new(setup.source, setup.bounds),
+            pages: Pages::new(setup.origin, setup.bounds, position),
+            growth_told: None,
             live: HashMap::new(),
             limiter_changed: setup.limiter.as_ref().map(|limiter| limiter.changes()),
             limiter: setup.limiter,
@@ -233,9 +254,15 @@ impl Actor {
 
     async fn work_through(&mut self) -> Result<RunStatus, StoreError> {
         let mut news = News::default();
-        self.step(News::of(Input::Tick)).await;
+        news.inputs.push(Input::Tick);
+        if self.run.status() == RunStatus::Running {
+            // Why before anything is dispatched: the record at hand may not be the one it was.
+            self.check_source(&mut news).await;
+        }
+        self.step(std::mem::take(&mut news)).await;
         while !(self.is_over() && self.on_their_way.is_empty()) {
             let wake = self.wake.into_iter().chain(self.staff_at).min();
+            let (running, idle) = (self.run.status() == RunStatus::Running, self.is_idle());
             tokio::select! {
                 biased;
                 () = self.quit.notified() => {
@@ -250,13 +277,9 @@ impl Actor {
                 },
                 _ = self.answers.recv_many(&mut news.answers, ANSWERS_MAX),
                     if self.on_their_way.len() < COMMITS_MAX => {}
-                page = self.pages.next() => match page {
-                    Ok(page) => news.inputs.push(page),
-                    Err(error) => {
-                        let reason = PauseReason::Source { cause: error.to_string() };
-                        news.inputs.push(Input::Pause(reason));
-                    }
-                },
+                page = self.pages.next(running, idle, self.clock.as_ref()) => {
+                    self.take_page_news(page, &mut news);
+                }
                 () = sleep_until(wake, self.clock.now()) => news.inputs.push(Input::Tick),
                 () = changed(Some(&mut self.disk_changed)) => news.inputs.push(Input::Tick),
                 () = changed(self.limiter_changed.as_mut()) => news.inputs.push(Input::Tick),
@@ -285,8 +308,22 @@ impl Actor {
                 if matches!(input, Input::Resume) {
                     self.pool.forgive();
                 }
+                let resumes = matches!(input, Input::Resume);
                 news.inputs.push(input);
-                news.changes = changes;
+                if resumes {
+                    self.check_source(news).await;
+                }
+                news.changes.extend(changes);
+                news.told.push(done);
+            }
+            Order::AcceptSource {
+                known,
+                changes,
+                done,
+            } => {
+                self.pages.accept(*known);
+                news.inputs.push(Input::Resume);
+                news.changes.extend(changes);
                 news.told.push(done);
             }
             Order::Requeue { what, done } => self.requeue(what, done, news).await?,
@@ -294,6 +331,41 @@ impl Actor {
             Order::Reconfigure(new) => self.reconfigure(*new, news),
         }
         Ok(())
+    }
+
+    /// Whether the run would end if nothing followed in its source.
+    fn is_idle(&self) -> bool {
+        let figures = self.run.figures();
+        let under_way = figures.in_flight + figures.retrying + figures.waiting;
+        under_way == 0 && figures.queued == 0 && self.pages.is_empty()
+    }
+
+    /// Looks at the source before the run goes on.
+    async fn check_source(&mut self, news: &mut News) {
+        let found = self.pages.check(self.clock.now()).await;
+        self.take_page_news(found, news);
+    }
+
+    fn take_page_news(&mut self, page: PageNews, news: &mut News) {
+        news.inputs.extend(page.inputs);
+        let Some(note) = page.note else {
+            return;
+        };
+        let at = self.clock.now();
+        news.changes.push(Change::Source(SourceRow {
+            run: self.id,
+            fingerprint: note.fingerprint.to_json(),
+            accepted: note.accepted,
+            at,
+        }));
+        if let Some(grown) = note.grown
+            && self
+                .growth_told
+                .is_none_or(|told| at.since(told) >= GROWTH_TOLD_EVERY)
+        {
+            self.growth_told = Some(at);
+            news.changes.push(self.event("source grew", grown));
+        }
     }
 
     fn deploy(&self, version: Version) {
@@ -311,6 +383,7 @@ impl Actor {
         self.weight = new.weight;
         self.hours = Hours::new(new.schedule);
         self.machine = new.machine;
+        self.pages.set_on_change(new.on_change);
         let concurrency = NonZeroU32::new(new.options.slots).unwrap_or(NonZeroU32::MIN);
         self.pool.set_concurrency(concurrency);
         if let Some(version) = new.version {
@@ -384,13 +457,6 @@ pub(super) struct News {
 }
 
 impl News {
-    fn of(input: Input) -> Self {
-        Self {
-            inputs: vec![input],
-            ..Self::default()
-        }
-    }
-
     /// A page of failed items is put back.
     fn requeue(&mut self, run: RunId, what: &Requeue, page: RequeuePage, now: Timestamp) {
         self.inputs.push(Input::Requeued {

@@ -11,6 +11,7 @@ mod actor;
 mod child;
 mod commit;
 mod hours;
+mod origin;
 mod pages;
 mod step;
 mod view;
@@ -19,4 +20,5 @@ mod view;
 mod tests;
 
 pub(super) use actor::{Actor, ActorSetup, Order, REQUEUE_PAGE_MAX, Reconfigured};
+pub(super) use origin::{Origin, OriginSetup};
 pub use view::RunView;
