@@ -250,7 +250,6 @@ impl Run {
             } => self.take_page(first, children, end),
             // Why the total stays: it is the best that is known until the new end is seen.
             Input::Grown if !self.status.is_ended() => self.source.end = End::Unseen,
-            Input::Grown => {}
             Input::Ended {
                 index,
                 generation,
@@ -287,7 +286,7 @@ impl Run {
                 }
             }
             Input::Drain if self.drain == Drain::No => self.drain = Drain::Asked,
-            Input::Drain => {}
+            Input::Grown | Input::Drain => {}
             Input::Options(options) => self.options = options,
             Input::Requeued {
                 children,

@@ -61,15 +61,15 @@ impl Engine {
         author: &str,
     ) -> Result<Adopted, RuntimeError> {
         let turn = self.turn(job).await;
-        let adopter = Adopter {
+        let work = Adopter {
             engine: self.clone(),
             job: job.to_owned(),
             from: from.to_owned(),
             file: file.map(Path::to_owned),
             author: author.to_owned(),
         };
-        let work = tokio::task::spawn_blocking(move || adopter.work());
-        let mut adopted = work.await.map_err(|_| RuntimeError::Closed)??;
+        let working = tokio::task::spawn_blocking(move || work.work());
+        let mut adopted = working.await.map_err(|_| RuntimeError::Closed)??;
         drop(turn);
         self.tell_jobs_changed();
         if let Err(error) = self.go_on_with(job).await {
@@ -293,18 +293,10 @@ impl Adopter {
         let mut numbers = BTreeMap::new();
         let folders = StatePaths::new(&there.root).plugins().join(plugin);
         for (version, hash) in there.store.versions(plugin)? {
-            let number = match self.store().version_of(plugin, &hash)? {
+            let known = self.store().version_of(plugin, &hash)?;
+            let number = match known {
                 Some(known) => known,
-                None => {
-                    let number = self.store().newest_version(plugin)?.saturating_add(1);
-                    self.commit(vec![Change::NewVersion(VersionRow {
-                        plugin: plugin.to_owned(),
-                        version: number,
-                        hash: hash.clone(),
-                        created: self.engine.now(),
-                    })])?;
-                    number
-                }
+                None => self.new_version(plugin, &hash)?,
             };
             numbers.insert(i64::from(version), i64::from(number));
             let folder = folders.join(&hash);
@@ -317,6 +309,17 @@ impl Adopter {
             }
         }
         Ok(numbers)
+    }
+
+    fn new_version(&self, plugin: &str, hash: &str) -> Result<u32, RuntimeError> {
+        let version = self.store().newest_version(plugin)?.saturating_add(1);
+        self.commit(vec![Change::NewVersion(VersionRow {
+            plugin: plugin.to_owned(),
+            version,
+            hash: hash.to_owned(),
+            created: self.engine.now(),
+        })])?;
+        Ok(version)
     }
 
     fn copy_rows(
@@ -369,73 +372,10 @@ impl Adopter {
         versions: &BTreeMap<i64, i64>,
         notes: &mut Vec<String>,
     ) -> Result<(), RuntimeError> {
-        let row = &there.run;
-        let (job, store) = (&self.job, &there.store);
-        let execution = store.execution(row.execution)?;
-        let execution = execution.ok_or_else(|| RuntimeError::Damaged {
-            what: format!("run {} in {}", row.id, there.root.display()),
-            cause: "its execution is missing".to_owned(),
-        })?;
-        let number = self.store().execution_id_from(row.execution);
-        let mut changes = vec![
-            Change::MakeWay {
-                machine: execution.machine,
-                name: execution.name,
-            },
-            Change::RemoveJob { name: job.clone() },
-        ];
-        let file = std::path::absolute(&intent.file.file).map_err(|error| RuntimeError::Io {
-            what: format!("cannot tell where {} lies", intent.file.file.display()),
-            error,
-        })?;
-        let started = i64::from(!row.checkpoint.status.is_ended());
-        let plan = intent.output.pinned(&intent.plan.stored).to_json();
-        let mut take = |table: &str, key, put: &[(&str, CopiedValue)], newest| {
-            let copying = Copying {
-                key,
-                put,
-                newest,
-                ..of_table(table, versions)
-            };
-            store.copy(&copying, |rows| {
-                changes.push(rows);
-                Ok(())
-            })
-        };
-        let execution_there = row.execution.0;
-        take(
-            "executions",
-            ("id", execution_there.into()),
-            &[("id", number.0.into())],
-            None,
-        )?;
-        take(
-            "frames",
-            ("execution", execution_there.into()),
-            &[("execution", number.0.into())],
-            None,
-        )?;
-        take(
-            "runs",
-            ("id", row.id.0.into()),
-            &[
-                ("id", run.0.into()),
-                ("execution", number.0.into()),
-                ("plan", plan.into()),
-            ],
-            None,
-        )?;
-        take(
-            "jobs",
-            ("name", job.clone().into()),
-            &[
-                ("path", file.to_string_lossy().into_owned().into()),
-                ("text", intent.file.text.clone().into()),
-                ("started", started.into()),
-            ],
-            None,
-        )?;
-        take("events", ("job", job.clone().into()), &[], Some(EVENTS_MAX))?;
+        let job = &self.job;
+        let mut changes = vec![Change::RemoveJob { name: job.clone() }];
+        self.take_execution(there, intent, run, versions, &mut changes)?;
+        self.take_job(there, intent, versions, &mut changes)?;
         changes.push(Change::SupersedeExports {
             job: job.clone(),
             run,
@@ -446,12 +386,8 @@ impl Adopter {
             changes.push(Change::Export { row, late });
         }
         changes.extend(self.limiter(there, &intent.plan, notes)?);
-        let detail = format!(
-            "by {} from {}: run {}",
-            self.author,
-            there.root.display(),
-            row.id
-        );
+        let root = there.root.display();
+        let detail = format!("by {} from {root}: run {} there", self.author, there.run.id);
         changes.push(Change::EndAdoption {
             run,
             job: job.clone(),
@@ -459,6 +395,82 @@ impl Adopter {
         });
         changes.push(self.engine.event(job, "adopted", detail));
         self.commit(changes)
+    }
+
+    /// The execution with its frames, and the run itself.
+    fn take_execution(
+        &self,
+        there: &There,
+        intent: &Intent,
+        run: RunId,
+        versions: &BTreeMap<i64, i64>,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), RuntimeError> {
+        let row = &there.run;
+        let execution = there.store.execution(row.execution)?;
+        let execution = execution.ok_or_else(|| RuntimeError::Damaged {
+            what: format!("run {} in {}", row.id, there.root.display()),
+            cause: "its execution is missing".to_owned(),
+        })?;
+        changes.push(Change::MakeWay {
+            machine: execution.machine,
+            name: execution.name,
+        });
+        let number = self.store().execution_id_from(row.execution).0;
+        let plan = intent.output.pinned(&intent.plan.stored).to_json();
+        let execution = CopiedValue::from(row.execution.0);
+        let mut take = |table: &str, key, put: &[(&str, CopiedValue)]| {
+            let copying = Copying {
+                key,
+                put,
+                ..of_table(table, versions)
+            };
+            gather(&there.store, &copying, changes)
+        };
+        let id = [("id", number.into())];
+        take("executions", ("id", execution.clone()), &id)?;
+        let of_execution = [("execution", number.into())];
+        take("frames", ("execution", execution), &of_execution)?;
+        let of_run = [
+            ("id", run.0.into()),
+            ("execution", number.into()),
+            ("plan", plan.into()),
+        ];
+        take("runs", ("id", row.id.0.into()), &of_run)?;
+        Ok(())
+    }
+
+    /// The job, with its file as it is from now on, and what happened to it.
+    fn take_job(
+        &self,
+        there: &There,
+        intent: &Intent,
+        versions: &BTreeMap<i64, i64>,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), RuntimeError> {
+        let path = &intent.file.file;
+        let path = std::path::absolute(path).map_err(|error| RuntimeError::Io {
+            what: format!("cannot tell where {} lies", path.display()),
+            error,
+        })?;
+        let started = i64::from(!there.run.checkpoint.status.is_ended());
+        let name = || CopiedValue::from(self.job.clone());
+        let job = Copying {
+            key: ("name", name()),
+            put: &[
+                ("path", path.to_string_lossy().into_owned().into()),
+                ("text", intent.file.text.clone().into()),
+                ("started", started.into()),
+            ],
+            ..of_table("jobs", versions)
+        };
+        gather(&there.store, &job, changes)?;
+        let events = Copying {
+            key: ("job", name()),
+            newest: Some(EVENTS_MAX),
+            ..of_table("events", versions)
+        };
+        gather(&there.store, &events, changes)
     }
 
     /// What was spent there is spent here, too.
@@ -509,6 +521,19 @@ impl Adopter {
     fn commit(&self, changes: Vec<Change>) -> Result<(), RuntimeError> {
         Ok(self.store().commit_blocking(changes)?)
     }
+}
+
+/// Rows for the commit at hand, which are few.
+fn gather(
+    store: &Store,
+    copying: &Copying<'_>,
+    changes: &mut Vec<Change>,
+) -> Result<(), RuntimeError> {
+    store.copy(copying, |rows| {
+        changes.push(rows);
+        Ok(())
+    })?;
+    Ok(())
 }
 
 fn of_table<'a>(table: &'a str, versions: &'a BTreeMap<i64, i64>) -> Copying<'a> {

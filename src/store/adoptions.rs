@@ -357,12 +357,12 @@ fn changed(copying: &Copying<'_>, name: &str, value: Value) -> Value {
     if let Some((_, put)) = copying.put.iter().find(|(column, _)| *column == name) {
         return put.clone();
     }
-    match value {
-        Value::Integer(version) if name == "version" => {
-            Value::Integer(copying.versions.get(&version).copied().unwrap_or(version))
-        }
-        value => value,
+    if let (Value::Integer(version), "version") = (&value, name)
+        && let Some(here) = copying.versions.get(version)
+    {
+        return Value::Integer(*here);
     }
+    value
 }
 
 fn size(value: &Value) -> usize {

@@ -3,6 +3,8 @@
 
 use std::{fs, path::PathBuf};
 
+use rusqlite::Connection;
+
 use super::world::{Answer, World};
 
 const JOB: &str = "config/jobs/job.toml";
@@ -180,4 +182,100 @@ fn a_run_that_went_away_can_be_adopted_back() {
     assert_eq!(indexes(&world), (0..40).collect::<Vec<_>>());
     let refused = service.iterd(&["start", "job"]);
     assert!(refused.err.contains("was taken over into"), "{refused:?}");
+}
+
+fn sql(world: &World, sql: &str) {
+    let db = Connection::open(world.state().join("iterd.db")).unwrap();
+    db.execute_batch(sql).unwrap();
+}
+
+/// What a crash leaves between the two last steps of an adoption, in the directory it goes to.
+const NOT_DONE: &str =
+    "DELETE FROM runs; DELETE FROM executions; DELETE FROM frames; DELETE FROM jobs;
+    DELETE FROM events; DELETE FROM limiters; UPDATE adoptions SET done_us = NULL;";
+
+#[test]
+fn an_adoption_that_broke_off_at_its_last_step_runs_nowhere_and_is_done_by_the_same_command() {
+    let world = begun();
+    let service = there(&world);
+    assert_eq!(adopt(&world, &service).code, 0);
+    sql(&service, NOT_DONE);
+    let refused = world.iterd(&["run", JOB]);
+    assert_eq!(refused.code, 5, "{refused:?}");
+    let other = world.with_state(world.path("other"));
+    assert_eq!(adopt(&world, &other).code, 5);
+    let again = adopt(&world, &service);
+    assert_eq!(again.code, 0, "{again:?}");
+    write_job(&world, "quota = \"1000 per day\"");
+    let ran = service.iterd(&["run", JOB]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(indexes(&service), (0..40).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_adoption_that_broke_off_while_it_copied_begins_anew_with_what_was_done_since() {
+    let world = begun();
+    let service = there(&world);
+    assert_eq!(adopt(&world, &service).code, 0);
+    sql(&service, NOT_DONE);
+    sql(
+        &service,
+        "DELETE FROM result_rows WHERE idx > 2; UPDATE result_rows SET result = '0';",
+    );
+    sql(&world, "DELETE FROM departures");
+    write_job(&world, "quota = \"8 per day\"");
+    let running = world.start(&["run", JOB]);
+    world.wait_for(&["results", "job", "--json"], |answer| {
+        answer.json_lines().len() == 8
+    });
+    running.signal(rustix::process::Signal::INT);
+    running.end();
+    let again = adopt(&world, &service);
+    assert_eq!(again.code, 0, "{again:?}");
+    assert_eq!(indexes(&service), (0..8).collect::<Vec<_>>());
+    let first = service
+        .iterd(&["results", "job", "--json"])
+        .json_lines()
+        .remove(0);
+    assert_eq!(first["result"]["id"], "0", "{first}");
+}
+
+#[test]
+fn an_adoption_that_is_killed_loses_nothing_and_is_repeated() {
+    let world = World::new();
+    world.job(
+        "job",
+        30_000,
+        "concurrency = 8\n[limit]\nquota = \"29990 per day\"",
+    );
+    let running = world.start(&["run", JOB]);
+    world.wait_for(&["status", "job", "--json"], |answer| {
+        answer.code == 0 && answer.json()["done"].as_u64() == Some(29_990)
+    });
+    running.signal(rustix::process::Signal::INT);
+    running.end();
+    let service = there(&world);
+    let state = world.state().to_str().unwrap().to_owned();
+    for _ in 0..3 {
+        let adopting = service.start(&["adopt", "job", "--from", &state]);
+        let copies = || -> rusqlite::Result<bool> {
+            let db = Connection::open(service.state().join("iterd.db"))?;
+            db.query_row("SELECT EXISTS (SELECT 1 FROM result_rows)", [], |row| {
+                row.get(0)
+            })
+        };
+        while !copies().unwrap_or(false) {
+            std::thread::yield_now();
+        }
+        adopting.kill();
+    }
+    // The last one may have been done already when it was killed.
+    let last = adopt(&world, &service);
+    assert!(last.code == 0 || last.err.contains("already"), "{last:?}");
+    let status = service.iterd(&["status", "job", "--json"]).json();
+    assert_eq!(status["done"], 29_990, "{status}");
+    let db = Connection::open(service.state().join("iterd.db")).unwrap();
+    let rows = |sql: &str| db.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(rows("SELECT count(*) FROM result_rows"), 29_990);
+    assert_eq!(rows("SELECT count(*) FROM results"), 29_990);
 }

@@ -28,7 +28,8 @@ const SLOW: &str = "[limit]\npace = \"50 per s\"";
 const STILL: &str = "[limit]\npace = \"1 per h\"";
 
 fn lines(range: std::ops::Range<u32>) -> String {
-    range.map(|n| format!("{{\"n\":{n}}}\n")).collect()
+    let lines: Vec<String> = range.map(|n| format!("{{\"n\":{n}}}\n")).collect();
+    lines.concat()
 }
 
 fn append(world: &World, text: &str) {

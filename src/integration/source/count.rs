@@ -151,10 +151,10 @@ mod tests {
     use serde_json::json;
     use std::{fs, ops::ControlFlow};
 
-    fn check(kind: &str, content: &str) -> Count {
+    fn check(kind: &str, text: &str) -> Count {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("in");
-        fs::write(&path, content).unwrap();
+        fs::write(&path, text).unwrap();
         let spec = json!({"kind": kind, "path": path, "id": "id"});
         let spec = SourceSpec::from_json(spec).unwrap();
         let mut progress = |_| ControlFlow::Continue(());

@@ -24,7 +24,7 @@ use super::{
 use crate::{ids::Cursor, integration::json_text::push_display};
 
 /// Looked through for the bracket that closes a JSON text: more blanks than any program writes.
-const CLOSER_BYTES_MAX: u64 = 4096;
+const CLOSER_BYTES_MAX: usize = 4096;
 
 /// What a source was like at some time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -208,9 +208,10 @@ impl Fingerprint {
                 bytes: (!spec.gzip).then_some(region),
             });
         }
-        let grown = match closer(spec) {
-            false => size_now > *size,
-            true => !is_closed(&file, *content)?,
+        let grown = if closer(spec) {
+            !is_closed(&file, *content)?
+        } else {
+            size_now > *size
         };
         Ok(Change::appended(grown, || sizes))
     }
@@ -220,9 +221,10 @@ fn file(spec: &SourceSpec) -> io::Result<Fingerprint> {
     let file = File::open(&spec.path)?;
     let metadata = file.metadata()?;
     let size = metadata.len();
-    let content = match closer(spec) {
-        false => size,
-        true => content_of_json(&file, size)?,
+    let content = if closer(spec) {
+        content_of_json(&file, size)?
+    } else {
+        size
     };
     Ok(Fingerprint::File {
         size,
@@ -249,7 +251,7 @@ fn closer(spec: &SourceSpec) -> bool {
 
 /// How much of a JSON text stands before its closing bracket and the blanks around that.
 fn content_of_json(file: &File, size: u64) -> io::Result<u64> {
-    let len = size.min(CLOSER_BYTES_MAX);
+    let len = size.min(CLOSER_BYTES_MAX as u64);
     let tail = samples::read(file, size - len, len)?;
     let text = tail.trim_ascii_end();
     let text = match text {
@@ -261,7 +263,7 @@ fn content_of_json(file: &File, size: u64) -> io::Result<u64> {
 
 /// Whether the bracket that closes a JSON text still follows its content.
 fn is_closed(file: &File, content: u64) -> io::Result<bool> {
-    let mut next = [0; CLOSER_BYTES_MAX as usize];
+    let mut next = [0; CLOSER_BYTES_MAX];
     let read = file.read_at(&mut next, content)?;
     let next = next[..read].trim_ascii_start();
     Ok(matches!(next.first(), Some(b']' | b'}')))

@@ -140,7 +140,8 @@ fn damage_that_swallows_the_rest_of_a_file_does_not_wait_for_the_end_of_the_run(
 
 #[test]
 fn a_look_says_what_differs_and_which_records_that_are() {
-    let text: String = (0..1000).map(|n| format!("{n:03}\n")).collect();
+    let lines: Vec<String> = (0..1000).map(|n| format!("{n:03}\n")).collect();
+    let text = lines.concat();
     let mut bench = Bench::new("jsonl", &text);
     assert_eq!(bench.read(false).unwrap().len(), 1000);
     fs::write(bench.path(), text.replace("\n500\n", "\n555\n")).unwrap();
