@@ -8,10 +8,16 @@
 mod adopt;
 mod check;
 mod client;
+mod completions;
+mod dry_run;
 pub mod exit;
 mod follow;
+mod help;
+mod init;
 mod items;
 mod jobs;
+mod limiter;
+mod limiter_table;
 mod pause;
 mod progress;
 mod results;
@@ -20,11 +26,13 @@ mod retry;
 mod run;
 mod serve;
 mod session;
+mod set;
 mod settings;
 mod show;
 mod start;
 mod status;
 mod stop;
+mod survey;
 mod unit;
 
 use std::{io::Write as _, path::PathBuf, process::ExitCode};
@@ -67,9 +75,9 @@ enum Command {
     Run(run::Arguments),
     /// Be the daemon: keep the jobs of a folder running
     Serve(serve::Arguments),
-    /// Look at a job file without running it: records, definition, problems
+    /// Look at a job file without running it: records, time, problems
     Check(check::Arguments),
-    /// Show every setting and where it comes from
+    /// Show every setting, or those of a job, and where each comes from
     Show(settings::Arguments),
     /// Start a job that the daemon knows
     Start(start::Arguments),
@@ -83,6 +91,11 @@ enum Command {
     Retry(retry::Arguments),
     /// Take a run over from another state directory
     Adopt(adopt::Arguments),
+    /// Change settings of a job while it runs, or go back to its file
+    Set(set::Arguments),
+    /// Show limiters, or change, pause and close them
+    #[command(subcommand)]
+    Limiter(limiter::Command),
     /// Show every job in a line
     Jobs(jobs::Arguments),
     /// Show where a job stands
@@ -91,12 +104,20 @@ enum Command {
     Items(items::Arguments),
     /// Print results in dataset order
     Results(results::Arguments),
+    /// Write a new job for a file of records: job, handler and a test that run
+    Init(init::Arguments),
+    /// Print the completions of a shell
+    #[command(hide = true)]
+    Completions(completions::Completions),
+    /// Write the manual pages
+    #[command(hide = true)]
+    Man(completions::Man),
 }
 
 /// What the binary does; answers the process's exit code, one of [`exit`]'s.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match help::parse::<Cli>() {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };
@@ -119,10 +140,15 @@ pub fn main() -> ExitCode {
         Command::Resume(arguments) => resume::main(&session, &arguments),
         Command::Retry(arguments) => retry::main(&session, &arguments),
         Command::Adopt(arguments) => adopt::main(&session, &arguments),
+        Command::Set(arguments) => set::main(&session, &arguments),
+        Command::Limiter(command) => limiter::main(&session, &command),
         Command::Jobs(arguments) => jobs::main(&session, &arguments),
         Command::Status(arguments) => status::main(&session, &arguments),
         Command::Items(arguments) => items::main(&session, &arguments),
         Command::Results(arguments) => results::main(&session, &arguments),
+        Command::Init(arguments) => init::main(&session, &arguments),
+        Command::Completions(arguments) => completions::completions(&arguments, Cli::command()),
+        Command::Man(arguments) => completions::man(&session, &arguments, Cli::command()),
     };
     answer(outcome, session.json)
 }
@@ -131,7 +157,7 @@ pub fn main() -> ExitCode {
 fn overview(session: &Session) -> Result<Code, Failure> {
     match jobs::main(session, &jobs::Arguments {}) {
         Err(failure) if failure.code == exit::NOT_FOUND && !session.json => {
-            session::print(Cli::command().render_help().to_string().trim_end())?;
+            session::print(help::command::<Cli>().render_help().to_string().trim_end())?;
             Ok(Code(exit::DONE))
         }
         outcome => outcome,

@@ -82,15 +82,29 @@ impl Engine {
         if known.as_ref().is_some_and(|known| known.text == file.text) {
             return Ok(());
         }
-        let told = match (&known, self.orders(&file.name)) {
+        let file = self.in_force(known.as_ref(), file)?;
+        let mut changes = self.put_job(&file)?;
+        if known.is_some() {
+            changes.push(self.event(&file.name, "edited", ""));
+        }
+        self.put_in_force(known.as_ref(), &file, changes, turn)
+            .await
+    }
+
+    /// Makes what is said of a job durable and lets it apply to its live run, if it has one.
+    pub(super) async fn put_in_force(
+        &self,
+        known: Option<&JobRow>,
+        file: &JobFile,
+        changes: Vec<Change>,
+        turn: Turn,
+    ) -> Result<(), RuntimeError> {
+        let told = match (known, self.orders(&file.name)) {
             (Some(known), Some(orders)) => Some((orders, self.reconfigured(known, file).await?)),
             (Some(_) | None, _) => None,
         };
-        self.register(file).await?;
-        if known.is_some() {
-            let edited = self.event(&file.name, "edited", "");
-            self.store().commit(vec![edited]).await.await?;
-        }
+        self.store().commit(changes).await.await?;
+        self.tell_jobs_changed();
         drop(turn);
         if let Some((orders, (new, limiter, limits))) = told {
             // Why ok: a run that has just ended needs no edit.
@@ -133,6 +147,7 @@ impl Engine {
             machine: plan.item,
             limiter,
             weight: plan.weight,
+            retry_share: plan.retry_share,
             schedule: plan.schedule,
             on_change: plan.source.on_change,
             version,
@@ -161,7 +176,7 @@ impl Engine {
         file: &JobFile,
         stored: StoredPlan,
     ) -> Result<Plan, RuntimeError> {
-        let config = self.config();
+        let config = self.config_of(file)?;
         let name = plugin_manifest(&file.process.plugin, &config)?.name;
         let outputs = self.outputs();
         Plan::with(file, &name, &config, outputs.as_deref(), stored)
@@ -183,7 +198,8 @@ impl Engine {
         loop {
             let turn = self.turn(&file.name).await;
             let Some(orders) = self.orders(&file.name) else {
-                return self.start_resting(file, again, with, &turn).await;
+                // Why boxed: it holds all that a run is made of, and would make every caller as large.
+                return Box::pin(self.start_resting(file, again, with, &turn)).await;
             };
             drop(turn);
             let mut changes = vec![self.event(&file.name, "resumed", "")];
@@ -203,6 +219,7 @@ impl Engine {
         turn: &Turn,
     ) -> Result<Started, RuntimeError> {
         self.refuse_departed(&file.name)?;
+        let file = &self.in_force(self.store().job(&file.name)?.as_ref(), file)?;
         let newest = self.store().newest_run(&file.name)?;
         match newest {
             Some(row) if row.checkpoint.status != RunStatus::Succeeded => {
@@ -366,7 +383,7 @@ impl Engine {
 
     /// The job as it was last taken over, with its file's place.
     pub fn job_file(&self, job: &JobRow) -> Result<JobFile, RuntimeError> {
-        JobFile::parse(job.path.as_ref(), job.text.clone())
+        job.file()
             .map_err(|problems| RuntimeError::Job(problems.to_string()))
     }
 
@@ -374,6 +391,9 @@ impl Engine {
     fn put_job(&self, file: &JobFile) -> Result<Vec<Change>, RuntimeError> {
         let mut changes = vec![Change::PutJob(self.job_row(file)?)];
         let known = self.store().job(&file.name)?;
+        if let Some(known) = &known {
+            changes.extend(self.outdated(known, file));
+        }
         let before = known.and_then(|known| self.job_file(&known).ok());
         if before.is_some_and(|before| before.schedule != file.schedule) {
             // Why: a new schedule begins now; what it would have started before was not missed.
@@ -397,6 +417,7 @@ impl Engine {
             started: false,
             registered: self.now(),
             scheduled: None,
+            overrides: file.overrides.clone(),
         })
     }
 
@@ -419,7 +440,7 @@ impl Engine {
         let goes_on = stored.is_some();
         let work = move || {
             let plugin = engine.plugins().take(&file.process.plugin)?;
-            let config = engine.config();
+            let config = engine.config_of(&file)?;
             let outputs = engine.outputs();
             let name = plugin.version.manifest.name.as_str();
             let plan = match stored {

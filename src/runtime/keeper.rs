@@ -104,6 +104,7 @@ impl Keeper {
             },
             limiter: Some(Arc::clone(&limiter)),
             weight: plan.weight,
+            retry_share: plan.retry_share,
             schedule: plan.schedule,
             pool,
             answers,

@@ -4,11 +4,12 @@ use rusqlite::Connection;
 
 use super::{
     AdoptionRow, ChildRow, CopiedRows, DepartureRow, EventRow, ExecutionRow, ExecutionStatus,
-    ExportRow, FailureRow, JobRow, Requeue, ResultRow, RunRow, SourceRow, VersionRow, WorkerRow,
-    adoptions, children, events, executions, exports, failures, jobs, limiters, plugins, pruning,
-    results, runs, sources, workers,
+    ExportRow, FailureRow, JobRow, LimiterOrders, Requeue, ResultRow, RunRow, SourceRow,
+    VersionRow, WorkerRow, adoptions, children, events, executions, exports, failures, jobs,
+    limiters, plugins, pruning, results, runs, sources, workers,
 };
 use crate::{
+    config::Overrides,
     ids::{ExecutionId, Index, RunId},
     iteration::{Checkpoint, RowStatus},
     machine,
@@ -147,6 +148,15 @@ pub enum Change {
         /// Its stored form.
         state: String,
     },
+    /// What operators have set over a job's file, all of it.
+    JobOverrides {
+        /// The job's name.
+        name: String,
+        /// From now on.
+        overrides: Overrides,
+    },
+    /// What operators have ordered about a limiter, all of it.
+    LimiterOrders(LimiterOrders),
     /// A version of a plugin got its number.
     NewVersion(VersionRow),
     /// A worker process was started.
@@ -280,6 +290,8 @@ impl Change {
                 sequence,
                 state,
             } => limiters::put(db, name, *sequence, state),
+            Self::JobOverrides { name, overrides } => jobs::set_overrides(db, name, overrides),
+            Self::LimiterOrders(orders) => limiters::put_orders(db, orders),
             Self::NewVersion(row) => plugins::insert(db, row),
             Self::WorkerStarted(row) => workers::insert(db, row),
             Self::WorkerEnded(row) => workers::remove(db, row),

@@ -50,6 +50,7 @@ pub use executions::{ExecutionRow, ExecutionStatus};
 pub use exports::{ExportPage, ExportRow};
 pub use failures::{ErrorGroup, FailureRow, Requeue, RequeuePage};
 pub use jobs::JobRow;
+pub use limiters::{By, LimiterOrders};
 pub use page::Page;
 pub use plugins::VersionRow;
 pub use results::ResultRow;

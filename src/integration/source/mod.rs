@@ -11,6 +11,7 @@ mod directory;
 mod duplicates;
 mod error;
 mod fingerprint;
+mod guess;
 mod identity;
 mod json;
 mod jsonl;
@@ -39,6 +40,7 @@ pub use self::{
     duplicates::Duplicate,
     error::{RecordError, SourceError},
     fingerprint::{Change, Fingerprint},
+    guess::{Guess, guess},
     identity::ID_BYTES_MAX,
     json::JsonSpec,
     pointer::Pointer,

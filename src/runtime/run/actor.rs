@@ -17,6 +17,7 @@ use crate::{
     ids::{Generation, Index, RunId},
     integration::source::{Fingerprint, OnChange, PageBounds},
     iteration::{Ending, Input, Options, RowStatus, Run, RunStatus},
+    limiter::Share,
     machine::Machine,
     plugin::{Answer, Pool, Version},
     runtime::{disk::Disk, exporter::Exporter, limiters::SharedLimiter},
@@ -39,10 +40,6 @@ const ORDERS_MAX: usize = 64;
 /// Failed items that are put back in one commit: some 100 ms of the writer's time.
 pub(in crate::runtime) const REQUEUE_PAGE_MAX: u32 = 5000;
 
-/// The longest an actor sleeps without looking at the clock again: what was stored as an instant
-/// comes true even if the clock was set, or a wake-up was lost.
-const SLEEP_MAX: Duration = Duration::from_mins(1);
-
 /// A source that grows all the time is told of once an hour.
 const GROWTH_TOLD_EVERY: Duration = Duration::from_hours(1);
 
@@ -60,6 +57,8 @@ pub(in crate::runtime) struct ActorSetup {
     pub(in crate::runtime) bounds: PageBounds,
     pub(in crate::runtime) limiter: Option<Arc<SharedLimiter>>,
     pub(in crate::runtime) weight: NonZeroU32,
+    /// What its retries may have of the limiter.
+    pub(in crate::runtime) retry_share: Share,
     /// When it may dispatch; `None`: always.
     pub(in crate::runtime) schedule: Option<Schedule>,
     pub(in crate::runtime) pool: Pool,
@@ -111,6 +110,7 @@ pub(in crate::runtime) struct Reconfigured {
     pub(in crate::runtime) machine: Machine,
     pub(in crate::runtime) limiter: Arc<SharedLimiter>,
     pub(in crate::runtime) weight: NonZeroU32,
+    pub(in crate::runtime) retry_share: Share,
     pub(in crate::runtime) schedule: Option<Schedule>,
     pub(in crate::runtime) on_change: OnChange,
     /// The plugin, where another one is to do the work.
@@ -134,6 +134,7 @@ pub(in crate::runtime) struct Actor {
     pub(super) limiter_saved: u64,
     limiter_changed: Option<watch::Receiver<()>>,
     pub(super) weight: NonZeroU32,
+    pub(super) retry_share: Share,
     pub(super) hours: Hours,
     pub(super) pool: Pool,
     pub(super) answers: mpsc::UnboundedReceiver<Answer>,
@@ -187,7 +188,6 @@ impl Actor {
             starting: false,
             version: setup.pool.version(),
             off_hours: None,
-            over: false,
         });
         let actor = Self {
             id,
@@ -203,6 +203,7 @@ impl Actor {
             limiter: setup.limiter,
             limiter_saved: 0,
             weight: setup.weight,
+            retry_share: setup.retry_share,
             hours: Hours::new(setup.schedule),
             pool: setup.pool,
             answers: setup.answers,
@@ -263,6 +264,7 @@ impl Actor {
         while !(self.is_over() && self.on_their_way.is_empty()) {
             let wake = self.wake.into_iter().chain(self.staff_at).min();
             let (running, idle) = (self.run.status() == RunStatus::Running, self.is_idle());
+            let wake = wake.unwrap_or(Timestamp::MAX);
             tokio::select! {
                 biased;
                 () = self.quit.notified() => {
@@ -280,7 +282,7 @@ impl Actor {
                 page = self.pages.next(running, idle, self.clock.as_ref()) => {
                     self.take_page_news(page, &mut news);
                 }
-                () = sleep_until(wake, self.clock.now()) => news.inputs.push(Input::Tick),
+                () = self.clock.wait_until(wake) => news.inputs.push(Input::Tick),
                 () = changed(Some(&mut self.disk_changed)) => news.inputs.push(Input::Tick),
                 () = changed(self.limiter_changed.as_mut()) => news.inputs.push(Input::Tick),
                 () = self.pool.changed() => news.inputs.push(Input::Tick),
@@ -381,6 +383,7 @@ impl Actor {
         }
         self.limiter_saved = 0;
         self.weight = new.weight;
+        self.retry_share = new.retry_share;
         self.hours = Hours::new(new.schedule);
         self.machine = new.machine;
         self.pages.set_on_change(new.on_change);
@@ -481,12 +484,6 @@ impl News {
             && self.changes.is_empty()
             && self.told.is_empty()
     }
-}
-
-/// Sleeps until that instant of wall time, or until it is time to look at the clock again.
-async fn sleep_until(wake: Option<Timestamp>, now: Timestamp) {
-    let wait = wake.map_or(SLEEP_MAX, |at| at.since(now).min(SLEEP_MAX));
-    tokio::time::sleep(wait).await;
 }
 
 /// Wakes when somebody has changed it; a change while nobody waited counts too.

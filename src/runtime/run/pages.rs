@@ -128,8 +128,7 @@ impl Pages {
                     return news;
                 }
             } else if let (Some(at), Some(_)) = (self.not_before, &self.wanted) {
-                // Why a bound: the clock may be set.
-                tokio::time::sleep(at.since(now).min(LOOK_EVERY)).await;
+                clock.wait_until(at).await;
             } else if running && self.origin.as_ref().is_some_and(Origin::is_watched) {
                 self.looks.tick().await;
                 self.begin(None, idle, clock.now());

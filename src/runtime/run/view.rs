@@ -8,7 +8,7 @@ use crate::{
     time::Timestamp,
 };
 
-/// The figures of a run as its actor last published them.
+/// The figures of a run as its actor last published them. The channel closes when the actor has ended.
 #[derive(Debug, Clone)]
 pub struct RunView {
     /// What the core counts.
@@ -27,8 +27,6 @@ pub struct RunView {
     pub version: VersionNumber,
     /// Until when its schedule lets it dispatch nothing, if that is so now.
     pub off_hours: Option<Timestamp>,
-    /// Whether the actor has ended; no later view will come.
-    pub over: bool,
 }
 
 /// Remembers how many items had ended when, to tell a rate.
