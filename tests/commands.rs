@@ -9,6 +9,8 @@
     reason = "a test that fails says so by a panic"
 )]
 
+#[path = "commands/adopts.rs"]
+mod adopts;
 #[path = "commands/answers.rs"]
 mod answers;
 #[path = "commands/beginning.rs"]
@@ -35,6 +37,8 @@ mod redo;
 mod schedules;
 #[path = "commands/settings.rs"]
 mod settings;
+#[path = "commands/sources.rs"]
+mod sources;
 #[path = "commands/told.rs"]
 mod told;
 #[path = "commands/world.rs"]

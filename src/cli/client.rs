@@ -33,6 +33,8 @@ pub(super) enum Access {
     Read,
     /// The lock of the directory.
     Change,
+    /// As [`Access::Change`], and the directory is made where there is none.
+    Make,
 }
 
 /// Calls one operation; blocks.
@@ -101,7 +103,7 @@ impl Client {
                     .await
                     .unwrap_or_else(|_| Err(Unanswered::Gone("no answer in time".to_owned()))),
                 // Why without end: it may wait for room on the disk, or for a source to be opened.
-                Access::Change => asking.await,
+                Access::Change | Access::Make => asking.await,
             }
         });
         match (answer, self.access) {
@@ -109,7 +111,7 @@ impl Client {
             (Err(Unanswered::Refused(failure)), _) => Err(failure),
             // Why the file then: a reader needs nobody, and the file tells what is durable.
             (Err(Unanswered::Nobody), _) | (Err(Unanswered::Gone(_)), Access::Read) => Ok(None),
-            (Err(Unanswered::Gone(cause)), Access::Change) => Err(Failure::new(
+            (Err(Unanswered::Gone(cause)), Access::Change | Access::Make) => Err(Failure::new(
                 FAILED,
                 format!(
                     "the daemon went away before it answered ({cause}); iterd status tells whether it was done"
@@ -127,7 +129,7 @@ impl Client {
         Ok(match self.access {
             Access::Read => Api::of_store(Store::open_read_only(directory)?)
                 .with_settings(self.settings.config.clone()),
-            Access::Change => {
+            Access::Change | Access::Make => {
                 Api::of_engine(Session::engine(directory, &self.settings, false, false)?)
             }
         })

@@ -5,6 +5,7 @@
 //! answer on standard output and everything else on standard error; under `--json` standard output
 //! is JSON alone.
 
+mod adopt;
 mod check;
 mod client;
 mod completions;
@@ -99,6 +100,8 @@ enum Command {
     Resume(resume::Arguments),
     /// Do failed items again
     Retry(retry::Arguments),
+    /// Take a run over from another state directory
+    Adopt(adopt::Arguments),
     /// Change settings of a job while it runs, or go back to its file
     Set(set::Arguments),
     /// Show limiters, or change, pause and close them
@@ -163,6 +166,7 @@ pub fn main() -> ExitCode {
         Command::Pause(arguments) => pause::main(&session, &arguments),
         Command::Resume(arguments) => resume::main(&session, &arguments),
         Command::Retry(arguments) => retry::main(&session, &arguments),
+        Command::Adopt(arguments) => adopt::main(&session, &arguments),
         Command::Set(arguments) => set::main(&session, &arguments),
         Command::Limiter(command) => limiter::main(&session, &command),
         Command::Deploy(arguments) => deploy::main(&session, &arguments),

@@ -12,10 +12,16 @@ use super::{
 pub(super) struct Arguments {
     /// The job's name
     job: String,
+    /// Where the source is not what it was: go on with what is there now, from where the run stands
+    #[arg(long)]
+    accept_source: bool,
 }
 
 pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Failure> {
-    let input = client::of_job(&arguments.job);
+    let mut input = client::of_job(&arguments.job);
+    if arguments.accept_source {
+        input["accept_source"] = true.into();
+    }
     let answer = client::call(session, "ResumeJob", input, Access::Change)?;
     session.answer(&answer, |answer| {
         client::with_keeper(format!("{} goes on", arguments.job), answer)

@@ -22,6 +22,8 @@ pub enum Input {
         /// Whether nothing follows.
         end: bool,
     },
+    /// The source has more than it had when it was last read.
+    Grown,
     /// A child ended.
     Ended {
         /// The child.

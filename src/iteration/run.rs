@@ -273,6 +273,8 @@ impl Run {
                 children,
                 end,
             } => self.take_page(first, children, end),
+            // Why the total stays: it is the best that is known until the new end is seen.
+            Input::Grown if !self.status.is_ended() => self.source.end = End::Unseen,
             Input::Ended {
                 index,
                 generation,
@@ -304,7 +306,7 @@ impl Run {
                 }
             }
             Input::Drain if self.drain == Drain::No => self.drain = Drain::Asked,
-            Input::Drain => {}
+            Input::Grown | Input::Drain => {}
             Input::Options(options) => self.options = options,
             Input::Requeued {
                 children,

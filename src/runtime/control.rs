@@ -13,17 +13,19 @@ use super::{
     Engine, RuntimeError,
     author::author,
     engine::Live,
+    plan::StoredPlan,
     run::{Order, REQUEUE_PAGE_MAX},
     run_events,
 };
 use crate::{
     ids::Index,
+    integration::source::Fingerprint,
     iteration::{
         BreakerLimits, Context, Effect, Ending, Input, OnInterrupt, Options, Order as ItemOrder,
         PauseReason, RowStatus, Run, RunStatus, Tolerance, Trial,
     },
     limiter::{Grant, Throttle},
-    store::{Change, EventKind, EventRow, Requeue, RunRow, Store},
+    store::{Change, EventKind, EventRow, Requeue, RunRow, SourceRow, Store},
     time::Timestamp,
 };
 
@@ -59,7 +61,77 @@ impl Engine {
     pub async fn resume(&self, job: &str) -> Result<(), RuntimeError> {
         let event = self.event(job, EventKind::Resumed, "");
         self.tell(job, Input::Resume, vec![event]).await?;
+        self.refuse_paused_by_source(job)?;
         self.go_on_with(job).await
+    }
+
+    /// Goes on with a job whose source is not what it was, with what is there now and from where the
+    /// run stands; `author` answers for it.
+    pub async fn accept_source(&self, job: &str, author: &str) -> Result<(), RuntimeError> {
+        let row = self.newest(job)?;
+        let known = self.source_now(job, &row).await?;
+        let source = Change::Source(SourceRow {
+            run: row.id,
+            fingerprint: known.to_json(),
+            accepted: true,
+            at: self.now(),
+        });
+        let detail = match &row.checkpoint.pause {
+            Some(reason @ PauseReason::Source { .. }) => format!("by {author}: {reason}"),
+            Some(_) | None => format!("by {author}"),
+        };
+        let event = self.event(job, EventKind::SourceAccepted, detail);
+        let changes = vec![source, event];
+        loop {
+            let turn = self.turn(job).await;
+            let Some(orders) = self.orders(job) else {
+                let now = self.newest(job)?;
+                if now.id != row.id || now.checkpoint.status.is_ended() {
+                    return Err(RuntimeError::Conflict(format!(
+                        "job {job:?} is not running: its last run has {}",
+                        now.checkpoint.status.as_str()
+                    )));
+                }
+                self.step_resting(&now, Input::Resume, changes).await?;
+                drop(turn);
+                return self.go_on_with(job).await;
+            };
+            drop(turn);
+            let (done, answer) = oneshot::channel();
+            let order = Order::AcceptSource {
+                known: Box::new(known.clone()),
+                changes: changes.clone(),
+                done,
+            };
+            // Why again otherwise: it has just ended.
+            if orders.send(order).await.is_ok() && answer.await.is_ok() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What the source of a run is like now.
+    async fn source_now(&self, job: &str, row: &RunRow) -> Result<Fingerprint, RuntimeError> {
+        let known = self
+            .store()
+            .job(job)?
+            .ok_or_else(|| unknown_job(self.store(), job))?;
+        let file = self.job_file(&known)?;
+        let plan = self.plan_again(&file, StoredPlan::from_json(&row.plan)?)?;
+        let looking = tokio::task::spawn_blocking(move || Fingerprint::take(&plan.source));
+        let looked = looking.await.map_err(|_| RuntimeError::Closed)?;
+        looked.map_err(|error| RuntimeError::Conflict(error.to_string()))
+    }
+
+    /// A live run that was resumed and found its source changed has paused again at once.
+    fn refuse_paused_by_source(&self, job: &str) -> Result<(), RuntimeError> {
+        let pause = self.view(job).and_then(|view| view.borrow().pause.clone());
+        match pause {
+            Some(reason @ PauseReason::Source { .. }) => Err(RuntimeError::Conflict(format!(
+                "job {job:?} stays paused; {reason}"
+            ))),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Stops a job: its execution ends as aborted, calls under way are cut off. Its position and
@@ -171,6 +243,7 @@ impl Engine {
     }
 
     pub(super) fn newest(&self, job: &str) -> Result<RunRow, RuntimeError> {
+        self.refuse_departed(job)?;
         match self.store().newest_run(job)? {
             Some(row) => Ok(row),
             None if self.store().job(job)?.is_some() => Err(RuntimeError::Conflict(format!(

@@ -348,7 +348,7 @@ async fn turn_in(turns: &Turns, job: &str) -> Turn {
 }
 
 /// Kills what a killed predecessor left running; nothing may be dispatched before.
-fn rescue(store: &Store) -> Result<(), RuntimeError> {
+pub(super) fn rescue(store: &Store) -> Result<(), RuntimeError> {
     let rows = store.workers()?;
     if rows.is_empty() {
         return Ok(());

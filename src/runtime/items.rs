@@ -11,6 +11,7 @@ use super::{
     decisions::{self, DECIDED_MAX, DecisionOrder, Deed, Ruling, Standing, place_of},
     finder::{Finder, Found, ItemName},
     plan::Plan,
+    plan::StoredPlan,
     run::Order,
 };
 use crate::{
@@ -232,7 +233,8 @@ impl Engine {
         let known = self.store().job(job)?;
         let known = known.ok_or_else(|| super::unknown_job(self.store(), job))?;
         let file = self.job_file(&known)?;
-        let source = self.prepare(&file, Some(&row)).await?.source;
+        let plan = self.plan_again(&file, StoredPlan::from_json(&row.plan)?)?;
+        let source = self.open_again(&plan).await?;
         let from = (row.checkpoint.watermark, row.checkpoint.cursor.clone());
         let wanted = names.to_vec();
         let found = self

@@ -21,16 +21,16 @@ use super::{
     keeper::Keeper,
     overrides::in_force,
     plan::{Plan, StoredPlan},
-    run::{Order, Reconfigured},
+    run::{Order, Origin, OriginSetup, Reconfigured, SPOOL_BYTES_MAX},
 };
 use crate::{
     config::job::JobFile,
     ids::RunId,
-    integration::source::{self, OpenContext, Source, SourceSpec},
+    integration::source::{self, Fingerprint, OpenContext, Source, SourceSpec},
     iteration::{Input, RunStatus},
     limiter::Limits,
     plugin::Version,
-    store::{Change, EventKind, ExportRow, JobRow, RunRow},
+    store::{Change, EventKind, ExportRow, JobRow, RunRow, SourceRow},
 };
 
 /// How long an actor has to end at once: its workers get two seconds from SIGTERM to SIGKILL, and a
@@ -41,9 +41,6 @@ const QUIT_MAX: Duration = Duration::from_secs(5);
 /// How long the end of the process waits for the state file to be left tidy: writing back a WAL of the
 /// default bound takes a fraction of it.
 const TIDY_MAX: Duration = Duration::from_secs(5);
-
-/// A source that decompresses to more than this is refused; a tebibyte outlasts any disk here.
-const SPOOL_BYTES_MAX: u64 = 1 << 40;
 
 /// What an edit of a live job's source or output comes to.
 const SOURCE_STAYS: &str = "[source] and [output] stay as they were until the run has ended";
@@ -65,7 +62,9 @@ pub enum Started {
 pub(super) struct Prepared {
     pub(super) plan: Plan,
     pub(super) plugin: Version,
-    pub(super) source: Box<dyn Source>,
+    pub(super) origin: Origin,
+    /// What the source of a new run is like.
+    pub(super) fingerprint: Option<Fingerprint>,
 }
 
 impl Engine {
@@ -130,7 +129,7 @@ impl Engine {
             .newest_run(&file.name)?
             .ok_or_else(|| RuntimeError::Conflict(format!("job {:?} has no run", file.name)))?;
         let stored = StoredPlan::from_json(&row.plan)?;
-        if stored.source != file.source || stored.output != file.output {
+        if !stored.has_source_of(file) || stored.output != file.output {
             tracing::warn!(job = file.name, "{SOURCE_STAYS}");
             let told = self.event(&file.name, EventKind::Refused, SOURCE_STAYS);
             self.store().commit(vec![told]).await.await?;
@@ -153,6 +152,7 @@ impl Engine {
             weight: plan.weight,
             retry_share: plan.retry_share,
             schedule: plan.schedule,
+            on_change: plan.source.on_change,
             version,
         };
         Ok((new, plan.limiter, plan.limits))
@@ -175,7 +175,11 @@ impl Engine {
         Ok(Some(taking.await.map_err(|_| RuntimeError::Closed)??))
     }
 
-    fn plan_again(&self, file: &JobFile, stored: StoredPlan) -> Result<Plan, RuntimeError> {
+    pub(super) fn plan_again(
+        &self,
+        file: &JobFile,
+        stored: StoredPlan,
+    ) -> Result<Plan, RuntimeError> {
         let config = self.config_of(file)?;
         let name = self.plugins().name(&file.process.plugin)?;
         let outputs = self.outputs();
@@ -210,7 +214,8 @@ impl Engine {
         loop {
             let turn = self.turn(&file.name).await;
             let Some(orders) = self.orders(&file.name) else {
-                return self.start_resting(file, again, opening, with, &turn).await;
+                // Why boxed: it holds all that a run is made of, and would make every caller as large.
+                return Box::pin(self.start_resting(file, again, opening, with, &turn)).await;
             };
             drop(turn);
             opening.refuse_under_way(&file.name)?;
@@ -234,6 +239,7 @@ impl Engine {
         with: Vec<Change>,
         turn: &Turn,
     ) -> Result<Started, RuntimeError> {
+        self.refuse_departed(&file.name)?;
         let file = &in_force(self.store().job(&file.name)?.as_ref(), file)?;
         let newest = self.store().newest_run(&file.name)?;
         match newest {
@@ -295,6 +301,14 @@ impl Engine {
             let row = ExportRow { run, next, bytes };
             changes.push(Change::Export { row, late });
         }
+        if let Some(known) = &prepared.fingerprint {
+            changes.push(Change::Source(SourceRow {
+                run,
+                fingerprint: known.to_json(),
+                accepted: false,
+                at: now,
+            }));
+        }
         let job = file.name.clone();
         changes.push(Change::SupersedeExports { job, run });
         self.set_going(file, run, EventKind::Started, changes, prepared, turn)
@@ -345,6 +359,7 @@ impl Engine {
         if self.live().contains_key(&job.name) {
             return Ok(());
         }
+        self.refuse_departed(&job.name)?;
         let Some(row) = self.store().newest_run(&job.name)? else {
             return Ok(());
         };
@@ -445,6 +460,12 @@ impl Engine {
         let stored = row
             .map(|row| StoredPlan::from_json(&row.plan))
             .transpose()?;
+        let known = row
+            .map(|row| self.store().source(row.id))
+            .transpose()?
+            .flatten();
+        // Why not opened then: where it is missing, the run pauses and says so.
+        let goes_on = stored.is_some();
         let work = move || {
             let service = engine.is_service();
             let plugin = engine.plugins().for_run(&file.process.plugin, service)?;
@@ -455,11 +476,18 @@ impl Engine {
                 Some(stored) => Plan::with(&file, name, &config, outputs.as_deref(), stored),
                 None => Plan::of(&file, name, &config, outputs.as_deref()),
             }?;
-            let source = engine.open_source(&plan.job, &plan.source)?;
+            let mut origin = engine.origin(&plan, known);
+            let mut fingerprint = None;
+            if !goes_on {
+                let begun = origin.begin(engine.now());
+                fingerprint = begun
+                    .map_err(|error| RuntimeError::Job(format!("job {:?}: {error}", plan.job)))?;
+            }
             Ok(Prepared {
                 plan,
                 plugin,
-                source,
+                origin,
+                fingerprint,
             })
         };
         tokio::task::spawn_blocking(work)
@@ -498,6 +526,21 @@ impl Engine {
             },
         )
         .map_err(|error| RuntimeError::Job(format!("job {job:?}: {error}")))
+    }
+
+    fn origin(&self, plan: &Plan, known: Option<SourceRow>) -> Origin {
+        // Why a damaged one is none: what the source is like is then taken note of anew.
+        let known = known.and_then(|row| {
+            let known = Fingerprint::from_json(&row.fingerprint);
+            Some((known.ok()?, row.at, row.accepted))
+        });
+        Origin::new(OriginSetup {
+            job: plan.job.clone(),
+            spec: plan.source.clone(),
+            known,
+            spool_dir: self.paths().spool(),
+            closing: self.closing(),
+        })
     }
 
     /// Where relative output paths start, where that is not beside the job's file.

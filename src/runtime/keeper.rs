@@ -78,7 +78,8 @@ impl Keeper {
         let Prepared {
             plan,
             plugin,
-            source,
+            origin,
+            fingerprint: _,
         } = prepared;
         let row = engine
             .store()
@@ -100,12 +101,17 @@ impl Keeper {
         let limiter = engine
             .limiters()
             .get(&plan.limiter, plan.limits, engine.now())?;
+        // Why as it is stored: an adopted one keeps its name, and with it the keys of its calls.
+        let execution_name = match engine.store().execution(row.execution)? {
+            Some(execution) => execution.name,
+            None => executions::name_of(&row.job, row.execution),
+        };
         let (actor, handle) = Actor::start(ActorSetup {
-            execution_name: executions::name_of(&row.job, row.execution),
+            execution_name,
             row,
             options: plan.options,
             machine: plan.item,
-            source,
+            origin,
             bounds: PageBounds {
                 records_max: items.page_items_max as usize,
                 bytes_max: usize::try_from(items.page_bytes_max).unwrap_or(usize::MAX),

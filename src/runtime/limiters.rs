@@ -179,6 +179,23 @@ impl SharedLimiter {
         }
     }
 
+    /// What was spent elsewhere is spent here, too; what was closed there is closed here.
+    pub(super) fn add_spent(&self, there: &Usage, now: Timestamp) {
+        let mut standing = self.lock();
+        let limiter = &mut standing.limiter;
+        let here = limiter.usage(now);
+        let first = here.first.saturating_add(there.first);
+        let retry = here.retry.saturating_add(there.retry);
+        limiter.set_spent(first, retry, now);
+        if let Some(until) = there.closed_until
+            && here.closed_until.is_none_or(|known| known < until)
+        {
+            limiter.close(until.since(now), now);
+        }
+        drop(standing);
+        self.changed.send_replace(());
+    }
+
     /// What has to be stored, where anything was spent or changed since `saved`, which is then
     /// brought up to date.
     pub(super) fn unsaved(&self, saved: &mut u64) -> Option<Change> {

@@ -5,6 +5,8 @@
 //! anew should it break off. Invariant: nothing outside is told or asked for anything that is not
 //! durable yet.
 
+mod adopted_output;
+mod adopter;
 mod author;
 mod chronicler;
 mod control;
@@ -44,6 +46,7 @@ mod tester;
 #[cfg(test)]
 mod tests;
 
+pub use adopter::Adopted;
 pub use author::on_behalf_of;
 pub use chronicler::Chronicler;
 pub use control::unknown_job;

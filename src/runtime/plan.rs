@@ -50,6 +50,9 @@ pub struct Plan {
     pub stored: StoredPlan,
 }
 
+/// The key of `[source]` that may change while a run goes on.
+const ON_CHANGE: &str = "on_change";
+
 /// What a run keeps of the job it was started with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -61,6 +64,10 @@ pub struct StoredPlan {
     pub output: Option<Map<String, Value>>,
     /// What relative paths in it start from.
     pub base_dir: String,
+    /// Where the output file lies, whatever its path above and whoever goes on with the run: set
+    /// when the run was taken over from another state directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_path: Option<String>,
 }
 
 impl StoredPlan {
@@ -81,13 +88,44 @@ impl StoredPlan {
 }
 
 impl StoredPlan {
+    /// The same, with the place where the output file lies.
+    pub(super) fn with_output_path(&self, output_path: Option<String>) -> Self {
+        Self {
+            output_path,
+            ..self.clone()
+        }
+    }
+
+    /// Whether the file names the source that the run was started with.
+    #[must_use]
+    pub fn has_source_of(&self, file: &JobFile) -> bool {
+        let rest = |source: &Map<String, Value>| {
+            let mut rest = source.clone();
+            rest.remove(ON_CHANGE);
+            rest
+        };
+        rest(&self.source) == rest(&file.source)
+    }
+
+    /// The run's source; what is to be done about its changes is as the file has it now.
+    fn source_of(&self, file: &JobFile) -> Map<String, Value> {
+        if self.has_source_of(file) {
+            file.source.clone()
+        } else {
+            self.source.clone()
+        }
+    }
+
     /// Where the run's results go beside the results table; see [`Plan::of`] for `outputs`.
     fn sink(&self, outputs: Option<&Path>) -> Result<Option<SinkSpec>, SpecError> {
         let Some(output) = &self.output else {
             return Ok(None);
         };
         let mut spec = SinkSpec::from_json(Value::Object(output.clone()))?;
-        spec.resolve_paths(outputs.unwrap_or(Path::new(&self.base_dir)));
+        match &self.output_path {
+            Some(path) => spec.path = path.into(),
+            None => spec.resolve_paths(outputs.unwrap_or(Path::new(&self.base_dir))),
+        }
         Ok(Some(spec))
     }
 
@@ -133,6 +171,7 @@ impl Plan {
             source: file.source.clone(),
             output: file.output.clone(),
             base_dir: base_dir.to_string_lossy().into_owned(),
+            output_path: None,
         };
         Self::with(file, plugin, config, outputs, stored)
     }
@@ -167,7 +206,7 @@ impl Plan {
             .map(|processor| Machine::new(processor, JOB_OPTIONS))
             .ok_or_else(|| RuntimeError::Job("the job's definition has no items".to_owned()))?;
         let base = Path::new(&stored.base_dir);
-        let mut source = SourceSpec::from_json(Value::Object(stored.source.clone()))
+        let mut source = SourceSpec::from_json(Value::Object(stored.source_of(file)))
             .map_err(|error| refuse_spec(file, &error))?;
         source.resolve_paths(base);
         let output = stored

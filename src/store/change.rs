@@ -3,10 +3,11 @@
 use rusqlite::Connection;
 
 use super::{
-    ChildRow, Delivery, EventRow, ExecutionRow, ExecutionStatus, ExportRow, FailureRow, InForceRow,
-    InterventionRow, JobRow, LimiterOrders, Requeue, ResultRow, RunRow, SessionChange, VersionRow,
-    WorkerRow, children, events, executions, exports, failures, interventions, jobs, limiters,
-    notifications, plugins, pruning, results, runs, sessions, workers,
+    AdoptionRow, ChildRow, CopiedRows, Delivery, DepartureRow, EventRow, ExecutionRow,
+    ExecutionStatus, ExportRow, FailureRow, InForceRow, InterventionRow, JobRow, LimiterOrders,
+    Requeue, ResultRow, RunRow, SessionChange, SourceRow, VersionRow, WorkerRow, adoptions,
+    children, events, executions, exports, failures, interventions, jobs, limiters, notifications,
+    plugins, pruning, results, runs, sessions, sources, workers,
 };
 use super::{Position, RedoRow, positions, redo};
 use crate::{
@@ -221,6 +222,42 @@ pub enum Change {
         /// The new run.
         run: RunId,
     },
+    /// A run is being taken over from another state directory.
+    BeginAdoption(AdoptionRow),
+    /// Rows of a run that is being taken over.
+    CopyRows(CopiedRows),
+    /// Removes rows of an adoption that was not done, a batch of each table.
+    DropCopied {
+        /// The run.
+        run: RunId,
+        /// Of each table.
+        rows_max: u32,
+    },
+    /// A run was taken over; all of it is here.
+    EndAdoption {
+        /// The run.
+        run: RunId,
+        /// The job.
+        job: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// A name is wanted by an execution that is taken over: an older one gets another.
+    MakeWay {
+        /// The machine's name.
+        machine: String,
+        /// The execution's name.
+        name: String,
+    },
+    /// A job's row is to be replaced by another in the same commit.
+    RemoveJob {
+        /// Its name.
+        name: String,
+    },
+    /// A job's run went to another state directory.
+    Depart(DepartureRow),
+    /// What is known of a run's source.
+    Source(SourceRow),
     /// Something that people may want to know later.
     Event(EventRow),
     /// What became of a notification.
@@ -326,6 +363,14 @@ impl Change {
             Self::WorkerEnded(row) => workers::remove(db, row),
             Self::Export { row, late } => exports::put(db, row, late),
             Self::SupersedeExports { job, run } => exports::supersede(db, job, *run),
+            Self::BeginAdoption(row) => adoptions::begin(db, row),
+            Self::CopyRows(rows) => adoptions::put_rows(db, rows),
+            Self::DropCopied { run, rows_max } => adoptions::drop_copied(db, *run, *rows_max),
+            Self::EndAdoption { run, job, at } => adoptions::end(db, *run, job, *at),
+            Self::MakeWay { machine, name } => adoptions::make_way(db, machine, name),
+            Self::RemoveJob { name } => adoptions::remove_job(db, name),
+            Self::Depart(row) => adoptions::depart(db, row),
+            Self::Source(row) => sources::put(db, row),
             Self::Event(row) => events::insert(db, row),
             Self::Notified {
                 event,

@@ -62,6 +62,14 @@ kinds! {
     NotDeployed = "not deployed",
     /// A handler closed the limiter for a while.
     Closed = "closed",
+    /// Records were appended to the source.
+    SourceGrew = "source grew",
+    /// Somebody let the run go on with a source that is not what it was.
+    SourceAccepted = "source accepted",
+    /// A run was taken over from another state directory.
+    Adopted = "adopted",
+    /// A run went to another state directory.
+    Departed = "adopted away",
     /// A start of the schedule was missed.
     Missed = "missed",
     /// A start of the schedule met the unfinished run.

@@ -8,6 +8,7 @@
 //! Invariant: the changes of one [`Store::commit`] are in the file together or not at all, and
 //! those of one [`Line`] in the order they were sent, none of them behind one that was refused.
 
+mod adoptions;
 mod change;
 mod children;
 mod connection;
@@ -31,6 +32,7 @@ mod redo;
 mod results;
 mod runs;
 mod sessions;
+mod sources;
 mod traces;
 mod workers;
 mod writer;
@@ -46,6 +48,7 @@ use std::{
     },
 };
 
+pub use adoptions::{AdoptionRow, CopiedRows, Copying, DepartureRow};
 pub use change::Change;
 pub use children::ChildRow;
 pub use connection::{FORMAT, StoreSettings};
@@ -66,7 +69,10 @@ pub use records::{KeptRecord, Sought};
 pub use redo::{RedoRow, RedoScan, ResultScope, SupersededRow};
 pub use results::ResultRow;
 pub use runs::RunRow;
+/// A value of a column that is changed while rows are copied.
+pub use rusqlite::types::Value as CopiedValue;
 pub use sessions::{SessionChange, SessionRow};
+pub use sources::SourceRow;
 pub use traces::Trace;
 pub use workers::WorkerRow;
 pub use writer::{Committed, WriterPulse};

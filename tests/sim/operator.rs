@@ -55,6 +55,10 @@ impl World {
             10 => {
                 let left = self.scenario.damaged.len() - self.records;
                 self.records += usize::try_from(self.rng.below(left as u64 + 1)).unwrap();
+                // Why not always: nobody looks all the time.
+                if self.rng.permille(500) {
+                    self.input(Input::Grown);
+                }
             }
             11 => self.page = self.rng.between(1, 20),
             12..=14 => self.decide(),

@@ -3,6 +3,7 @@
 //! An operation reads its input, asks the engine or the store, and answers JSON. It knows nothing of
 //! HTTP. Where nobody serves, a command calls the same operation on the file itself.
 
+mod adopt_job;
 mod deploy_plugin;
 mod describe_item;
 mod describe_job;
@@ -43,6 +44,7 @@ use crate::{
 
 /// Every operation, by its name on the wire.
 pub const OPERATIONS: &[&str] = &[
+    "AdoptJob",
     "DescribeJob",
     "DescribeJobSettings",
     "DeployPlugin",
@@ -170,6 +172,7 @@ async fn carry_out(
     caller: &str,
 ) -> Result<Value, ApiError> {
     match operation {
+        "AdoptJob" => adopt_job::call(api, &read(input)?, caller).await,
         "DeployPlugin" => deploy_plugin::call(api, read(input)?, caller).await,
         "DescribeJob" => describe_job::call(api, &read(input)?),
         "DescribeJobSettings" => describe_job_settings::call(api, &read(input)?),
@@ -186,7 +189,7 @@ async fn carry_out(
         "ListSuperseded" => list_superseded::call(api, &read(input)?),
         "PauseJob" => pause_job::call(api, read(input)?, caller).await,
         "RedoItems" => redo_items::call(api, read(input)?, caller).await,
-        "ResumeJob" => resume_job::call(api, &read(input)?).await,
+        "ResumeJob" => resume_job::call(api, &read(input)?, caller).await,
         "RetryItems" => retry_items::call(api, read(input)?).await,
         "SetJob" => set_job::call(api, read(input)?, caller).await,
         "ResolveItems" => resolve_items::call(api, read(input)?, caller).await,

@@ -9,9 +9,17 @@ use super::{Api, ApiError};
 #[serde(deny_unknown_fields)]
 pub(super) struct Input {
     job: String,
+    /// Go on with the source as it is now, though it is not what it was.
+    #[serde(default)]
+    accept_source: bool,
 }
 
-pub(super) async fn call(api: &Api, input: &Input) -> Result<Value, ApiError> {
-    api.engine()?.resume(&input.job).await?;
+pub(super) async fn call(api: &Api, input: &Input, caller: &str) -> Result<Value, ApiError> {
+    let engine = api.engine()?;
+    if input.accept_source {
+        engine.accept_source(&input.job, caller).await?;
+    } else {
+        engine.resume(&input.job).await?;
+    }
     Ok(json!({ "job": input.job, "live": api.is_working() }))
 }

@@ -18,8 +18,11 @@ use self::{
     rows::{Found, Rows},
 };
 use super::{
-    Extent, OpenContext, Page, PageBounds, Pointer, Source, SourceError, SourceSpec, identity,
-    page::Filling, place::Place, spool,
+    Ends, Extent, OpenContext, Page, PageBounds, Pointer, Source, SourceError, SourceSpec,
+    identity,
+    page::Filling,
+    place::{self, Place},
+    spool,
 };
 use crate::{
     ids::Cursor,
@@ -93,6 +96,7 @@ impl Csv {
                 window: spool::open(spec, context)?,
                 dialect,
                 grows: spec.grows(),
+                ends: Ends::default(),
             },
             headers: csv.headers.clone(),
             id: spec.id.clone(),
@@ -189,6 +193,8 @@ impl Source for Csv {
         };
         if at == Place::START {
             at = columns.start;
+        } else {
+            at = place::go_on(&mut self.rows.window, at, self.rows.ends)?;
         }
         while !page.is_full() {
             let (found, next) = match self.rows.find(at, bounds.record_bytes_max) {
@@ -222,5 +228,9 @@ impl Source for Csv {
             bytes: Place::of(at, self.rows.window.path()).ok()?.offset,
             bytes_total: self.rows.window.size().ok()?,
         })
+    }
+
+    fn set_ends(&mut self, ends: Ends) {
+        self.rows.ends = ends;
     }
 }

@@ -112,6 +112,16 @@ pub enum SourceError {
         /// The size found.
         size: u64,
     },
+    /// The position stands within a line, and more of that line is there now.
+    #[error(
+        "the record in {path} that ended at byte {offset} without a line end was taken in, and goes on there now"
+    )]
+    GoesOn {
+        /// The source.
+        path: String,
+        /// The position, in decompressed bytes.
+        offset: u64,
+    },
     /// A cursor that this source did not write.
     #[error("{cursor:?} is no position in {path}; it was written for another kind of source")]
     Cursor {
@@ -163,6 +173,13 @@ impl SourceError {
         Self::Cursor {
             path: path.display().to_string(),
             cursor: cursor.clone(),
+        }
+    }
+
+    pub(super) fn goes_on(path: &Path, offset: u64) -> Self {
+        Self::GoesOn {
+            path: path.display().to_string(),
+            offset,
         }
     }
 

@@ -7,10 +7,11 @@
 use memchr::memchr;
 
 use super::{
-    Extent, OpenContext, Page, PageBounds, Pointer, RecordError, Source, SourceError, SourceSpec,
+    Ends, Extent, OpenContext, Page, PageBounds, Pointer, RecordError, Source, SourceError,
+    SourceSpec,
     identity::identity,
     page::Filling,
-    place::Place,
+    place::{self, Place},
     spool,
     window::{End, Window},
 };
@@ -21,6 +22,7 @@ pub(super) struct JsonLines {
     window: Window,
     id: Option<Pointer>,
     grows: bool,
+    ends: Ends,
 }
 
 impl JsonLines {
@@ -32,6 +34,7 @@ impl JsonLines {
             window: spool::open(spec, context)?,
             id: spec.id.clone(),
             grows: spec.grows(),
+            ends: Ends::default(),
         })
     }
 }
@@ -42,6 +45,8 @@ impl Source for JsonLines {
         self.window.seek(at.offset);
         if at == Place::START {
             at.offset = self.window.skip_byte_order_mark()?;
+        } else {
+            at = place::go_on(&mut self.window, at, self.ends)?;
         }
         let mut page = Filling::new(bounds);
         while !page.is_full() {
@@ -52,7 +57,11 @@ impl Source for JsonLines {
             let bytes = self.window.bytes(&line);
             match line.end {
                 End::File if line.len == 0 => return Ok(page.finish(true)),
-                End::File if self.grows && !bytes.is_some_and(is_complete) => {
+                End::File
+                    if self.grows
+                        && !self.ends.last_is_whole
+                        && !bytes.is_some_and(is_complete) =>
+                {
                     return Ok(page.finish_at_unfinished(at));
                 }
                 End::Nowhere => {
@@ -76,6 +85,10 @@ impl Source for JsonLines {
             bytes: Place::of(at, self.window.path()).ok()?.offset,
             bytes_total: self.window.size().ok()?,
         })
+    }
+
+    fn set_ends(&mut self, ends: Ends) {
+        self.ends = ends;
     }
 }
 

@@ -8,6 +8,7 @@
 mod count;
 mod csv;
 mod directory;
+mod duplicates;
 mod error;
 mod fingerprint;
 mod guess;
@@ -17,11 +18,13 @@ mod jsonl;
 mod page;
 mod place;
 mod pointer;
+mod samples;
 mod spec;
 mod spool;
 mod sql;
 #[cfg(test)]
 mod tests;
+mod watched;
 mod window;
 
 use std::{ops::ControlFlow, path::Path};
@@ -34,6 +37,7 @@ pub use self::{
     count::{Count, count},
     csv::CsvSpec,
     directory::DirectorySpec,
+    duplicates::Duplicate,
     error::{RecordError, SourceError},
     fingerprint::{Change, Fingerprint},
     guess::{Guess, guess},
@@ -42,6 +46,7 @@ pub use self::{
     pointer::Pointer,
     spec::{OnChange, SourceKind, SourceSpec},
     sql::{Relation, SqlSpec},
+    watched::{Look, Watched},
 };
 
 /// A source of records.
@@ -55,6 +60,19 @@ pub trait Source: Send {
     /// How far into the source a cursor stands, and how long the source is now, in bytes; `None`
     /// where a source does not know without reading.
     fn extent(&self, at: &Cursor) -> Option<Extent>;
+
+    /// How ends are taken from now on that are none by themselves; nothing to most kinds.
+    fn set_ends(&mut self, _ends: Ends) {}
+}
+
+/// How a source of lines takes ends that are none by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ends {
+    /// A last record that nothing terminates is whole, also in a source that may grow.
+    pub last_is_whole: bool,
+    /// A line whose beginning was taken in before is passed over to its end; else it is
+    /// [`SourceError::GoesOn`].
+    pub pass_over_rest: bool,
 }
 
 /// A place in a source by bytes; for progress, never for resuming.

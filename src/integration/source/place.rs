@@ -6,7 +6,12 @@ use std::{fmt, path::Path};
 
 use compact_str::format_compact;
 
-use super::SourceError;
+use memchr::memchr;
+
+use super::{
+    Ends, SourceError,
+    window::{End, Window},
+};
 use crate::ids::Cursor;
 
 /// Before a record in a text of lines.
@@ -49,6 +54,35 @@ impl Place {
             line: self.line + lines,
         }
     }
+}
+
+/// Held of what is passed over, beyond which its bytes are only counted.
+const REST_BYTES_MAX: usize = 4096;
+
+/// Where reading goes on from a position behind a record. That is the position itself, unless the
+/// record was the last one, without a line end, and its writer has gone on with it since.
+pub(super) fn go_on(window: &mut Window, at: Place, ends: Ends) -> Result<Place, SourceError> {
+    window.seek(at.offset);
+    let next = window.peek()?;
+    if matches!(next, None | Some(b'\n' | b'\r')) {
+        return Ok(at);
+    }
+    window.seek(at.offset.saturating_sub(1));
+    let before = window.peek()?;
+    window.seek(at.offset);
+    if at.offset == 0 || matches!(before, Some(b'\n' | b'\r')) {
+        return Ok(at);
+    }
+    let rest = window.delimit(REST_BYTES_MAX, |bytes| {
+        memchr(b'\n', bytes).map(|end| end + 1)
+    })?;
+    let blank = window
+        .bytes(&rest)
+        .is_some_and(|bytes| bytes.trim_ascii().is_empty());
+    if !blank && !ends.pass_over_rest {
+        return Err(SourceError::goes_on(window.path(), at.offset));
+    }
+    Ok(at.plus(rest.len, u64::from(rest.end == End::Found)))
 }
 
 impl fmt::Display for Place {

@@ -30,10 +30,11 @@ pub struct SourceSpec {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnChange {
-    /// Take in what was appended; any other change pauses. A record counts once it is terminated.
-    Extend,
-    /// Pause, and let a person decide. The default, because it is right whatever the change is.
+    /// Take in what was appended; any other change pauses. A record counts once it is terminated, or
+    /// once nothing else is left and nobody writes any more. The default.
     #[default]
+    Extend,
+    /// Pause at any change, and let a person decide.
     Pause,
     /// Read whatever is there.
     Ignore,
@@ -149,7 +150,7 @@ mod tests {
     fn what_is_left_out_has_a_default_that_loses_nothing() {
         let mut spec =
             SourceSpec::from_json(json!({"kind": "jsonl", "path": "a.jsonl.gz"})).unwrap();
-        assert_eq!((spec.on_change, spec.gzip), (OnChange::Pause, true));
+        assert_eq!((spec.on_change, spec.gzip), (OnChange::Extend, true));
         spec.resolve_paths(Path::new("/jobs"));
         assert_eq!(spec.path, Path::new("/jobs/a.jsonl.gz"));
         spec.resolve_paths(Path::new("/elsewhere"));

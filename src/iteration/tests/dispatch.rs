@@ -92,6 +92,21 @@ fn what_was_appended_since_the_end_was_seen_is_taken_in() {
 }
 
 #[test]
+fn a_source_that_is_known_to_have_grown_is_read_on_while_others_are_under_way() {
+    let mut bench = Bench::new(slots(2));
+    bench.page("..", true);
+    let reads = |effect: &Effect| matches!(effect, Effect::Read { first: 2, .. });
+    assert!(!bench.asks(reads));
+    assert!(bench.step(Input::Grown).asks(reads));
+    assert!(!bench.step(Input::Grown).asks(reads), "it is being read");
+    bench.page(".", true);
+    assert_eq!(bench.run.figures().total, Some(3));
+    bench.done(0).done(1).done(2).page("", true);
+    assert_eq!(bench.told(), [Effect::Ended(RunStatus::Succeeded)]);
+    assert!(!bench.step(Input::Grown).asks(reads), "it has ended");
+}
+
+#[test]
 fn damaged_children_fail_without_a_call() {
     let mut bench = Bench::new(slots(2));
     bench.page("x.xx.x", true);

@@ -9,14 +9,15 @@ use super::{
     commit::OnTheirWay,
     decide::Ghosts,
     hours::Hours,
-    pages::Pages,
+    origin::Origin,
+    pages::{PageNews, Pages},
     view::{Patience, Pulse, RunView},
 };
 use crate::{
     config::job::Schedule,
     ids::{Generation, Index, RunId},
-    integration::source::{PageBounds, Source},
-    iteration::{Ending, Input, Options, PauseReason, RowStatus, Run, RunStatus},
+    integration::source::{Fingerprint, OnChange, PageBounds},
+    iteration::{Ending, Input, Options, RowStatus, Run, RunStatus},
     limiter::Share,
     machine::Machine,
     plugin::{Answer, Pool, Version},
@@ -28,7 +29,10 @@ use crate::{
         finder::{Found, ItemName},
         limiters::SharedLimiter,
     },
-    store::{Change, EventKind, EventRow, Line, Requeue, RequeuePage, RunRow, Store, StoreError},
+    store::{
+        Change, EventKind, EventRow, Line, Requeue, RequeuePage, RunRow, SourceRow, Store,
+        StoreError,
+    },
     time::{Clock, Timestamp},
 };
 
@@ -47,6 +51,9 @@ const ORDERS_MAX: usize = 64;
 /// Failed items that are put back in one commit: some 100 ms of the writer's time.
 pub(in crate::runtime) const REQUEUE_PAGE_MAX: u32 = 5000;
 
+/// A source that grows all the time is told of once an hour.
+const GROWTH_TOLD_EVERY: Duration = Duration::from_hours(1);
+
 /// How long a worker has between SIGTERM and SIGKILL.
 const WORKER_GRACE: Duration = Duration::from_secs(2);
 
@@ -57,7 +64,7 @@ pub(in crate::runtime) struct ActorSetup {
     pub(in crate::runtime) execution_name: String,
     pub(in crate::runtime) options: Options,
     pub(in crate::runtime) machine: Machine,
-    pub(in crate::runtime) source: Box<dyn Source>,
+    pub(in crate::runtime) origin: Origin,
     pub(in crate::runtime) bounds: PageBounds,
     pub(in crate::runtime) limiter: Option<Arc<SharedLimiter>>,
     pub(in crate::runtime) weight: NonZeroU32,
@@ -103,6 +110,15 @@ pub(in crate::runtime) enum Order {
         /// The answer.
         done: oneshot::Sender<Result<Ruling, RuntimeError>>,
     },
+    /// Go on with the source as it is now; answered when that is durable.
+    AcceptSource {
+        /// What it is like now.
+        known: Box<Fingerprint>,
+        /// What has to be in the same commit.
+        changes: Vec<Change>,
+        /// The answer.
+        done: oneshot::Sender<()>,
+    },
     /// From now on with this version of the plugin.
     Deploy {
         /// Which.
@@ -123,6 +139,7 @@ pub(in crate::runtime) struct Reconfigured {
     pub(in crate::runtime) weight: NonZeroU32,
     pub(in crate::runtime) retry_share: Share,
     pub(in crate::runtime) schedule: Option<Schedule>,
+    pub(in crate::runtime) on_change: OnChange,
     /// The plugin, where another one is to do the work.
     pub(in crate::runtime) version: Option<Version>,
 }
@@ -137,6 +154,8 @@ pub(in crate::runtime) struct Actor {
     pub(super) wanted: Options,
     pub(super) machine: Machine,
     pub(super) pages: Pages,
+    /// When growth of the source was last told.
+    pub(super) growth_told: Option<Timestamp>,
     pub(super) live: HashMap<Index, Child>,
     pub(super) ghosts: Ghosts,
     pub(super) limiter: Option<Arc<SharedLimiter>>,
@@ -186,6 +205,10 @@ impl Actor {
         let (queued, _) = setup.store.count_children(id, RowStatus::Queued)?;
         let (_, held) = setup.store.count_children(id, RowStatus::Held)?;
         let options = bounded(&setup.options, &setup.pool);
+        let position = (
+            setup.row.checkpoint.cursor.clone(),
+            setup.row.checkpoint.watermark,
+        );
         let high_mark = setup.row.checkpoint.high_mark;
         let mut run = Run::restore(options, setup.row.checkpoint, &rows, queued, held);
         run.restore_ahead(setup.store.traces_from(id, high_mark, Run::AHEAD_MAX)?);
@@ -210,7 +233,8 @@ impl Actor {
             run,
             wanted: setup.options,
             machine: setup.machine,
-            pages: Pages::new(setup.source, setup.bounds),
+            pages: Pages::new(setup.origin, setup.bounds, position),
+            growth_told: None,
             live: HashMap::new(),
             ghosts: Ghosts::default(),
             limiter_changed: setup.limiter.as_ref().map(|limiter| limiter.changes()),
@@ -272,9 +296,15 @@ impl Actor {
 
     async fn work_through(&mut self) -> Result<RunStatus, StoreError> {
         let mut news = News::default();
-        self.step(News::of(Input::Tick)).await;
+        news.inputs.push(Input::Tick);
+        if self.run.status() == RunStatus::Running {
+            // Why before anything is dispatched: the record at hand may not be the one it was.
+            self.check_source(&mut news).await;
+        }
+        self.step(std::mem::take(&mut news)).await;
         while !(self.is_over() && self.on_their_way.is_empty()) {
             let wake = self.wake.into_iter().chain(self.staff_at).min();
+            let (running, idle) = (self.run.status() == RunStatus::Running, self.is_idle());
             let wake = wake.unwrap_or(Timestamp::MAX);
             tokio::select! {
                 biased;
@@ -290,13 +320,9 @@ impl Actor {
                 },
                 _ = self.answers.recv_many(&mut news.answers, ANSWERS_MAX),
                     if self.on_their_way.len() < COMMITS_MAX => {}
-                page = self.pages.next() => match page {
-                    Ok(page) => news.inputs.push(page),
-                    Err(error) => {
-                        let reason = PauseReason::Source { cause: error.to_string() };
-                        news.inputs.push(Input::Pause(reason));
-                    }
-                },
+                page = self.pages.next(running, idle, self.clock.as_ref()) => {
+                    self.take_page_news(page, &mut news);
+                }
                 () = self.clock.wait_until(wake) => news.inputs.push(Input::Tick),
                 () = changed(Some(&mut self.disk_changed)) => news.inputs.push(Input::Tick),
                 () = changed(self.limiter_changed.as_mut()) => news.inputs.push(Input::Tick),
@@ -325,8 +351,22 @@ impl Actor {
                 if matches!(input, Input::Resume | Input::Trial(_)) {
                     self.pool.forgive();
                 }
+                let resumes = matches!(input, Input::Resume);
                 news.inputs.push(input);
-                news.changes = changes;
+                if resumes {
+                    self.check_source(news).await;
+                }
+                news.changes.extend(changes);
+                news.told.push(done);
+            }
+            Order::AcceptSource {
+                known,
+                changes,
+                done,
+            } => {
+                self.pages.accept(*known);
+                news.inputs.push(Input::Resume);
+                news.changes.extend(changes);
                 news.told.push(done);
             }
             Order::Requeue { what, author, done } => {
@@ -339,6 +379,42 @@ impl Actor {
             Order::Reconfigure(new) => self.reconfigure(*new, news),
         }
         Ok(())
+    }
+
+    /// Whether the run would end if nothing followed in its source.
+    fn is_idle(&self) -> bool {
+        let figures = self.run.figures();
+        let under_way = figures.in_flight + figures.retrying + figures.waiting;
+        under_way == 0 && figures.queued == 0 && self.pages.is_empty()
+    }
+
+    /// Looks at the source before the run goes on.
+    async fn check_source(&mut self, news: &mut News) {
+        let found = self.pages.check(self.clock.now()).await;
+        self.take_page_news(found, news);
+    }
+
+    fn take_page_news(&mut self, page: PageNews, news: &mut News) {
+        news.inputs.extend(page.inputs);
+        let Some(note) = page.note else {
+            return;
+        };
+        let at = self.clock.now();
+        news.changes.push(Change::Source(SourceRow {
+            run: self.id,
+            fingerprint: note.fingerprint.to_json(),
+            accepted: note.accepted,
+            at,
+        }));
+        if let Some(grown) = note.grown
+            && self
+                .growth_told
+                .is_none_or(|told| at.since(told) >= GROWTH_TOLD_EVERY)
+        {
+            self.growth_told = Some(at);
+            let event = EventRow::new(at, &self.job, EventKind::SourceGrew, grown);
+            news.changes.push(Change::Event(event));
+        }
     }
 
     fn deploy(&self, version: Version, proven: bool) {
@@ -357,6 +433,7 @@ impl Actor {
         self.retry_share = new.retry_share;
         self.hours = Hours::new(new.schedule);
         self.machine = new.machine;
+        self.pages.set_on_change(new.on_change);
         let concurrency = NonZeroU32::new(new.options.slots).unwrap_or(NonZeroU32::MIN);
         self.pool.set_concurrency(concurrency);
         if let Some(version) = new.version {
@@ -432,13 +509,6 @@ pub(super) struct News {
 }
 
 impl News {
-    fn of(input: Input) -> Self {
-        Self {
-            inputs: vec![input],
-            ..Self::default()
-        }
-    }
-
     /// A page of failed items is put back.
     fn requeue(&mut self, run: RunId, what: &Requeue, page: RequeuePage, now: Timestamp) {
         self.inputs.push(Input::Requeued {

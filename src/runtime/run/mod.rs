@@ -12,6 +12,7 @@ mod child;
 mod commit;
 mod decide;
 mod hours;
+mod origin;
 mod pages;
 mod step;
 mod view;
@@ -20,4 +21,5 @@ mod view;
 mod tests;
 
 pub(super) use actor::{Actor, ActorSetup, Order, REQUEUE_PAGE_MAX, Reconfigured};
+pub(super) use origin::{Origin, OriginSetup, SPOOL_BYTES_MAX};
 pub use view::RunView;

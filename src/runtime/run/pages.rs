@@ -1,101 +1,236 @@
 //! Reads pages of the source on threads that may block, one at a time, and keeps the records that
-//! were read and not dispatched.
+//! were read and not dispatched. Between the pages it has the source looked at.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
-use tokio::task::JoinHandle;
+use tokio::{
+    task::JoinHandle,
+    time::{Interval, MissedTickBehavior, interval},
+};
 
-use super::child::Child;
+use super::{
+    child::Child,
+    origin::{Found, Note, Origin, Position},
+};
 use crate::{
     ids::{Cursor, Index, RunId},
-    integration::source::{Extent, Page, PageBounds, RecordError, Source, SourceError},
-    iteration,
-    store::{Change, POSITION_EVERY_ITEMS, Position},
+    integration::source::{Extent, Fingerprint, OnChange, Page, PageBounds, RecordError},
+    iteration::{self, Input, PauseReason},
+    store::{self, Change, POSITION_EVERY_ITEMS},
+    time::{Clock, Timestamp},
 };
+
+/// How often the source of a run is looked at that reads nothing for now.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// The source of a run and what was read of it.
 pub(super) struct Pages {
     bounds: PageBounds,
-    source: Option<Box<dyn Source>>,
-    reading: Option<(Index, JoinHandle<ReadBack>)>,
+    origin: Option<Origin>,
+    wanted: Option<Position>,
+    /// What is wanted is not read before that instant.
+    not_before: Option<Timestamp>,
+    busy: Option<JoinHandle<Back>>,
+    /// Behind the last record that was read.
+    position: Position,
+    /// Nothing followed when it was last read.
+    at_end: bool,
     records: VecDeque<(Index, Result<Child, RecordError>)>,
     extent: Option<Extent>,
     /// Where some of what was read begins, to be stored with the next commit.
-    positions: Vec<Position>,
+    positions: Vec<store::Position>,
+    orders: Vec<SourceOrder>,
+    looks: Interval,
     /// Somebody asked for a page after the source was lost.
     lost: bool,
 }
 
-struct ReadBack {
-    source: Box<dyn Source>,
-    page: Result<Page, SourceError>,
-    extent: Option<Extent>,
+/// What is to be done with the source once it is at hand.
+enum SourceOrder {
+    OnChange(OnChange),
+    Accept(Box<Fingerprint>),
+}
+
+/// What came of the source.
+#[derive(Default)]
+pub(super) struct PageNews {
+    pub(super) inputs: Vec<Input>,
+    /// What has to be stored.
+    pub(super) note: Option<Note>,
+}
+
+struct Back {
+    origin: Origin,
+    /// What was read for, and what came of it; a look gives no page.
+    wanted: Option<Position>,
+    found: Result<Option<Found>, String>,
 }
 
 impl Pages {
-    pub(super) fn new(source: Box<dyn Source>, bounds: PageBounds) -> Self {
+    pub(super) fn new(origin: Origin, bounds: PageBounds, position: Position) -> Self {
+        let mut looks = interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        looks.reset();
         Self {
             bounds,
-            source: Some(source),
-            reading: None,
+            origin: Some(origin),
+            wanted: None,
+            not_before: None,
+            busy: None,
+            position,
+            at_end: false,
             records: VecDeque::new(),
             extent: None,
             positions: Vec::new(),
+            orders: Vec::new(),
+            looks,
             lost: false,
         }
     }
 
-    /// Begins to read from there; the core never asks twice at a time.
+    /// Reads from there as soon as may be; the core never asks twice at a time.
     pub(super) fn read(&mut self, from: Cursor, first: Index) {
-        let Some(mut source) = self.source.take() else {
-            self.lost = true;
+        self.wanted = Some((from, first));
+        self.not_before = None;
+        self.lost = self.origin.is_none() && self.busy.is_none();
+    }
+
+    /// What is to be done about changes of the source from now on.
+    pub(super) fn set_on_change(&mut self, on_change: OnChange) {
+        self.orders.push(SourceOrder::OnChange(on_change));
+    }
+
+    /// The source is taken as it is now.
+    pub(super) fn accept(&mut self, known: Fingerprint) {
+        self.orders.push(SourceOrder::Accept(Box::new(known)));
+    }
+
+    /// Whether nothing that was read waits to be dispatched.
+    pub(super) fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// What comes of the source next; waits for ever where nothing does. Cancelling loses nothing.
+    /// `running` says whether the run takes in anything, `idle` that it would end if nothing follows.
+    pub(super) async fn next(&mut self, running: bool, idle: bool, clock: &dyn Clock) -> PageNews {
+        loop {
+            if std::mem::take(&mut self.lost) {
+                return failed(broken_off("it broke off before"));
+            }
+            let now = clock.now();
+            let due = self.not_before.is_none_or(|at| at <= now);
+            if self.busy.is_none()
+                && due
+                && let Some(wanted) = self.wanted.clone()
+            {
+                self.begin(Some(wanted), idle, now);
+            }
+            if let Some(task) = &mut self.busy {
+                let back = task.await;
+                self.busy = None;
+                if let Some(news) = self.take_back(back) {
+                    return news;
+                }
+            } else if let (Some(at), Some(_)) = (self.not_before, &self.wanted) {
+                clock.wait_until(at).await;
+            } else if running && self.origin.as_ref().is_some_and(Origin::is_watched) {
+                self.looks.tick().await;
+                self.begin(None, idle, clock.now());
+            } else {
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    /// Looks at the source now, before the run goes on. What is being read is looked at by itself.
+    pub(super) async fn check(&mut self, now: Timestamp) -> PageNews {
+        if self.busy.is_some() {
+            return PageNews::default();
+        }
+        self.begin(None, false, now);
+        let Some(task) = &mut self.busy else {
+            return PageNews::default();
+        };
+        let back = task.await;
+        self.busy = None;
+        self.take_back(back).unwrap_or_default()
+    }
+
+    /// Sets out to read, or else to look.
+    fn begin(&mut self, wanted: Option<Position>, idle: bool, now: Timestamp) {
+        let Some(mut origin) = self.origin.take() else {
             return;
         };
-        let bounds = self.bounds;
-        let task = tokio::task::spawn_blocking(move || {
-            let page = source.read(&from, bounds);
-            let end = page
-                .as_ref()
-                .ok()
-                .and_then(|page| page.records.last())
-                .map_or(from, |record| record.end.clone());
-            ReadBack {
-                extent: source.extent(&end),
-                source,
-                page,
+        for order in self.orders.drain(..) {
+            match order {
+                SourceOrder::OnChange(on_change) => origin.set_on_change(on_change),
+                SourceOrder::Accept(known) => origin.accept(*known, now),
             }
-        });
-        self.reading = Some((first, task));
-    }
-
-    /// The page that was being read; waits for ever where none is. Cancelling loses nothing.
-    pub(super) async fn next(&mut self) -> Result<iteration::Input, SourceError> {
-        if std::mem::take(&mut self.lost) {
-            return Err(broken_off(
-                "it broke off before; stop the job and start it again",
-            ));
         }
-        let Some((first, task)) = &mut self.reading else {
-            return std::future::pending().await;
-        };
-        let first = *first;
-        let back = task.await;
-        self.reading = None;
-        let back = back.map_err(broken_off)?;
-        self.source = Some(back.source);
-        self.extent = back.extent.or(self.extent);
-        Ok(self.take_in(first, back.page?))
+        self.looks.reset();
+        self.not_before = None;
+        let (bounds, position) = (self.bounds, self.position.clone());
+        let standing = (self.at_end, idle);
+        self.busy = Some(tokio::task::spawn_blocking(move || {
+            let found = match &wanted {
+                Some(at) => origin.read(at, bounds, now, standing).map(Some),
+                None => origin.look(&position, now).map(|()| None),
+            };
+            Back {
+                origin,
+                wanted,
+                found,
+            }
+        }));
     }
 
-    fn take_in(&mut self, first: Index, page: Page) -> iteration::Input {
+    fn take_back(&mut self, back: Result<Back, tokio::task::JoinError>) -> Option<PageNews> {
+        let mut back = match back {
+            Ok(back) => back,
+            Err(error) => {
+                self.wanted = None;
+                return Some(failed(broken_off(error)));
+            }
+        };
+        let note = back.origin.take_note();
+        self.origin = Some(back.origin);
+        let mut news = PageNews {
+            note,
+            ..PageNews::default()
+        };
+        match (back.found, back.wanted) {
+            (Err(cause), _) => {
+                // Why: the core takes a pause for the answer and asks again once it is resumed.
+                self.wanted = None;
+                news.inputs
+                    .push(Input::Pause(PauseReason::Source { cause }));
+            }
+            (Ok(Some(Found::Page(page, extent))), Some((_, first))) => {
+                self.wanted = None;
+                self.extent = extent.or(self.extent);
+                news.inputs.push(self.take_in(first, page));
+            }
+            (Ok(Some(Found::NotBefore(at))), _) => self.not_before = Some(at),
+            (Ok(Some(Found::Page(..)) | None), _) => {}
+        }
+        let grown = news.note.as_ref().is_some_and(|note| note.grown.is_some());
+        // Why no more beside a page: what has been read is what there is now.
+        if grown && news.inputs.is_empty() {
+            news.inputs.push(Input::Grown);
+        }
+        (news.note.is_some() || !news.inputs.is_empty()).then_some(news)
+    }
+
+    fn take_in(&mut self, first: Index, page: Page) -> Input {
         let mut children = Vec::with_capacity(page.records.len());
         for (index, record) in (first..).zip(page.records) {
             if (index + 1).is_multiple_of(POSITION_EVERY_ITEMS) {
-                self.positions.push(Position {
+                self.positions.push(store::Position {
                     index: index + 1,
                     cursor: record.end.clone(),
                 });
             }
+            self.position = (record.end.clone(), index + 1);
             children.push(iteration::Child {
                 items: 1,
                 end: record.end,
@@ -104,7 +239,8 @@ impl Pages {
             let child = record.item.map(|item| Child::new(1, record.id, item));
             self.records.push_back((index, child));
         }
-        iteration::Input::Page {
+        self.at_end = page.end;
+        Input::Page {
             first,
             children,
             end: page.end,
@@ -157,9 +293,13 @@ impl Pages {
 }
 
 /// The source is lost with the thread that read it.
-fn broken_off(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> SourceError {
-    SourceError::Io {
-        path: "the source".to_owned(),
-        error: std::io::Error::other(error),
+fn broken_off(error: impl std::fmt::Display) -> String {
+    format!("reading broke off: {error}; stop the job and start it again")
+}
+
+fn failed(cause: String) -> PageNews {
+    PageNews {
+        inputs: vec![Input::Pause(PauseReason::Source { cause })],
+        note: None,
     }
 }

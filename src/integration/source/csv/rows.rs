@@ -14,7 +14,7 @@ use super::{
     record::{Dialect, Fields, Scanner, trim_line_end},
 };
 use crate::integration::source::{
-    RecordError, SourceError,
+    Ends, RecordError, SourceError,
     place::Place,
     window::{Delimited, End, Window},
 };
@@ -31,6 +31,7 @@ pub(super) struct Rows {
     pub(super) dialect: Dialect,
     /// Whether what is not terminated may yet be.
     pub(super) grows: bool,
+    pub(super) ends: Ends,
 }
 
 /// What stands at a place.
@@ -51,6 +52,11 @@ pub(super) struct Row {
 }
 
 impl Rows {
+    /// Whether what nothing terminates may yet be completed by its writer.
+    fn may_go_on(&self) -> bool {
+        self.grows && !self.ends.last_is_whole
+    }
+
     /// Finds what stands at a place, and the place behind it.
     pub(super) fn find(
         &mut self,
@@ -66,7 +72,7 @@ impl Rows {
             if delimited.len == 0 {
                 return Ok((Found::End, at));
             }
-            if self.grows {
+            if self.may_go_on() {
                 return Ok((Found::Unfinished, at));
             }
         }
@@ -99,7 +105,7 @@ impl Rows {
         let line = self.window.delimit(DAMAGED_BYTES_MAX, |piece| {
             memchr(b'\n', piece).map(|end| end + 1)
         })?;
-        if line.end == End::File && self.grows {
+        if line.end == End::File && self.may_go_on() {
             return Ok((Found::Unfinished, at));
         }
         let bytes = self.window.bytes(&line).unwrap_or_default();

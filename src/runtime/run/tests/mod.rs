@@ -4,6 +4,7 @@
 //! where that never comes.
 
 mod deaths;
+mod origin;
 mod redo;
 
 use std::{
@@ -167,7 +168,7 @@ impl World {
             execution_name: "job-1".to_owned(),
             options: plan.options,
             machine: plan.item,
-            source,
+            origin: Origin::given(source),
             bounds: PageBounds {
                 records_max: 1000,
                 bytes_max: 1 << 20,
