@@ -16,6 +16,7 @@ mod options;
 mod parked;
 mod run;
 mod status;
+mod tally;
 mod window;
 
 #[cfg(test)]
@@ -28,3 +29,4 @@ pub use input::{Child, Decision, Ending, Input, Parked, Row, RowStatus};
 pub use options::{BreakerLimits, OnInterrupt, Options, Order, Share, Tolerance};
 pub use run::{Context, Figures, Run};
 pub use status::{PauseReason, RunStatus, TRANSITIONS, Transition};
+pub use tally::{PutBack, Tally};

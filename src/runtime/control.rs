@@ -7,18 +7,20 @@
 
 use std::sync::Arc;
 
+use jiff::tz::TimeZone;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
     Engine, RuntimeError,
     engine::Live,
-    run::{Order, REQUEUE_PAGE_MAX},
+    run::{Days, Order, REQUEUE_PAGE_MAX, count_resting},
 };
 use crate::{
+    config::job::JobFile,
     ids::Index,
     iteration::{
         BreakerLimits, Context, Effect, Ending, Input, OnInterrupt, Options, Order as ItemOrder,
-        PauseReason, Run, RunStatus, Tolerance,
+        PauseReason, PutBack, Run, RunStatus, Tolerance,
     },
     limiter::{Grant, Throttle},
     store::{Change, Requeue, RunRow, Store},
@@ -216,6 +218,7 @@ impl Engine {
     fn rested(&self, row: &RunRow, input: Input) -> Vec<Change> {
         let now = self.now();
         let mut run = Run::restore(resting_options(), row.checkpoint.clone(), &[], 0, 0);
+        let put_back = PutBack::of([&input]);
         let mut refuse = |_, _, _| Grant::NotBefore {
             at: Timestamp::MAX,
             why: Throttle::Paused,
@@ -242,12 +245,25 @@ impl Engine {
             | Effect::Drained => None,
         });
         let mut changes: Vec<Change> = told.collect();
+        let counters = (&row.checkpoint.counters, &run.checkpoint().counters);
+        let day = || self.days_of(&row.job).of(now);
+        changes.extend(count_resting(row.id, counters, put_back, day, now));
         changes.push(Change::Checkpoint {
             run: row.id,
             checkpoint: Box::new(run.checkpoint()),
             at: now,
         });
         changes
+    }
+
+    /// The days that a job's runs count by; UTC's where its file cannot be read any more.
+    fn days_of(&self, job: &str) -> Days {
+        let known = self.store().job(job).ok().flatten();
+        let file = known.and_then(|row| JobFile::parse(row.path.as_ref(), row.text).ok());
+        let config = self.config();
+        let limit = file.as_ref().map(|file| file.limiter(&config.limiters));
+        let zone = limit.and_then(Result::ok).map(|spec| spec.time_zone.clone());
+        Days::new(zone.unwrap_or(TimeZone::UTC))
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
     keeper::Keeper,
     plan::{Plan, StoredPlan},
     plugins::{Found, plugin_manifest},
-    run::{Order, Reconfigured},
+    run::{Days, Order, Reconfigured},
 };
 use crate::{
     config::job::JobFile,
@@ -134,6 +134,7 @@ impl Engine {
             machine: plan.item,
             limiter,
             weight: plan.weight,
+            days: Days::new(plan.time_zone),
             schedule: plan.schedule,
             version,
         };

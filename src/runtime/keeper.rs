@@ -15,7 +15,7 @@ use super::{
     exporter::{Export, Exporter},
     jobs::Prepared,
     plugins::{PluginNews, plugin_folder},
-    run::{Actor, ActorSetup, Order},
+    run::{Actor, ActorSetup, Days, Order},
 };
 use crate::{
     config::job::{JobFile, PluginRef},
@@ -98,6 +98,7 @@ impl Keeper {
             },
             limiter: Some(Arc::clone(&limiter)),
             weight: plan.weight,
+            days: Days::new(plan.time_zone),
             schedule: plan.schedule,
             pool,
             answers,

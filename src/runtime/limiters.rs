@@ -127,10 +127,15 @@ impl SharedLimiter {
         self.changed.send_replace(());
     }
 
-    /// Closes it for everybody who shares it.
-    pub(super) fn close(&self, duration: Duration, now: Timestamp) {
-        self.lock().close(duration, now);
+    /// Closes it for everybody who shares it; for how much longer than it was closed anyway.
+    pub(super) fn close(&self, duration: Duration, now: Timestamp) -> Duration {
+        let mut limiter = self.lock();
+        let before = limiter.usage(now).closed_until.unwrap_or(now);
+        limiter.close(duration, now);
+        let until = limiter.usage(now).closed_until.unwrap_or(now);
+        drop(limiter);
         self.changed.send_replace(());
+        until.since(before)
     }
 
     /// What has to be stored, where anything was spent or changed since `saved`, which is then

@@ -6,6 +6,7 @@
 
 use std::{num::NonZeroU32, path::Path};
 
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -38,6 +39,8 @@ pub struct Plan {
     pub limits: Limits,
     /// Permits that an item costs.
     pub weight: NonZeroU32,
+    /// Whose days the limiter's are.
+    pub time_zone: TimeZone,
     /// When its runs may dispatch; `None`: always.
     pub schedule: Option<Schedule>,
     /// Where items come from.
@@ -165,6 +168,7 @@ impl Plan {
             limiter: name,
             limits,
             weight,
+            time_zone: spec.time_zone.clone(),
             schedule: file.schedule.clone(),
             source,
             output,

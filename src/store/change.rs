@@ -3,9 +3,9 @@
 use rusqlite::Connection;
 
 use super::{
-    ChildRow, EventRow, ExecutionRow, ExecutionStatus, ExportRow, FailureRow, JobRow, Requeue,
-    ResultRow, RunRow, VersionRow, WorkerRow, children, events, executions, exports, failures,
-    jobs, limiters, plugins, pruning, results, runs, workers,
+    ChildRow, DayRow, EventRow, ExecutionRow, ExecutionStatus, ExportRow, FailureRow, JobRow, Requeue,
+    ResultRow, RunRow, VersionRow, VersionTally, WorkerRow, children, events, executions, exports,
+    failures, figures, jobs, limiters, plugins, pruning, results, runs, workers,
 };
 use crate::{
     ids::{ExecutionId, Index, RunId},
@@ -77,6 +77,17 @@ pub enum Change {
         run: RunId,
         /// All of it.
         checkpoint: Box<Checkpoint>,
+        /// When.
+        at: Timestamp,
+    },
+    /// What a run counted since its last commit; goes with its checkpoint.
+    Count {
+        /// Which.
+        run: RunId,
+        /// The day, and what was counted.
+        day: DayRow,
+        /// What was counted by version of the plugin; none twice.
+        versions: Vec<VersionTally>,
         /// When.
         at: Timestamp,
     },
@@ -225,6 +236,12 @@ impl Change {
                 checkpoint,
                 at,
             } => runs::put_checkpoint(db, *run, checkpoint, *at),
+            Self::Count {
+                run,
+                day,
+                versions,
+                at,
+            } => figures::count(db, *run, day, versions, *at),
             Self::PutChild(row) => children::put(db, row),
             Self::ChildStatus {
                 run,

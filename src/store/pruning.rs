@@ -41,6 +41,8 @@ pub(super) fn prune_run(db: &Connection, run: RunId, rows_max: u32) -> rusqlite:
 pub(super) fn remove_execution(db: &Connection, execution: ExecutionId) -> rusqlite::Result<()> {
     for sql in [
         "DELETE FROM exports WHERE run IN (SELECT id FROM runs WHERE execution = ?1)",
+        "DELETE FROM run_days WHERE run IN (SELECT id FROM runs WHERE execution = ?1)",
+        "DELETE FROM run_versions WHERE run IN (SELECT id FROM runs WHERE execution = ?1)",
         "DELETE FROM runs WHERE execution = ?1",
         "DELETE FROM frames WHERE execution = ?1",
         "DELETE FROM executions WHERE id = ?1",

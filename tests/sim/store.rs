@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use iterd::{
     ids::Index,
-    iteration::{Checkpoint, Ending, Options, Row, RowStatus, Run, RunStatus},
+    iteration::{Checkpoint, Ending, Options, Row, RowStatus, Run, RunStatus, Tally},
     limiter::LimiterState,
     time::Timestamp,
 };
@@ -20,6 +20,8 @@ pub(crate) struct Store {
     pub(crate) limiter: LimiterState,
     pub(crate) rows: BTreeMap<Index, StoredRow>,
     pub(crate) outcomes: BTreeMap<Index, Outcome>,
+    /// What was counted, by day.
+    pub(crate) days: BTreeMap<i64, Tally>,
 }
 
 /// The row of the run.
@@ -60,6 +62,7 @@ pub(crate) enum Write {
     DropRow(Index),
     Outcome(Index, Outcome),
     DropOutcome(Index),
+    Count(i64, Tally),
 }
 
 impl StoredRun {
@@ -93,6 +96,7 @@ impl Store {
             limiter,
             rows: BTreeMap::new(),
             outcomes: BTreeMap::new(),
+            days: BTreeMap::new(),
         }
     }
 
@@ -114,6 +118,7 @@ impl Store {
             Write::DropOutcome(index) => {
                 self.outcomes.remove(&index);
             }
+            Write::Count(day, tally) => self.days.entry(day).or_default().add(&tally),
         }
     }
 
@@ -178,5 +183,10 @@ impl Store {
         let counters = checkpoint.counters;
         assert_eq!(counters.done, self.ended(Ending::Done), "done");
         assert_eq!(counters.failed, self.ended(Ending::Failed), "failed");
+        let mut sum = Tally::default();
+        for tally in self.days.values() {
+            sum.add(tally);
+        }
+        assert_eq!(sum.counters(), counters, "the days do not add up");
     }
 }

@@ -7,6 +7,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use super::{
     child::{Child, Verdict},
     commit::OnTheirWay,
+    days::Days,
     hours::Hours,
     pages::Pages,
     view::{Pulse, RunView},
@@ -15,7 +16,7 @@ use crate::{
     config::job::Schedule,
     ids::{Generation, Index, RunId},
     integration::source::{PageBounds, Source},
-    iteration::{Ending, Input, Options, PauseReason, RowStatus, Run, RunStatus},
+    iteration::{Counters, Ending, Input, Options, PauseReason, RowStatus, Run, RunStatus},
     machine::Machine,
     plugin::{Answer, Pool, Version},
     runtime::{disk::Disk, exporter::Exporter, limiters::SharedLimiter},
@@ -56,6 +57,8 @@ pub(in crate::runtime) struct ActorSetup {
     pub(in crate::runtime) bounds: PageBounds,
     pub(in crate::runtime) limiter: Option<Arc<SharedLimiter>>,
     pub(in crate::runtime) weight: NonZeroU32,
+    /// Whose days it counts by.
+    pub(in crate::runtime) days: Days,
     /// When it may dispatch; `None`: always.
     pub(in crate::runtime) schedule: Option<Schedule>,
     pub(in crate::runtime) pool: Pool,
@@ -98,6 +101,7 @@ pub(in crate::runtime) struct Reconfigured {
     pub(in crate::runtime) machine: Machine,
     pub(in crate::runtime) limiter: Arc<SharedLimiter>,
     pub(in crate::runtime) weight: NonZeroU32,
+    pub(in crate::runtime) days: Days,
     pub(in crate::runtime) schedule: Option<Schedule>,
     /// The plugin, where another one is to do the work.
     pub(in crate::runtime) version: Option<Version>,
@@ -118,6 +122,9 @@ pub(in crate::runtime) struct Actor {
     pub(super) limiter_saved: u64,
     limiter_changed: Option<watch::Receiver<()>>,
     pub(super) weight: NonZeroU32,
+    pub(super) days: Days,
+    /// What was counted as of the last commit.
+    pub(super) counted: Counters,
     pub(super) hours: Hours,
     pub(super) pool: Pool,
     pub(super) answers: mpsc::UnboundedReceiver<Answer>,
@@ -155,6 +162,7 @@ impl Actor {
         let (queued, _) = setup.store.count_children(id, RowStatus::Queued)?;
         let (_, held) = setup.store.count_children(id, RowStatus::Held)?;
         let options = bounded(&setup.options, &setup.pool);
+        let counted = setup.row.checkpoint.counters;
         let run = Run::restore(options, setup.row.checkpoint, &rows, queued, held);
         let (orders, order_queue) = mpsc::channel(ORDERS_MAX);
         let quit = Arc::new(Notify::new());
@@ -182,6 +190,8 @@ impl Actor {
             limiter: setup.limiter,
             limiter_saved: 0,
             weight: setup.weight,
+            days: setup.days,
+            counted,
             hours: Hours::new(setup.schedule),
             pool: setup.pool,
             answers: setup.answers,
@@ -309,6 +319,7 @@ impl Actor {
         }
         self.limiter_saved = 0;
         self.weight = new.weight;
+        self.days = new.days;
         self.hours = Hours::new(new.schedule);
         self.machine = new.machine;
         let concurrency = NonZeroU32::new(new.options.slots).unwrap_or(NonZeroU32::MIN);

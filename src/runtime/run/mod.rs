@@ -10,6 +10,7 @@
 mod actor;
 mod child;
 mod commit;
+mod days;
 mod hours;
 mod pages;
 mod step;
@@ -19,4 +20,5 @@ mod view;
 mod tests;
 
 pub(super) use actor::{Actor, ActorSetup, Order, REQUEUE_PAGE_MAX, Reconfigured};
+pub(super) use days::{Days, count_resting};
 pub use view::RunView;

@@ -9,12 +9,13 @@ use super::{
     actor::{Actor, News, bounded},
     child::{Child, Damaged, Verdict, put_off},
     commit::{Afterwards, Draft},
+    days::StepTally,
     view::RunView,
 };
 use crate::{
     ids::{Generation, Index},
     integration::source::RecordError,
-    iteration::{Context, Effect, Ending, Input, Parked, RowStatus, RunStatus},
+    iteration::{Context, Effect, Ending, Input, Parked, PutBack, RowStatus, RunStatus},
     limiter::{Grant, Throttle, Try},
     payload::Failure,
     plugin::{Answer, Call, Outcome},
@@ -29,6 +30,7 @@ struct Step {
     draft: Draft,
     inputs: Vec<Input>,
     calls: Vec<Call>,
+    tally: StepTally,
 }
 
 impl Actor {
@@ -40,6 +42,7 @@ impl Actor {
             draft: Draft::default(),
             inputs: news.inputs,
             calls: Vec::new(),
+            tally: StepTally::default(),
         };
         step.draft.changes = news.changes;
         let mut dirty = !news.told.is_empty()
@@ -54,6 +57,7 @@ impl Actor {
         }
         let mut inputs = std::mem::take(&mut step.inputs);
         self.follow_workers(&mut inputs);
+        step.tally.put_back = PutBack::of(&inputs);
         let effects = self.step_core(inputs, step.now);
         let mut later = Vec::with_capacity(effects.len());
         for effect in effects {
@@ -152,6 +156,7 @@ impl Actor {
             return;
         };
         child.version = answer.version.0;
+        step.tally.answered(answer.version.0, &answer.outcome);
         let machine = &self.machine;
         let verdict = match answer.outcome {
             Outcome::Interrupted => {
@@ -164,7 +169,7 @@ impl Actor {
             Outcome::Failed(failure) => match failure.close_limiter {
                 Some(pause) => {
                     if let Some(limiter) = &self.limiter {
-                        limiter.close(pause, step.now);
+                        step.tally.closed += limiter.close(pause, step.now);
                     }
                     let wait = failure.retry_after.unwrap_or(pause).max(pause);
                     Verdict::Parked(put_off(step.now, wait))
@@ -201,6 +206,7 @@ impl Actor {
             }
             Verdict::Done(output) => {
                 if let Some(child) = self.live.remove(&index) {
+                    step.tally.done(child.version, child.items);
                     step.draft.result(index, &child, output, step.now);
                     self.remove_row(index, &child, step);
                 }
@@ -209,6 +215,7 @@ impl Actor {
             Verdict::Failed(failure) => {
                 if let Some(child) = self.live.remove(&index) {
                     self.remove_row(index, &child, step);
+                    step.tally.failed(child.version, child.items);
                     step.draft
                         .failure(failure_row(index, child, failure, step.now));
                 }
@@ -339,6 +346,14 @@ impl Actor {
                 .extend(limiter.unsaved(&mut self.limiter_saved));
         }
         let mut changes = step.draft.finish(self.id);
+        let counters = self.run.figures().counters;
+        let counted = (&self.counted, &counters);
+        let days = &mut self.days;
+        let count = step
+            .tally
+            .finish(self.id, counted, || days.of(step.now), step.now);
+        changes.extend(count);
+        self.counted = counters;
         changes.push(Change::Checkpoint {
             run: self.id,
             checkpoint: Box::new(self.run.checkpoint()),

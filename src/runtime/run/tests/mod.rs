@@ -184,6 +184,7 @@ impl World {
             },
             limiter: None,
             weight: plan.weight,
+            days: Days::new(plan.time_zone),
             schedule: plan.schedule,
             pool: Pool::scripted(Arc::clone(&self.capacity), call),
             answers: answer,
