@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 
 use super::{
     client::{self, Access},
+    eta,
     exit::{Code, DONE, Failure},
     session::Session,
-    show::{count, duration, number, rate, seconds, text},
+    show::{count, number, rate, text},
 };
 
 #[derive(Debug, Args)]
@@ -67,7 +68,7 @@ fn row(job: &Value) -> [String; 8] {
             .as_f64()
             .and_then(rate)
             .unwrap_or_default(),
-        seconds(job, "eta_s").map(duration).unwrap_or_default(),
+        eta::short(job).unwrap_or_default(),
     ]
 }
 

@@ -5,9 +5,12 @@
 //! answer on standard output and everything else on standard error; under `--json` standard output
 //! is JSON alone.
 
+mod archive;
 mod check;
 mod client;
+mod eta;
 pub mod exit;
+mod export;
 mod follow;
 mod items;
 mod jobs;
@@ -23,7 +26,10 @@ mod settings;
 mod show;
 mod start;
 mod status;
+mod status_days;
+mod status_versions;
 mod stop;
+mod target;
 mod unit;
 
 use std::{io::Write as _, path::PathBuf, process::ExitCode};
@@ -88,6 +94,8 @@ enum Command {
     Items(items::Arguments),
     /// Print results in dataset order
     Results(results::Arguments),
+    /// Write results, or the records that failed, to a file
+    Export(export::Arguments),
 }
 
 /// What the binary does; answers the process's exit code, one of [`exit`]'s.
@@ -119,6 +127,7 @@ pub fn main() -> ExitCode {
         Command::Status(arguments) => status::main(&session, &arguments),
         Command::Items(arguments) => items::main(&session, &arguments),
         Command::Results(arguments) => results::main(&session, &arguments),
+        Command::Export(arguments) => export::main(&session, &arguments),
     };
     answer(outcome, session.json)
 }

@@ -5,10 +5,12 @@ use serde_json::Value;
 
 use super::{
     client::{self, Access},
+    eta,
     exit::{Code, DONE, Failure},
     jobs, progress,
     session::Session,
-    show::{count, duration, instant, number, plain, rate, seconds, size, text},
+    show::{count, instant, number, plain, rate, size, text},
+    status_days, status_versions,
 };
 use crate::payload::gist;
 
@@ -40,6 +42,8 @@ fn picture(answer: &Value) -> String {
         figures(answer, &mut lines);
     }
     surroundings(answer, &mut lines);
+    lines.extend(status_days::lines(answer));
+    lines.extend(status_versions::lines(answer));
     list(&mut lines, "failures", &answer["errors"], |group| {
         let items = count(number(group, "items"));
         format!(
@@ -99,16 +103,17 @@ fn figures(answer: &Value, lines: &mut Vec<String>) {
         }
     }
     if let Some(to_go) = answer["to_go"].as_u64().filter(|to_go| *to_go > 0) {
-        let eta = seconds(answer, "eta_s").map(|eta| format!("about {}", duration(eta)));
+        let running = jobs::status(answer) == "running";
+        let eta = eta::long(answer).filter(|_| running);
         let at = answer["rate_per_s"]
             .as_f64()
             .and_then(rate)
             .map(|rate| format!("at {rate}"));
-        let pace: Vec<String> = eta.into_iter().chain(at).collect();
+        let pace: Vec<String> = at.into_iter().chain(eta).collect();
         let pace = if pace.is_empty() {
             String::new()
         } else {
-            format!(", {}", pace.join(" "))
+            format!(", {}", pace.join(", "))
         };
         row(lines, "to go", format!("{}{pace}", count(to_go)));
     }

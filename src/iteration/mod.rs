@@ -11,6 +11,7 @@
 mod breaker;
 mod checkpoint;
 mod effect;
+mod forecast;
 mod input;
 mod options;
 mod parked;
@@ -25,6 +26,7 @@ mod tests;
 pub use breaker::Breaker;
 pub use checkpoint::{CHECKPOINT_FORMAT, Checkpoint, CheckpointError, Counters};
 pub use effect::{Effect, WakeReason};
+pub use forecast::{Backoff, Course, DAYS_MAX, Forecast, Guess, Outlook, forecast};
 pub use input::{Child, Decision, Ending, Input, Parked, Row, RowStatus};
 pub use options::{BreakerLimits, OnInterrupt, Options, Order, Share, Tolerance};
 pub use run::{Context, Figures, Run};

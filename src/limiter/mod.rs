@@ -9,6 +9,7 @@
 //! Invariant: a permit taken is never given back. A crash may waste one; none is spent twice.
 
 mod ask;
+mod course;
 mod ledger;
 mod limits;
 mod pace;
@@ -22,6 +23,7 @@ mod turns;
 mod tests;
 
 pub use ask::{Ask, Grant, Throttle, Try};
+pub use course::QuotaWindow;
 pub use limits::{LimitError, Limits, Share, Spread};
 pub use pace::Pace;
 pub use quota::{Calendar, Quota, Span, Unit, time_zone};

@@ -135,6 +135,7 @@ impl Engine {
             limiter,
             weight: plan.weight,
             days: Days::new(plan.time_zone),
+            course: plan.course,
             schedule: plan.schedule,
             version,
         };

@@ -99,6 +99,7 @@ impl Keeper {
             limiter: Some(Arc::clone(&limiter)),
             weight: plan.weight,
             days: Days::new(plan.time_zone),
+            course: plan.course,
             schedule: plan.schedule,
             pool,
             answers,

@@ -162,6 +162,12 @@ impl SharedLimiter {
         self.lock().usage(now)
     }
 
+    /// What it allows.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.lock().limits().clone()
+    }
+
     /// Tells when somebody changes, closes or leaves it.
     pub(super) fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()

@@ -4,7 +4,7 @@
 //! run was started with (its source and output) is stored with the run and stays what it was; the
 //! rest follows the file.
 
-use std::{num::NonZeroU32, path::Path};
+use std::{num::NonZeroU32, path::Path, sync::Arc, time::Duration};
 
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ use crate::{
         job::{self, JobFile, Schedule},
     },
     integration::{SpecError, sink::SinkSpec, source::SourceSpec},
-    iteration::{BreakerLimits, OnInterrupt, Options, Order, Share, Tolerance},
+    iteration::{Backoff, BreakerLimits, Course, OnInterrupt, Options, Order, Share, Tolerance},
     limiter::{self, Limits, Pace, Quota, Spread},
     machine::Machine,
 };
@@ -43,6 +43,8 @@ pub struct Plan {
     pub time_zone: TimeZone,
     /// When its runs may dispatch; `None`: always.
     pub schedule: Option<Schedule>,
+    /// What a forecast has to know of the file.
+    pub course: Arc<Course>,
     /// Where items come from.
     pub source: SourceSpec,
     /// Where results go beside the results table.
@@ -170,6 +172,11 @@ impl Plan {
             weight,
             time_zone: spec.time_zone.clone(),
             schedule: file.schedule.clone(),
+            course: Arc::new(Course {
+                weight,
+                schedule: file.schedule.clone(),
+                backoff: backoff(&file.retry),
+            }),
             source,
             output,
             stored,
@@ -233,6 +240,33 @@ fn limits(file: &JobFile, spec: &LimitSpec) -> Result<Limits, RuntimeError> {
         reserve: u32::try_from(spec.reserve).unwrap_or(u32::MAX),
         retry_share: limiter::Share::of_hundredths(file.retry.quota_share().hundredths()),
     })
+}
+
+/// Back-offs that are reckoned one by one; by then all but the slowest have reached their maximum.
+const BACKOFFS_MAX: u32 = 1000;
+
+/// How long a record that fails is tried.
+fn backoff(retry: &job::Retry) -> Backoff {
+    let longest = match retry.attempts {
+        job::Attempts::Forever => None,
+        job::Attempts::Count(count) => {
+            let (mut delay, mut whole) = (retry.first, Duration::ZERO);
+            let retries = count.saturating_sub(1);
+            for _ in 0..retries.min(BACKOFFS_MAX) {
+                whole = whole.saturating_add(delay);
+                let next = delay.as_secs_f64() * retry.factor;
+                delay = Duration::try_from_secs_f64(next)
+                    .unwrap_or(retry.max_delay)
+                    .min(retry.max_delay);
+            }
+            let more = delay.saturating_mul(retries.saturating_sub(BACKOFFS_MAX));
+            Some(whole.saturating_add(more))
+        }
+    };
+    Backoff {
+        longest,
+        jitter: retry.jitter,
+    }
 }
 
 fn options(file: &JobFile, config: &Config) -> Options {

@@ -127,10 +127,18 @@ fn count_day(db: &Connection, run: RunId, DayRow { day, tally }: &DayRow) -> rus
     Ok(())
 }
 
+/// Whether the file has these tables: one that an older version wrote, and that is only read, has not.
+fn are_kept(db: &Connection) -> Result<bool, StoreError> {
+    Ok(db.table_exists(None, "run_days")?)
+}
+
 impl Store {
     /// What a run counted by day, newest day first, at most `days_max` (and 4,096) of them.
     pub fn run_days(&self, run: RunId, days_max: u32) -> Result<Vec<DayRow>, StoreError> {
         self.readers.with(|db| {
+            if !are_kept(db)? {
+                return Ok(Vec::new());
+            }
             let mut statement = db.prepare_cached(
                 "SELECT day, first_tries, retries, done, failed, redone, put_back, interrupted,
                         throttled, closed_us
@@ -160,6 +168,9 @@ impl Store {
     /// What a run counted by version of its plugin, newest version first, at most 4,096 of them.
     pub fn run_versions(&self, run: RunId) -> Result<Vec<RunVersionRow>, StoreError> {
         self.readers.with(|db| {
+            if !are_kept(db)? {
+                return Ok(Vec::new());
+            }
             let mut statement = db.prepare_cached(
                 "SELECT version, calls, done, failed_tries, failed, throttled, interrupted,
                         first_us, last_us
@@ -188,6 +199,9 @@ impl Store {
     /// How long a run was paused, and since when it is.
     pub fn paused_time(&self, run: RunId) -> Result<PausedTime, StoreError> {
         self.readers.with(|db| {
+            if !are_kept(db)? {
+                return Ok(PausedTime::default());
+            }
             let found = db
                 .prepare_cached("SELECT paused_us, paused_since_us FROM runs WHERE id = ?1")?
                 .query_row([run.0], |row| {

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Api, ApiError, standing};
+use super::{Api, ApiError, figures, standing};
 use crate::{
     config::{
         Limit,
@@ -41,6 +41,7 @@ pub(super) fn call(api: &Api, input: &Input) -> Result<Value, ApiError> {
             )
             .collect();
         shown["errors"] = errors.into();
+        figures::show(api, run.id, figures::DAYS_SHOWN, &mut shown)?;
     }
     let events: Vec<Value> = api
         .store

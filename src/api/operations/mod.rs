@@ -4,6 +4,8 @@
 //! HTTP. Where nobody serves, a command calls the same operation on the file itself.
 
 mod describe_job;
+mod eta;
+mod figures;
 mod list_items;
 mod list_jobs;
 mod list_results;

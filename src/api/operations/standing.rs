@@ -5,9 +5,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Api, ApiError};
+use super::{Api, ApiError, eta};
 use crate::{
-    iteration::{Counters, PauseReason, RowStatus, RunStatus, WakeReason},
+    iteration::{Counters, DAYS_MAX, PauseReason, RowStatus, RunStatus, WakeReason},
     limiter::Throttle,
     runtime::{Engine, RunView},
     store::{JobRow, RunRow},
@@ -30,7 +30,13 @@ pub(super) fn of(api: &Api, job: &JobRow) -> Result<Value, ApiError> {
         .as_ref()
         .and_then(|engine| engine.view(&job.name));
     match view {
-        Some(view) => live(api, job, &view.borrow(), &mut shown),
+        Some(view) => {
+            let view = view.borrow().clone();
+            live(api, job, &view, &mut shown);
+            let days = api.store.run_days(run.id, DAYS_MAX)?;
+            let total = total(&view);
+            eta::show(api, &job.name, &view, total, &days, &mut shown);
+        }
         None => resting(api, &run, &mut shown)?,
     }
     Ok(shown)
@@ -51,7 +57,6 @@ fn live(api: &Api, job: &JobRow, view: &RunView, shown: &mut Value) {
     shown["to_go"] = total.map(|total| total.saturating_sub(ended)).into();
     shown["total_estimate"] = total.into();
     shown["rate_per_s"] = view.rate.into();
-    shown["eta_s"] = eta_seconds(total, ended, view.rate).into();
     shown["version"] = view.version.0.into();
     if let Some((why, until)) = waits_for(api, view) {
         shown["waits_for"] = why.into();
@@ -136,13 +141,6 @@ fn total(view: &RunView) -> Option<u64> {
         let share = view.source_share.filter(|share| *share > 0.0)?;
         Some((read as f64 / share).round() as u64)
     })
-}
-
-/// Seconds until the end at the rate of the last minute.
-#[expect(clippy::cast_precision_loss, reason = "an estimate, for people")]
-fn eta_seconds(total: Option<u64>, ended: u64, rate: Option<f64>) -> Option<f64> {
-    let rate = rate.filter(|rate| *rate > 0.0)?;
-    Some(total?.saturating_sub(ended) as f64 / rate)
 }
 
 /// What the run waits for, in words, and until when, where that is known and not over.

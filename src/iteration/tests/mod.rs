@@ -4,6 +4,7 @@
 //! remembers the generation of each dispatch and answers every question for permits the same way.
 
 mod dispatch;
+mod forecast;
 mod order;
 mod pause;
 mod queue;

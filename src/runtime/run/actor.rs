@@ -16,7 +16,7 @@ use crate::{
     config::job::Schedule,
     ids::{Generation, Index, RunId},
     integration::source::{PageBounds, Source},
-    iteration::{Counters, Ending, Input, Options, PauseReason, RowStatus, Run, RunStatus},
+    iteration::{Counters, Course, Ending, Input, Options, PauseReason, RowStatus, Run, RunStatus},
     machine::Machine,
     plugin::{Answer, Pool, Version},
     runtime::{disk::Disk, exporter::Exporter, limiters::SharedLimiter},
@@ -59,6 +59,8 @@ pub(in crate::runtime) struct ActorSetup {
     pub(in crate::runtime) weight: NonZeroU32,
     /// Whose days it counts by.
     pub(in crate::runtime) days: Days,
+    /// What a forecast has to know of the job.
+    pub(in crate::runtime) course: Arc<Course>,
     /// When it may dispatch; `None`: always.
     pub(in crate::runtime) schedule: Option<Schedule>,
     pub(in crate::runtime) pool: Pool,
@@ -102,6 +104,7 @@ pub(in crate::runtime) struct Reconfigured {
     pub(in crate::runtime) limiter: Arc<SharedLimiter>,
     pub(in crate::runtime) weight: NonZeroU32,
     pub(in crate::runtime) days: Days,
+    pub(in crate::runtime) course: Arc<Course>,
     pub(in crate::runtime) schedule: Option<Schedule>,
     /// The plugin, where another one is to do the work.
     pub(in crate::runtime) version: Option<Version>,
@@ -125,6 +128,7 @@ pub(in crate::runtime) struct Actor {
     pub(super) days: Days,
     /// What was counted as of the last commit.
     pub(super) counted: Counters,
+    pub(super) course: Arc<Course>,
     pub(super) hours: Hours,
     pub(super) pool: Pool,
     pub(super) answers: mpsc::UnboundedReceiver<Answer>,
@@ -175,6 +179,8 @@ impl Actor {
             starting: false,
             version: setup.pool.version(),
             off_hours: None,
+            capacity: None,
+            course: Arc::clone(&setup.course),
             over: false,
         });
         let actor = Self {
@@ -192,6 +198,7 @@ impl Actor {
             weight: setup.weight,
             days: setup.days,
             counted,
+            course: setup.course,
             hours: Hours::new(setup.schedule),
             pool: setup.pool,
             answers: setup.answers,
@@ -320,6 +327,7 @@ impl Actor {
         self.limiter_saved = 0;
         self.weight = new.weight;
         self.days = new.days;
+        self.course = new.course;
         self.hours = Hours::new(new.schedule);
         self.machine = new.machine;
         let concurrency = NonZeroU32::new(new.options.slots).unwrap_or(NonZeroU32::MIN);

@@ -1,7 +1,7 @@
 //! One step of the actor: what came in, through children and core, into one commit; and what is
 //! done once that is durable.
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, sync::Arc};
 
 use tokio::sync::oneshot;
 
@@ -463,7 +463,7 @@ impl Actor {
     fn publish(&mut self, now: Timestamp) {
         let figures = self.run.figures();
         let ended = figures.counters.done + figures.counters.failed;
-        self.pulse.note(now, ended);
+        self.pulse.note(now, ended, &figures);
         self.view.send_replace(RunView {
             rate: self.pulse.rate(now, ended),
             figures,
@@ -473,6 +473,8 @@ impl Actor {
             starting: self.pool.ready() == 0,
             version: self.pool.version(),
             off_hours: self.hours.closed_until(now),
+            capacity: self.pulse.capacity(),
+            course: Arc::clone(&self.course),
             over: false,
         });
     }

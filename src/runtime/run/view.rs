@@ -1,10 +1,10 @@
 //! What others may see of a run while it goes on.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use crate::{
     ids::VersionNumber,
-    iteration::{Figures, PauseReason},
+    iteration::{Course, Figures, Guess, PauseReason, RunStatus, WakeReason},
     time::Timestamp,
 };
 
@@ -27,6 +27,11 @@ pub struct RunView {
     pub version: VersionNumber,
     /// Until when its schedule lets it dispatch nothing, if that is so now.
     pub off_hours: Option<Timestamp>,
+    /// Calls a second that handlers manage when nothing else holds them back, as far as they ever were
+    /// what held the run up.
+    pub capacity: Option<Guess>,
+    /// What a forecast has to know of the job.
+    pub course: Arc<Course>,
     /// Whether the actor has ended; no later view will come.
     pub over: bool,
 }
@@ -35,14 +40,44 @@ pub struct RunView {
 #[derive(Debug, Default)]
 pub(super) struct Pulse {
     samples: VecDeque<(Timestamp, u64)>,
+    /// As of the last note: when, how many calls were made, and whether only handlers held it up.
+    last: Option<(Timestamp, u64, bool)>,
+    short: Speed,
+    long: Speed,
+}
+
+/// How fast handlers are, from the time in which nothing else held the run up.
+#[derive(Debug, Default)]
+struct Speed {
+    busy_s: f64,
+    calls: f64,
+}
+
+/// What the short memory of a speed forgets by: a minute of work and 200 calls, whichever takes longer.
+const SHORT: (f64, f64) = (60.0, 200.0);
+/// The same of the long one.
+const LONG: (f64, f64) = (3600.0, 10_000.0);
+
+impl Speed {
+    fn add(&mut self, busy_s: f64, calls: f64, (seconds, count): (f64, f64)) {
+        let keep = (-(busy_s / seconds).min(calls / count)).exp();
+        self.busy_s = self.busy_s * keep + busy_s;
+        self.calls = self.calls * keep + calls;
+    }
+
+    /// Calls a second, once there were some.
+    fn per_s(&self) -> Option<f64> {
+        (self.busy_s >= 1.0 && self.calls >= 5.0).then(|| self.calls / self.busy_s)
+    }
 }
 
 /// How far back the rate looks: long enough to smooth a quick run, short enough to follow an outage.
 const LOOK_BACK_SECONDS: u64 = 60;
 
 impl Pulse {
-    /// Takes note, once a second at most.
-    pub(super) fn note(&mut self, now: Timestamp, ended: u64) {
+    /// Takes note: of what ended once a second at most, of the speed always.
+    pub(super) fn note(&mut self, now: Timestamp, ended: u64, figures: &Figures) {
+        self.note_speed(now, figures);
         let fresh = self
             .samples
             .back()
@@ -58,6 +93,30 @@ impl Pulse {
         {
             self.samples.pop_front();
         }
+    }
+
+    /// Counts the time since the last note to the handlers, if only they held the run up in it.
+    #[expect(clippy::cast_precision_loss, reason = "calls since the last step")]
+    fn note_speed(&mut self, now: Timestamp, figures: &Figures) {
+        let calls = figures.counters.first_tries + figures.counters.retries;
+        let throttled = matches!(figures.wake, Some((_, WakeReason::Throttled(_))));
+        let busy = figures.status == RunStatus::Running && figures.in_flight > 0 && !throttled;
+        if let Some((at, before, true)) = self.last {
+            let (busy_s, calls) = (now.since(at).as_secs_f64(), (calls - before.min(calls)) as f64);
+            self.short.add(busy_s, calls, SHORT);
+            self.long.add(busy_s, calls, LONG);
+        }
+        self.last = Some((now, calls, busy));
+    }
+
+    /// Calls a second that handlers manage, where they ever were what held the run up.
+    pub(super) fn capacity(&self) -> Option<Guess> {
+        let (short, long) = (self.short.per_s()?, self.long.per_s()?);
+        Some(Guess {
+            low: short.min(long) * 0.8,
+            likely: (short + long) / 2.0,
+            high: short.max(long) * 1.2,
+        })
     }
 
     /// Items a second.

@@ -4,6 +4,7 @@
 //! where that never comes.
 
 mod deaths;
+mod figures;
 
 use std::{
     future::Future,
@@ -185,6 +186,7 @@ impl World {
             limiter: None,
             weight: plan.weight,
             days: Days::new(plan.time_zone),
+            course: plan.course,
             schedule: plan.schedule,
             pool: Pool::scripted(Arc::clone(&self.capacity), call),
             answers: answer,
