@@ -9,6 +9,8 @@
     reason = "a test that fails says so by a panic"
 )]
 
+#[path = "commands/accounts.rs"]
+mod accounts;
 #[path = "commands/answers.rs"]
 mod answers;
 #[path = "commands/disk.rs"]

@@ -41,8 +41,12 @@ impl Archive {
             return Err(Failure::new(
                 NOT_FOUND,
                 match run {
-                    Some(number) => format!("job {job:?} has no run {number}; iterd status {job} names its newest"),
-                    None => format!("job {job:?} was never started; start it with: iterd start {job}"),
+                    Some(number) => format!(
+                        "job {job:?} has no run {number}; iterd status {job} names its newest"
+                    ),
+                    None => {
+                        format!("job {job:?} was never started; start it with: iterd start {job}")
+                    }
                 },
             ));
         };
@@ -74,7 +78,10 @@ impl Archive {
     pub(super) fn own_files(&self) -> Vec<PathBuf> {
         let base = Path::new(&self.plan.base_dir);
         let tables = [Some(&self.plan.source), self.plan.output.as_ref()];
-        let paths = tables.into_iter().flatten().filter_map(|table| table.get("path"));
+        let paths = tables
+            .into_iter()
+            .flatten()
+            .filter_map(|table| table.get("path"));
         let mut files: Vec<PathBuf> = paths
             .filter_map(|path| path.as_str())
             .map(|path| base.join(path))

@@ -162,10 +162,10 @@ fn look(spec: &SourceSpec, config: &Config) -> Result<Looked, Failure> {
 }
 
 /// Where a compressed source is looked into; gone when the command ends.
-struct Scratch(PathBuf);
+pub(super) struct Scratch(PathBuf);
 
 impl Scratch {
-    fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.0
     }
 }
@@ -177,7 +177,7 @@ impl Drop for Scratch {
     }
 }
 
-fn tempdir() -> Result<Scratch, Failure> {
+pub(super) fn tempdir() -> Result<Scratch, Failure> {
     let path = std::env::temp_dir().join(format!("iterd-check-{:016x}", rand::random::<u64>()));
     std::fs::create_dir(&path)
         .map_err(|error| Failure::new(FAILED, format!("{}: {error}", path.display())))?;

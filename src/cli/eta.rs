@@ -18,7 +18,11 @@ pub(super) fn short(answer: &Value) -> Option<String> {
     if width < Duration::from_secs(5) || width < expected / 10 {
         return Some(shown);
     }
-    Some(format!("{shown} ({} to {})", duration(earliest), duration(latest)))
+    Some(format!(
+        "{shown} ({} to {})",
+        duration(earliest),
+        duration(latest)
+    ))
 }
 
 /// What `status` says behind the records to go: `about 4 d 3 h, ends 2026-12-01 10:00:00 (..)`.
@@ -79,7 +83,10 @@ mod tests {
         let narrow = json!({ "eta_s": 60.0 });
         assert_eq!(short(&narrow).as_deref(), Some("1 min"));
         let never = json!({ "eta": { "never": "it is paused" } });
-        assert_eq!(long(&never).as_deref(), Some("no end in sight: it is paused"));
+        assert_eq!(
+            long(&never).as_deref(),
+            Some("no end in sight: it is paused")
+        );
         assert_eq!(short(&json!({})), None);
     }
 }

@@ -76,7 +76,11 @@ pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Fai
     } else {
         failures(&archive, arguments)?
     };
-    let what = if arguments.results { "results" } else { "failures" };
+    let what = if arguments.results {
+        "results"
+    } else {
+        "failures"
+    };
     if session.json && !to_output {
         let answer = json!({
             "job": arguments.job,
@@ -113,7 +117,10 @@ fn sentence(archive: &Archive, arguments: &Arguments, what: &str, written: &Writ
         _ => arguments.to.display().to_string(),
     };
     let rows = count(written.rows);
-    format!("{rows} {what}{so_far} of {} in {to}{unreadable}", arguments.job)
+    format!(
+        "{rows} {what}{so_far} of {} in {to}{unreadable}",
+        arguments.job
+    )
 }
 
 /// An export over the job's own source would destroy what it is made from.
@@ -146,7 +153,9 @@ fn results(archive: &Archive, arguments: &Arguments) -> Result<Written, Failure>
     let bar = bar(archive.run.checkpoint.counters.done);
     let (mut from, mut written) = (0, Written::default());
     loop {
-        let page = archive.store.results(archive.run.id, from, Index::MAX, PAGE_ROWS)?;
+        let page = archive
+            .store
+            .results(archive.run.id, from, Index::MAX, PAGE_ROWS)?;
         let mut out = String::new();
         for row in &page.rows {
             let row = Row {
@@ -185,7 +194,9 @@ fn failures(archive: &Archive, arguments: &Arguments) -> Result<Written, Failure
     let bar = bar(archive.run.checkpoint.counters.failed);
     let (mut after, mut written) = (None, Written::default());
     loop {
-        let page = archive.store.failures(archive.run.id, None, after, PAGE_ROWS)?;
+        let page = archive
+            .store
+            .failures(archive.run.id, None, after, PAGE_ROWS)?;
         let (mut out, mut errors) = (String::new(), String::new());
         for row in &page.rows {
             match &row.payload {

@@ -16,6 +16,8 @@ mod items;
 mod jobs;
 mod pause;
 mod progress;
+mod report;
+mod report_page;
 mod results;
 mod resume;
 mod retry;
@@ -94,6 +96,8 @@ enum Command {
     Items(items::Arguments),
     /// Print results in dataset order
     Results(results::Arguments),
+    /// Account for every record of a run: exit code 0 where each has exactly one outcome
+    Report(report::Arguments),
     /// Write results, or the records that failed, to a file
     Export(export::Arguments),
 }
@@ -127,6 +131,7 @@ pub fn main() -> ExitCode {
         Command::Status(arguments) => status::main(&session, &arguments),
         Command::Items(arguments) => items::main(&session, &arguments),
         Command::Results(arguments) => results::main(&session, &arguments),
+        Command::Report(arguments) => report::main(&session, &arguments),
         Command::Export(arguments) => export::main(&session, &arguments),
     };
     answer(outcome, session.json)

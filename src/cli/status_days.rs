@@ -9,12 +9,18 @@ const DAYS_SHOWN: usize = 7;
 
 /// A line for each of the last days, the newest first; none where there were no calls.
 pub(super) fn lines(answer: &Value) -> Vec<String> {
-    let days = answer["calls_by_day"].as_array().map_or(&[][..], Vec::as_slice);
+    let days = answer["calls_by_day"]
+        .as_array()
+        .map_or(&[][..], Vec::as_slice);
     if days.is_empty() {
         return Vec::new();
     }
     let mut lines = vec![String::new(), "  calls by day".to_owned()];
-    lines.extend(days.iter().take(DAYS_SHOWN).map(|day| format!("    {}", line(day))));
+    lines.extend(
+        days.iter()
+            .take(DAYS_SHOWN)
+            .map(|day| format!("    {}", line(day))),
+    );
     let throttled = &answer["throttled"];
     let calls = number(throttled, "calls");
     if calls > 0 {
@@ -24,7 +30,10 @@ pub(super) fn lines(answer: &Value) -> Vec<String> {
         } else {
             String::new()
         };
-        lines.push(format!("    in all {} were put off by the other side{closed}", count(calls)));
+        lines.push(format!(
+            "    in all {} were put off by the other side{closed}",
+            count(calls)
+        ));
     }
     lines
 }

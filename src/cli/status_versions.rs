@@ -38,7 +38,10 @@ pub(super) fn line(version: &Value) -> String {
     if failed > 0 {
         parts.push(format!("{} failed for good", count(failed)));
     }
-    let (first, last) = (instant(text(version, "first_at")), instant(text(version, "last_at")));
+    let (first, last) = (
+        instant(text(version, "first_at")),
+        instant(text(version, "last_at")),
+    );
     format!("{name:<10}  {}; {first} to {last}", parts.join(", "))
 }
 

@@ -63,8 +63,13 @@ impl Target {
         match self {
             Self::Out => write_out(text.as_bytes()),
             Self::File(unfinished) => {
-                let written = unfinished.file.as_mut().map(|file| file.write_all(text.as_bytes()));
-                written.unwrap_or(Ok(())).map_err(|error| unfinished.failed(&error))
+                let written = unfinished
+                    .file
+                    .as_mut()
+                    .map(|file| file.write_all(text.as_bytes()));
+                written
+                    .unwrap_or(Ok(()))
+                    .map_err(|error| unfinished.failed(&error))
             }
         }
     }

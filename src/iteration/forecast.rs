@@ -190,7 +190,8 @@ pub fn forecast(outlook: &Outlook<'_>) -> Forecast {
     Forecast::Ends {
         earliest: within(&earliest).map_or(now, |at| {
             let margin = at.since(now).mul_f64(LUCK);
-            now.after(at.since(now).saturating_sub(margin)).min(expected)
+            now.after(at.since(now).saturating_sub(margin))
+                .min(expected)
         }),
         expected,
         latest,
@@ -214,7 +215,9 @@ fn walk(outlook: &Outlook<'_>, case: &Case) -> Walked {
         retries: case.backlog,
     };
     let whole = left.first * (1.0 + case.retries) + left.retries;
-    let mut at = usage.and_then(|usage| usage.closed_until).unwrap_or(outlook.now);
+    let mut at = usage
+        .and_then(|usage| usage.closed_until)
+        .unwrap_or(outlook.now);
     let mut window: Option<(Timestamp, f64)> = None;
     for _ in 0..STEPS_MAX {
         if left.is_none() {
@@ -233,9 +236,13 @@ fn walk(outlook: &Outlook<'_>, case: &Case) -> Walked {
         };
         if window.is_none_or(|(end, _)| at >= end) {
             window = limits.and_then(|limits| limits.window_at(at)).map(|found| {
-                let spent = usage.filter(|_| at <= outlook.now && !limits.is_some_and(Limits::is_rolling));
+                let spent =
+                    usage.filter(|_| at <= outlook.now && !limits.is_some_and(Limits::is_rolling));
                 let permits = spent.and_then(|usage| usage.left).unwrap_or(found.permits);
-                (found.end, f64::from(permits) * case.quota / weight / case.sharers)
+                (
+                    found.end,
+                    f64::from(permits) * case.quota / weight / case.sharers,
+                )
             });
         }
         let until = window.map_or(open_until, |(end, _)| end.min(open_until));

@@ -262,7 +262,9 @@ impl Engine {
         let file = known.and_then(|row| JobFile::parse(row.path.as_ref(), row.text).ok());
         let config = self.config();
         let limit = file.as_ref().map(|file| file.limiter(&config.limiters));
-        let zone = limit.and_then(Result::ok).map(|spec| spec.time_zone.clone());
+        let zone = limit
+            .and_then(Result::ok)
+            .map(|spec| spec.time_zone.clone());
         Days::new(zone.unwrap_or(TimeZone::UTC))
     }
 }

@@ -5,6 +5,7 @@
 //! anew should it break off. Invariant: nothing outside is told or asked for anything that is not
 //! durable yet.
 
+mod auditor;
 mod control;
 mod disk;
 mod engine;
@@ -25,6 +26,7 @@ mod state_dir;
 #[cfg(test)]
 mod tests;
 
+pub use auditor::{Audit, AuditError, Found as FoundRecords, audit, audit_trusting};
 pub use control::unknown_job;
 pub use disk::Disk;
 pub use engine::{Engine, EngineSetup};

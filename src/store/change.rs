@@ -3,9 +3,9 @@
 use rusqlite::Connection;
 
 use super::{
-    ChildRow, DayRow, EventRow, ExecutionRow, ExecutionStatus, ExportRow, FailureRow, JobRow, Requeue,
-    ResultRow, RunRow, VersionRow, VersionTally, WorkerRow, children, events, executions, exports,
-    failures, figures, jobs, limiters, plugins, pruning, results, runs, workers,
+    ChildRow, DayRow, EventRow, ExecutionRow, ExecutionStatus, ExportRow, FailureRow, JobRow,
+    Requeue, ResultRow, RunRow, VersionRow, VersionTally, WorkerRow, children, events, executions,
+    exports, failures, figures, jobs, limiters, plugins, pruning, results, runs, workers,
 };
 use crate::{
     ids::{ExecutionId, Index, RunId},

@@ -41,7 +41,7 @@ pub(super) fn call(api: &Api, input: &Input) -> Result<Value, ApiError> {
             )
             .collect();
         shown["errors"] = errors.into();
-        figures::show(api, run.id, figures::DAYS_SHOWN, &mut shown)?;
+        figures::run_figures(&api.store, run.id, figures::DAYS_SHOWN, &mut shown)?;
     }
     let events: Vec<Value> = api
         .store

@@ -1,11 +1,10 @@
-//! What a run counted by day and by version, as `DescribeJob` and `ReportJob` show it.
+//! What a run counted by day and by version, as `DescribeJob` and the report show it.
 
 use serde_json::{Value, json};
 
-use super::{Api, ApiError};
 use crate::{
     ids::RunId,
-    store::{DayRow, RunVersionRow},
+    store::{DayRow, RunVersionRow, Store, StoreError},
 };
 
 /// Days that a picture shows.
@@ -13,14 +12,14 @@ pub(super) const DAYS_SHOWN: usize = 14;
 
 /// Adds `calls_by_day` (the newest first, so many at most), `most_calls_in_a_day`, `versions` and
 /// `throttled`.
-pub(super) fn show(
-    api: &Api,
+pub fn run_figures(
+    store: &Store,
     run: RunId,
     days_max: usize,
     shown: &mut Value,
-) -> Result<(), ApiError> {
-    let days = api.store.run_days(run, u32::MAX)?;
-    let versions = api.store.run_versions(run)?;
+) -> Result<(), StoreError> {
+    let days = store.run_days(run, u32::MAX)?;
+    let versions = store.run_versions(run)?;
     let most = days
         .iter()
         .filter(|row| !row.day.is_empty())

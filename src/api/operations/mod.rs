@@ -16,6 +16,7 @@ mod standing;
 mod start_job;
 mod stop_job;
 
+pub use figures::run_figures;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 

@@ -166,7 +166,8 @@ impl SourceError {
         }
     }
 
-    pub(super) fn interrupted(path: &Path) -> Self {
+    /// Whoever was told how far it has come gave it up.
+    pub fn interrupted(path: &Path) -> Self {
         Self::Interrupted {
             path: path.display().to_string(),
         }

@@ -83,7 +83,12 @@ impl Play {
         let (mut first_at, mut retry_at) = (start, start);
         while next < self.records || !due.is_empty() {
             while ask_at <= now {
-                let newest: Vec<Tally> = days.values().rev().take(DAYS_MAX as usize).copied().collect();
+                let newest: Vec<Tally> = days
+                    .values()
+                    .rev()
+                    .take(DAYS_MAX as usize)
+                    .copied()
+                    .collect();
                 let speed = 1.0 / self.call.as_secs_f64();
                 let usage = limiter.usage(ask_at);
                 let outlook = Outlook {
@@ -92,12 +97,19 @@ impl Play {
                     to_go_error: 0.0,
                     retrying: due.len() as u64,
                     days: &newest,
-                    capacity: Some(Guess { low: speed * 0.9, likely: speed, high: speed * 1.1 }),
+                    capacity: Some(Guess {
+                        low: speed * 0.9,
+                        likely: speed,
+                        high: speed * 1.1,
+                    }),
                     limits: Some((&self.limits, &usage)),
                     sharers: 1,
                     course: &course,
                 };
-                seen.push(Seen { asked: ask_at, forecast: forecast(&outlook) });
+                seen.push(Seen {
+                    asked: ask_at,
+                    forecast: forecast(&outlook),
+                });
                 ask_at = ask_at.after(DAY);
             }
             if let Some(crate::config::job::Opening::Closed(until)) =
@@ -111,12 +123,24 @@ impl Play {
             let next_due = due.peek().map(|Reverse((at, ..))| (*at).max(retry_at));
             if !is_due && (next >= self.records || first_at > now) {
                 let first = (next < self.records).then_some(first_at);
-                now = first.into_iter().chain(next_due).min().unwrap().max(now.after(Duration::from_micros(1)));
+                now = first
+                    .into_iter()
+                    .chain(next_due)
+                    .min()
+                    .unwrap()
+                    .max(now.after(Duration::from_micros(1)));
                 continue;
             }
-            let ask = Ask { first_waiting: next < self.records, ..Ask::one(1, kind) };
+            let ask = Ask {
+                first_waiting: next < self.records,
+                ..Ask::one(1, kind)
+            };
             if let Grant::NotBefore { at, .. } = limiter.ask(&ask, now) {
-                if is_due { retry_at = at } else { first_at = at }
+                if is_due {
+                    retry_at = at
+                } else {
+                    first_at = at
+                }
                 continue;
             }
             let day = now.since(start).as_secs() / 86_400;
@@ -132,13 +156,20 @@ impl Play {
             };
             now = now.after(self.call);
             let hours = now.since(start).as_secs() / 3600;
-            let out = self.outage.is_some_and(|(from, to)| (from..to).contains(&hours));
+            let out = self
+                .outage
+                .is_some_and(|(from, to)| (from..to).contains(&hours));
             if !out && tried >= fails {
                 tally.done += 1;
             } else if tried + 1 >= self.attempts {
                 tally.failed += 1;
             } else {
-                due.push(Reverse((now.after(self.backoff(tried + 1)), index, tried + 1, fails)));
+                due.push(Reverse((
+                    now.after(self.backoff(tried + 1)),
+                    index,
+                    tried + 1,
+                    fails,
+                )));
             }
         }
         (seen, now)
@@ -148,14 +179,21 @@ impl Play {
 /// How many of the forecasts held, and how wide they were at the widest, as a part of the time to go.
 fn judge(seen: &[Seen], end: Timestamp) -> (usize, f64) {
     let (mut held, mut widest) = (0, 0.0_f64);
+    let whole = end.since(seen[0].asked).as_secs_f64();
     for Seen { asked, forecast } in seen {
-        let Forecast::Ends { earliest, expected, latest: Some(latest) } = *forecast else {
+        let Forecast::Ends {
+            earliest,
+            expected,
+            latest: Some(latest),
+        } = *forecast
+        else {
             panic!("at {asked}: {forecast:?}");
         };
         assert!(earliest <= expected && expected <= latest, "{forecast:?}");
         held += usize::from((earliest..=latest).contains(&end));
         let to_go = end.since(*asked).as_secs_f64();
-        if to_go > 5.0 * 86_400.0 {
+        // Why the first half: behind it a day more or less is much of what is left.
+        if to_go * 2.0 > whole {
             widest = widest.max(latest.since(earliest).as_secs_f64() / to_go);
         }
     }
@@ -166,7 +204,13 @@ fn limits(pace: Option<&str>, quota: Option<&str>, spread: Spread) -> Limits {
     let zone = TimeZone::get("Europe/Berlin").unwrap();
     Limits {
         pace: pace.map(|pace| pace.parse().unwrap()),
-        quota: quota.map(|quota| quota.parse::<crate::limiter::Quota>().unwrap().in_zone(zone, 0).unwrap()),
+        quota: quota.map(|quota| {
+            quota
+                .parse::<crate::limiter::Quota>()
+                .unwrap()
+                .in_zone(zone, 0)
+                .unwrap()
+        }),
         spread,
         ..Limits::default()
     }
@@ -177,8 +221,14 @@ fn check(play: &Play, start: &str, width: f64) {
     let start = at(start);
     let (seen, end) = play.run(start);
     let (held, widest) = judge(&seen, end);
-    assert!(held * 10 >= seen.len() * 9, "{held} of {} held, the end is {end}: {:#?}", seen.len(),
-        seen.iter().map(|s| format!("{} {:?}", s.asked, s.forecast)).collect::<Vec<_>>());
+    assert!(
+        held * 10 >= seen.len() * 9,
+        "{held} of {} held, the end is {end}: {:#?}",
+        seen.len(),
+        seen.iter()
+            .map(|s| format!("{} {:?}", s.asked, s.forecast))
+            .collect::<Vec<_>>()
+    );
     assert!(widest <= width, "a range of {widest} of the time to go");
 }
 
@@ -213,7 +263,10 @@ fn hours_on_workdays_are_foreseen() {
 fn one_in_a_hundred_that_fails_to_the_end_is_foreseen_with_its_last_back_off() {
     let play = Play {
         fails: |index, _| if index % 100 == 99 { 99 } else { 0 },
-        ..Play::new(limits(Some("5 per s"), Some("500 per day"), Spread::Asap), 20_000)
+        ..Play::new(
+            limits(Some("5 per s"), Some("500 per day"), Spread::Asap),
+            20_000,
+        )
     };
     check(&play, "2026-03-01T10:00:00Z", 0.3);
 }
@@ -225,10 +278,17 @@ fn a_failure_rate_that_drifts_and_an_outage_stay_within_the_range_nine_days_out_
             // From 1% to 6% of the records and back, over the run.
             let per_mille = 10 + 50 * day.min(60).min(70_u64.saturating_sub(day)) / 40;
             let hash = index.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40;
-            if hash % 1000 < per_mille { 1 + u32::try_from(hash % 3).unwrap() } else { 0 }
+            if hash % 1000 < per_mille {
+                1 + u32::try_from(hash % 3).unwrap()
+            } else {
+                0
+            }
         },
         outage: Some((20 * 24, 20 * 24 + 6)),
-        ..Play::new(limits(Some("5 per s"), Some("500 per day"), Spread::Even), 30_000)
+        ..Play::new(
+            limits(Some("5 per s"), Some("500 per day"), Spread::Even),
+            30_000,
+        )
     };
     check(&play, "2026-09-10T10:00:00Z", 0.35);
 }
@@ -254,11 +314,26 @@ fn what_cannot_end_says_why() {
         })
     };
     let quota = limits(None, Some("5 per day"), Spread::Asap);
-    assert_eq!(ask(&quota, true, &course), Forecast::Never("its limiter is paused"));
-    let reserved = Limits { reserve: 5, ..quota.clone() };
-    assert_eq!(ask(&reserved, false, &course), Forecast::Never("its quota lets nothing through"));
-    let heavy = Course { weight: NonZeroU32::new(6).unwrap(), ..course.clone() };
-    assert_eq!(ask(&quota, false, &heavy), Forecast::Never("a record costs more than its quota has"));
+    assert_eq!(
+        ask(&quota, true, &course),
+        Forecast::Never("its limiter is paused")
+    );
+    let reserved = Limits {
+        reserve: 5,
+        ..quota.clone()
+    };
+    assert_eq!(
+        ask(&reserved, false, &course),
+        Forecast::Never("its quota lets nothing through")
+    );
+    let heavy = Course {
+        weight: NonZeroU32::new(6).unwrap(),
+        ..course.clone()
+    };
+    assert_eq!(
+        ask(&quota, false, &heavy),
+        Forecast::Never("a record costs more than its quota has")
+    );
     assert_eq!(ask(&Limits::default(), false, &course), Forecast::Unknown);
 }
 
@@ -273,13 +348,19 @@ fn a_century_is_reckoned_and_not_walked() {
         to_go: 36_525,
         to_go_error: 0.0,
         retrying: 0,
-        days: &[Tally { first_tries: 100, done: 100, ..Tally::default() }],
+        days: &[Tally {
+            first_tries: 100,
+            done: 100,
+            ..Tally::default()
+        }],
         capacity: None,
         limits: Some((&limits, &usage)),
         sharers: 1,
         course: &course,
     };
-    let Forecast::Ends { expected, .. } = forecast(&outlook) else { panic!() };
+    let Forecast::Ends { expected, .. } = forecast(&outlook) else {
+        panic!()
+    };
     let years = expected.since(now).as_secs() / (86_400 * 365);
     assert!((98..=102).contains(&years), "{years}");
 }

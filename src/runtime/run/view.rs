@@ -102,7 +102,10 @@ impl Pulse {
         let throttled = matches!(figures.wake, Some((_, WakeReason::Throttled(_))));
         let busy = figures.status == RunStatus::Running && figures.in_flight > 0 && !throttled;
         if let Some((at, before, true)) = self.last {
-            let (busy_s, calls) = (now.since(at).as_secs_f64(), (calls - before.min(calls)) as f64);
+            let (busy_s, calls) = (
+                now.since(at).as_secs_f64(),
+                (calls - before.min(calls)) as f64,
+            );
             self.short.add(busy_s, calls, SHORT);
             self.long.add(busy_s, calls, LONG);
         }

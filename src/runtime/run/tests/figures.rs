@@ -56,13 +56,15 @@ fn days_and_versions_add_up_to_the_checkpoint_after_every_commit() {
         world.clock.0.store(DAY_US, Ordering::Relaxed);
         let two = live.call().await;
         live.answer(&two, Outcome::Interrupted);
-        live.until(|view| view.figures.counters.interrupted == 1).await;
+        live.until(|view| view.figures.counters.interrupted == 1)
+            .await;
         world.check_balance();
         let three = live.call().await;
         let mut too_many = Failure::new("429", "slow down");
         too_many.close_limiter = Some(Duration::ZERO);
         live.answer(&three, Outcome::Failed(too_many));
-        live.until(|view| view.figures.counters.throttled == 1).await;
+        live.until(|view| view.figures.counters.throttled == 1)
+            .await;
         let four = live.call().await;
         live.fail(&four, "Broken");
         live.until(|view| view.figures.counters.failed >= 1).await;
@@ -93,7 +95,10 @@ fn what_is_put_back_leaves_the_days_balanced() {
         world.clock.0.store(3 * DAY_US, Ordering::Relaxed);
         let (done, count) = oneshot::channel();
         let what = Requeue::new(None, None);
-        live.orders.send(Order::Requeue { what, done }).await.unwrap();
+        live.orders
+            .send(Order::Requeue { what, done })
+            .await
+            .unwrap();
         assert_eq!(within(count).await.unwrap(), 2);
         world.check_balance();
         assert_eq!(live.finish().await, RunStatus::Succeeded);
@@ -138,9 +143,19 @@ fn the_time_in_which_a_run_is_paused_is_kept_over_restarts() {
     threads().block_on(async {
         let world = World::new();
         let put = |status, at| {
-            let checkpoint = Checkpoint { status, ..Checkpoint::default() };
+            let checkpoint = Checkpoint {
+                status,
+                ..Checkpoint::default()
+            };
             let (run, checkpoint) = (RUN, Box::new(checkpoint));
-            commit(&world.store, vec![Change::Checkpoint { run, checkpoint, at: Timestamp(at) }]);
+            commit(
+                &world.store,
+                vec![Change::Checkpoint {
+                    run,
+                    checkpoint,
+                    at: Timestamp(at),
+                }],
+            );
         };
         for (status, at) in [
             (RunStatus::Running, 5),
