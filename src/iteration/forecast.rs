@@ -77,6 +77,8 @@ pub struct Outlook<'a> {
     pub to_go_error: f64,
     /// Records that back off.
     pub retrying: u64,
+    /// When the last of them is due.
+    pub retry_due: Option<Timestamp>,
     /// What the run counted on its last days, the newest first, at most [`DAYS_MAX`].
     pub days: &'a [Tally],
     /// Calls a second that handlers manage when nothing holds them back; `None`: they never were what
@@ -235,25 +237,17 @@ fn walk(outlook: &Outlook<'_>, case: &Case) -> Walked {
             None => Timestamp::MAX,
         };
         if window.is_none_or(|(end, _)| at >= end) {
-            window = limits.and_then(|limits| limits.window_at(at)).map(|found| {
-                let spent =
-                    usage.filter(|_| at <= outlook.now && !limits.is_some_and(Limits::is_rolling));
-                let permits = spent.and_then(|usage| usage.left).unwrap_or(found.permits);
-                (
-                    found.end,
-                    f64::from(permits) * case.quota / weight / case.sharers,
-                )
-            });
+            window = window_at(outlook, case, at);
         }
         let until = window.map_or(open_until, |(end, _)| end.min(open_until));
         let calls = window.map_or(f64::INFINITY, |(_, calls)| calls);
         let seconds = until.since(at).as_secs_f64();
         let even = window.filter(|_| limits.is_some_and(Limits::is_even));
         let even = even.map(|(end, calls)| calls / end.since(at).as_secs_f64().max(1e-6));
-        let Some(rate) = rate.into_iter().chain(even).reduce(f64::min).or({
-            // Why: a quota alone goes through as fast as anybody can.
-            window.map(|_| f64::INFINITY)
-        }) else {
+        // Why: a quota alone goes through as fast as anybody can.
+        let quota_alone = window.map(|_| f64::INFINITY);
+        let rate = rate.into_iter().chain(even).reduce(f64::min);
+        let Some(rate) = rate.or(quota_alone) else {
             return Walked::Unknown;
         };
         if rate <= 0.0 {
@@ -269,11 +263,23 @@ fn walk(outlook: &Outlook<'_>, case: &Case) -> Walked {
         at = until;
     }
     let done = whole - left.first * (1.0 + case.retries) - left.retries;
-    let so_far = at.since(outlook.now);
     if done <= 0.0 || whole <= 0.0 {
         return Walked::Never("next to nothing gets through");
     }
+    let so_far = at.since(outlook.now);
     Walked::At(outlook.now.after(so_far.mul_f64((whole / done).min(1e6))))
+}
+
+/// The window of the quota at an instant: its end, and the calls it has for this run.
+fn window_at(outlook: &Outlook<'_>, case: &Case, at: Timestamp) -> Option<(Timestamp, f64)> {
+    let (limits, usage) = outlook.limits?;
+    let found = limits.window_at(at)?;
+    // Why not of a rolling one: what is spent comes back within the window.
+    let begun = !limits.is_rolling() && usage.resets_at.is_some_and(|reset| at < reset);
+    let permits = usage.left.filter(|_| begun).unwrap_or(found.permits);
+    let weight = f64::from(outlook.course.weight.get());
+    let calls = f64::from(permits) * case.quota / weight / case.sharers;
+    Some((found.end, calls))
 }
 
 /// What is left to be called.
@@ -322,7 +328,7 @@ fn hopeless(outlook: &Outlook<'_>) -> Option<&'static str> {
 
 /// The end of a back-off that begins there: behind closed hours it goes on when they are over.
 fn behind_tail(outlook: &Outlook<'_>, at: Timestamp, tail: Duration) -> Timestamp {
-    let end = at.after(tail);
+    let end = at.after(tail).max(outlook.retry_due.unwrap_or(at));
     match outlook.course.schedule.as_ref().map(|s| s.opening(end)) {
         Some(Opening::Closed(until)) if tail > Duration::ZERO && until < Timestamp::MAX => until,
         Some(_) | None => end,

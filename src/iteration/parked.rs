@@ -48,6 +48,11 @@ impl ParkedChildren {
         self.waiting.first().copied()
     }
 
+    /// When the child whose next try is due last is due.
+    pub(super) fn last_retrying(&self) -> Option<Timestamp> {
+        self.retrying.last().map(|(at, _)| *at)
+    }
+
     /// How many back off after a failure.
     pub(super) fn retrying(&self) -> usize {
         self.retrying.len()

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::world::{PATIENCE, World};
+use super::world::World;
 
 /// A handler in shell that fails records by their text.
 fn failing(world: &World) {
@@ -190,11 +190,8 @@ fn a_run_under_way_is_reported_so_far_foreseen_with_a_range_and_exported() {
     assert!(instant("earliest") <= instant("expected"), "{status}");
     assert!(instant("expected") <= instant("latest"), "{status}");
     let eta = status["eta_s"].as_f64().unwrap();
-    // 5,000 records at 50 per second, of which few are done.
-    assert!(
-        (30.0..=PATIENCE.as_secs_f64() * 3.0).contains(&eta),
-        "{eta}"
-    );
+    // 5,000 records at 50 per second, of which few are done; a slow machine may manage less.
+    assert!((60.0..=1000.0).contains(&eta), "{eta}");
     let report = world.iterd(&["report", "slow"]);
     assert_eq!(report.code, 1, "{report:?}");
     assert!(

@@ -7,6 +7,7 @@ use crate::{
     iteration::{Forecast, Guess, Outlook, RunStatus, Tally, forecast},
     runtime::{Engine, RunView},
     store::DayRow,
+    time::Timestamp,
 };
 
 /// By what part the number of records may be wrong while it is reckoned from the bytes that were read.
@@ -76,6 +77,7 @@ fn forecast_of(
             ESTIMATED_TOTAL
         },
         retrying,
+        retry_due: figures.retry_due.filter(|at| *at < Timestamp::MAX),
         days: &tallies,
         // Why: without limits whatever holds it up (a slow source, the disk) shows in the rate alone.
         capacity: view.capacity.or_else(|| {

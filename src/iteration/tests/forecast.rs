@@ -96,6 +96,7 @@ impl Play {
                     to_go: self.records - next,
                     to_go_error: 0.0,
                     retrying: due.len() as u64,
+                    retry_due: due.iter().map(|Reverse((at, ..))| *at).max(),
                     days: &newest,
                     capacity: Some(Guess {
                         low: speed * 0.9,
@@ -306,6 +307,7 @@ fn what_cannot_end_says_why() {
             to_go: 10,
             to_go_error: 0.0,
             retrying: 0,
+            retry_due: None,
             days: &[],
             capacity: None,
             limits: Some((limits, &usage)),
@@ -348,6 +350,7 @@ fn a_century_is_reckoned_and_not_walked() {
         to_go: 36_525,
         to_go_error: 0.0,
         retrying: 0,
+        retry_due: None,
         days: &[Tally {
             first_tries: 100,
             done: 100,
@@ -363,4 +366,32 @@ fn a_century_is_reckoned_and_not_walked() {
     };
     let years = expected.since(now).as_secs() / (86_400 * 365);
     assert!((98..=102).contains(&years), "{years}");
+}
+
+#[test]
+fn what_backs_off_is_waited_for_even_where_nothing_else_is_left() {
+    let limits = limits(Some("5 per s"), None, Spread::Asap);
+    let now = at("2026-03-01T10:00:00Z");
+    let usage = Limiter::new(limits.clone(), now).usage(now);
+    let course = Play::new(Limits::default(), 1).course();
+    let due = now.after(Duration::from_hours(5));
+    let outlook = Outlook {
+        now,
+        to_go: 0,
+        to_go_error: 0.0,
+        retrying: 3,
+        retry_due: Some(due),
+        days: &[],
+        capacity: None,
+        limits: Some((&limits, &usage)),
+        sharers: 1,
+        course: &course,
+    };
+    let Forecast::Ends {
+        expected, latest, ..
+    } = forecast(&outlook)
+    else {
+        panic!()
+    };
+    assert!(expected >= due && latest.is_some_and(|latest| latest >= due));
 }

@@ -98,7 +98,9 @@ impl Pulse {
     /// Counts the time since the last note to the handlers, if only they held the run up in it.
     #[expect(clippy::cast_precision_loss, reason = "calls since the last step")]
     fn note_speed(&mut self, now: Timestamp, figures: &Figures) {
+        // Why those that came back: a call sets out when a permit comes, which is nobody's speed.
         let calls = figures.counters.first_tries + figures.counters.retries;
+        let calls = calls.saturating_sub(figures.in_flight as u64);
         let throttled = matches!(figures.wake, Some((_, WakeReason::Throttled(_))));
         let busy = figures.status == RunStatus::Running && figures.in_flight > 0 && !throttled;
         if let Some((at, before, true)) = self.last {
@@ -131,5 +133,54 @@ impl Pulse {
         let (at, before) = self.samples.front()?;
         let seconds = now.since(*at).as_secs_f64();
         (seconds >= 1.0).then(|| ended.saturating_sub(*before) as f64 / seconds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        iteration::{Counters, Run},
+        limiter::Throttle,
+    };
+
+    /// One slot, calls of 100 ms; a permit comes that long after the call before was sent.
+    fn speed_at(permit_every_ms: i64) -> Guess {
+        let mut figures = Run::new(crate::iteration::Options {
+            slots: 1,
+            order: crate::iteration::Order::Relaxed,
+            on_interrupt: crate::iteration::OnInterrupt::Retry,
+            window_items_max: 1,
+            parked_items_max: 1,
+            tolerance: crate::iteration::Tolerance::EVERYTHING,
+            pause_when: crate::iteration::BreakerLimits::default(),
+        })
+        .figures();
+        let mut pulse = Pulse::default();
+        for n in 0..600_u32 {
+            let sent = Timestamp::from_millis(i64::from(n) * permit_every_ms);
+            figures.counters = Counters {
+                first_tries: u64::from(n) + 1,
+                ..Counters::default()
+            };
+            (figures.in_flight, figures.wake) = (1, None);
+            pulse.note_speed(sent, &figures);
+            figures.in_flight = 0;
+            if permit_every_ms > 100 {
+                let next = Timestamp::from_millis(i64::from(n + 1) * permit_every_ms);
+                figures.wake = Some((next, WakeReason::Throttled(Throttle::Pace)));
+            }
+            let answered = Timestamp::from_millis(sent.as_millis() + 100);
+            pulse.note_speed(answered, &figures);
+        }
+        pulse.capacity().unwrap()
+    }
+
+    #[test]
+    fn the_speed_of_handlers_is_told_from_the_limiter_s() {
+        for permit_every_ms in [100, 150, 1000] {
+            let speed = speed_at(permit_every_ms).likely;
+            assert!((9.0..11.0).contains(&speed), "{permit_every_ms}: {speed}");
+        }
     }
 }
