@@ -187,9 +187,10 @@ fn failures(archive: &Archive, arguments: &Arguments) -> Result<Written, Failure
         Some(Format::Csv) => RecordText::csv(),
     };
     let mut target = Target::open(&arguments.to)?;
-    let mut beside = match arguments.with_errors {
-        true => Some(Target::open(&errors_file(&arguments.to))?),
-        false => None,
+    let mut beside = if arguments.with_errors {
+        Some(Target::open(&errors_file(&arguments.to))?)
+    } else {
+        None
     };
     let bar = bar(archive.run.checkpoint.counters.failed);
     let (mut after, mut written) = (None, Written::default());

@@ -171,18 +171,19 @@ fn calls(answer: &Value, lines: &mut Vec<String>) {
         count(number(calls, "retries"))
     );
     let most = &answer["most_calls_in_a_day"];
+    let quota = answer["limit"]["quota"].as_str();
+    let quota = quota.map_or_else(String::new, |quota| {
+        format!(", the quota is {}", plain(quota))
+    });
+    let weight = number(&answer["limit"], "weight");
+    let weight = if weight > 1 {
+        format!(" and a call costs {weight}")
+    } else {
+        String::new()
+    };
     if let Some(day) = most["day"].as_str() {
-        line.push_str(&format!(
-            "; at most {} in a day ({day})",
-            count(number(most, "calls"))
-        ));
-        if let Some(quota) = answer["limit"]["quota"].as_str() {
-            line.push_str(&format!(", the quota is {}", plain(quota)));
-            let weight = number(&answer["limit"], "weight");
-            if weight > 1 {
-                line.push_str(&format!(" and a call costs {weight}"));
-            }
-        }
+        let calls = count(number(most, "calls"));
+        line = format!("{line}; at most {calls} in a day ({day}){quota}{weight}");
     }
     row(lines, "calls", &line);
     let throttled = &answer["throttled"];

@@ -7,12 +7,15 @@ use super::show::{count, duration, number, seconds, text};
 /// Days in the picture; `--json` has more.
 const DAYS_SHOWN: usize = 7;
 
-/// A line for each of the last days, the newest first; none where there were no calls.
+/// A line for each of the last days, the newest first; none before there were two, or throttling.
 pub(super) fn lines(answer: &Value) -> Vec<String> {
     let days = answer["calls_by_day"]
         .as_array()
         .map_or(&[][..], Vec::as_slice);
-    if days.is_empty() {
+    let throttled = &answer["throttled"];
+    let calls = number(throttled, "calls");
+    // Why two: of a single day the row of calls says it all.
+    if days.is_empty() || (days.len() < 2 && calls == 0) {
         return Vec::new();
     }
     let mut lines = vec![String::new(), "  calls by day".to_owned()];
@@ -21,8 +24,6 @@ pub(super) fn lines(answer: &Value) -> Vec<String> {
             .take(DAYS_SHOWN)
             .map(|day| format!("    {}", line(day))),
     );
-    let throttled = &answer["throttled"];
-    let calls = number(throttled, "calls");
     if calls > 0 {
         let closed = seconds(throttled, "closed_s").unwrap_or_default();
         let closed = if closed.as_secs() > 0 {
@@ -85,6 +86,8 @@ mod tests {
                 "    in all 12 were put off by the other side; they closed the limiter for 10 min",
             ]
         );
+        let single = json!({ "calls_by_day": [answer["calls_by_day"][0]] });
+        assert!(lines(&single).is_empty());
         assert!(lines(&json!({})).is_empty());
     }
 }

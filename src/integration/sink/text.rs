@@ -180,10 +180,10 @@ mod tests {
     };
 
     /// Reads a source, writes its records as it has them, reads that: the same records.
-    fn check(table: &serde_json::Value, content: &str, written: &str) {
+    fn check(table: &serde_json::Value, rows: &str, written: &str) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("in");
-        std::fs::write(&path, content).unwrap();
+        std::fs::write(&path, rows).unwrap();
         let mut table = table.clone();
         table["path"] = path.display().to_string().into();
         let spec = SourceSpec::from_json(table).unwrap();

@@ -167,6 +167,7 @@ impl SourceError {
     }
 
     /// Whoever was told how far it has come gave it up.
+    #[must_use]
     pub fn interrupted(path: &Path) -> Self {
         Self::Interrupted {
             path: path.display().to_string(),

@@ -56,7 +56,7 @@ impl Play {
         }
     }
 
-    fn backoff(&self, attempt: u32) -> Duration {
+    fn backoff(attempt: u32) -> Duration {
         let seconds = 3_u64.saturating_mul(1 << (attempt - 1).min(20));
         Duration::from_secs(seconds).min(Duration::from_hours(6))
     }
@@ -66,7 +66,7 @@ impl Play {
             weight: NonZeroU32::MIN,
             schedule: self.schedule.clone(),
             backoff: Backoff {
-                longest: Some((1..self.attempts).map(|n| self.backoff(n)).sum()),
+                longest: Some((1..self.attempts).map(|n| Self::backoff(n)).sum()),
                 jitter: false,
             },
         }
@@ -138,9 +138,9 @@ impl Play {
             };
             if let Grant::NotBefore { at, .. } = limiter.ask(&ask, now) {
                 if is_due {
-                    retry_at = at
+                    retry_at = at;
                 } else {
-                    first_at = at
+                    first_at = at;
                 }
                 continue;
             }
@@ -166,7 +166,7 @@ impl Play {
                 tally.failed += 1;
             } else {
                 due.push(Reverse((
-                    now.after(self.backoff(tried + 1)),
+                    now.after(Self::backoff(tried + 1)),
                     index,
                     tried + 1,
                     fails,

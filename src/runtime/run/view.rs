@@ -119,7 +119,7 @@ impl Pulse {
         let (short, long) = (self.short.per_s()?, self.long.per_s()?);
         Some(Guess {
             low: short.min(long) * 0.8,
-            likely: (short + long) / 2.0,
+            likely: f64::midpoint(short, long),
             high: short.max(long) * 1.2,
         })
     }
