@@ -25,7 +25,7 @@ use std::{
 
 use iterd::{
     config::{Config, job::JobFile},
-    plugin::launch,
+    plugin::{Launcher, launch},
     runtime::{Engine, EngineSetup},
     time::SystemClock,
 };
@@ -197,13 +197,15 @@ fn run_job(directory: &Path, job: &str, records: u64) -> f64 {
         working: true,
         service: false,
         hidden: Vec::new(),
+        launcher: Launcher::default(),
     };
     let engine = Engine::open(state.path(), setup).unwrap();
     let started = Instant::now();
     let rate = runtime.block_on(async {
         engine.start(&file, false).await.unwrap();
         if let Some(mut view) = engine.view("bench") {
-            view.wait_for(|view| view.over).await.unwrap();
+            // It is over when nobody is left to publish a view.
+            while view.changed().await.is_ok() {}
         }
         rate(records, started)
     });

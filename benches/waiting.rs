@@ -18,6 +18,7 @@ use std::{
 
 use iterd::{
     config::{Config, job::JobFile},
+    plugin::Launcher,
     runtime::{Engine, EngineSetup, RunView},
     time::SystemClock,
 };
@@ -93,6 +94,7 @@ fn slow_job(directory: &Path) -> u32 {
         working: true,
         service: false,
         hidden: Vec::new(),
+        launcher: Launcher::default(),
     };
     let engine = Engine::open(&directory.join("slow"), setup).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -4,7 +4,7 @@
 //! written in a file. [`SystemClock`] is the only place that reads the time of day; the pure cores
 //! are given an instant and never ask.
 
-use std::{fmt, ops, time::Duration};
+use std::{fmt, future::Future, ops, pin::Pin, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -79,7 +79,14 @@ impl ops::Add<Duration> for Timestamp {
 pub trait Clock: Send + Sync {
     /// The current instant of wall time. May jump either way when somebody sets the clock.
     fn now(&self) -> Timestamp;
+
+    /// Ends at that instant or earlier: whoever waits looks at the clock and waits again, so that
+    /// what was stored as an instant comes true even if the clock was set.
+    fn wait_until(&self, at: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
+
+/// The longest wait without a look at the clock.
+const WAIT_MAX: Duration = Duration::from_mins(1);
 
 /// The machine's clock.
 #[derive(Debug, Clone, Copy, Default)]
@@ -94,6 +101,42 @@ impl Clock for SystemClock {
         let now = std::time::SystemTime::now();
         now.duration_since(std::time::UNIX_EPOCH)
             .map_or(Timestamp(0), |since| Timestamp(0).after(since))
+    }
+
+    fn wait_until(&self, at: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        let wait = at.since(self.now()).min(WAIT_MAX);
+        Box::pin(tokio::time::sleep(wait))
+    }
+}
+
+/// A clock that stands still until somebody sets it, for tests that play months.
+#[derive(Debug)]
+pub struct HandClock(tokio::sync::watch::Sender<Timestamp>);
+
+impl HandClock {
+    /// A clock that shows that instant.
+    #[must_use]
+    pub fn at(now: Timestamp) -> Self {
+        Self(tokio::sync::watch::Sender::new(now))
+    }
+
+    /// Shows another instant from now on, and wakes whoever waits for it.
+    pub fn set(&self, now: Timestamp) {
+        self.0.send_replace(now);
+    }
+}
+
+impl Clock for HandClock {
+    fn now(&self) -> Timestamp {
+        *self.0.borrow()
+    }
+
+    fn wait_until(&self, at: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        let mut shown = self.0.subscribe();
+        Box::pin(async move {
+            // Why ok: the sender lives as long as the clock.
+            shown.wait_for(|now| *now >= at).await.ok();
+        })
     }
 }
 

@@ -13,10 +13,14 @@
 mod accounts;
 #[path = "commands/answers.rs"]
 mod answers;
+#[path = "commands/beginning.rs"]
+mod beginning;
 #[path = "commands/disk.rs"]
 mod disk;
 #[path = "commands/http.rs"]
 mod http;
+#[path = "commands/limiters.rs"]
+mod limiters;
 #[path = "commands/mistakes.rs"]
 mod mistakes;
 #[path = "commands/readme.rs"]
@@ -25,5 +29,7 @@ mod readme;
 mod records;
 #[path = "commands/schedules.rs"]
 mod schedules;
+#[path = "commands/settings.rs"]
+mod settings;
 #[path = "commands/world.rs"]
 mod world;

@@ -27,6 +27,7 @@ use iterd::{
     iteration::{Checkpoint, Counters, PauseReason, RowStatus, RunStatus},
     machine::{self, Execution, Input, StepContext},
     payload::{Failure, Payload},
+    plugin::Launcher,
     runtime::{Engine, EngineSetup, IDENTITY, Plan},
     store::{
         Change, ChildRow, ExecutionStatus, FORMAT, FailureRow, ResultRow, RunRow, Store,
@@ -72,6 +73,7 @@ fn open(directory: &Path) -> Engine {
         working: true,
         service: false,
         hidden: Vec::new(),
+        launcher: Launcher::default(),
     };
     Engine::open(directory, setup).unwrap()
 }

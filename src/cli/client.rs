@@ -115,7 +115,8 @@ impl Client {
             Store::open_read_only(directory)?;
         }
         Ok(match self.access {
-            Access::Read => Api::of_store(Store::open_read_only(directory)?),
+            Access::Read => Api::of_store(Store::open_read_only(directory)?)
+                .with_settings(self.settings.config.clone()),
             Access::Change => {
                 Api::of_engine(Session::engine(directory, &self.settings, false, false)?)
             }

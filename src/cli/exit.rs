@@ -13,7 +13,8 @@ pub const DONE: u8 = 0;
 pub const FAILED: u8 = 1;
 /// The command line is wrong.
 pub const USAGE: u8 = 2;
-/// A job file, the settings, a plugin or a source are missing or wrong.
+/// A job file, the settings, a plugin or a source are missing or wrong; of a dry run also: records in
+/// the source cannot be read; of `check --strict` also: there are warnings.
 pub const INVALID: u8 = 3;
 /// No such job; or nothing was ever run in this state directory.
 pub const NOT_FOUND: u8 = 4;
@@ -64,7 +65,7 @@ impl From<RuntimeError> for Failure {
             RuntimeError::State(_) => STATE,
             RuntimeError::Store(error) => store_code(error),
             RuntimeError::Config(_) | RuntimeError::Job(_) | RuntimeError::Plugin { .. } => INVALID,
-            RuntimeError::UnknownJob { .. } => NOT_FOUND,
+            RuntimeError::UnknownJob { .. } | RuntimeError::UnknownLimiter { .. } => NOT_FOUND,
             RuntimeError::Conflict(_) => CONFLICT,
             RuntimeError::Damaged { .. } | RuntimeError::Io { .. } | RuntimeError::Closed => FAILED,
         };

@@ -8,12 +8,18 @@
 mod archive;
 mod check;
 mod client;
+mod completions;
+mod dry_run;
 mod eta;
 pub mod exit;
 mod export;
 mod follow;
+mod help;
+mod init;
 mod items;
 mod jobs;
+mod limiter;
+mod limiter_table;
 mod pause;
 mod progress;
 mod report;
@@ -24,6 +30,7 @@ mod retry;
 mod run;
 mod serve;
 mod session;
+mod set;
 mod settings;
 mod show;
 mod start;
@@ -31,6 +38,7 @@ mod status;
 mod status_days;
 mod status_versions;
 mod stop;
+mod survey;
 mod target;
 mod unit;
 
@@ -74,9 +82,9 @@ enum Command {
     Run(run::Arguments),
     /// Be the daemon: keep the jobs of a folder running
     Serve(serve::Arguments),
-    /// Look at a job file without running it: records, definition, problems
+    /// Look at a job file without running it: records, time, problems
     Check(check::Arguments),
-    /// Show every setting and where it comes from
+    /// Show every setting, or those of a job, and where each comes from
     Show(settings::Arguments),
     /// Start a job that the daemon knows
     Start(start::Arguments),
@@ -88,6 +96,11 @@ enum Command {
     Resume(resume::Arguments),
     /// Do failed items again
     Retry(retry::Arguments),
+    /// Change settings of a job while it runs, or go back to its file
+    Set(set::Arguments),
+    /// Show limiters, or change, pause and close them
+    #[command(subcommand)]
+    Limiter(limiter::Command),
     /// Show every job in a line
     Jobs(jobs::Arguments),
     /// Show where a job stands
@@ -100,12 +113,20 @@ enum Command {
     Report(report::Arguments),
     /// Write results, or the records that failed, to a file
     Export(export::Arguments),
+    /// Write a new job for a file of records: job, handler and a test that run
+    Init(init::Arguments),
+    /// Print the completions of a shell
+    #[command(hide = true)]
+    Completions(completions::Completions),
+    /// Write the manual pages
+    #[command(hide = true)]
+    Man(completions::Man),
 }
 
 /// What the binary does; answers the process's exit code, one of [`exit`]'s.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match help::parse::<Cli>() {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };
@@ -127,12 +148,17 @@ pub fn main() -> ExitCode {
         Command::Pause(arguments) => pause::main(&session, &arguments),
         Command::Resume(arguments) => resume::main(&session, &arguments),
         Command::Retry(arguments) => retry::main(&session, &arguments),
+        Command::Set(arguments) => set::main(&session, &arguments),
+        Command::Limiter(command) => limiter::main(&session, &command),
         Command::Jobs(arguments) => jobs::main(&session, &arguments),
         Command::Status(arguments) => status::main(&session, &arguments),
         Command::Items(arguments) => items::main(&session, &arguments),
         Command::Results(arguments) => results::main(&session, &arguments),
         Command::Report(arguments) => report::main(&session, &arguments),
         Command::Export(arguments) => export::main(&session, &arguments),
+        Command::Init(arguments) => init::main(&session, &arguments),
+        Command::Completions(arguments) => completions::completions(&arguments, Cli::command()),
+        Command::Man(arguments) => completions::man(&session, &arguments, Cli::command()),
     };
     answer(outcome, session.json)
 }
@@ -141,7 +167,7 @@ pub fn main() -> ExitCode {
 fn overview(session: &Session) -> Result<Code, Failure> {
     match jobs::main(session, &jobs::Arguments {}) {
         Err(failure) if failure.code == exit::NOT_FOUND && !session.json => {
-            session::print(Cli::command().render_help().to_string().trim_end())?;
+            session::print(help::command::<Cli>().render_help().to_string().trim_end())?;
             Ok(Code(exit::DONE))
         }
         outcome => outcome,

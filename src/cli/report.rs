@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 
 use super::{
     archive::Archive,
-    check::tempdir,
     exit::{Code, DONE, FAILED, Failure, INVALID},
     report_page,
     session::Session,
+    survey::Scratch,
 };
 use crate::{
     api::run_figures,
@@ -70,7 +70,7 @@ impl From<AuditError> for Failure {
 /// Reads the source with a bar on a terminal.
 fn audited(archive: &Archive) -> Result<Audit, Failure> {
     let spec = archive.source()?;
-    let scratch = tempdir()?;
+    let scratch = Scratch::new()?;
     let bar = ProgressBar::new(0);
     bar.set_style(
         ProgressStyle::with_template("reading the source {bar:24} {percent}%")

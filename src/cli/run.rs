@@ -13,6 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{
     client::{self, Unanswered},
+    dry_run::DryRun,
     exit::{self, Code, Failure},
     follow::{self, Standing},
     progress::Progress,
@@ -34,7 +35,8 @@ const OWNER_PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug, Args)]
 #[command(
     after_help = "Goes on with the job's unfinished run, also a paused, failed or stopped one. Exit codes: 0 finished,
-10 paused, 11 failed, 12 stopped, 130 interrupted; each time the next command is told."
+10 paused, 11 failed, 12 stopped, 130 interrupted; each time the next command is told. Of a dry run: 0, or 3
+where records cannot be read."
 )]
 pub(super) struct Arguments {
     /// The job file
@@ -42,11 +44,16 @@ pub(super) struct Arguments {
     /// Begin anew after a finished run
     #[arg(long)]
     again: bool,
+    #[command(flatten)]
+    dry: DryRun,
 }
 
 pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Failure> {
     let settings = session.settings(&[])?;
     let file = JobFile::read(&arguments.file)?;
+    if arguments.dry.dry_run {
+        return arguments.dry.main(session, &file, &settings);
+    }
     let directory = session.state_dir(&settings)?;
     note(&format!("state: {}", directory.display()));
     // Why warnings alone: the progress line tells what goes well.

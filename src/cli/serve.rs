@@ -166,6 +166,7 @@ async fn reload(session: &Session, engine: &Engine, overrides: &[(&str, String)]
             }
             engine.set_config(settings.config);
             take_over(engine, &folder).await;
+            engine.take_settings().await;
             tracing::info!("reloaded");
         }
         Err(error) => tracing::error!(%error, "the settings stay as they were"),

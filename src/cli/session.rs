@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::exit::{FAILED, Failure};
 use crate::{
     config::{ConfigPlace, Environment, Settings},
+    plugin::Launcher,
     runtime::{Engine, EngineSetup, StatePaths},
     telemetry,
     time::SystemClock,
@@ -63,6 +64,7 @@ impl Session {
             working,
             service,
             hidden: Vec::new(),
+            launcher: Launcher::default(),
         };
         Engine::open(directory, setup)
     }

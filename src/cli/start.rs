@@ -1,12 +1,20 @@
 //! `iterd start JOB`: start a job that the daemon knows.
 
+use std::path::Path;
+
 use clap::Args;
 use serde_json::json;
 
 use super::{
     client::{self, Access},
+    dry_run::DryRun,
     exit::{Code, DONE, Failure},
     session::Session,
+    show::text,
+};
+use crate::config::{
+    Settings,
+    job::{JobFile, JobFolder},
 };
 
 #[derive(Debug, Args)]
@@ -16,10 +24,17 @@ pub(super) struct Arguments {
     /// Begin anew after a finished run
     #[arg(long)]
     again: bool,
+    #[command(flatten)]
+    dry: DryRun,
 }
 
 pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Failure> {
     let job = &arguments.job;
+    if arguments.dry.dry_run {
+        let settings = session.settings(&[])?;
+        let file = file_of(session, job, &settings)?;
+        return arguments.dry.main(session, &file, &settings);
+    }
     let input = json!({ "job": job, "again": arguments.again });
     let answer = client::call(session, "StartJob", input, Access::Change)?;
     session.answer(&answer, |answer| {
@@ -34,4 +49,14 @@ pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Fai
         client::with_keeper(text, answer)
     })?;
     Ok(Code(DONE))
+}
+
+/// The file of a job: the daemon's folder has it, or the state knows where it lies.
+fn file_of(session: &Session, job: &str, settings: &Settings) -> Result<JobFile, Failure> {
+    let mut folder = JobFolder::read(&settings.config.jobs_dir)?;
+    if let Some(file) = folder.jobs.remove(job) {
+        return Ok(file);
+    }
+    let picture = client::call(session, "DescribeJob", client::of_job(job), Access::Read)?;
+    Ok(JobFile::read(Path::new(text(&picture, "file")))?)
 }

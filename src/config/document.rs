@@ -4,7 +4,9 @@
 //! for, so there is no second list of them, and what is left over is unknown. Never holds a default:
 //! an absent key is `None`. What a file can make us hold is bounded by its size.
 
-use std::{cell::RefCell, collections::BTreeSet, fs::File, io::Read, path::Path, sync::Arc};
+use std::{
+    cell::RefCell, collections::BTreeSet, fs::File, io::Read, ops::Range, path::Path, sync::Arc,
+};
 
 use serde_json::{Map, Value};
 use toml::{
@@ -14,6 +16,7 @@ use toml::{
 
 use super::{
     ConfigError,
+    overrides::Overrides,
     problem::{Findings, Origin, Position, Problem, Problems, clipped, nearest, quoted},
 };
 
@@ -50,20 +53,29 @@ pub(crate) struct Document<'t> {
     file: Arc<Path>,
     text: &'t str,
     root: Spanned<DeTable<'t>>,
+    overrides: &'t Overrides,
     findings: RefCell<Findings>,
 }
 
 impl<'t> Document<'t> {
-    /// Parses a text; `file` is only how it is named.
-    pub(crate) fn parse(file: &Path, text: &'t str) -> Result<Self, Problems> {
+    /// Parses a text; `file` is only how it is named. What is overridden is read in the text's place.
+    pub(crate) fn parse(
+        file: &Path,
+        text: &'t str,
+        overrides: &'t Overrides,
+    ) -> Result<Self, Problems> {
         let file: Arc<Path> = file.into();
         match DeTable::parse(text) {
-            Ok(root) => Ok(Self {
-                file,
-                text,
-                root,
-                findings: RefCell::default(),
-            }),
+            Ok(mut root) => {
+                overrides.lay_over(root.get_mut());
+                Ok(Self {
+                    file,
+                    text,
+                    root,
+                    overrides,
+                    findings: RefCell::default(),
+                })
+            }
             Err(error) => Err(Problems::from(Problem {
                 origin: origin(&file, text, error.span().map_or(0, |span| span.start)),
                 message: error.message().to_owned(),
@@ -93,6 +105,19 @@ impl<'t> Document<'t> {
             message: message(),
         });
     }
+
+    /// As [`Document::find`], about the value of a key, which may be an override.
+    fn find_at(&self, key: &str, byte: usize, message: impl FnOnce() -> String) {
+        self.findings.borrow_mut().add(|| Problem {
+            origin: self.place(key, byte),
+            message: message(),
+        });
+    }
+
+    fn place(&self, key: &str, byte: usize) -> Origin {
+        let overridden = self.overrides.origin(key);
+        overridden.unwrap_or_else(|| origin(&self.file, self.text, byte))
+    }
 }
 
 /// The place of a key's value (`limit.pace`) in a text that was parsed before; of the nearest section
@@ -112,7 +137,31 @@ pub(crate) fn locate(file: &Path, text: &str, key: &str) -> Origin {
     origin(&file.into(), text, byte)
 }
 
-fn origin(file: &Arc<Path>, text: &str, byte: usize) -> Origin {
+/// Each key of a text with what it says there, as it is written; tables and inline tables one key
+/// after the other. Of a text that is no TOML: none.
+pub(crate) fn written(text: &str) -> Vec<(String, Range<usize>)> {
+    fn within(table: &DeTable<'_>, path: &str, keys: &mut Vec<(String, Range<usize>)>) {
+        for (key, value) in table {
+            let key = match path {
+                "" => key.get_ref().to_string(),
+                path => format!("{path}.{}", key.get_ref()),
+            };
+            match value.get_ref().as_table() {
+                // Invariant: no deeper than the parser goes (80).
+                Some(table) => within(table, &key, keys),
+                None => keys.push((key, value.span())),
+            }
+        }
+    }
+    let mut keys = Vec::new();
+    if let Ok(root) = DeTable::parse(text) {
+        within(root.get_ref(), "", &mut keys);
+    }
+    keys.sort_by_key(|(_, span)| span.start);
+    keys
+}
+
+pub(crate) fn origin(file: &Arc<Path>, text: &str, byte: usize) -> Origin {
     Origin::File {
         file: Arc::clone(file),
         position: Position::of(text, byte),
@@ -227,7 +276,7 @@ impl<'d> Section<'d> {
 
     /// Where a key's value stands; of the section itself where the key is absent.
     pub(crate) fn origin(&self, key: &str) -> Origin {
-        origin(&self.document.file, self.document.text, self.byte(key))
+        self.document.place(&self.dotted(key), self.byte(key))
     }
 
     /// Reports something about the section as a whole.
@@ -237,8 +286,9 @@ impl<'d> Section<'d> {
 
     /// Reports something about a key that depends on others.
     pub(crate) fn report_key(&self, key: &str, message: impl FnOnce() -> String) {
-        self.document.find(self.byte(key), || {
-            format!("{}: {}", self.dotted(key), message())
+        let dotted = self.dotted(key);
+        self.document.find_at(&dotted, self.byte(key), || {
+            format!("{dotted}: {}", message())
         });
     }
 
@@ -276,8 +326,9 @@ impl<'d> Section<'d> {
         match read(value.get_ref()) {
             Ok(taken) => Some(taken),
             Err(why) => {
+                let dotted = self.dotted(key);
                 self.document
-                    .find(byte, || format!("{}: {why}", self.dotted(key)));
+                    .find_at(&dotted, byte, || format!("{dotted}: {why}"));
                 None
             }
         }

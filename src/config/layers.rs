@@ -9,7 +9,7 @@ use std::{borrow::Cow, collections::BTreeMap, path::Path};
 use toml::de::DeValue;
 
 use super::{
-    Config, ConfigError, ConfigPlace, Environment, LimitSpec,
+    Config, ConfigError, ConfigPlace, Environment, LimitSpec, Overrides,
     document::{Document, Section, locate, read_text},
     problem::{Findings, Origin, Problem, Problems, near, nearest, quoted},
     settings::{KEYS, Key},
@@ -121,7 +121,8 @@ impl Settings {
     }
 
     fn read_file(&mut self, file: &Path, text: &str) -> Result<(), Problems> {
-        let document = Document::parse(file, text)?;
+        let overrides = Overrides::default();
+        let document = Document::parse(file, text, &overrides)?;
         let mut root = document.root();
         let mut sections: BTreeMap<&str, Option<Section<'_>>> = BTreeMap::new();
         for key in &KEYS {

@@ -3,10 +3,14 @@
 //! Owns the keys and what cannot stand together. What a pace or a quota means belongs to `limiter`,
 //! which reads their texts.
 
+use std::path::Path;
+
 use jiff::tz::TimeZone;
 
 use super::{
-    document::Section,
+    Overrides,
+    document::{Document, Section},
+    problem::Problems,
     size::quote,
     values::{one_of, text, time_zone, whole, whole_u32},
 };
@@ -34,6 +38,8 @@ pub struct LimitSpec {
     pub quota: Option<String>,
     /// Whose days, weeks and months the quota counts; UTC unless written.
     pub time_zone: TimeZone,
+    /// The hour of the day at which the quota's days, weeks and months begin, from 0 to 23.
+    pub reset_hour: u8,
     /// When the quota's permits may be used.
     pub spread: Spread,
     /// Permits of each window that are kept for others.
@@ -48,6 +54,7 @@ impl Default for LimitSpec {
             pace: None,
             quota: None,
             time_zone: TimeZone::UTC,
+            reset_hour: 0,
             spread: Spread::Asap,
             reserve: 0,
             weight: 1,
@@ -69,7 +76,15 @@ impl Limit {
     pub(crate) fn read(mut section: Section<'_>) -> Self {
         let shared = section.read("use", text);
         let limit = LimitSpec::keys(&mut section);
-        for key in ["pace", "quota", "time_zone", "spread", "reserve", "weight"] {
+        for key in [
+            "pace",
+            "quota",
+            "time_zone",
+            "reset_hour",
+            "spread",
+            "reserve",
+            "weight",
+        ] {
             if section.has("use") && section.has(key) {
                 section.report_key(key, || {
                     format!(
@@ -96,23 +111,54 @@ impl LimitSpec {
 
     /// The limiter as a file would say it, on one line.
     pub(crate) fn show(&self) -> String {
+        let keys = self.keys_written();
+        let keys: Vec<String> = keys
+            .into_iter()
+            .map(|(key, value)| format!("{key} = {value}"))
+            .collect();
+        format!("{{ {} }}", keys.join(", "))
+    }
+
+    /// Each key of the limiter with `section` in front, its last part, and its value as a file would
+    /// say it.
+    #[must_use]
+    pub fn rows(&self, section: &str) -> Vec<(String, &'static str, String)> {
+        let keys = self.keys_written().into_iter();
+        keys.map(|(key, value)| (format!("{section}.{key}"), key, value))
+            .collect()
+    }
+
+    fn keys_written(&self) -> Vec<(&'static str, String)> {
         let mut keys = Vec::new();
-        keys.extend(
-            self.pace
-                .iter()
-                .map(|pace| format!("pace = {}", quote(pace))),
-        );
+        keys.extend(self.pace.iter().map(|pace| ("pace", quote(pace))));
         if let Some(quota) = &self.quota {
-            keys.push(format!("quota = {}", quote(quota)));
+            keys.push(("quota", quote(quota)));
             // Invariant: a zone that was read has a name, as nothing else is taken.
             let zone = self.time_zone.iana_name().unwrap_or("UTC");
-            keys.push(format!("time_zone = {}", quote(&zone)));
+            keys.push(("time_zone", quote(&zone)));
+            keys.push(("reset_hour", self.reset_hour.to_string()));
             let spread = SPREADS.iter().find(|(_, spread)| *spread == self.spread);
-            keys.extend(spread.map(|(name, _)| format!("spread = {}", quote(name))));
-            keys.push(format!("reserve = {}", self.reserve));
+            keys.extend(spread.map(|(name, _)| ("spread", quote(name))));
+            keys.push(("reserve", self.reserve.to_string()));
         }
-        keys.push(format!("weight = {}", self.weight));
-        format!("{{ {} }}", keys.join(", "))
+        keys.push(("weight", self.weight.to_string()));
+        keys
+    }
+
+    /// The limiter of that name in the settings with what operators have set over it.
+    ///
+    /// # Errors
+    /// What they have set does not go with what the settings say.
+    pub fn overridden(&self, name: &str, overrides: &Overrides) -> Result<Self, Problems> {
+        if overrides.is_empty() {
+            return Ok(self.clone());
+        }
+        let text = format!("limiter = {}", self.show());
+        let below = overrides.below("limiter");
+        let document = Document::parse(Path::new("the settings"), &text, &below)?;
+        let spec = document.root().section("limiter").map(Self::read);
+        let told = document.answer(spec);
+        told.map_err(|problems| problems.told_of("limiter.", &format!("limiters.{name}.")))
     }
 
     fn keys(section: &mut Section<'_>) -> Self {
@@ -123,6 +169,10 @@ impl LimitSpec {
             time_zone: section
                 .read("time_zone", time_zone)
                 .unwrap_or(default.time_zone),
+            reset_hour: section
+                .read("reset_hour", |value| whole(value, 0..=23))
+                .and_then(|hour| u8::try_from(hour).ok())
+                .unwrap_or(default.reset_hour),
             spread: section
                 .read("spread", |value| one_of(value, &SPREADS))
                 .unwrap_or(default.spread),
@@ -133,7 +183,7 @@ impl LimitSpec {
                 .read("weight", |value| whole_u32(value, 1..=WEIGHT_MAX))
                 .unwrap_or(default.weight),
         };
-        for key in ["time_zone", "spread", "reserve"] {
+        for key in ["time_zone", "reset_hour", "spread", "reserve"] {
             if section.has(key) && !section.has("quota") && !section.has("use") {
                 section.report_key(key, || {
                     "it is about a quota, and there is none; write for example quota = \"500 per day\"".into()

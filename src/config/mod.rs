@@ -10,6 +10,7 @@ mod document;
 pub mod job;
 mod layers;
 mod limit;
+mod overrides;
 mod problem;
 mod settings;
 mod size;
@@ -22,6 +23,7 @@ pub use self::{
     document::FILE_BYTES_MAX,
     layers::{Row, Settings},
     limit::{Limit, LimitSpec, Spread},
+    overrides::{JOB_KEYS, LIMITER_KEYS, Override, Overrides, read_override},
     problem::{Origin, Position, Problem, Problems},
     settings::{Config, DEFAULTS, History, Items, Log, Retention, Sandbox, Store},
     size::{parse_size, show_duration, show_size},

@@ -6,6 +6,8 @@
 
 use std::{fmt, path::Path, sync::Arc};
 
+use crate::time::Timestamp;
+
 /// So many problems are listed; beyond that a file is something else than what it was taken for.
 const PROBLEMS_MAX: usize = 50;
 
@@ -50,6 +52,13 @@ pub enum Origin {
     Environment(String),
     /// The command line says so.
     CommandLine,
+    /// An operator has set it by command.
+    Override {
+        /// Who.
+        author: String,
+        /// When.
+        at: Timestamp,
+    },
 }
 
 impl fmt::Display for Origin {
@@ -62,6 +71,7 @@ impl fmt::Display for Origin {
             }
             Self::Environment(variable) => write!(f, "environment variable {variable}"),
             Self::CommandLine => f.write_str("command line"),
+            Self::Override { author, at } => write!(f, "set by {author} at {at}"),
         }
     }
 }
@@ -88,6 +98,18 @@ impl Problems {
     #[must_use]
     pub fn listed(&self) -> &[Problem] {
         &self.listed
+    }
+}
+
+impl Problems {
+    /// The same about keys below another name.
+    pub(crate) fn told_of(mut self, was: &str, is: &str) -> Self {
+        for problem in &mut self.listed {
+            if let Some(rest) = problem.message.strip_prefix(was) {
+                problem.message = format!("{is}{rest}");
+            }
+        }
+        self
     }
 }
 
@@ -135,7 +157,10 @@ impl Findings {
     pub(crate) fn answer<T>(mut self, value: Option<T>) -> Result<T, Problems> {
         self.listed.sort_by_key(|problem| match &problem.origin {
             Origin::File { position, .. } => Some(*position),
-            Origin::Default | Origin::Environment(_) | Origin::CommandLine => None,
+            Origin::Default
+            | Origin::Environment(_)
+            | Origin::CommandLine
+            | Origin::Override { .. } => None,
         });
         match value {
             Some(value) if self.listed.is_empty() => Ok(value),

@@ -12,7 +12,7 @@ use std::{num::NonZeroU32, time::Duration};
 use super::Tally;
 use crate::{
     config::job::{Opening, Schedule},
-    limiter::{Limits, Usage},
+    limiter::{Limits, Share, Usage},
     time::Timestamp,
 };
 
@@ -64,6 +64,8 @@ pub struct Course {
     pub schedule: Option<Schedule>,
     /// The retry policy.
     pub backoff: Backoff,
+    /// What its retries may have of the limiter while new items wait.
+    pub retry_share: Share,
 }
 
 /// What is known of a run and its limiter at an instant.
@@ -211,7 +213,7 @@ fn walk(outlook: &Outlook<'_>, case: &Case) -> Walked {
     let pace = limits.and_then(Limits::permits_per_s);
     let pace = pace.map(|permits| permits / weight / case.sharers);
     let rate = pace.into_iter().chain(case.capacity).reduce(f64::min);
-    let retry_part = limits.map_or(0.5, Limits::retry_part);
+    let retry_part = limits.map_or(0.5, |limits| limits.retry_part(outlook.course.retry_share));
     let mut left = Left {
         first: case.first,
         retries: case.backlog,

@@ -133,7 +133,7 @@ pub enum Decision {
 /// What a parked child waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Parked {
-    /// Its next try, after a failure.
+    /// Its next try, after a failure; what was throttled stays the kind of try that it was.
     Retry {
         /// The instant of the next try.
         at: Timestamp,

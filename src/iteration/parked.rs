@@ -4,13 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::RowStatus;
-use crate::{ids::Index, time::Timestamp};
+use crate::{ids::Index, limiter::Try, time::Timestamp};
 
 /// The parked children.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ParkedChildren {
     by_index: BTreeMap<Index, Entry>,
     retrying: BTreeSet<(Timestamp, Index)>,
+    /// First tries that were put off because somebody limits us.
+    put_off: BTreeSet<(Timestamp, Index)>,
     waiting: BTreeSet<(Timestamp, Index)>,
 }
 
@@ -21,26 +23,39 @@ pub(super) struct Entry {
     pub(super) items: u32,
     /// Retrying or Waiting.
     pub(super) status: RowStatus,
+    /// What its next call is.
+    pub(super) kind: Try,
 }
 
 impl ParkedChildren {
     /// Takes in a child; it is in no other place.
     pub(super) fn insert(&mut self, index: Index, entry: Entry) {
         self.remove(index);
-        self.times(entry.status).insert((entry.at, index));
+        self.times(entry).insert((entry.at, index));
         self.by_index.insert(index, entry);
     }
 
     /// Takes a child out.
     pub(super) fn remove(&mut self, index: Index) -> Option<Entry> {
         let entry = self.by_index.remove(&index)?;
-        self.times(entry.status).remove(&(entry.at, index));
+        self.times(entry).remove(&(entry.at, index));
         Some(entry)
     }
 
     /// The child whose next try is due first, and when.
     pub(super) fn first_retrying(&self) -> Option<(Timestamp, Index)> {
         self.retrying.first().copied()
+    }
+
+    /// The first try that was put off and is due first, and when.
+    pub(super) fn first_put_off(&self) -> Option<(Timestamp, Index)> {
+        self.put_off.first().copied()
+    }
+
+    /// How many first tries that were put off are due, at most so many.
+    pub(super) fn put_off_due(&self, now: Timestamp, count_max: usize) -> usize {
+        let due = self.put_off.iter().take_while(|(at, _)| *at <= now);
+        due.take(count_max).count()
     }
 
     /// The child whose Wait is over first, and when; [`Timestamp::MAX`] where only an answer ends it.
@@ -50,12 +65,13 @@ impl ParkedChildren {
 
     /// When the child whose next try is due last is due.
     pub(super) fn last_retrying(&self) -> Option<Timestamp> {
-        self.retrying.last().map(|(at, _)| *at)
+        let last = [self.retrying.last(), self.put_off.last()];
+        last.into_iter().flatten().map(|(at, _)| *at).max()
     }
 
-    /// How many back off after a failure.
+    /// How many back off after a failure, or were put off.
     pub(super) fn retrying(&self) -> usize {
-        self.retrying.len()
+        self.retrying.len() + self.put_off.len()
     }
 
     /// How many wait for an instant or an answer.
@@ -81,19 +97,21 @@ impl ParkedChildren {
 
     /// Makes every child that backs off due at once: what made them fail was mended.
     pub(super) fn hurry(&mut self, now: Timestamp) {
-        for (_, index) in std::mem::take(&mut self.retrying) {
-            if let Some(entry) = self.by_index.get_mut(&index) {
-                entry.at = entry.at.min(now);
-                self.retrying.insert((entry.at, index));
+        for times in [&mut self.retrying, &mut self.put_off] {
+            for (_, index) in std::mem::take(times) {
+                if let Some(entry) = self.by_index.get_mut(&index) {
+                    entry.at = entry.at.min(now);
+                    times.insert((entry.at, index));
+                }
             }
         }
     }
 
-    fn times(&mut self, status: RowStatus) -> &mut BTreeSet<(Timestamp, Index)> {
-        if status == RowStatus::Waiting {
-            &mut self.waiting
-        } else {
-            &mut self.retrying
+    fn times(&mut self, entry: Entry) -> &mut BTreeSet<(Timestamp, Index)> {
+        match (entry.status, entry.kind) {
+            (RowStatus::Waiting, _) => &mut self.waiting,
+            (_, Try::First) => &mut self.put_off,
+            (_, Try::Retry) => &mut self.retrying,
         }
     }
 }

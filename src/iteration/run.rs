@@ -190,9 +190,9 @@ impl Run {
             wake: None,
         };
         for row in rows {
+            let kind = if row.tried { Try::Retry } else { Try::First };
             match row.status {
                 RowStatus::InFlight => {
-                    let kind = if row.tried { Try::Retry } else { Try::First };
                     run.doubtful
                         .push((row.index, Flight::rowed(row.items, kind)));
                 }
@@ -202,6 +202,7 @@ impl Run {
                         at: row.at,
                         items: row.items,
                         status: row.status,
+                        kind,
                     },
                 ),
                 RowStatus::Held | RowStatus::Queued => {}
@@ -339,16 +340,21 @@ impl Run {
             return;
         };
         self.window.settle(index);
-        let status = match parked {
-            Parked::Retry { throttled, .. } => {
-                if throttled {
-                    self.counters.throttled += 1;
-                } else {
-                    self.breaker.record(true, &self.options.pause_when);
-                }
-                RowStatus::Retrying
+        let (status, kind) = match parked {
+            // Why its own kind: what was put off has not failed, and is no retry when it goes again.
+            Parked::Retry {
+                throttled: true, ..
+            } => {
+                self.counters.throttled += 1;
+                (RowStatus::Retrying, flight.kind)
             }
-            Parked::Wait { .. } => RowStatus::Waiting,
+            Parked::Retry {
+                throttled: false, ..
+            } => {
+                self.breaker.record(true, &self.options.pause_when);
+                (RowStatus::Retrying, Try::Retry)
+            }
+            Parked::Wait { .. } => (RowStatus::Waiting, flight.kind),
         };
         self.parked.insert(
             index,
@@ -356,6 +362,7 @@ impl Run {
                 at: parked.at(),
                 items: flight.items,
                 status,
+                kind,
             },
         );
     }
@@ -382,6 +389,7 @@ impl Run {
                     at: Timestamp(i64::MIN),
                     items: flight.items,
                     status: RowStatus::Retrying,
+                    kind: Try::Retry,
                 },
             ),
             (OnInterrupt::Hold, _) => {

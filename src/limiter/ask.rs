@@ -5,6 +5,7 @@
 
 use std::{fmt, num::NonZeroU32};
 
+use super::limits::Share;
 use crate::time::Timestamp;
 
 /// What a permit is for.
@@ -30,6 +31,9 @@ pub struct Ask {
     /// Whether this user has further new items ready to go, beside those asked for here. Retries
     /// keep to their share of a quota while somebody has.
     pub first_waiting: bool,
+    /// What retries may have while new items wait, by this user's own setting: of a quota's window,
+    /// where the retries of all users count, and of the turns at a pace.
+    pub retry_share: Share,
 }
 
 impl Ask {
@@ -42,6 +46,7 @@ impl Ask {
             count: NonZeroU32::MIN,
             weight: NonZeroU32::MIN,
             first_waiting: true,
+            retry_share: Share::RETRIES_DEFAULT,
         }
     }
 }

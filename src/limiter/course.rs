@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Limits, Spread, quota::Span};
+use super::{Limits, Share, Spread, quota::Span};
 use crate::time::Timestamp;
 
 /// A rolling window shorter than this is looked at as a pace: nobody waits for its end.
@@ -72,10 +72,10 @@ impl Limits {
 
     /// The part of all calls that retries may have while new items wait, 0 to 1.
     #[must_use]
-    pub fn retry_part(&self) -> f64 {
+    pub fn retry_part(&self, share: Share) -> f64 {
         // Why a half: without limits retries and new items go by turns.
         let limited = self.pace.is_some() || self.quota.is_some();
-        let share = f64::from(self.retry_share.hundredths()) / f64::from(super::Share::WHOLE);
+        let share = f64::from(share.hundredths()) / f64::from(Share::WHOLE);
         if limited { share } else { 0.5 }
     }
 }

@@ -173,8 +173,6 @@ pub struct Limits {
     pub spread: Spread,
     /// Permits of each window that are kept for others and never granted here.
     pub reserve: u32,
-    /// What retries may have while new items wait: of a quota's window, and of the turns at a pace.
-    pub retry_share: Share,
 }
 
 impl Default for Limits {
@@ -184,7 +182,6 @@ impl Default for Limits {
             quota: None,
             spread: Spread::Asap,
             reserve: 0,
-            retry_share: Share::RETRIES_DEFAULT,
         }
     }
 }

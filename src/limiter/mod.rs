@@ -10,6 +10,7 @@
 
 mod ask;
 mod course;
+mod forecast;
 mod ledger;
 mod limits;
 mod pace;
@@ -24,6 +25,7 @@ mod tests;
 
 pub use ask::{Ask, Grant, Throttle, Try};
 pub use course::QuotaWindow;
+pub use forecast::{Forecast, Stretch};
 pub use limits::{LimitError, Limits, Share, Spread};
 pub use pace::Pace;
 pub use quota::{Calendar, Quota, Span, Unit, time_zone};

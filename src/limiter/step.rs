@@ -128,8 +128,7 @@ impl Limiter {
                 }
                 let more =
                     permit.items < ask.count.get() || (ask.kind == Try::First && ask.first_waiting);
-                self.turns
-                    .served(ask, permits, self.limits.retry_share, more, now);
+                self.turns.served(ask, permits, more, now);
                 self.touch(now);
                 Grant::Now(permit.items)
             }
@@ -382,7 +381,7 @@ impl Limiter {
         };
         if let (Try::Retry, Some(until)) = (ask.kind, first_waiting_until) {
             // At least one item: a small quota must not put retries off for ever.
-            let share = self.limits.retry_share.of(permits).max(weight);
+            let share = ask.retry_share.of(permits).max(weight);
             let share_left = share.saturating_sub(standing.retry);
             if share_left < weight {
                 let at = free_at(share - weight, Some(Try::Retry)).min(until);

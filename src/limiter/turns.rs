@@ -182,16 +182,9 @@ impl Turns {
     }
 
     /// The asker was granted that many permits.
-    pub(super) fn served(
-        &mut self,
-        ask: &Ask,
-        permits: u32,
-        share: Share,
-        more: bool,
-        now: Timestamp,
-    ) {
+    pub(super) fn served(&mut self, ask: &Ask, permits: u32, more: bool, now: Timestamp) {
         // Each lane's tag grows by what it got over what it is due: multiplied out, by the other's.
-        let retries = share.hundredths();
+        let retries = ask.retry_share.hundredths();
         let tag_step = match ask.kind {
             Try::First => retries,
             Try::Retry => Share::WHOLE - retries,

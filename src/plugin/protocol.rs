@@ -78,6 +78,13 @@ pub(crate) fn encode(call: &Call, out: &mut Vec<u8>) {
     out.extend_from_slice(b"}\n");
 }
 
+/// A call as the text of its line, for people and tools that make none.
+pub(crate) fn call_line(call: &Call) -> String {
+    let mut line = Vec::new();
+    encode(call, &mut line);
+    String::from_utf8_lossy(&line).trim_end().to_owned()
+}
+
 /// Appends JSON without its newlines. Within JSON a newline can only stand between tokens, where a
 /// space means the same.
 pub(crate) fn push_one_line(json: &str, out: &mut Vec<u8>) {

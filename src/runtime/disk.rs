@@ -3,7 +3,14 @@
 //! Below its bound nothing is dispatched, so that a full disk stops work before it stops commits;
 //! everything goes on by itself once there is room.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::sync::watch;
 
@@ -16,7 +23,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 pub struct Disk {
     full: Arc<watch::Sender<bool>>,
     path: Arc<PathBuf>,
-    free_min: u64,
+    /// Written by whoever takes other settings in force.
+    free_min: Arc<AtomicU64>,
 }
 
 impl Disk {
@@ -26,7 +34,7 @@ impl Disk {
         let disk = Self {
             full: Arc::new(watch::Sender::new(false)),
             path: Arc::new(path),
-            free_min,
+            free_min: Arc::new(AtomicU64::new(free_min)),
         };
         disk.look();
         disk
@@ -47,8 +55,14 @@ impl Disk {
 
     /// The bound below which the disk counts as full.
     #[must_use]
-    pub const fn free_min(&self) -> u64 {
-        self.free_min
+    pub fn free_min(&self) -> u64 {
+        self.free_min.load(Ordering::Relaxed)
+    }
+
+    /// Another bound from now on.
+    pub(super) fn set_free_min(&self, free_min: u64) {
+        self.free_min.store(free_min, Ordering::Relaxed);
+        self.look();
     }
 
     /// Tells when [`Disk::is_full`] changes.
@@ -69,7 +83,7 @@ impl Disk {
 
     fn look(&self) {
         let Some(free) = self.free() else { return };
-        let full = free < self.free_min;
+        let full = free < self.free_min();
         let changed = self
             .full
             .send_if_modified(|was| std::mem::replace(was, full) != full);
@@ -77,7 +91,7 @@ impl Disk {
             if full {
                 tracing::warn!(
                     free,
-                    free_min = self.free_min,
+                    free_min = self.free_min(),
                     "the disk is nearly full: nothing is dispatched until there is room"
                 );
             } else {

@@ -24,7 +24,7 @@ use crate::{
     config::Config,
     iteration::RunStatus,
     limiter::{Limits, Usage},
-    plugin::rescuer,
+    plugin::{Launcher, rescuer},
     store::{Change, EventRow, Store, StoreSettings},
     time::{Clock, Timestamp},
 };
@@ -45,6 +45,8 @@ pub struct EngineSetup {
     pub service: bool,
     /// What plugins may not read beside the state directory.
     pub hidden: Vec<PathBuf>,
+    /// The program that becomes a worker: this one, unless this one is no iterd.
+    pub launcher: Launcher,
 }
 
 /// The owner of a state directory. Cheap to clone.
@@ -121,6 +123,7 @@ impl Engine {
             Arc::clone(&setup.clock),
             &setup.config,
             hidden,
+            setup.launcher,
         )?;
         Ok(Self(Arc::new(Shared {
             disk: Disk::new(directory.to_owned(), setup.config.store.disk_free_min),
@@ -226,8 +229,10 @@ impl Engine {
             .clone()
     }
 
-    /// Other settings from now on, for what starts from now on.
+    /// Other settings from now on, for what starts from now on; live runs take them up with
+    /// [`Engine::take_settings`].
     pub fn set_config(&self, config: Config) {
+        self.0.disk.set_free_min(config.store.disk_free_min);
         *self.0.config.lock().unwrap_or_else(PoisonError::into_inner) = config;
     }
 

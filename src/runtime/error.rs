@@ -27,6 +27,14 @@ pub enum RuntimeError {
         /// What is known that looks like it.
         hint: String,
     },
+    /// A limiter is not known.
+    #[error("no limiter {name:?}{hint}")]
+    UnknownLimiter {
+        /// What was asked for.
+        name: String,
+        /// What is known that looks like it.
+        hint: String,
+    },
     /// It cannot be done as things stand.
     #[error("{0}")]
     Conflict(String),

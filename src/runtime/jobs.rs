@@ -83,15 +83,29 @@ impl Engine {
         if known.as_ref().is_some_and(|known| known.text == file.text) {
             return Ok(());
         }
-        let told = match (&known, self.orders(&file.name)) {
+        let file = self.in_force(known.as_ref(), file)?;
+        let mut changes = self.put_job(&file)?;
+        if known.is_some() {
+            changes.push(self.event(&file.name, "edited", ""));
+        }
+        self.put_in_force(known.as_ref(), &file, changes, turn)
+            .await
+    }
+
+    /// Makes what is said of a job durable and lets it apply to its live run, if it has one.
+    pub(super) async fn put_in_force(
+        &self,
+        known: Option<&JobRow>,
+        file: &JobFile,
+        changes: Vec<Change>,
+        turn: Turn,
+    ) -> Result<(), RuntimeError> {
+        let told = match (known, self.orders(&file.name)) {
             (Some(known), Some(orders)) => Some((orders, self.reconfigured(known, file).await?)),
             (Some(_) | None, _) => None,
         };
-        self.register(file).await?;
-        if known.is_some() {
-            let edited = self.event(&file.name, "edited", "");
-            self.store().commit(vec![edited]).await.await?;
-        }
+        self.store().commit(changes).await.await?;
+        self.tell_jobs_changed();
         drop(turn);
         if let Some((orders, (new, limiter, limits))) = told {
             // Why ok: a run that has just ended needs no edit.
@@ -136,6 +150,7 @@ impl Engine {
             weight: plan.weight,
             days: Days::new(plan.time_zone),
             course: plan.course,
+            retry_share: plan.retry_share,
             schedule: plan.schedule,
             version,
         };
@@ -159,7 +174,7 @@ impl Engine {
     }
 
     fn plan_again(&self, file: &JobFile, stored: StoredPlan) -> Result<Plan, RuntimeError> {
-        let config = self.config();
+        let config = self.config_of(file)?;
         let name = plugin_manifest(&file.process.plugin, &config)?.name;
         let outputs = self.outputs();
         Plan::with(file, &name, &config, outputs.as_deref(), stored)
@@ -200,6 +215,7 @@ impl Engine {
         with: Vec<Change>,
         turn: &Turn,
     ) -> Result<Started, RuntimeError> {
+        let file = &self.in_force(self.store().job(&file.name)?.as_ref(), file)?;
         let newest = self.store().newest_run(&file.name)?;
         match newest {
             Some(row) if row.checkpoint.status != RunStatus::Succeeded => {
@@ -354,7 +370,7 @@ impl Engine {
 
     /// The job as it was last taken over, with its file's place.
     pub fn job_file(&self, job: &JobRow) -> Result<JobFile, RuntimeError> {
-        JobFile::parse(job.path.as_ref(), job.text.clone())
+        job.file()
             .map_err(|problems| RuntimeError::Job(problems.to_string()))
     }
 
@@ -362,6 +378,9 @@ impl Engine {
     fn put_job(&self, file: &JobFile) -> Result<Vec<Change>, RuntimeError> {
         let mut changes = vec![Change::PutJob(self.job_row(file)?)];
         let known = self.store().job(&file.name)?;
+        if let Some(known) = &known {
+            changes.extend(self.outdated(known, file));
+        }
         let before = known.and_then(|known| self.job_file(&known).ok());
         if before.is_some_and(|before| before.schedule != file.schedule) {
             // Why: a new schedule begins now; what it would have started before was not missed.
@@ -385,6 +404,7 @@ impl Engine {
             started: false,
             registered: self.now(),
             scheduled: None,
+            overrides: file.overrides.clone(),
         })
     }
 
@@ -401,7 +421,7 @@ impl Engine {
             .transpose()?;
         let work = move || {
             let plugin = engine.plugins().take(&file.process.plugin)?;
-            let config = engine.config();
+            let config = engine.config_of(&file)?;
             let outputs = engine.outputs();
             let name = plugin.version.manifest.name.as_str();
             let plan = match stored {

@@ -100,6 +100,7 @@ impl Keeper {
             weight: plan.weight,
             days: Days::new(plan.time_zone),
             course: plan.course,
+            retry_share: plan.retry_share,
             schedule: plan.schedule,
             pool,
             answers,

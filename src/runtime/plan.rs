@@ -18,8 +18,10 @@ use crate::{
         job::{self, JobFile, Schedule},
     },
     integration::{SpecError, sink::SinkSpec, source::SourceSpec},
-    iteration::{Backoff, BreakerLimits, Course, OnInterrupt, Options, Order, Share, Tolerance},
-    limiter::{self, Limits, Pace, Quota, Spread},
+    iteration::{
+        Backoff, Breaker, BreakerLimits, Course, OnInterrupt, Options, Order, Share, Tolerance,
+    },
+    limiter::{self, LimitError, Limits, Pace, Quota, Spread},
     machine::Machine,
 };
 
@@ -41,6 +43,8 @@ pub struct Plan {
     pub weight: NonZeroU32,
     /// Whose days the limiter's are.
     pub time_zone: TimeZone,
+    /// What its retries may have of the limiter while new items wait.
+    pub retry_share: limiter::Share,
     /// When its runs may dispatch; `None`: always.
     pub schedule: Option<Schedule>,
     /// What a forecast has to know of the file.
@@ -140,12 +144,11 @@ impl Plan {
                 "runs of one job do not run beside one another; write \"skip\" or \"queue\"";
             return Err(refuse(file, "schedule.overlap", &problem));
         }
-        let (name, spec) = limiter_of(file, config)?;
-        let limits = limits(file, spec)?;
-        let weight = NonZeroU32::new(spec.weight).unwrap_or(NonZeroU32::MIN);
-        limits
-            .check(weight)
-            .map_err(|error| refuse(file, "limit", &error))?;
+        let Limiting {
+            name,
+            limits,
+            weight,
+        } = Limiting::of(file, config)?;
         let definition = job::definition(file, plugin, &config.region, &config.account);
         let text = definition.to_string();
         let parsed = asl::Definition::parse(&text, asl::Dialect::Iterd).map_err(|problems| {
@@ -162,6 +165,7 @@ impl Plan {
         let output = stored
             .sink(outputs)
             .map_err(|error| refuse_spec(file, &error))?;
+        let retry_share = limiter::Share::of_hundredths(file.retry.quota_share().hundredths());
         Ok(Self {
             job: file.name.clone(),
             definition: text,
@@ -170,12 +174,16 @@ impl Plan {
             limiter: name,
             limits,
             weight,
-            time_zone: spec.time_zone.clone(),
+            time_zone: file
+                .limiter(&config.limiters)
+                .map_or(TimeZone::UTC, |spec| spec.time_zone.clone()),
+            retry_share,
             schedule: file.schedule.clone(),
             course: Arc::new(Course {
                 weight,
                 schedule: file.schedule.clone(),
                 backoff: backoff(&file.retry),
+                retry_share,
             }),
             source,
             output,
@@ -183,6 +191,40 @@ impl Plan {
         })
     }
 }
+
+/// The limiter of a job: which, and what it allows.
+pub(super) struct Limiting {
+    pub(super) name: String,
+    pub(super) limits: Limits,
+    pub(super) weight: NonZeroU32,
+}
+
+impl Limiting {
+    /// That of a job by its file; `config` has the shared ones as they are in force.
+    pub(super) fn of(file: &JobFile, config: &Config) -> Result<Self, RuntimeError> {
+        let (name, spec) = limiter_of(file, config)?;
+        let (limits, weight) = limits(spec).map_err(|(key, error)| {
+            let key = match (key, &file.limit) {
+                ("", _) | (_, Limit::Shared(_)) => "limit".to_owned(),
+                (key, Limit::Own(_)) => format!("limit.{key}"),
+            };
+            refuse(file, &key, &error)
+        })?;
+        Ok(Self {
+            name,
+            limits,
+            weight,
+        })
+    }
+}
+
+/// The name of a job's own limiter. Why the prefix: it must not meet a shared one of the same name.
+pub(super) fn own_limiter(job: &str) -> String {
+    format!("{OWN}{job}")
+}
+
+/// What the names of jobs' own limiters begin with; a shared one's name has no colon.
+pub(super) const OWN: &str = "job:";
 
 fn refuse(file: &JobFile, key: &str, error: &dyn std::fmt::Display) -> RuntimeError {
     RuntimeError::Job(file.problem(key, error.to_string()).to_string())
@@ -206,40 +248,31 @@ fn limiter_of<'a>(
         .map_err(|problem| RuntimeError::Job(problem.to_string()))?;
     let name = match &file.limit {
         Limit::Shared(name) => name.clone(),
-        // Why the prefix: a job's own limiter must not meet a shared one of the same name.
-        Limit::Own(_) => format!("job:{}", file.name),
+        Limit::Own(_) => own_limiter(&file.name),
     };
     Ok((name, spec))
 }
 
-fn limits(file: &JobFile, spec: &LimitSpec) -> Result<Limits, RuntimeError> {
-    let refused = |key: &str, error: &dyn std::fmt::Display| refuse(file, key, error);
-    let pace = match &spec.pace {
-        Some(pace) => Some(
-            pace.parse::<Pace>()
-                .map_err(|e| refused("limit.pace", &e))?,
-        ),
-        None => None,
-    };
-    let quota = match &spec.quota {
-        Some(quota) => Some(
-            quota
-                .parse::<Quota>()
-                .and_then(|quota| quota.in_zone(spec.time_zone.clone(), 0))
-                .map_err(|e| refused("limit.quota", &e))?,
-        ),
-        None => None,
-    };
-    Ok(Limits {
-        pace,
-        quota,
+/// What a limiter allows, and what an item costs there; else the key that does not fit, empty where
+/// several together do not.
+pub(super) fn limits(spec: &LimitSpec) -> Result<(Limits, NonZeroU32), (&'static str, LimitError)> {
+    let pace = spec.pace.as_deref().map(str::parse::<Pace>).transpose();
+    let quota = spec.quota.as_deref().map(|quota| {
+        let quota = quota.parse::<Quota>()?;
+        quota.in_zone(spec.time_zone.clone(), spec.reset_hour)
+    });
+    let limits = Limits {
+        pace: pace.map_err(|error| ("pace", error))?,
+        quota: quota.transpose().map_err(|error| ("quota", error))?,
         spread: match spec.spread {
             crate::config::Spread::Asap => Spread::Asap,
             crate::config::Spread::Even => Spread::Even,
         },
         reserve: u32::try_from(spec.reserve).unwrap_or(u32::MAX),
-        retry_share: limiter::Share::of_hundredths(file.retry.quota_share().hundredths()),
-    })
+    };
+    let weight = NonZeroU32::new(spec.weight).unwrap_or(NonZeroU32::MIN);
+    limits.check(weight).map_err(|error| ("", error))?;
+    Ok((limits, weight))
 }
 
 /// Back-offs that are reckoned one by one; by then all but the slowest have reached their maximum.
@@ -268,6 +301,9 @@ fn backoff(retry: &job::Retry) -> Backoff {
         jitter: retry.jitter,
     }
 }
+
+/// A file may ask for no longer memory than a run has.
+const _: () = assert!(job::WINDOW_MAX == Breaker::CALLS_MAX);
 
 fn options(file: &JobFile, config: &Config) -> Options {
     let pause = &file.pause_when;

@@ -66,16 +66,16 @@ impl Plugins {
         clock: Arc<dyn Clock>,
         config: &Config,
         hidden: Vec<PathBuf>,
+        launcher: Launcher,
     ) -> Result<Self, RuntimeError> {
         let log = StoredWorkers {
             store: store.clone(),
         };
-        let spawner = Spawner::start(Launcher::default(), Arc::new(log)).map_err(|error| {
-            RuntimeError::Io {
+        let spawner =
+            Spawner::start(launcher, Arc::new(log)).map_err(|error| RuntimeError::Io {
                 what: "cannot start the thread that starts workers".to_owned(),
                 error,
-            }
-        })?;
+            })?;
         Ok(Self {
             store,
             paths,

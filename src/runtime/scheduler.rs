@@ -9,18 +9,18 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::Mutex;
 use tokio_cron_scheduler::{Job, JobScheduler};
 
+mod agenda;
+
 use super::{Engine, RuntimeError, Started};
 use crate::{
     config::job::{CatchUp, JobFile, Overlap},
-    store::{Change, JobRow},
+    store::{Change, JobRow, StoreError},
     time::Timestamp,
 };
+use agenda::{Agenda, Due, due};
 
 /// Once a second: the finest a cron expression can say.
 const TICK: &str = "* * * * * *";
-
-/// Fire times that are looked through for those that were missed; beyond it the latest count.
-const MISSED_MAX: usize = 10_000;
 
 /// A look that comes this long after the one before means that nobody looked in between: the machine
 /// slept. Longer than any tick is late, shorter than the shortest nap that matters to a schedule.
@@ -30,7 +30,13 @@ const ABSENCE_MIN: Duration = Duration::from_mins(1);
 pub struct Scheduler {
     engine: Engine,
     ticker: Option<JobScheduler>,
-    watch: Arc<Mutex<Watch>>,
+    desk: Arc<Mutex<Desk>>,
+}
+
+/// What a tick looks at.
+struct Desk {
+    watch: Watch,
+    agenda: Agenda,
 }
 
 /// Since when somebody looks at the clock without a gap. What was due before was missed.
@@ -59,8 +65,12 @@ impl Watch {
 impl Scheduler {
     /// Begins to tick where a known job has a schedule.
     pub async fn start(engine: Engine) -> Self {
+        let desk = Desk {
+            watch: Watch::from(engine.now()),
+            agenda: Agenda::default(),
+        };
         let mut scheduler = Self {
-            watch: Arc::new(Mutex::new(Watch::from(engine.now()))),
+            desk: Arc::new(Mutex::new(desk)),
             engine,
             ticker: None,
         };
@@ -70,17 +80,13 @@ impl Scheduler {
 
     /// The known jobs have changed: begins or ceases to tick.
     pub async fn reload(&mut self) {
-        let wanted = match self.engine.store().jobs() {
-            Ok(jobs) => jobs.iter().any(|job| {
-                self.engine.job_file(job).is_ok_and(|file| {
-                    file.schedule
-                        .is_some_and(|schedule| schedule.cron.is_some())
-                })
-            }),
-            Err(error) => {
+        let wanted = {
+            let mut desk = self.desk.lock().await;
+            if let Err(error) = desk.agenda.refresh(&self.engine) {
                 tracing::error!(%error, "cannot look for schedules");
                 return;
             }
+            !desk.agenda.is_empty()
         };
         if wanted && self.ticker.is_none() {
             match self.tick().await {
@@ -97,14 +103,15 @@ impl Scheduler {
 
     async fn tick(&self) -> Result<JobScheduler, tokio_cron_scheduler::JobSchedulerError> {
         let ticker = JobScheduler::new().await?;
-        let (engine, watch) = (self.engine.clone(), Arc::clone(&self.watch));
+        let (engine, desk) = (self.engine.clone(), Arc::clone(&self.desk));
         let job = Job::new_async(TICK, move |_, _| {
-            let (engine, watch) = (engine.clone(), Arc::clone(&watch));
+            let (engine, desk) = (engine.clone(), Arc::clone(&desk));
             Box::pin(async move {
                 // Why: a look that takes longer than a second must not meet the next.
-                if let Ok(mut watch) = watch.try_lock() {
-                    watch.look(engine.now());
-                    start_due(&engine, watch.since).await;
+                if let Ok(mut desk) = desk.try_lock()
+                    && let Err(error) = desk.look(&engine).await
+                {
+                    tracing::error!(%error, "cannot look for what is due");
                 }
             })
         })?;
@@ -114,30 +121,39 @@ impl Scheduler {
     }
 }
 
-async fn start_due(engine: &Engine, watched_since: Timestamp) {
-    let jobs = match engine.store().jobs() {
-        Ok(jobs) => jobs,
-        Err(error) => {
-            tracing::error!(%error, "cannot look for what is due");
-            return;
+impl Desk {
+    /// Starts what is due now.
+    async fn look(&mut self, engine: &Engine) -> Result<(), StoreError> {
+        let now = engine.now();
+        self.watch.look(now);
+        let names = self.agenda.due(now, |job| engine.view(job).is_some());
+        for name in &names {
+            if let Some(job) = engine.store().job(name)? {
+                start_due(engine, &job, self.watch.since).await;
+            }
         }
+        if names.is_empty() {
+            return Ok(());
+        }
+        self.agenda.refresh(engine)
+    }
+}
+
+async fn start_due(engine: &Engine, job: &JobRow, watched_since: Timestamp) {
+    let Ok(file) = engine.job_file(job) else {
+        return;
     };
-    for job in jobs {
-        let Ok(file) = engine.job_file(&job) else {
-            continue;
-        };
-        let Some(due) = due(&job, &file, engine.now(), watched_since) else {
-            continue;
-        };
-        if let Err(error) = act(engine, &job, &file, &due).await {
-            tracing::error!(job = job.name, %error, "a scheduled start failed");
-            let failed = engine.event(
-                &job.name,
-                "not started",
-                format!("the start of {}: {error}", due.at),
-            );
-            drop(engine.store().commit(vec![failed]).await);
-        }
+    let Some(due) = due(job, &file, engine.now(), watched_since) else {
+        return;
+    };
+    if let Err(error) = act(engine, job, &file, &due).await {
+        tracing::error!(job = job.name, %error, "a scheduled start failed");
+        let failed = engine.event(
+            &job.name,
+            "not started",
+            format!("the start of {}: {error}", due.at),
+        );
+        drop(engine.store().commit(vec![failed]).await);
     }
 }
 
@@ -186,139 +202,13 @@ async fn act(engine: &Engine, job: &JobRow, file: &JobFile, due: &Due) -> Result
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
-struct Due {
-    at: Timestamp,
-    /// Nobody was here to start it in time.
-    missed: bool,
-    overlap: Overlap,
-    catch_up: CatchUp,
-}
-
-/// The fire time to act on: the latest that has passed and was not acted on, which stands for those
-/// before it; the first of them where each one is to be made up for.
-fn due(job: &JobRow, file: &JobFile, now: Timestamp, watched_since: Timestamp) -> Option<Due> {
-    let schedule = file.schedule.as_ref()?;
-    let cron = schedule.cron.as_ref()?;
-    let after = job.scheduled.unwrap_or(job.registered);
-    let from = after.to_jiff().to_zoned(schedule.time_zone.clone());
-    let mut passed = cron
-        .iter_after(from)
-        .take(MISSED_MAX)
-        .map(|at| Timestamp::from_jiff(at.timestamp()))
-        .take_while(|at| *at <= now);
-    let at = match schedule.catch_up {
-        CatchUp::All => passed.next(),
-        CatchUp::None | CatchUp::One => passed.last(),
-    }?;
-    Some(Due {
-        at,
-        missed: at < watched_since,
-        overlap: schedule.overlap,
-        catch_up: schedule.catch_up,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn at(text: &str) -> Timestamp {
-        Timestamp::from_jiff(text.parse().unwrap())
-    }
-
-    fn job(schedule: &str, scheduled: &str) -> (JobRow, JobFile) {
-        let text = format!(
-            "name = \"j\"\n[source]\nkind = \"csv\"\npath = \"x\"\n[process]\nplugin = \"identity\"\n[schedule]\n{schedule}\n"
-        );
-        let file = JobFile::parse("job.toml".as_ref(), text.clone()).unwrap();
-        let row = JobRow {
-            name: "j".to_owned(),
-            path: "/job.toml".to_owned(),
-            text,
-            started: false,
-            registered: at("2026-01-01T00:00:00Z"),
-            scheduled: Some(at(scheduled)),
-        };
-        (row, file)
-    }
-
-    /// Which start is acted on at `now`, and whether it was missed, if any is due.
-    fn check(schedule: &str, scheduled: &str, since: &str, now: &str) -> Option<(String, bool)> {
-        let (row, file) = job(schedule, scheduled);
-        due(&row, &file, at(now), at(since)).map(|due| (due.at.to_string(), due.missed))
-    }
-
-    #[test]
-    fn a_start_is_due_from_its_minute_on_and_once() {
-        let cron = "cron = \"0 2 * * *\"";
-        let since = "2026-05-01T00:00:00Z";
-        let last = "2026-05-09T02:00:00Z";
-        assert_eq!(check(cron, last, since, "2026-05-10T01:59:59Z"), None);
-        assert_eq!(
-            check(cron, last, since, "2026-05-10T02:00:00Z"),
-            Some(("2026-05-10T02:00:00.000Z".to_owned(), false))
-        );
-        let last = "2026-05-10T02:00:00Z";
-        assert_eq!(check(cron, last, since, "2026-05-10T02:00:01Z"), None);
-    }
-
-    #[test]
-    fn starts_of_a_downtime_are_missed_and_those_that_waited_are_not() {
-        let last = "2026-05-09T02:00:00Z";
-        let (down, now) = ("2026-05-12T08:00:00Z", "2026-05-12T08:00:01Z");
-        for (catch_up, found) in [
-            ("none", "2026-05-12T02:00:00.000Z"),
-            ("one", "2026-05-12T02:00:00.000Z"),
-            ("all", "2026-05-10T02:00:00.000Z"),
-        ] {
-            let cron = format!("cron = \"0 2 * * *\"\ncatch_up = \"{catch_up}\"");
-            assert_eq!(
-                check(&cron, last, down, now),
-                Some((found.to_owned(), true)),
-                "{catch_up}"
-            );
-        }
-        let queued = "cron = \"0 2 * * *\"\noverlap = \"queue\"\ncatch_up = \"none\"";
-        assert_eq!(
-            check(queued, last, "2026-05-01T00:00:00Z", "2026-05-10T09:00:00Z"),
-            Some(("2026-05-10T02:00:00.000Z".to_owned(), false))
-        );
-    }
-
-    /// Pitfall 9: a local time that a clock change skips still has its start.
-    #[test]
-    fn starts_follow_the_clock_of_their_zone_over_its_changes() {
-        let cron = "cron = \"30 2 * * *\"\ntime_zone = \"Europe/Berlin\"";
-        let since = "2026-01-01T00:00:00Z";
-        for (last, now, found) in [
-            // Winter and summer.
-            (
-                "2026-01-09T01:30:00Z",
-                "2026-01-10T01:30:00Z",
-                "2026-01-10T01:30:00.000Z",
-            ),
-            (
-                "2026-07-09T00:30:00Z",
-                "2026-07-10T00:30:00Z",
-                "2026-07-10T00:30:00.000Z",
-            ),
-            // 02:30 does not exist on 29 March.
-            (
-                "2026-03-28T01:30:00Z",
-                "2026-03-29T12:00:00Z",
-                "2026-03-29T01:00:00.000Z",
-            ),
-        ] {
-            let (at, missed) = check(cron, last, since, now).unwrap();
-            assert!(!missed);
-            assert_eq!(at, found, "{now}");
-        }
-    }
-
     #[test]
     fn a_gap_between_two_looks_is_an_absence() {
-        let start = at("2026-05-10T00:00:00Z");
+        let start = Timestamp::from_millis(1_778_371_200_000);
         let mut watch = Watch::from(start);
         watch.look(start.after(Duration::from_secs(1)));
         watch.look(start.after(Duration::from_secs(50)));

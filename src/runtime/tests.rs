@@ -9,6 +9,7 @@ use super::*;
 use crate::{
     config::{Config, job::JobFile},
     iteration::{Checkpoint, RunStatus},
+    plugin::Launcher,
     store::{Change, ExecutionStatus, FailureRow, RunRow, Store},
     time::{SystemClock, Timestamp},
 };
@@ -19,6 +20,8 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
         .await
         .expect("it never happened")
 }
+
+mod steering;
 
 /// A folder with a dataset, a job over it, and a state directory.
 struct World {
@@ -53,15 +56,20 @@ impl World {
     }
 
     fn open_as(&self, working: bool) -> Engine {
+        self.open_with(working, "")
+    }
+
+    /// Opens it with settings.
+    fn open_with(&self, working: bool, settings: &str) -> Engine {
         let open = || {
-            let mut config = Config::default();
-            config.store.disk_free_min = 0;
+            let config = config(settings);
             let setup = EngineSetup {
                 config,
                 clock: Arc::new(SystemClock),
                 working,
                 service: false,
                 hidden: Vec::new(),
+                launcher: Launcher::default(),
             };
             tokio::task::block_in_place(|| Engine::open(&self.path("state"), setup))
         };
@@ -88,6 +96,13 @@ impl World {
         let db = Connection::open(self.path("state").join(Store::FILE)).unwrap();
         db.execute_batch(sql).unwrap();
     }
+}
+
+fn config(settings: &str) -> Config {
+    let settings = crate::config::Settings::parse("iterd.toml".as_ref(), settings).unwrap();
+    let mut config = settings.config;
+    config.store.disk_free_min = 0;
+    config
 }
 
 fn run(engine: &Engine) -> RunRow {

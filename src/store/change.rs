@@ -4,10 +4,12 @@ use rusqlite::Connection;
 
 use super::{
     ChildRow, DayRow, EventRow, ExecutionRow, ExecutionStatus, ExportRow, FailureRow, JobRow,
-    Requeue, ResultRow, RunRow, VersionRow, VersionTally, WorkerRow, children, events, executions,
-    exports, failures, figures, jobs, limiters, plugins, pruning, results, runs, workers,
+    LimiterOrders, Requeue, ResultRow, RunRow, VersionRow, VersionTally, WorkerRow, children,
+    events, executions, exports, failures, figures, jobs, limiters, plugins, pruning, results,
+    runs, workers,
 };
 use crate::{
+    config::Overrides,
     ids::{ExecutionId, Index, RunId},
     iteration::{Checkpoint, RowStatus},
     machine,
@@ -157,6 +159,15 @@ pub enum Change {
         /// Its stored form.
         state: String,
     },
+    /// What operators have set over a job's file, all of it.
+    JobOverrides {
+        /// The job's name.
+        name: String,
+        /// From now on.
+        overrides: Overrides,
+    },
+    /// What operators have ordered about a limiter, all of it.
+    LimiterOrders(LimiterOrders),
     /// A version of a plugin got its number.
     NewVersion(VersionRow),
     /// A worker process was started.
@@ -260,6 +271,8 @@ impl Change {
                 sequence,
                 state,
             } => limiters::put(db, name, *sequence, state),
+            Self::JobOverrides { name, overrides } => jobs::set_overrides(db, name, overrides),
+            Self::LimiterOrders(orders) => limiters::put_orders(db, orders),
             Self::NewVersion(row) => plugins::insert(db, row),
             Self::WorkerStarted(row) => workers::insert(db, row),
             Self::WorkerEnded(row) => workers::remove(db, row),

@@ -3,7 +3,10 @@
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{Store, StoreError};
-use crate::time::Timestamp;
+use crate::{
+    config::{Overrides, Problems, job::JobFile},
+    time::Timestamp,
+};
 
 /// A job as it is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,9 +23,22 @@ pub struct JobRow {
     pub registered: Timestamp,
     /// The last fire time of its schedule that was acted on.
     pub scheduled: Option<Timestamp>,
+    /// What operators have set over its file; written by [`super::Change::JobOverrides`] alone.
+    pub overrides: Overrides,
 }
 
-const COLUMNS: &str = "name, path, text, started, registered_us, scheduled_us";
+impl JobRow {
+    /// The job as it was last taken over, with its file's place and what operators have set since.
+    pub fn file(&self) -> Result<JobFile, Problems> {
+        JobFile::parse_with(
+            self.path.as_ref(),
+            self.text.clone(),
+            self.overrides.clone(),
+        )
+    }
+}
+
+const COLUMNS: &str = "name, path, text, started, registered_us, scheduled_us, overrides";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<JobRow> {
     Ok(JobRow {
@@ -32,7 +48,26 @@ fn read(row: &Row<'_>) -> rusqlite::Result<JobRow> {
         started: row.get(3)?,
         registered: Timestamp(row.get(4)?),
         scheduled: row.get::<_, Option<i64>>(5)?.map(Timestamp),
+        overrides: overrides(&row.get::<_, String>(6)?),
     })
+}
+
+/// Why not an error: a job whose overrides cannot be read goes on as its file has it, and says so.
+fn overrides(text: &str) -> Overrides {
+    Overrides::from_json(text).unwrap_or_else(|error| {
+        tracing::error!(%error, "the stored overrides of a job are damaged; its file counts");
+        Overrides::default()
+    })
+}
+
+pub(super) fn set_overrides(
+    db: &Connection,
+    name: &str,
+    overrides: &Overrides,
+) -> rusqlite::Result<()> {
+    db.prepare_cached("UPDATE jobs SET overrides = ?2 WHERE name = ?1")?
+        .execute(params![name, overrides.to_json()])?;
+    Ok(())
 }
 
 pub(super) fn put(db: &Connection, row: &JobRow) -> rusqlite::Result<()> {

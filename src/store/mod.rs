@@ -50,6 +50,7 @@ pub use exports::{ExportPage, ExportRow};
 pub use failures::{ErrorGroup, FailureRow, Requeue, RequeuePage};
 pub use figures::{DayRow, PausedTime, RunVersionRow, VersionTally};
 pub use jobs::JobRow;
+pub use limiters::{By, LimiterOrders};
 pub use outcomes::{Place, PlaceKind};
 pub use page::Page;
 pub use plugins::VersionRow;

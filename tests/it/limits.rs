@@ -167,6 +167,39 @@ fn a_closed_limiter_stays_closed_over_a_kill() {
     );
 }
 
+/// Throttled is neither a failure nor an attempt: with one attempt, and no share for retries, a record
+/// is put off as often as its handler says, and is done.
+#[test]
+fn a_record_that_is_put_off_keeps_its_attempts_and_asks_as_a_first_try() {
+    let bed = Bed::new();
+    bed.records((0..5).map(|n| json!({ "n": n })));
+    bed.handler(
+        "",
+        "class Busy(Exception):\n    retry_after_s = 0.05\n\
+         if item[\"n\"] == 2:\n    work.seen = getattr(work, \"seen\", 0) + 1\n\
+         \x20   if work.seen <= 3:\n        raise Busy(\"later\")\nreturn item",
+    );
+    bed.job(
+        "",
+        "[limit]\nquota = \"1000 per day\"\n[retry]\nattempts = 1\nquota_share = \"0%\"",
+    );
+    assert_eq!(bed.run().code(), 0);
+    let status = bed.status();
+    assert_eq!((&status["done"], &status["failed"]), (&json!(5), &json!(0)));
+    let calls = &status["calls"];
+    assert_eq!(
+        (
+            &calls["first_tries"],
+            &calls["retries"],
+            &calls["throttled"]
+        ),
+        (&json!(8), &json!(0), &json!(3)),
+        "{status}"
+    );
+    let results = bed.lines(&["results", "j", "--json"]);
+    assert_eq!(results[2]["attempts"], 1, "{results:?}");
+}
+
 /// A disk that is nearly full stops the work, not the daemon.
 #[test]
 fn nothing_is_dispatched_while_the_disk_has_no_room() {

@@ -12,7 +12,7 @@ use std::{
 use iterd::{
     ids::{Cursor, Generation, Index},
     iteration::{Context, Effect, Ending, Input, Parked, PutBack, RowStatus, Run, Tally},
-    limiter::{Ask, Grant, Limiter, Limits, Try},
+    limiter::{Ask, Grant, Limiter, Limits, Share, Try},
     time::Timestamp,
 };
 
@@ -215,6 +215,7 @@ impl Process {
                     count,
                     weight: NonZeroU32::MIN,
                     first_waiting,
+                    retry_share: Share::RETRIES_DEFAULT,
                 },
                 now,
             );

@@ -5,10 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Api, ApiError, figures, standing};
 use crate::{
-    config::{
-        Limit,
-        job::{JobFile, PluginRef},
-    },
+    config::{Limit, job::PluginRef},
     runtime::unknown_job,
     store::JobRow,
 };
@@ -59,7 +56,7 @@ pub(super) fn call(api: &Api, input: &Input) -> Result<Value, ApiError> {
 /// What the job's file says, as it was last taken over.
 fn file(job: &JobRow, shown: &mut Value) {
     shown["file"] = job.path.as_str().into();
-    let Ok(file) = JobFile::parse(job.path.as_ref(), job.text.clone()) else {
+    let Ok(file) = job.file() else {
         return;
     };
     shown["description"] = file.description.into();

@@ -4,14 +4,18 @@
 //! HTTP. Where nobody serves, a command calls the same operation on the file itself.
 
 mod describe_job;
+mod describe_job_settings;
 mod eta;
 mod figures;
 mod list_items;
 mod list_jobs;
+mod list_limiters;
 mod list_results;
+mod order_limiter;
 mod pause_job;
 mod resume_job;
 mod retry_items;
+mod set_job;
 mod standing;
 mod start_job;
 mod stop_job;
@@ -22,20 +26,25 @@ use serde_json::Value;
 
 use super::{ApiError, ErrorKind};
 use crate::{
+    config::Config,
     runtime::{Engine, unknown_job},
     store::{RunRow, Store},
     time::{Clock as _, SystemClock, Timestamp},
 };
 
 /// Every operation, by its name on the wire.
-pub const OPERATIONS: [&str; 9] = [
+pub const OPERATIONS: [&str; 13] = [
     "DescribeJob",
+    "DescribeJobSettings",
     "ListItems",
     "ListJobs",
+    "ListLimiters",
     "ListResults",
+    "OrderLimiter",
     "PauseJob",
     "ResumeJob",
     "RetryItems",
+    "SetJob",
     "StartJob",
     "StopJob",
 ];
@@ -45,6 +54,8 @@ pub const OPERATIONS: [&str; 9] = [
 pub struct Api {
     engine: Option<Engine>,
     store: Store,
+    /// What a command reads for itself; an engine has its own.
+    settings: Config,
 }
 
 impl Api {
@@ -54,6 +65,7 @@ impl Api {
         Self {
             store: engine.store().clone(),
             engine: Some(engine),
+            settings: Config::default(),
         }
     }
 
@@ -63,10 +75,24 @@ impl Api {
         Self {
             engine: None,
             store,
+            settings: Config::default(),
         }
     }
 
-    pub(super) fn now(&self) -> Timestamp {
+    /// Over the file, with what the settings say now.
+    #[must_use]
+    pub fn with_settings(self, settings: Config) -> Self {
+        Self { settings, ..self }
+    }
+
+    /// The settings in force.
+    fn config(&self) -> Config {
+        self.engine
+            .as_ref()
+            .map_or_else(|| self.settings.clone(), Engine::config)
+    }
+
+    fn now(&self) -> Timestamp {
         self.engine
             .as_ref()
             .map_or_else(|| SystemClock.now(), Engine::now)
@@ -103,12 +129,16 @@ pub async fn call(
 ) -> Result<Value, ApiError> {
     match operation {
         "DescribeJob" => describe_job::call(api, &read(input)?),
+        "DescribeJobSettings" => describe_job_settings::call(api, &read(input)?),
         "ListItems" => list_items::call(api, &read(input)?),
         "ListJobs" => list_jobs::call(api, &read(input)?),
+        "ListLimiters" => list_limiters::call(api, &read(input)?),
         "ListResults" => list_results::call(api, &read(input)?),
+        "OrderLimiter" => order_limiter::call(api, read(input)?, caller).await,
         "PauseJob" => pause_job::call(api, read(input)?, caller).await,
         "ResumeJob" => resume_job::call(api, &read(input)?).await,
         "RetryItems" => retry_items::call(api, read(input)?).await,
+        "SetJob" => set_job::call(api, read(input)?, caller).await,
         "StartJob" => start_job::call(api, &read(input)?).await,
         "StopJob" => stop_job::call(api, &read(input)?, caller).await,
         _ => Err(ApiError::validation(format!(

@@ -12,6 +12,7 @@ mod pause;
 mod process;
 mod retry;
 mod schedule;
+mod show;
 
 use std::{
     collections::BTreeMap,
@@ -26,14 +27,14 @@ pub use self::{
     hours::{Blackout, Hours, Opening},
     machine::definition,
     notify::{Notify, Occasion},
-    pause::{FailingShare, PauseWhen},
+    pause::{FailingShare, PauseWhen, WINDOW_MAX},
     process::{OnInterrupt, Order, PluginRef, Process},
     retry::{Attempts, Retry},
     schedule::{CatchUp, Overlap, Schedule},
 };
 use super::{
-    ConfigError, Limit, LimitSpec,
-    document::{Document, Section, locate, read_text},
+    ConfigError, Limit, LimitSpec, Overrides,
+    document::{Document, Section, locate, read_text, written},
     problem::{Problem, Problems, nearest, quoted},
     values::{name, text},
 };
@@ -68,6 +69,8 @@ pub struct JobFile {
     pub base_dir: PathBuf,
     /// The text of the file.
     pub text: String,
+    /// What operators have set over it; every value here is the one in force.
+    pub overrides: Overrides,
 }
 
 impl JobFile {
@@ -78,7 +81,12 @@ impl JobFile {
 
     /// Reads a job from a text; `file` names it and says where relative paths start.
     pub fn parse(file: &Path, text: String) -> Result<Self, Problems> {
-        let document = Document::parse(file, &text)?;
+        Self::parse_with(file, text, Overrides::default())
+    }
+
+    /// As [`JobFile::parse`], with what operators have set over it.
+    pub fn parse_with(file: &Path, text: String, overrides: Overrides) -> Result<Self, Problems> {
+        let document = Document::parse(file, &text, &overrides)?;
         // Why `.`: the parent of a bare file name is an empty path, which no call takes.
         let base_dir = match file.parent() {
             Some(parent) if parent != Path::new("") => parent.to_owned(),
@@ -90,6 +98,7 @@ impl JobFile {
             file: file.to_owned(),
             base_dir,
             text,
+            overrides,
             ..job
         })
     }
@@ -130,6 +139,7 @@ impl JobFile {
             file: PathBuf::new(),
             base_dir: PathBuf::new(),
             text: String::new(),
+            overrides: Overrides::default(),
         })
     }
 
@@ -138,9 +148,33 @@ impl JobFile {
     #[must_use]
     pub fn problem(&self, key: &str, message: impl Into<String>) -> Problem {
         Problem {
-            origin: locate(&self.file, &self.text, key),
+            origin: (self.overrides.origin(key))
+                .unwrap_or_else(|| locate(&self.file, &self.text, key)),
             message: format!("{key}: {}", message.into()),
         }
+    }
+
+    /// The overrides of a job that outlive an edit from `before` to the text of now: those of keys about
+    /// which the file says the same as before. What the edit has set itself is the newer word.
+    #[must_use]
+    pub fn surviving(&self, before: &str, overrides: &Overrides) -> (Overrides, Vec<String>) {
+        if overrides.is_empty() {
+            return (Overrides::default(), Vec::new());
+        }
+        let says = |text: &str, key: &str| {
+            let keys = written(text);
+            let found = keys.into_iter().find(|(written, _)| written == key);
+            found.and_then(|(_, span)| text.get(span).map(str::to_owned))
+        };
+        let (mut kept, mut cleared) = (Overrides::default(), Vec::new());
+        for (key, set) in overrides.iter() {
+            if says(before, key) == says(&self.text, key) {
+                kept.insert(key, set.clone());
+            } else {
+                cleared.push(key.to_owned());
+            }
+        }
+        (kept, cleared)
     }
 
     /// The SHA-256 of the text in hexadecimal: what tells whether the file has changed.

@@ -8,8 +8,8 @@ use super::super::{
     values::{Percent, or_word, whole_u32},
 };
 
-/// Longest window of recent outcomes; a run remembers one bit for each.
-const WINDOW_MAX: u32 = 100_000;
+/// Longest window of recent outcomes: so many a run remembers.
+pub const WINDOW_MAX: u32 = 1_000;
 
 /// Longest row of failures that can be asked for.
 const IN_A_ROW_MAX: u32 = 1_000_000;

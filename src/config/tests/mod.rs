@@ -53,7 +53,7 @@ fn what_is_shown_is_a_file_that_says_the_same() {
     };
     for text in [
         "",
-        "state_dir = \"/a \\\"b\\\"\"\nretention.results = \"forever\"\nlog.format = \"json\"\n[limiters.\"crm.2\"]\npace = \"1 per s\"\nquota = \"5 per day\"\ntime_zone = \"Asia/Tokyo\"\nspread = \"even\"\n[limiters.b]",
+        "state_dir = \"/a \\\"b\\\"\"\nretention.results = \"forever\"\nlog.format = \"json\"\n[limiters.\"crm.2\"]\npace = \"1 per s\"\nquota = \"5 per day\"\ntime_zone = \"Asia/Tokyo\"\nreset_hour = 6\nspread = \"even\"\n[limiters.b]",
     ] {
         let settings = Settings::parse(Path::new("iterd.toml"), text).unwrap();
         let again = Settings::parse(Path::new("shown.toml"), &shown(&settings)).unwrap();

@@ -5,10 +5,10 @@ use crate::integration::json_text::{push_display, push_string};
 
 /// Appends the line of a result, with its line end.
 pub(super) fn push(out: &mut String, row: &Row<'_>) {
-    push_display(out, format_args!("{{\"index\":{},\"id\":", row.index));
-    match row.id {
-        Some(id) => push_string(out, id),
-        None => out.push_str("null"),
+    push_display(out, format_args!("{{\"index\":{}", row.index));
+    if let Some(id) = row.id {
+        out.push_str(",\"id\":");
+        push_string(out, id);
     }
     out.push_str(",\"result\":");
     push_one_line(out, row.result.text());
@@ -60,7 +60,7 @@ mod tests {
             lines
                 .next()
                 .unwrap()
-                .starts_with(r#"{"index":16,"id":null,"#)
+                .starts_with(r#"{"index":16,"result":"#)
         );
         assert_eq!(lines.next(), None);
     }

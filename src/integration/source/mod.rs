@@ -10,6 +10,7 @@ mod csv;
 mod directory;
 mod error;
 mod fingerprint;
+mod guess;
 mod identity;
 mod json;
 mod jsonl;
@@ -35,6 +36,7 @@ pub use self::{
     directory::DirectorySpec,
     error::{RecordError, SourceError},
     fingerprint::{Change, Fingerprint},
+    guess::{Guess, guess},
     identity::ID_BYTES_MAX,
     json::JsonSpec,
     pointer::Pointer,

@@ -35,7 +35,7 @@ impl Run {
                 return;
             }
             let due = self.retry_due(context.now);
-            let first = self.first_ready();
+            let first = self.first_ready(context.now);
             let retry = match (due && no_retry.is_none(), first > 0 && no_first.is_none()) {
                 (false, false) => break,
                 (true, true) => {
@@ -45,7 +45,11 @@ impl Run {
                 (retry, _) => retry,
             };
             if retry {
-                match (context.permits)(Try::Retry, NonZeroU32::MIN, self.first_waits(0)) {
+                match (context.permits)(
+                    Try::Retry,
+                    NonZeroU32::MIN,
+                    self.first_waits(0, context.now),
+                ) {
                     Grant::Now(_) => self.dispatch_retry(effects),
                     Grant::NotBefore { at, why } => no_retry = Some((at, why)),
                 }
@@ -53,10 +57,11 @@ impl Run {
                 let first = NonZeroU32::new(first).unwrap_or(NonZeroU32::MIN);
                 let turns = due && no_retry.is_none();
                 let count = if turns { NonZeroU32::MIN } else { first };
-                let waiting = self.first_waits(count.get());
+                let waiting = self.first_waits(count.get(), context.now);
                 match (context.permits)(Try::First, count, waiting) {
                     Grant::Now(granted) => {
-                        self.dispatch_first(granted.clamp(1, count.get()), effects);
+                        let granted = granted.clamp(1, count.get());
+                        self.dispatch_first(granted, context.now, effects);
                     }
                     Grant::NotBefore { at, why } => no_first = Some((at, why)),
                 }
@@ -71,7 +76,7 @@ impl Run {
             && at <= now
             && let Some(entry) = self.parked.remove(index)
         {
-            self.launch(index, Flight::rowed(entry.items, Try::First), effects);
+            self.launch(index, Flight::rowed(entry.items, entry.kind), effects);
         }
     }
 
@@ -86,13 +91,14 @@ impl Run {
     }
 
     /// How many first tries may go now, as far as slots and bounds have a say: what was rescued,
-    /// what was put back, what the source gave.
-    fn first_ready(&self) -> u32 {
+    /// what was put off and is due, what was put back, what the source gave.
+    fn first_ready(&self, now: Timestamp) -> u32 {
         let free = self
             .slots()
             .saturating_sub(self.flights.len() + self.parked.waiting());
         let rescued = self.rescued.len().min(free);
-        let room = self.room();
+        let put_off = self.parked.put_off_due(now, free - rescued);
+        let room = self.room().min(free - rescued - put_off);
         let queued = self.queue.ready().min(room);
         let mut index = self.window.next();
         let mut fresh = 0;
@@ -103,17 +109,18 @@ impl Run {
             index += u64::from(child.items);
             fresh += 1;
         }
-        u32::try_from(rescued + queued + fresh).unwrap_or(u32::MAX)
+        u32::try_from(rescued + put_off + queued + fresh).unwrap_or(u32::MAX)
     }
 
     /// Whether there are first tries to use a permit, if there were one, beside so many: those that
     /// wait, and those that are still being read.
-    fn first_waits(&self, beside: u32) -> bool {
+    fn first_waits(&self, beside: u32, now: Timestamp) -> bool {
         let beside = beside as usize;
-        let known = self.rescued.len() + self.source.children.len();
+        let due = self.rescued.len() + self.parked.put_off_due(now, beside + 1);
+        let known = due + self.source.children.len();
         let known = known.saturating_add(usize::try_from(self.queue.len()).unwrap_or(usize::MAX));
         let more = known > beside || self.source.end == End::Unseen;
-        more && self.rescued.len() + self.room() > beside
+        more && due + self.room() > beside
     }
 
     /// How many children may be taken that are not under way yet.
@@ -257,9 +264,9 @@ impl Run {
         }
     }
 
-    fn dispatch_first(&mut self, count: u32, effects: &mut Vec<Effect>) {
+    fn dispatch_first(&mut self, count: u32, now: Timestamp, effects: &mut Vec<Effect>) {
         for _ in 0..count {
-            let Some((index, flight)) = self.next_first(effects) else {
+            let Some((index, flight)) = self.next_first(now, effects) else {
                 return;
             };
             self.counters.first_tries += 1;
@@ -267,9 +274,15 @@ impl Run {
         }
     }
 
-    fn next_first(&mut self, effects: &mut Vec<Effect>) -> Option<(Index, Flight)> {
+    fn next_first(&mut self, now: Timestamp, effects: &mut Vec<Effect>) -> Option<(Index, Flight)> {
         if let Some(rescued) = self.rescued.pop_front() {
             return Some(rescued);
+        }
+        if let Some((at, index)) = self.parked.first_put_off()
+            && at <= now
+            && let Some(entry) = self.parked.remove(index)
+        {
+            return Some((index, Flight::rowed(entry.items, Try::First)));
         }
         if let Some((index, items)) = self.queue.pop() {
             return Some((index, Flight::rowed(items, Try::First)));
@@ -309,11 +322,16 @@ impl Run {
             .flatten()
             .map(|(at, why)| (at, WakeReason::Throttled(why)));
         // Why: what is due already waits for a slot or a permit, and those wake the run themselves.
-        let due = [self.parked.first_retrying(), self.parked.first_waiting()]
-            .into_iter()
-            .flatten()
-            .filter(|(at, _)| *at > now)
-            .map(|(at, _)| (at, WakeReason::Due));
+        let parked = &self.parked;
+        let due = [
+            parked.first_retrying(),
+            parked.first_put_off(),
+            parked.first_waiting(),
+        ]
+        .into_iter()
+        .flatten()
+        .filter(|(at, _)| *at > now)
+        .map(|(at, _)| (at, WakeReason::Due));
         let wake = throttled
             .chain(due)
             .filter(|(at, _)| *at < Timestamp::MAX)

@@ -14,7 +14,7 @@ use jiff::tz::TimeZone;
 use crate::{
     config::job::{JobFile, Schedule},
     iteration::{Backoff, Course, DAYS_MAX, Forecast, Guess, Outlook, Tally, forecast},
-    limiter::{Ask, Grant, Limiter, Limits, Spread, Try},
+    limiter::{Ask, Grant, Limiter, Limits, Share, Spread, Try},
     time::Timestamp,
 };
 
@@ -69,6 +69,7 @@ impl Play {
                 longest: Some((1..self.attempts).map(|n| Self::backoff(n)).sum()),
                 jitter: false,
             },
+            retry_share: Share::RETRIES_DEFAULT,
         }
     }
 

@@ -45,6 +45,82 @@ fn an_item_put_off_without_end_leaves_no_trail() {
     assert_eq!(bench.run.figures().counters.failed, 0);
 }
 
+fn put_off(seconds: i64) -> Parked {
+    Parked::Retry {
+        at: at(seconds),
+        throttled: true,
+    }
+}
+
+/// Throttled is neither a failure nor an attempt: what was put off asks for a first try's permit.
+#[test]
+fn a_first_try_that_was_put_off_comes_back_as_one() {
+    let mut bench = Bench::new(options());
+    bench.page("...", true).parked(0, put_off(10));
+    assert_eq!(bench.dispatched(), [1]);
+    bench.done(1).asked.clear();
+    bench.retry_grant = Some(throttled(1000));
+    // Its slot is taken: nobody is asked before it is free.
+    assert_eq!(bench.tick(10).dispatched(), [0; 0]);
+    assert_eq!(bench.done(2).dispatched(), [0]);
+    assert_eq!(bench.asked, [(Try::First, 1, false)]);
+    let counters = bench.run.figures().counters;
+    assert_eq!(
+        (counters.first_tries, counters.retries, counters.throttled),
+        (4, 0, 1)
+    );
+    // So it does in a successor, by its row.
+    let row = Row {
+        tried: false,
+        ..row(0, RowStatus::Retrying)
+    };
+    let mut after = bench.restart(options(), &[row]);
+    assert_eq!(after.dispatched(), [0]);
+    assert_eq!(after.asked, [(Try::First, 1, true)]);
+    assert_eq!(
+        after.page("", true).done(0).page("", true).told(),
+        [Effect::Ended(RunStatus::Succeeded)]
+    );
+}
+
+#[test]
+fn a_retry_that_was_put_off_stays_a_retry() {
+    let mut bench = Bench::new(options());
+    bench.page(".", true).parked(0, retry(1)).tick(1);
+    bench.parked(0, put_off(5)).asked.clear();
+    assert_eq!(bench.tick(5).dispatched(), [0]);
+    assert_eq!(bench.asked, [(Try::Retry, 1, false)]);
+    assert_eq!(bench.run.figures().counters.retries, 2);
+}
+
+/// In strict order what was put off keeps its slot: nothing goes past it.
+#[test]
+fn nothing_goes_past_what_was_put_off_in_strict_order() {
+    let mut bench = Bench::new(strict(1));
+    bench.page("...", true).parked(0, put_off(10));
+    assert_eq!(bench.dispatched(), [0; 0]);
+    assert_eq!(bench.tick(9).dispatched(), [0; 0]);
+    assert_eq!(bench.tick(10).dispatched(), [0]);
+    assert_eq!(bench.done(0).dispatched(), [1]);
+}
+
+#[test]
+fn as_many_first_tries_are_asked_for_as_slots_are_free_for_them() {
+    let mut bench = Bench::new(slots(3));
+    bench.page("......", true);
+    bench
+        .parked(0, put_off(5))
+        .parked(1, put_off(5))
+        .asked
+        .clear();
+    bench.grants = vec![throttled(5)];
+    bench.done(2).done(3).done(4).tick(5);
+    bench.asked.clear();
+    bench.grants = vec![Grant::Now(u32::MAX)];
+    assert_eq!(bench.tick(6).dispatched(), [0, 1, 5]);
+    assert_eq!(bench.asked, [(Try::First, 3, false)]);
+}
+
 #[test]
 fn a_mended_handler_makes_what_backs_off_due_at_once() {
     let mut bench = Bench::new(options());

@@ -24,6 +24,7 @@ fn asks() -> impl Strategy<Value = Ask> {
             count: n(count),
             weight: n(weight),
             first_waiting,
+            ..Ask::one(user, Try::First)
         },
     )
 }

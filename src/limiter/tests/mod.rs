@@ -1,6 +1,7 @@
 //! What the limiter promises, from the texts of its settings to months of simulated days.
 
 mod clock;
+mod forecast;
 mod laws;
 mod pace;
 mod quota;

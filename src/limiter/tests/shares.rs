@@ -105,6 +105,26 @@ fn new_items_of_another_user_count_until_it_is_silent_or_gone() {
     assert_eq!(limiter.ask(&ask, noon()), Grant::Now(89));
 }
 
+/// The share is the asker's: what one user's file says changes nothing for the others.
+#[test]
+fn users_of_one_quota_keep_to_the_retry_share_of_their_own_each() {
+    let mut limiter = Limiter::new(limits("", "100 per day", "UTC"), noon());
+    let ask = |user, share: &str| Ask {
+        count: n(1000),
+        retry_share: share.parse().unwrap(),
+        ..retry(user, true)
+    };
+    assert_eq!(limiter.ask(&ask(1, "10%"), noon()), Grant::Now(10));
+    let why = refused(&mut limiter, &ask(1, "10%"), noon()).1;
+    assert_eq!(why, Throttle::RetryShare);
+    assert_eq!(limiter.ask(&ask(2, "30%"), noon()), Grant::Now(20));
+    for (user, share) in [(1, "10%"), (2, "30%")] {
+        let why = refused(&mut limiter, &ask(user, share), noon()).1;
+        assert_eq!(why, Throttle::RetryShare, "{user}");
+    }
+    assert_eq!(limiter.ask(&many(1000), noon()), Grant::Now(70));
+}
+
 #[test]
 fn a_small_quota_leaves_retries_one_item_a_window() {
     let mut limiter = Limiter::new(limits("", "5 per day", "UTC"), noon());
@@ -118,12 +138,13 @@ fn a_small_quota_leaves_retries_one_item_a_window() {
 #[test]
 fn a_pace_without_quota_gives_retries_their_share_of_the_turns() {
     for (share, retries, tolerance) in [("10%", 100, 3), ("25%", 250, 3), ("0%", 0, 0)] {
-        let limits = Limits {
+        let of_share = |ask: Ask| Ask {
             retry_share: share.parse().unwrap(),
-            ..limits("1 per s", "", "UTC")
+            ..ask
         };
-        for order in [[retry(1, true), one()], [one(), retry(1, true)]] {
-            let mut limiter = Limiter::new(limits.clone(), noon());
+        let asks = [retry(1, true), one()].map(of_share);
+        for order in [asks, [asks[1], asks[0]]] {
+            let mut limiter = Limiter::new(limits("1 per s", "", "UTC"), noon());
             // Both wait before the first permit is made.
             limiter.close(SECOND, noon());
             let granted = simulate(&mut limiter, &order, noon(), noon() + SECOND * 1001);

@@ -202,7 +202,7 @@ fn variables(request: &Request) -> Vec<(String, String)> {
 }
 
 /// `customer-id` becomes `ITEM_CUSTOMER_ID`. Of two fields with one name, the first is kept.
-fn variable_name(field: &str) -> String {
+pub(crate) fn variable_name(field: &str) -> String {
     let plain = |c: char| {
         if c.is_ascii_alphanumeric() {
             c.to_ascii_uppercase()

@@ -17,6 +17,7 @@ use crate::{
     ids::{Generation, Index, RunId},
     integration::source::{PageBounds, Source},
     iteration::{Counters, Course, Ending, Input, Options, PauseReason, RowStatus, Run, RunStatus},
+    limiter::Share,
     machine::Machine,
     plugin::{Answer, Pool, Version},
     runtime::{disk::Disk, exporter::Exporter, limiters::SharedLimiter},
@@ -39,10 +40,6 @@ const ORDERS_MAX: usize = 64;
 /// Failed items that are put back in one commit: some 100 ms of the writer's time.
 pub(in crate::runtime) const REQUEUE_PAGE_MAX: u32 = 5000;
 
-/// The longest an actor sleeps without looking at the clock again: what was stored as an instant
-/// comes true even if the clock was set, or a wake-up was lost.
-const SLEEP_MAX: Duration = Duration::from_mins(1);
-
 /// How long a worker has between SIGTERM and SIGKILL.
 const WORKER_GRACE: Duration = Duration::from_secs(2);
 
@@ -61,6 +58,8 @@ pub(in crate::runtime) struct ActorSetup {
     pub(in crate::runtime) days: Days,
     /// What a forecast has to know of the job.
     pub(in crate::runtime) course: Arc<Course>,
+    /// What its retries may have of the limiter.
+    pub(in crate::runtime) retry_share: Share,
     /// When it may dispatch; `None`: always.
     pub(in crate::runtime) schedule: Option<Schedule>,
     pub(in crate::runtime) pool: Pool,
@@ -105,6 +104,7 @@ pub(in crate::runtime) struct Reconfigured {
     pub(in crate::runtime) weight: NonZeroU32,
     pub(in crate::runtime) days: Days,
     pub(in crate::runtime) course: Arc<Course>,
+    pub(in crate::runtime) retry_share: Share,
     pub(in crate::runtime) schedule: Option<Schedule>,
     /// The plugin, where another one is to do the work.
     pub(in crate::runtime) version: Option<Version>,
@@ -129,6 +129,7 @@ pub(in crate::runtime) struct Actor {
     /// What was counted as of the last commit.
     pub(super) counted: Counters,
     pub(super) course: Arc<Course>,
+    pub(super) retry_share: Share,
     pub(super) hours: Hours,
     pub(super) pool: Pool,
     pub(super) answers: mpsc::UnboundedReceiver<Answer>,
@@ -181,7 +182,6 @@ impl Actor {
             off_hours: None,
             capacity: None,
             course: Arc::clone(&setup.course),
-            over: false,
         });
         let actor = Self {
             id,
@@ -199,6 +199,7 @@ impl Actor {
             days: setup.days,
             counted,
             course: setup.course,
+            retry_share: setup.retry_share,
             hours: Hours::new(setup.schedule),
             pool: setup.pool,
             answers: setup.answers,
@@ -253,6 +254,7 @@ impl Actor {
         self.step(News::of(Input::Tick)).await;
         while !(self.is_over() && self.on_their_way.is_empty()) {
             let wake = self.wake.into_iter().chain(self.staff_at).min();
+            let wake = wake.unwrap_or(Timestamp::MAX);
             tokio::select! {
                 biased;
                 () = self.quit.notified() => {
@@ -274,7 +276,7 @@ impl Actor {
                         news.inputs.push(Input::Pause(reason));
                     }
                 },
-                () = sleep_until(wake, self.clock.now()) => news.inputs.push(Input::Tick),
+                () = self.clock.wait_until(wake) => news.inputs.push(Input::Tick),
                 () = changed(Some(&mut self.disk_changed)) => news.inputs.push(Input::Tick),
                 () = changed(self.limiter_changed.as_mut()) => news.inputs.push(Input::Tick),
                 () = self.pool.changed() => news.inputs.push(Input::Tick),
@@ -328,6 +330,7 @@ impl Actor {
         self.weight = new.weight;
         self.days = new.days;
         self.course = new.course;
+        self.retry_share = new.retry_share;
         self.hours = Hours::new(new.schedule);
         self.machine = new.machine;
         let concurrency = NonZeroU32::new(new.options.slots).unwrap_or(NonZeroU32::MIN);
@@ -434,12 +437,6 @@ impl News {
             && self.changes.is_empty()
             && self.told.is_empty()
     }
-}
-
-/// Sleeps until that instant of wall time, or until it is time to look at the clock again.
-async fn sleep_until(wake: Option<Timestamp>, now: Timestamp) {
-    let wait = wake.map_or(SLEEP_MAX, |at| at.since(now).min(SLEEP_MAX));
-    tokio::time::sleep(wait).await;
 }
 
 /// Wakes when somebody has changed it; a change while nobody waited counts too.

@@ -60,13 +60,13 @@ pub(super) struct StepTally {
 }
 
 impl StepTally {
-    /// A call was answered by that version.
-    pub(super) fn answered(&mut self, version: u32, outcome: &Outcome) {
+    /// A call was answered by that version; `throttled`: it was put off because somebody limits us.
+    pub(super) fn answered(&mut self, version: u32, outcome: &Outcome, throttled: bool) {
         let tally = self.of(version);
         tally.calls += 1;
         match outcome {
             Outcome::Done(_) => {}
-            Outcome::Failed(failure) if failure.close_limiter.is_some() => tally.throttled += 1,
+            Outcome::Failed(_) if throttled => tally.throttled += 1,
             Outcome::Failed(_) => tally.failed_tries += 1,
             Outcome::Interrupted => tally.interrupted += 1,
         }

@@ -1,7 +1,7 @@
 //! One step of the actor: what came in, through children and core, into one commit; and what is
 //! done once that is durable.
 
-use std::{num::NonZeroU32, sync::Arc};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use tokio::sync::oneshot;
 
@@ -16,7 +16,7 @@ use crate::{
     ids::{Generation, Index},
     integration::source::RecordError,
     iteration::{Context, Effect, Ending, Input, Parked, PutBack, RowStatus, RunStatus},
-    limiter::{Grant, Throttle, Try},
+    limiter::{Ask, Grant, Throttle, Try},
     payload::Failure,
     plugin::{Answer, Call, Outcome},
     runtime::executions::machine_step,
@@ -99,7 +99,9 @@ impl Actor {
         if self.wake.is_some_and(|at| at <= now) {
             self.wake = None;
         }
-        let (limiter, weight, user) = (self.limiter.as_ref(), self.weight, self.id.0);
+        let limiter = self.limiter.as_ref();
+        let (weight, retry_share) = (self.weight, self.retry_share);
+        let user = self.id.0.unsigned_abs();
         let closed = match self.hours.closed_until(now) {
             Some(until) => Some((until, Throttle::Hours)),
             None => (self.disk.is_full() || self.pool.ready() == 0)
@@ -109,9 +111,15 @@ impl Actor {
             if let Some((at, why)) = closed {
                 return Grant::NotBefore { at, why };
             }
-            limiter.map_or(Grant::Now(count.get()), |limiter| {
-                limiter.ask(user.unsigned_abs(), kind, count, weight, first_waiting, now)
-            })
+            let ask = Ask {
+                user,
+                kind,
+                count,
+                weight,
+                first_waiting,
+                retry_share,
+            };
+            limiter.map_or(Grant::Now(count.get()), |limiter| limiter.ask(&ask, now))
         };
         self.run.step(
             inputs,
@@ -156,7 +164,12 @@ impl Actor {
             return;
         };
         child.version = answer.version.0;
-        step.tally.answered(answer.version.0, &answer.outcome);
+        let throttled = match &answer.outcome {
+            Outcome::Failed(failure) => throttled_for(failure).is_some(),
+            Outcome::Done(_) | Outcome::Interrupted => false,
+        };
+        step.tally
+            .answered(answer.version.0, &answer.outcome, throttled);
         let machine = &self.machine;
         let verdict = match answer.outcome {
             Outcome::Interrupted => {
@@ -166,16 +179,15 @@ impl Actor {
             Outcome::Done(output) => {
                 machine_step(step.now, |context| child.succeed(machine, output, context))
             }
-            Outcome::Failed(failure) => match failure.close_limiter {
-                Some(pause) => {
-                    if let Some(limiter) = &self.limiter {
-                        step.tally.closed += limiter.close(pause, step.now);
-                    }
-                    let wait = failure.retry_after.unwrap_or(pause).max(pause);
-                    Verdict::Parked(put_off(step.now, wait))
+            Outcome::Failed(failure) => {
+                if let (Some(pause), Some(limiter)) = (failure.close_limiter, &self.limiter) {
+                    step.tally.closed += limiter.close(pause, step.now);
                 }
-                None => machine_step(step.now, |context| child.fail(machine, failure, context)),
-            },
+                match throttled_for(&failure) {
+                    Some(wait) => Verdict::Parked(put_off(step.now, wait)),
+                    None => machine_step(step.now, |context| child.fail(machine, failure, context)),
+                }
+            }
         };
         self.settle(index, generation, verdict, step);
     }
@@ -475,9 +487,17 @@ impl Actor {
             off_hours: self.hours.closed_until(now),
             capacity: self.pulse.capacity(),
             course: Arc::clone(&self.course),
-            over: false,
         });
     }
+}
+
+/// How long a handler puts its record off because somebody limits it, which is neither a failure nor
+/// an attempt; `None` where it says that no other try would help.
+fn throttled_for(failure: &Failure) -> Option<Duration> {
+    if failure.retry == Some(false) {
+        return None;
+    }
+    failure.close_limiter.max(failure.retry_after)
 }
 
 fn ended(index: Index, generation: Generation, ending: Ending) -> Input {

@@ -8,7 +8,7 @@ use crate::{
     time::Timestamp,
 };
 
-/// The figures of a run as its actor last published them.
+/// The figures of a run as its actor last published them. The channel closes when the actor has ended.
 #[derive(Debug, Clone)]
 pub struct RunView {
     /// What the core counts.
@@ -32,8 +32,6 @@ pub struct RunView {
     pub capacity: Option<Guess>,
     /// What a forecast has to know of the job.
     pub course: Arc<Course>,
-    /// Whether the actor has ended; no later view will come.
-    pub over: bool,
 }
 
 /// Remembers how many items had ended when, to tell a rate.

@@ -70,7 +70,7 @@ fn misspelt_keys_and_words_are_told_their_nearest_neighbour() {
         &[
             r#"4:1: unknown key "shedule"; did you mean "schedule"?"#,
             r#"6:1: unknown key "qouta" in [limit]; did you mean "quota"?"#,
-            r#"7:1: unknown key "burst" in [limit]; it takes pace, quota, reserve, spread, time_zone, use, weight"#,
+            r#"7:1: unknown key "burst" in [limit]; it takes pace, quota, reserve, reset_hour, spread, time_zone, use, weight"#,
             r#"9:1: unknown key "failling" in [pause_when]; did you mean "failing"?"#,
             r#"11:10: retry.jitter: unknown value "ful"; did you mean "full"?"#,
         ],
@@ -138,7 +138,7 @@ fn numbers_and_durations_keep_their_bounds() {
     check(
         "[pause_when]\nfailing = \"1% of last 0\"\nfailed = \"0.125% of total\"",
         &[
-            r#"5:11: pause_when.failing: "0" is no number of outcomes from 1 to 100000; or "never""#,
+            r#"5:11: pause_when.failing: "0" is no number of outcomes from 1 to 1000; or "never""#,
             r#"6:10: pause_when.failed: "0.125%" is no share; write for example "10%" or "0.5%", from 0% to 100%; or "never""#,
         ],
     );

@@ -69,6 +69,7 @@ fn the_least_that_a_job_can_say_means_the_defaults() {
         file: "/jobs/job.toml".into(),
         base_dir: "/jobs".into(),
         text: LEAST.into(),
+        overrides: super::super::Overrides::default(),
     };
     assert_eq!(job, expected);
     assert_eq!(job.retry.quota_share(), Percent::whole(10));
@@ -430,7 +431,7 @@ fn text_like_a_job() -> impl Strategy<Value = String> {
         "notify",
         "x",
     ];
-    const KEYS: [&str; 31] = [
+    const KEYS: [&str; 32] = [
         "name",
         "description",
         "kind",
@@ -445,6 +446,7 @@ fn text_like_a_job() -> impl Strategy<Value = String> {
         "time_zone",
         "spread",
         "reserve",
+        "reset_hour",
         "weight",
         "use",
         "attempts",

@@ -81,11 +81,13 @@ fn each_record_has_one_result_and_only_failures_count_as_tries() {
             for _ in 0..30 {
                 let workers = 1 + fate.pick(4);
                 world.capacity.store(workers, Ordering::Relaxed);
-                world.clock.0.fetch_add(10_000_000, Ordering::Relaxed);
+                world
+                    .clock
+                    .set(world.clock.now().after(Duration::from_secs(10)));
                 let live = world.start_with(records(), RETRY, None);
                 fate.live(&world, live, workers).await;
             }
-            world.clock.0.store(i64::MAX / 2, Ordering::Relaxed);
+            world.clock.set(Timestamp(i64::MAX / 2));
             let live = world.start_with(records(), RETRY, None);
             assert_eq!(live.finish().await, RunStatus::Succeeded);
             let counters = world.checkpoint().counters;

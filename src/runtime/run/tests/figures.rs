@@ -53,7 +53,7 @@ fn days_and_versions_add_up_to_the_checkpoint_after_every_commit() {
         live.done(&one);
         live.until(|view| view.figures.counters.done == 1).await;
         world.check_balance();
-        world.clock.0.store(DAY_US, Ordering::Relaxed);
+        world.clock.set(Timestamp(DAY_US));
         let two = live.call().await;
         live.answer(&two, Outcome::Interrupted);
         live.until(|view| view.figures.counters.interrupted == 1)
@@ -92,7 +92,7 @@ fn what_is_put_back_leaves_the_days_balanced() {
             live.fail(&call, "Broken");
         }
         live.until(|view| view.figures.counters.failed == 2).await;
-        world.clock.0.store(3 * DAY_US, Ordering::Relaxed);
+        world.clock.set(Timestamp(3 * DAY_US));
         let (done, count) = oneshot::channel();
         let what = Requeue::new(None, None);
         live.orders

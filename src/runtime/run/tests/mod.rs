@@ -10,7 +10,7 @@ use std::{
     future::Future,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicI64, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -38,7 +38,7 @@ use crate::{
         plan::Plan,
     },
     store::{Change, ChildRow, Requeue, RunRow, Store, StoreError, StoreSettings},
-    time::{Clock, Timestamp},
+    time::{Clock, HandClock, Timestamp},
 };
 
 /// What never comes is not waited for any longer; everything here takes milliseconds.
@@ -46,16 +46,6 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(4), future)
         .await
         .expect("it never happened")
-}
-
-/// A clock that a test sets.
-#[derive(Default)]
-struct HandClock(AtomicI64);
-
-impl Clock for HandClock {
-    fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::Relaxed))
-    }
 }
 
 /// A source of so many records, each its own index; `None` stands for a record that is damaged.
@@ -134,7 +124,7 @@ impl World {
         Self {
             directory,
             store,
-            clock: Arc::default(),
+            clock: Arc::new(HandClock::at(Timestamp(0))),
             capacity: Arc::new(AtomicUsize::new(2)),
         }
     }
@@ -187,6 +177,7 @@ impl World {
             weight: plan.weight,
             days: Days::new(plan.time_zone),
             course: plan.course,
+            retry_share: plan.retry_share,
             schedule: plan.schedule,
             pool: Pool::scripted(Arc::clone(&self.capacity), call),
             answers: answer,
@@ -516,7 +507,7 @@ fn nothing_is_dispatched_outside_the_hours_of_the_schedule() {
         let more = "[schedule]\nhours = [\"Mon-Sun 22:00-06:00\"]\n";
         let clock = |text: &str| {
             let at = Timestamp::from_jiff(text.parse().unwrap());
-            world.clock.0.store(at.0, Ordering::Relaxed);
+            world.clock.set(at);
             at
         };
         clock("2026-03-02T06:00:00Z");
