@@ -9,6 +9,8 @@
     reason = "a test that fails says so by a panic"
 )]
 
+#[path = "commands/accounts.rs"]
+mod accounts;
 #[path = "commands/adopts.rs"]
 mod adopts;
 #[path = "commands/answers.rs"]

@@ -14,5 +14,5 @@ pub mod sigv4;
 pub use error::{ApiError, ErrorKind};
 pub use key::{Key, KeyError};
 pub use listen::{serve_tcp, serve_unix};
-pub use operations::{Api, OPERATIONS, call};
+pub use operations::{Api, OPERATIONS, call, run_figures};
 pub use server::{BODY_BYTES_MAX, TARGET_PREFIX};

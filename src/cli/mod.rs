@@ -6,13 +6,16 @@
 //! is JSON alone.
 
 mod adopt;
+mod archive;
 mod check;
 mod client;
 mod completions;
 mod deploy;
 mod dry_run;
 mod edit;
+mod eta;
 pub mod exit;
+mod export;
 mod follow;
 mod help;
 mod init;
@@ -28,6 +31,8 @@ mod pause;
 mod plugin;
 mod progress;
 mod redo;
+mod report;
+mod report_page;
 mod resolve;
 mod results;
 mod resume;
@@ -43,6 +48,7 @@ mod start;
 mod status;
 mod stop;
 mod survey;
+mod target;
 mod unit;
 mod why;
 
@@ -131,6 +137,10 @@ enum Command {
     Items(items::Arguments),
     /// Print results in dataset order
     Results(results::Arguments),
+    /// Account for every record of a run: exit code 0 where each has exactly one outcome
+    Report(report::Arguments),
+    /// Write results, or the records that failed, to a file
+    Export(export::Arguments),
     /// Write a new job for a file of records: job, handler and a test that run
     Init(init::Arguments),
     /// Print the completions of a shell
@@ -181,6 +191,8 @@ pub fn main() -> ExitCode {
         Command::Notify(arguments) => notify::main(&session, &arguments),
         Command::Items(arguments) => items::main(&session, &arguments),
         Command::Results(arguments) => results::main(&session, &arguments),
+        Command::Report(arguments) => report::main(&session, &arguments),
+        Command::Export(arguments) => export::main(&session, &arguments),
         Command::Init(arguments) => init::main(&session, &arguments),
         Command::Completions(arguments) => completions::completions(&arguments, Cli::command()),
         Command::Man(arguments) => completions::man(&session, &arguments, Cli::command()),

@@ -9,8 +9,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
 use super::{
-    jobs,
-    show::{count, duration, instant, number, rate, seconds, text},
+    eta, jobs,
+    show::{count, instant, number, rate, text},
 };
 
 /// How often a plain line is written: often enough to see that it works, rarely enough for a log.
@@ -114,9 +114,7 @@ pub(super) fn line(picture: &Value) -> String {
         }
     }
     parts.extend(picture["rate_per_s"].as_f64().and_then(rate));
-    if let Some(eta) = seconds(picture, "eta_s") {
-        parts.push(format!("{} to go", duration(eta)));
-    }
+    parts.extend(eta::short(picture).map(|eta| format!("{eta} to go")));
     if let Some(left) = picture["quota_left"].as_u64() {
         parts.push(format!("{} calls left", count(left)));
     }

@@ -11,11 +11,13 @@
 mod breaker;
 mod checkpoint;
 mod effect;
+mod forecast;
 mod input;
 mod options;
 mod parked;
 mod run;
 mod status;
+mod tally;
 mod window;
 
 #[cfg(test)]
@@ -24,7 +26,9 @@ mod tests;
 pub use breaker::Breaker;
 pub use checkpoint::{CHECKPOINT_FORMAT, Checkpoint, CheckpointError, Counters};
 pub use effect::{Effect, WakeReason};
+pub use forecast::{Backoff, Course, DAYS_MAX, Forecast, Guess, Outlook, forecast};
 pub use input::{Child, Decision, Ending, Input, Parked, Row, RowStatus, Stood};
 pub use options::{BreakerLimits, OnInterrupt, Options, Order, Share, Tolerance, Trial};
 pub use run::{Context, Figures, Probation, Run};
 pub use status::{PauseReason, RunStatus, TRANSITIONS, Transition};
+pub use tally::{PutBack, Tally};

@@ -63,6 +63,12 @@ impl ParkedChildren {
         self.waiting.first().copied()
     }
 
+    /// When the child whose next try is due last is due.
+    pub(super) fn last_retrying(&self) -> Option<Timestamp> {
+        let last = [self.retrying.last(), self.put_off.last()];
+        last.into_iter().flatten().map(|(at, _)| *at).max()
+    }
+
     /// How many back off after a failure, or were put off.
     pub(super) fn retrying(&self) -> usize {
         self.retrying.len() + self.put_off.len()

@@ -9,6 +9,7 @@
 //! Invariant: a permit taken is never given back. A crash may waste one; none is spent twice.
 
 mod ask;
+mod course;
 mod forecast;
 mod ledger;
 mod limits;
@@ -23,6 +24,7 @@ mod turns;
 mod tests;
 
 pub use ask::{Ask, Grant, Throttle, Try};
+pub use course::QuotaWindow;
 pub use forecast::{Forecast, Stretch};
 pub use limits::{LimitError, Limits, Share, Spread};
 pub use pace::Pace;

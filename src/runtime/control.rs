@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use jiff::tz::TimeZone;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -14,15 +15,16 @@ use super::{
     author::author,
     engine::Live,
     plan::StoredPlan,
-    run::{Order, REQUEUE_PAGE_MAX},
+    run::{Days, Order, REQUEUE_PAGE_MAX, count_resting},
     run_events,
 };
 use crate::{
+    config::job::JobFile,
     ids::Index,
     integration::source::Fingerprint,
     iteration::{
         BreakerLimits, Context, Effect, Ending, Input, OnInterrupt, Options, Order as ItemOrder,
-        PauseReason, RowStatus, Run, RunStatus, Tolerance, Trial,
+        PauseReason, PutBack, RowStatus, Run, RunStatus, Tolerance, Trial,
     },
     limiter::{Grant, Throttle},
     store::{Change, EventKind, EventRow, Requeue, RunRow, SourceRow, Store},
@@ -310,6 +312,7 @@ impl Engine {
         let (_, held) = self.store().count_children(row.id, RowStatus::Held)?;
         let checkpoint = row.checkpoint.clone();
         let mut run = Run::restore(resting_options(), checkpoint, &rows, queued, held);
+        let put_back = PutBack::of(&inputs);
         let mut refuse = |_, _, _| Grant::NotBefore {
             at: Timestamp::MAX,
             why: Throttle::Paused,
@@ -337,12 +340,27 @@ impl Engine {
             | Effect::Drained => None,
         });
         let mut changes: Vec<Change> = told.collect();
+        let counters = (&row.checkpoint.counters, &run.checkpoint().counters);
+        let day = || self.days_of(&row.job).of(now);
+        changes.extend(count_resting(row.id, counters, put_back, day, now));
         changes.push(Change::Checkpoint {
             run: row.id,
             checkpoint: Box::new(run.checkpoint()),
             at: now,
         });
         Ok(changes)
+    }
+
+    /// The days that a job's runs count by; UTC's where its file cannot be read any more.
+    fn days_of(&self, job: &str) -> Days {
+        let known = self.store().job(job).ok().flatten();
+        let file = known.and_then(|row| JobFile::parse(row.path.as_ref(), row.text).ok());
+        let config = self.config();
+        let limit = file.as_ref().map(|file| file.limiter(&config.limiters));
+        let zone = limit
+            .and_then(Result::ok)
+            .map(|spec| spec.time_zone.clone());
+        Days::new(zone.unwrap_or(TimeZone::UTC))
     }
 }
 

@@ -25,7 +25,8 @@ use super::{
 };
 use crate::{
     config::Config,
-    limiter::Usage,
+    iteration::RunStatus,
+    limiter::{Limits, Usage},
     plugin::{Launcher, rescuer},
     store::{Change, EventKind, EventRow, Store, StoreSettings},
     time::{Clock, Timestamp},
@@ -220,6 +221,22 @@ impl Engine {
     pub fn usage_of(&self, job: &str) -> Option<Usage> {
         let limiter = self.live().get(job).map(|live| Arc::clone(&live.limiter))?;
         Some(limiter.usage(self.now()))
+    }
+
+    /// What the limiter of a live job allows, what is spent of it, and how many live jobs share it.
+    #[must_use]
+    pub fn limits_of(&self, job: &str) -> Option<(Limits, Usage, u32)> {
+        let (limiter, sharers) = {
+            let live = self.live();
+            let limiter = Arc::clone(&live.get(job)?.limiter);
+            let sharing = live.values().filter(|other| {
+                let working = other.view.borrow().figures.status == RunStatus::Running;
+                working && Arc::ptr_eq(&other.limiter, &limiter)
+            });
+            let sharers = sharing.count();
+            (limiter, u32::try_from(sharers).unwrap_or(u32::MAX))
+        };
+        Some((limiter.limits(), limiter.usage(self.now()), sharers))
     }
 
     /// Whether it is a service's.

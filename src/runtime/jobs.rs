@@ -21,7 +21,7 @@ use super::{
     keeper::Keeper,
     overrides::in_force,
     plan::{Plan, StoredPlan},
-    run::{Order, Origin, OriginSetup, Reconfigured, SPOOL_BYTES_MAX},
+    run::{Days, Order, Origin, OriginSetup, Reconfigured, SPOOL_BYTES_MAX},
 };
 use crate::{
     config::job::JobFile,
@@ -150,6 +150,8 @@ impl Engine {
             machine: plan.item,
             limiter,
             weight: plan.weight,
+            days: Days::new(plan.time_zone),
+            course: plan.course,
             retry_share: plan.retry_share,
             schedule: plan.schedule,
             on_change: plan.source.on_change,

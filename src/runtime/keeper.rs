@@ -20,7 +20,7 @@ use super::{
     exporter::{Export, Exporter},
     jobs::Prepared,
     plugins::{PluginNews, WATCH, is_watched, plugin_folder},
-    run::{Actor, ActorSetup, Order},
+    run::{Actor, ActorSetup, Days, Order},
 };
 use crate::{
     config::job::{JobFile, PluginRef},
@@ -119,6 +119,8 @@ impl Keeper {
             },
             limiter: Some(Arc::clone(&limiter)),
             weight: plan.weight,
+            days: Days::new(plan.time_zone),
+            course: plan.course,
             retry_share: plan.retry_share,
             schedule: plan.schedule,
             pool,

@@ -150,9 +150,12 @@ impl SharedLimiter {
         self.alter(move |limiter| limiter.leave(user));
     }
 
-    /// Closes it for everybody who shares it.
-    pub(super) fn close(&self, duration: Duration, now: Timestamp) {
+    /// Closes it for everybody who shares it; for how much longer than it was closed anyway.
+    pub(super) fn close(&self, duration: Duration, now: Timestamp) -> Duration {
+        let before = self.usage(now).closed_until.unwrap_or(now);
         self.alter(move |limiter| limiter.close(duration, now));
+        let until = self.usage(now).closed_until.unwrap_or(now);
+        until.since(before)
     }
 
     /// Waits until no other operator's order is on its way.
@@ -212,6 +215,12 @@ impl SharedLimiter {
     #[must_use]
     pub fn usage(&self, now: Timestamp) -> Usage {
         self.lock().limiter.usage(now)
+    }
+
+    /// What it allows.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.lock().limiter.limits().clone()
     }
 
     /// Tells when somebody changes, closes or leaves it.

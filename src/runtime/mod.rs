@@ -7,6 +7,7 @@
 
 mod adopted_output;
 mod adopter;
+mod auditor;
 mod author;
 mod chronicler;
 mod control;
@@ -47,6 +48,7 @@ mod tester;
 mod tests;
 
 pub use adopter::Adopted;
+pub use auditor::{Audit, AuditError, Found as FoundRecords, audit, audit_trusting};
 pub use author::on_behalf_of;
 pub use chronicler::Chronicler;
 pub use control::unknown_job;

@@ -4,8 +4,9 @@
 //! run was started with (its source and output) is stored with the run and stays what it was; the
 //! rest follows the file.
 
-use std::{num::NonZeroU32, path::Path};
+use std::{num::NonZeroU32, path::Path, sync::Arc, time::Duration};
 
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -17,7 +18,9 @@ use crate::{
         job::{self, JobFile, Schedule},
     },
     integration::{SpecError, sink::SinkSpec, source::SourceSpec},
-    iteration::{Breaker, BreakerLimits, OnInterrupt, Options, Order, Share, Tolerance},
+    iteration::{
+        Backoff, Breaker, BreakerLimits, Course, OnInterrupt, Options, Order, Share, Tolerance,
+    },
     limiter::{self, LimitError, Limits, Pace, Quota, Spread},
     machine::Machine,
 };
@@ -38,10 +41,14 @@ pub struct Plan {
     pub limits: Limits,
     /// Permits that an item costs.
     pub weight: NonZeroU32,
+    /// Whose days the limiter's are.
+    pub time_zone: TimeZone,
     /// What its retries may have of the limiter while new items wait.
     pub retry_share: limiter::Share,
     /// When its runs may dispatch; `None`: always.
     pub schedule: Option<Schedule>,
+    /// What a forecast has to know of the file.
+    pub course: Arc<Course>,
     /// Where items come from.
     pub source: SourceSpec,
     /// Where results go beside the results table.
@@ -212,6 +219,7 @@ impl Plan {
         let output = stored
             .sink(outputs)
             .map_err(|error| refuse_spec(file, &error))?;
+        let retry_share = limiter::Share::of_hundredths(file.retry.quota_share().hundredths());
         Ok(Self {
             job: file.name.clone(),
             definition: text,
@@ -220,8 +228,17 @@ impl Plan {
             limiter: name,
             limits,
             weight,
-            retry_share: limiter::Share::of_hundredths(file.retry.quota_share().hundredths()),
+            time_zone: file
+                .limiter(&config.limiters)
+                .map_or(TimeZone::UTC, |spec| spec.time_zone.clone()),
+            retry_share,
             schedule: file.schedule.clone(),
+            course: Arc::new(Course {
+                weight,
+                schedule: file.schedule.clone(),
+                backoff: backoff(&file.retry),
+                retry_share,
+            }),
             source,
             output,
             stored,
@@ -310,6 +327,33 @@ pub(super) fn limits(spec: &LimitSpec) -> Result<(Limits, NonZeroU32), (&'static
     let weight = NonZeroU32::new(spec.weight).unwrap_or(NonZeroU32::MIN);
     limits.check(weight).map_err(|error| ("", error))?;
     Ok((limits, weight))
+}
+
+/// Back-offs that are reckoned one by one; by then all but the slowest have reached their maximum.
+const BACKOFFS_MAX: u32 = 1000;
+
+/// How long a record that fails is tried.
+fn backoff(retry: &job::Retry) -> Backoff {
+    let longest = match retry.attempts {
+        job::Attempts::Forever => None,
+        job::Attempts::Count(count) => {
+            let (mut delay, mut whole) = (retry.first, Duration::ZERO);
+            let retries = count.saturating_sub(1);
+            for _ in 0..retries.min(BACKOFFS_MAX) {
+                whole = whole.saturating_add(delay);
+                let next = delay.as_secs_f64() * retry.factor;
+                delay = Duration::try_from_secs_f64(next)
+                    .unwrap_or(retry.max_delay)
+                    .min(retry.max_delay);
+            }
+            let more = delay.saturating_mul(retries.saturating_sub(BACKOFFS_MAX));
+            Some(whole.saturating_add(more))
+        }
+    };
+    Backoff {
+        longest,
+        jitter: retry.jitter,
+    }
 }
 
 /// A file may ask for no longer memory than a run has.

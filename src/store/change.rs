@@ -3,11 +3,11 @@
 use rusqlite::Connection;
 
 use super::{
-    AdoptionRow, ChildRow, CopiedRows, Delivery, DepartureRow, EventRow, ExecutionRow,
+    AdoptionRow, ChildRow, CopiedRows, DayRow, Delivery, DepartureRow, EventRow, ExecutionRow,
     ExecutionStatus, ExportRow, FailureRow, InForceRow, InterventionRow, JobRow, LimiterOrders,
-    Requeue, ResultRow, RunRow, SessionChange, SourceRow, VersionRow, WorkerRow, adoptions,
-    children, events, executions, exports, failures, interventions, jobs, limiters, notifications,
-    plugins, pruning, results, runs, sessions, sources, workers,
+    Requeue, ResultRow, RunRow, SessionChange, SourceRow, VersionRow, VersionTally, WorkerRow,
+    adoptions, children, events, executions, exports, failures, figures, interventions, jobs,
+    limiters, notifications, plugins, pruning, results, runs, sessions, sources, workers,
 };
 use super::{Position, RedoRow, positions, redo};
 use crate::{
@@ -81,6 +81,17 @@ pub enum Change {
         run: RunId,
         /// All of it.
         checkpoint: Box<Checkpoint>,
+        /// When.
+        at: Timestamp,
+    },
+    /// What a run counted since its last commit; goes with its checkpoint.
+    Count {
+        /// Which.
+        run: RunId,
+        /// The day, and what was counted.
+        day: DayRow,
+        /// What was counted by version of the plugin; none twice.
+        versions: Vec<VersionTally>,
         /// When.
         at: Timestamp,
     },
@@ -332,6 +343,12 @@ impl Change {
                 checkpoint,
                 at,
             } => runs::put_checkpoint(db, *run, checkpoint, *at),
+            Self::Count {
+                run,
+                day,
+                versions,
+                at,
+            } => figures::count(db, *run, day, versions, *at),
             Self::PutChild(row) => children::put(db, row),
             Self::ChildStatus {
                 run,

@@ -53,6 +53,8 @@ pub(super) fn remove_execution(db: &Connection, execution: ExecutionId) -> rusql
         "DELETE FROM exports WHERE run IN (SELECT id FROM runs WHERE execution = ?1)",
         "DELETE FROM sources WHERE run IN (SELECT id FROM runs WHERE execution = ?1)",
         "DELETE FROM adoptions WHERE run IN (SELECT id FROM runs WHERE execution = ?1)",
+        "DELETE FROM run_days WHERE run IN (SELECT id FROM runs WHERE execution = ?1)",
+        "DELETE FROM run_versions WHERE run IN (SELECT id FROM runs WHERE execution = ?1)",
         "DELETE FROM runs WHERE execution = ?1",
         "DELETE FROM frames WHERE execution = ?1",
         "DELETE FROM executions WHERE id = ?1",

@@ -112,7 +112,10 @@ pub(super) fn put_checkpoint(
     db.prepare_cached(
         "UPDATE runs SET status = ?2, watermark = ?3, high_mark = ?4, total = ?5, done = ?6,
                 failed = ?7, checkpoint = ?8, changed_us = ?9,
-                ended_us = CASE WHEN ?10 THEN coalesce(ended_us, ?9) END
+                ended_us = CASE WHEN ?10 THEN coalesce(ended_us, ?9) END,
+                paused_us = paused_us + CASE WHEN ?2 = 'paused' THEN 0
+                                        ELSE max(0, ?9 - coalesce(paused_since_us, ?9)) END,
+                paused_since_us = CASE WHEN ?2 = 'paused' THEN coalesce(paused_since_us, ?9) END
          WHERE id = ?1",
     )?
     .execute(params![

@@ -383,3 +383,26 @@ fn what_is_owed_to_an_output_is_known_until_it_is_written_or_superseded() {
     assert!(exported(&store, second, 3, 9).is_empty());
     assert_eq!(owing(), [], "nothing was there to be written");
 }
+
+#[test]
+fn a_file_from_before_figures_is_read_without_them_and_balances_once_it_is_migrated() {
+    let directory = tempfile::tempdir().unwrap();
+    let fixture = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/fixtures/state-v1/iterd.db"
+    );
+    std::fs::copy(fixture, directory.path().join(Store::FILE)).unwrap();
+    let store = Store::open_read_only(directory.path()).unwrap();
+    let job = store.jobs().unwrap().remove(0).name;
+    let run = store.newest_run(&job).unwrap().unwrap();
+    assert_eq!(store.run_days(run.id, 9).unwrap(), []);
+    assert_eq!(store.run_versions(run.id).unwrap(), []);
+    assert_eq!(store.paused_time(run.id).unwrap(), PausedTime::default());
+    drop(store);
+    let store = Store::open(directory.path(), StoreSettings::default()).unwrap();
+    let days = store.run_days(run.id, 9).unwrap();
+    assert_eq!((days.len(), days[0].day.as_str()), (1, ""));
+    assert_eq!(days[0].tally.counters(), run.checkpoint.counters);
+    let versions = store.run_versions(run.id).unwrap();
+    assert_eq!(versions[0].tally.done, run.checkpoint.counters.done);
+}

@@ -141,7 +141,8 @@ impl Model {
             | Write::Limiter(_)
             | Write::Row(..)
             | Write::DropRow(_)
-            | Write::Redo(_) => {}
+            | Write::Redo(_)
+            | Write::Count(..) => {}
         }
     }
 

@@ -11,13 +11,15 @@ use std::{
 
 use iterd::{
     ids::{Cursor, Generation, Index},
-    iteration::{Context, Effect, Ending, Input, Parked, RowStatus, Run},
+    iteration::{Context, Effect, Ending, Input, Parked, PutBack, RowStatus, Run, Tally},
     limiter::{Ask, Grant, Limiter, Limits, Share, Try},
     time::Timestamp,
 };
 
 use crate::store::{Outcome, Store, StoredRow, StoredRun, Write};
 use crate::{model::Permit, scenario::RECORDS_MAX};
+
+const DAY_US: i64 = 86_400_000_000;
 
 /// Everything a process holds in memory.
 pub(crate) struct Process {
@@ -245,6 +247,7 @@ impl Process {
             permits: &mut permits,
         };
         let high_mark = self.view.run.high_mark;
+        let put_back = PutBack::of(&inputs);
         let effects = self.run.step(inputs, &mut context);
         self.check_trial(&effects, high_mark);
         let mut acts = Vec::new();
@@ -262,7 +265,11 @@ impl Process {
         if self.limiter.state().sequence() > self.view.limiter.sequence() {
             self.write(Write::Limiter(self.limiter.state().clone()), &mut writes);
         }
-        let run = StoredRun::of(&self.run.checkpoint());
+        let checkpoint = self.run.checkpoint();
+        let counted = self.view.run.read().counters;
+        let tally = Tally::between(&counted, &checkpoint.counters, put_back);
+        self.write(Write::Count(now.0.div_euclid(DAY_US), tally), &mut writes);
+        let run = StoredRun::of(&checkpoint);
         self.write(Write::Run(run), &mut writes);
         self.view.check(RECORDS_MAX as usize);
         let figures = self.run.figures();

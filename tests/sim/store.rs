@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use iterd::{
     ids::Index,
-    iteration::{Checkpoint, Ending, Options, Row, RowStatus, Run, RunStatus},
+    iteration::{Checkpoint, Ending, Options, Row, RowStatus, Run, RunStatus, Tally},
     limiter::LimiterState,
     time::Timestamp,
 };
@@ -27,6 +27,8 @@ pub(crate) struct Store {
     pub(crate) redos: BTreeMap<Index, u32>,
     /// How many results were superseded of each record.
     pub(crate) superseded: BTreeMap<Index, u32>,
+    /// What was counted, by day.
+    pub(crate) days: BTreeMap<i64, Tally>,
 }
 
 /// The row of the run.
@@ -69,6 +71,7 @@ pub(crate) enum Write {
     DropOutcome(Index),
     /// The record is to be done again; its result stays.
     Redo(Index),
+    Count(i64, Tally),
 }
 
 impl StoredRun {
@@ -105,6 +108,7 @@ impl Store {
             kept: BTreeMap::new(),
             redos: BTreeMap::new(),
             superseded: BTreeMap::new(),
+            days: BTreeMap::new(),
         }
     }
 
@@ -143,6 +147,7 @@ impl Store {
                 assert!(row.is_none(), "{index} had a row: {row:?}");
                 self.kept.insert(index, old);
             }
+            Write::Count(day, tally) => self.days.entry(day).or_default().add(&tally),
         }
     }
 
@@ -235,5 +240,10 @@ impl Store {
         assert_eq!(counters.done, self.ended(Ending::Done), "done");
         assert_eq!(counters.failed, self.ended(Ending::Failed), "failed");
         assert!(counters.redone >= u64::from(redone), "redone");
+        let mut sum = Tally::default();
+        for tally in self.days.values() {
+            sum.add(tally);
+        }
+        assert_eq!(sum.counters(), counters, "the days do not add up");
     }
 }

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Api, ApiError, list_events, standing};
+use super::{Api, ApiError, figures, list_events, standing};
 use crate::{
     config::{Limit, job::PluginRef},
     runtime::unknown_job,
@@ -38,6 +38,7 @@ pub(super) fn call(api: &Api, input: &Input) -> Result<Value, ApiError> {
             )
             .collect();
         shown["errors"] = errors.into();
+        figures::run_figures(&api.store, run.id, figures::DAYS_SHOWN, &mut shown)?;
     }
     events(api, &job.name, &mut shown)?;
     machine(api, &mut shown);

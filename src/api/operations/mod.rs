@@ -9,6 +9,8 @@ mod describe_item;
 mod describe_job;
 mod describe_job_settings;
 mod edit_item;
+mod eta;
+mod figures;
 mod find_record;
 mod list_events;
 mod list_items;
@@ -30,6 +32,7 @@ mod start_job;
 mod stop_job;
 mod test_notification;
 
+pub use figures::run_figures;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 

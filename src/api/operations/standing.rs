@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Api, ApiError};
+use super::{Api, ApiError, eta};
 use crate::{
-    iteration::{Counters, PauseReason, RowStatus, RunStatus, WakeReason},
+    iteration::{Counters, DAYS_MAX, PauseReason, RowStatus, RunStatus, WakeReason},
     limiter::Throttle,
     runtime::{Engine, RunView},
     store::{JobRow, RunRow},
@@ -33,7 +33,13 @@ pub(super) fn of(api: &Api, job: &JobRow) -> Result<Value, ApiError> {
         .as_ref()
         .and_then(|engine| engine.view(&job.name));
     match view {
-        Some(view) => live(api, job, &view.borrow(), &mut shown),
+        Some(view) => {
+            let view = view.borrow().clone();
+            live(api, job, &view, &mut shown);
+            let days = api.store.run_days(run.id, DAYS_MAX)?;
+            let total = total(&view);
+            eta::show(api, &job.name, &view, total, &days, &mut shown);
+        }
         None => resting(api, &run, &mut shown)?,
     }
     Ok(shown)
@@ -55,7 +61,6 @@ fn live(api: &Api, job: &JobRow, view: &RunView, shown: &mut Value) {
     shown["to_go"] = total.map(|total| total.saturating_sub(ended)).into();
     shown["total_estimate"] = total.into();
     shown["rate_per_s"] = view.rate.into();
-    shown["eta_s"] = eta_seconds(total, ended, view.rate).into();
     shown["version"] = view.version.0.into();
     let calling = figures.in_flight > 0;
     let instant = |at: Option<Timestamp>| at.map(|at| at.to_string());
@@ -147,13 +152,6 @@ fn total(view: &RunView) -> Option<u64> {
         let total = (read as f64 / share).round() as u64;
         Some(total.saturating_sub(view.figures.left_out))
     })
-}
-
-/// Seconds until the end at the rate of the last minute.
-#[expect(clippy::cast_precision_loss, reason = "an estimate, for people")]
-fn eta_seconds(total: Option<u64>, ended: u64, rate: Option<f64>) -> Option<f64> {
-    let rate = rate.filter(|rate| *rate > 0.0)?;
-    Some(total?.saturating_sub(ended) as f64 / rate)
 }
 
 /// A pace that lets the next call through within this limits a run and does not make it wait.

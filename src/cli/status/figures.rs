@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::row;
 use crate::cli::{
-    jobs,
-    show::{count, duration, number, rate, seconds},
+    eta, jobs,
+    show::{count, number, rate},
 };
 
 pub(super) fn lines(answer: &Value) -> Vec<String> {
@@ -42,16 +42,17 @@ pub(super) fn lines(answer: &Value) -> Vec<String> {
 
 fn to_go(answer: &Value) -> Option<String> {
     let to_go = answer["to_go"].as_u64().filter(|to_go| *to_go > 0)?;
-    let eta = seconds(answer, "eta_s").map(|eta| format!("about {}", duration(eta)));
+    let running = jobs::status(answer) == "running";
+    let eta = eta::long(answer).filter(|_| running);
     let at = answer["rate_per_s"]
         .as_f64()
         .and_then(rate)
         .map(|rate| format!("at {rate}"));
-    let pace: Vec<String> = eta.into_iter().chain(at).collect();
+    let pace: Vec<String> = at.into_iter().chain(eta).collect();
     let pace = if pace.is_empty() {
         String::new()
     } else {
-        format!(", {}", pace.join(" "))
+        format!(", {}", pace.join(", "))
     };
     Some(row("to go", format!("{}{pace}", count(to_go))))
 }

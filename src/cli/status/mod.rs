@@ -4,6 +4,7 @@
 //! nothing. Each reads the answer of `DescribeJob` alone, so that it can be tested by data.
 
 pub(super) mod check;
+pub(super) mod days;
 mod events;
 mod failures;
 mod figures;
@@ -15,6 +16,7 @@ pub(super) mod overview;
 mod surroundings;
 #[cfg(test)]
 mod tests;
+pub(super) mod versions;
 pub(super) mod why;
 
 use std::{io::IsTerminal as _, time::Duration};
@@ -109,6 +111,8 @@ fn picture(answer: &Value, colours: bool) -> String {
         limit::lines,
         surroundings::lines,
         notifications::lines,
+        days::lines,
+        versions::lines,
         failures::lines,
         events::lines,
     ] {

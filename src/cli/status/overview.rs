@@ -7,9 +7,9 @@ use serde_json::Value;
 use super::headline::tone;
 use crate::{
     cli::{
-        jobs,
+        eta, jobs,
         paint::paint,
-        show::{count, duration, instant, number, plain, rate, seconds, text},
+        show::{count, instant, number, plain, rate, text},
     },
     payload::gist,
 };
@@ -87,7 +87,7 @@ fn row(job: &Value) -> [String; 6] {
         format!("{}{percent}", count(number(job, "done"))),
         count(number(job, "failed")),
         rate.unwrap_or_default(),
-        seconds(job, "eta_s").map(duration).unwrap_or_default(),
+        eta::short(job).unwrap_or_default(),
     ]
 }
 

@@ -131,7 +131,7 @@ impl Format {
 }
 
 /// Appends a JSON text as a field.
-fn push_value(out: &mut String, json: &str, delimiter: char) {
+pub(super) fn push_value(out: &mut String, json: &str, delimiter: char) {
     if json == "null" {
         return;
     }
@@ -145,7 +145,7 @@ fn push_value(out: &mut String, json: &str, delimiter: char) {
 }
 
 /// Appends a field, in quotes where it needs them.
-fn push_field(out: &mut String, text: &str, delimiter: char) {
+pub(super) fn push_field(out: &mut String, text: &str, delimiter: char) {
     if !text.contains([delimiter, '"', '\n', '\r']) {
         out.push_str(text);
         return;

@@ -9,10 +9,12 @@ mod csv;
 mod file;
 mod jsonl;
 mod spec;
+mod text;
 
 pub use self::{
     file::{Sink, SinkError},
     spec::{CsvSinkSpec, SinkKind, SinkSpec},
+    text::{RecordText, ResultText},
 };
 
 use crate::{

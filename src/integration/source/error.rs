@@ -183,7 +183,9 @@ impl SourceError {
         }
     }
 
-    pub(super) fn interrupted(path: &Path) -> Self {
+    /// Whoever was told how far it has come gave it up.
+    #[must_use]
+    pub fn interrupted(path: &Path) -> Self {
         Self::Interrupted {
             path: path.display().to_string(),
         }

@@ -24,6 +24,8 @@ pub struct Figures {
     pub in_flight: usize,
     /// Children that back off.
     pub retrying: usize,
+    /// When the last of these is due.
+    pub retry_due: Option<Timestamp>,
     /// Children that wait for an instant or an answer.
     pub waiting: usize,
     /// Items in doubt that wait for a decision.
@@ -83,6 +85,7 @@ impl Run {
             read: self.source.next,
             in_flight: self.flights.len(),
             retrying: self.parked.retrying(),
+            retry_due: self.parked.last_retrying(),
             waiting: self.parked.waiting(),
             held: self.held,
             queued: self.queue.len(),

@@ -5,6 +5,7 @@
 
 mod decide;
 mod dispatch;
+mod forecast;
 mod order;
 mod pause;
 mod probation;

@@ -7,17 +7,19 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use super::{
     child::{Child, Verdict},
     commit::OnTheirWay,
+    days::Days,
     decide::Ghosts,
     hours::Hours,
     origin::Origin,
     pages::{PageNews, Pages},
-    view::{Patience, Pulse, RunView},
+    patience::Patience,
+    view::{Pulse, RunView},
 };
 use crate::{
     config::job::Schedule,
     ids::{Generation, Index, RunId},
     integration::source::{Fingerprint, OnChange, PageBounds},
-    iteration::{Ending, Input, Options, RowStatus, Run, RunStatus},
+    iteration::{Counters, Course, Ending, Input, Options, RowStatus, Run, RunStatus},
     limiter::Share,
     machine::Machine,
     plugin::{Answer, Pool, Version},
@@ -68,6 +70,10 @@ pub(in crate::runtime) struct ActorSetup {
     pub(in crate::runtime) bounds: PageBounds,
     pub(in crate::runtime) limiter: Option<Arc<SharedLimiter>>,
     pub(in crate::runtime) weight: NonZeroU32,
+    /// Whose days it counts by.
+    pub(in crate::runtime) days: Days,
+    /// What a forecast has to know of the job.
+    pub(in crate::runtime) course: Arc<Course>,
     /// What its retries may have of the limiter.
     pub(in crate::runtime) retry_share: Share,
     /// When it may dispatch; `None`: always.
@@ -137,6 +143,8 @@ pub(in crate::runtime) struct Reconfigured {
     pub(in crate::runtime) machine: Machine,
     pub(in crate::runtime) limiter: Arc<SharedLimiter>,
     pub(in crate::runtime) weight: NonZeroU32,
+    pub(in crate::runtime) days: Days,
+    pub(in crate::runtime) course: Arc<Course>,
     pub(in crate::runtime) retry_share: Share,
     pub(in crate::runtime) schedule: Option<Schedule>,
     pub(in crate::runtime) on_change: OnChange,
@@ -162,6 +170,10 @@ pub(in crate::runtime) struct Actor {
     pub(super) limiter_saved: u64,
     limiter_changed: Option<watch::Receiver<()>>,
     pub(super) weight: NonZeroU32,
+    pub(super) days: Days,
+    /// What was counted as of the last commit.
+    pub(super) counted: Counters,
+    pub(super) course: Arc<Course>,
     pub(super) retry_share: Share,
     pub(super) hours: Hours,
     pub(super) pool: Pool,
@@ -205,6 +217,7 @@ impl Actor {
         let (queued, _) = setup.store.count_children(id, RowStatus::Queued)?;
         let (_, held) = setup.store.count_children(id, RowStatus::Held)?;
         let options = bounded(&setup.options, &setup.pool);
+        let counted = setup.row.checkpoint.counters;
         let position = (
             setup.row.checkpoint.cursor.clone(),
             setup.row.checkpoint.watermark,
@@ -225,6 +238,8 @@ impl Actor {
             off_hours: None,
             oldest_call: None,
             idle_since: None,
+            capacity: None,
+            course: Arc::clone(&setup.course),
         });
         let actor = Self {
             id,
@@ -241,6 +256,9 @@ impl Actor {
             limiter: setup.limiter,
             limiter_saved: 0,
             weight: setup.weight,
+            days: setup.days,
+            counted,
+            course: setup.course,
             retry_share: setup.retry_share,
             hours: Hours::new(setup.schedule),
             pool: setup.pool,
@@ -430,6 +448,8 @@ impl Actor {
         }
         self.limiter_saved = 0;
         self.weight = new.weight;
+        self.days = new.days;
+        self.course = new.course;
         self.retry_share = new.retry_share;
         self.hours = Hours::new(new.schedule);
         self.machine = new.machine;

@@ -10,10 +10,12 @@
 mod actor;
 mod child;
 mod commit;
+mod days;
 mod decide;
 mod hours;
 mod origin;
 mod pages;
+mod patience;
 mod step;
 mod view;
 
@@ -21,5 +23,6 @@ mod view;
 mod tests;
 
 pub(super) use actor::{Actor, ActorSetup, Order, REQUEUE_PAGE_MAX, Reconfigured};
+pub(super) use days::{Days, count_resting};
 pub(super) use origin::{Origin, OriginSetup, SPOOL_BYTES_MAX};
 pub use view::RunView;

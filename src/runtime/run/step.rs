@@ -1,7 +1,7 @@
 //! One step of the actor: what came in, through children and core, into one commit; and what is
 //! done once that is durable.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use tokio::sync::oneshot;
 
@@ -9,13 +9,14 @@ use super::{
     actor::{Actor, News, bounded},
     child::{Child, Damaged, Verdict, put_off},
     commit::{Afterwards, Draft},
+    days::StepTally,
     view::RunView,
 };
 use crate::{
     ids::{Generation, Index},
     integration::source::RecordError,
     iteration::{
-        Context, Effect, Ending, Figures, Input, Parked, RowStatus, RunStatus, WakeReason,
+        Context, Effect, Ending, Figures, Input, Parked, PutBack, RowStatus, RunStatus, WakeReason,
     },
     limiter::{Ask, Grant, Throttle, Try},
     payload::{Failure, gist},
@@ -34,6 +35,7 @@ struct Step {
     draft: Draft,
     inputs: Vec<Input>,
     calls: Vec<Call>,
+    tally: StepTally,
 }
 
 impl Actor {
@@ -45,6 +47,7 @@ impl Actor {
             draft: Draft::default(),
             inputs: news.inputs,
             calls: Vec::new(),
+            tally: StepTally::default(),
         };
         step.draft.changes = news.changes;
         let mut dirty = !news.told.is_empty()
@@ -59,6 +62,7 @@ impl Actor {
         }
         let mut inputs = std::mem::take(&mut step.inputs);
         self.follow_workers(&mut inputs);
+        step.tally.put_back = PutBack::of(&inputs);
         let effects = self.step_core(inputs, step.now);
         let mut later = Vec::with_capacity(effects.len());
         for effect in effects {
@@ -178,6 +182,12 @@ impl Actor {
             return;
         };
         child.version = answer.version.0;
+        let throttled = match &answer.outcome {
+            Outcome::Failed(failure) => throttled_for(failure).is_some(),
+            Outcome::Done(_) | Outcome::Interrupted => false,
+        };
+        step.tally
+            .answered(answer.version.0, &answer.outcome, throttled);
         let machine = &self.machine;
         let verdict = match answer.outcome {
             Outcome::Interrupted => {
@@ -242,6 +252,7 @@ impl Actor {
             }
             Verdict::Done(output) => {
                 if let Some(child) = self.live.remove(&index) {
+                    step.tally.done(child.version, child.items);
                     step.draft.result(index, &child, output, step.now);
                     self.remove_row(index, &child, step);
                 }
@@ -250,6 +261,7 @@ impl Actor {
             Verdict::Failed(failure) => {
                 if let Some(child) = self.live.remove(&index) {
                     self.remove_row(index, &child, step);
+                    step.tally.failed(child.version, child.items);
                     step.draft
                         .failure(failure_row(index, child, failure, step.now));
                 }
@@ -381,6 +393,14 @@ impl Actor {
         }
         let mut changes = step.draft.finish(self.id);
         changes.extend(self.pages.positions(self.id));
+        let counters = self.run.figures().counters;
+        let counted = (&self.counted, &counters);
+        let days = &mut self.days;
+        let count = step
+            .tally
+            .finish(self.id, counted, || days.of(step.now), step.now);
+        changes.extend(count);
+        self.counted = counters;
         changes.push(Change::Checkpoint {
             run: self.id,
             checkpoint: Box::new(self.run.checkpoint()),
@@ -509,7 +529,7 @@ impl Actor {
     fn publish(&mut self, now: Timestamp) {
         let figures = self.run.figures();
         let ended = figures.counters.done + figures.counters.failed;
-        self.pulse.note(now, ended);
+        self.pulse.note(now, ended, &figures);
         let off_hours = self.hours.closed_until(now);
         let works = off_hours.is_none() && self.could_have_answer(&figures, now);
         self.patience
@@ -526,6 +546,8 @@ impl Actor {
             off_hours,
             oldest_call: calls.min(),
             idle_since: self.patience.idle_since(),
+            capacity: self.pulse.capacity(),
+            course: Arc::clone(&self.course),
         });
     }
 }

@@ -1,10 +1,10 @@
 //! What others may see of a run while it goes on.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, sync::Arc};
 
 use crate::{
     ids::VersionNumber,
-    iteration::{Figures, PauseReason},
+    iteration::{Course, Figures, Guess, PauseReason, RunStatus, WakeReason},
     time::Timestamp,
 };
 
@@ -32,86 +32,55 @@ pub struct RunView {
     /// Since when an outcome could have come and none did; `None` where one came just now, or none can:
     /// the run holds, or waits for something that it knows.
     pub idle_since: Option<Timestamp>,
-}
-
-/// A step that comes this long after the one before means that nobody looked in between: the machine
-/// slept. Longer than an actor ever sleeps.
-const ABSENCE_MIN: Duration = Duration::from_mins(5);
-
-/// Remembers since when a run that should work has had no answer.
-#[derive(Debug, Default)]
-pub(super) struct Patience {
-    answered: u64,
-    since: Option<Timestamp>,
-    looked: Timestamp,
-}
-
-impl Patience {
-    /// Takes note of how many answers there were, and of whether one could come now: a call is under
-    /// way, or something could set out.
-    pub(super) fn note(&mut self, now: Timestamp, answered: u64, works: bool) {
-        let slept = now < self.looked || now.since(self.looked) > ABSENCE_MIN;
-        if answered != self.answered || slept || !works {
-            self.since = None;
-        }
-        if works {
-            self.since = self.since.or(Some(now));
-        }
-        self.answered = answered;
-        self.looked = now;
-    }
-
-    /// Since when an answer could have come and none did.
-    pub(super) const fn idle_since(&self) -> Option<Timestamp> {
-        self.since
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Notes in turn (minute, answers, works), and since which minute it waits at the end.
-    fn check(notes: &[(i64, u64, bool)], since: Option<i64>) {
-        let minute = |at: i64| Timestamp(at * 60_000_000);
-        let mut patience = Patience::default();
-        for (at, answered, works) in notes {
-            patience.note(minute(*at), *answered, *works);
-        }
-        assert_eq!(patience.idle_since(), since.map(minute), "{notes:?}");
-    }
-
-    #[test]
-    fn a_run_is_idle_since_it_could_have_had_an_answer() {
-        check(&[(10, 0, true), (11, 0, true), (12, 0, true)], Some(10));
-        check(&[(10, 0, true), (11, 1, true), (12, 1, true)], Some(11));
-    }
-
-    #[test]
-    fn a_run_that_waits_for_what_it_knows_is_not_idle() {
-        check(&[(10, 0, true), (11, 0, false)], None);
-        check(&[(10, 0, false), (11, 0, false), (12, 0, true)], Some(12));
-    }
-
-    #[test]
-    fn a_machine_that_slept_begins_anew() {
-        check(&[(10, 0, true), (11, 0, true), (500, 0, true)], Some(500));
-        check(&[(10, 0, true), (9, 0, true), (10, 0, true)], Some(9));
-    }
+    /// Calls a second that handlers manage when nothing else holds them back, as far as they ever were
+    /// what held the run up.
+    pub capacity: Option<Guess>,
+    /// What a forecast has to know of the job.
+    pub course: Arc<Course>,
 }
 
 /// Remembers how many items had ended when, to tell a rate.
 #[derive(Debug, Default)]
 pub(super) struct Pulse {
     samples: VecDeque<(Timestamp, u64)>,
+    /// As of the last note: when, how many calls were made, and whether only handlers held it up.
+    last: Option<(Timestamp, u64, bool)>,
+    short: Speed,
+    long: Speed,
+}
+
+/// How fast handlers are, from the time in which nothing else held the run up.
+#[derive(Debug, Default)]
+struct Speed {
+    busy_s: f64,
+    calls: f64,
+}
+
+/// What the short memory of a speed forgets by: a minute of work and 200 calls, whichever takes longer.
+const SHORT: (f64, f64) = (60.0, 200.0);
+/// The same of the long one.
+const LONG: (f64, f64) = (3600.0, 10_000.0);
+
+impl Speed {
+    fn add(&mut self, busy_s: f64, calls: f64, (seconds, count): (f64, f64)) {
+        let keep = (-(busy_s / seconds).min(calls / count)).exp();
+        self.busy_s = self.busy_s * keep + busy_s;
+        self.calls = self.calls * keep + calls;
+    }
+
+    /// Calls a second, once there were some.
+    fn per_s(&self) -> Option<f64> {
+        (self.busy_s >= 1.0 && self.calls >= 5.0).then(|| self.calls / self.busy_s)
+    }
 }
 
 /// How far back the rate looks: long enough to smooth a quick run, short enough to follow an outage.
 const LOOK_BACK_SECONDS: u64 = 60;
 
 impl Pulse {
-    /// Takes note, once a second at most.
-    pub(super) fn note(&mut self, now: Timestamp, ended: u64) {
+    /// Takes note: of what ended once a second at most, of the speed always.
+    pub(super) fn note(&mut self, now: Timestamp, ended: u64, figures: &Figures) {
+        self.note_speed(now, figures);
         let fresh = self
             .samples
             .back()
@@ -129,6 +98,35 @@ impl Pulse {
         }
     }
 
+    /// Counts the time since the last note to the handlers, if only they held the run up in it.
+    #[expect(clippy::cast_precision_loss, reason = "calls since the last step")]
+    fn note_speed(&mut self, now: Timestamp, figures: &Figures) {
+        // Why those that came back: a call sets out when a permit comes, which is nobody's speed.
+        let calls = figures.counters.first_tries + figures.counters.retries;
+        let calls = calls.saturating_sub(figures.in_flight as u64);
+        let throttled = matches!(figures.wake, Some((_, WakeReason::Throttled(_))));
+        let busy = figures.status == RunStatus::Running && figures.in_flight > 0 && !throttled;
+        if let Some((at, before, true)) = self.last {
+            let (busy_s, calls) = (
+                now.since(at).as_secs_f64(),
+                (calls - before.min(calls)) as f64,
+            );
+            self.short.add(busy_s, calls, SHORT);
+            self.long.add(busy_s, calls, LONG);
+        }
+        self.last = Some((now, calls, busy));
+    }
+
+    /// Calls a second that handlers manage, where they ever were what held the run up.
+    pub(super) fn capacity(&self) -> Option<Guess> {
+        let (short, long) = (self.short.per_s()?, self.long.per_s()?);
+        Some(Guess {
+            low: short.min(long) * 0.8,
+            likely: f64::midpoint(short, long),
+            high: short.max(long) * 1.2,
+        })
+    }
+
     /// Items a second.
     #[expect(
         clippy::cast_precision_loss,
@@ -138,5 +136,54 @@ impl Pulse {
         let (at, before) = self.samples.front()?;
         let seconds = now.since(*at).as_secs_f64();
         (seconds >= 1.0).then(|| ended.saturating_sub(*before) as f64 / seconds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        iteration::{Counters, Run},
+        limiter::Throttle,
+    };
+
+    /// One slot, calls of 100 ms; a permit comes that long after the call before was sent.
+    fn speed_at(permit_every_ms: i64) -> Guess {
+        let mut figures = Run::new(crate::iteration::Options {
+            slots: 1,
+            order: crate::iteration::Order::Relaxed,
+            on_interrupt: crate::iteration::OnInterrupt::Retry,
+            window_items_max: 1,
+            parked_items_max: 1,
+            tolerance: crate::iteration::Tolerance::EVERYTHING,
+            pause_when: crate::iteration::BreakerLimits::default(),
+        })
+        .figures();
+        let mut pulse = Pulse::default();
+        for n in 0..600_u32 {
+            let sent = Timestamp::from_millis(i64::from(n) * permit_every_ms);
+            figures.counters = Counters {
+                first_tries: u64::from(n) + 1,
+                ..Counters::default()
+            };
+            (figures.in_flight, figures.wake) = (1, None);
+            pulse.note_speed(sent, &figures);
+            figures.in_flight = 0;
+            if permit_every_ms > 100 {
+                let next = Timestamp::from_millis(i64::from(n + 1) * permit_every_ms);
+                figures.wake = Some((next, WakeReason::Throttled(Throttle::Pace)));
+            }
+            let answered = Timestamp::from_millis(sent.as_millis() + 100);
+            pulse.note_speed(answered, &figures);
+        }
+        pulse.capacity().unwrap()
+    }
+
+    #[test]
+    fn the_speed_of_handlers_is_told_from_the_limiter_s() {
+        for permit_every_ms in [100, 150, 1000] {
+            let speed = speed_at(permit_every_ms).likely;
+            assert!((9.0..11.0).contains(&speed), "{permit_every_ms}: {speed}");
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! where that never comes.
 
 mod deaths;
+mod figures;
 mod origin;
 mod redo;
 
@@ -176,6 +177,8 @@ impl World {
             },
             limiter: None,
             weight: plan.weight,
+            days: Days::new(plan.time_zone),
+            course: plan.course,
             retry_share: plan.retry_share,
             schedule: plan.schedule,
             pool: Pool::scripted(Arc::clone(&self.capacity), call),
