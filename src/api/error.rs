@@ -84,8 +84,8 @@ impl From<RuntimeError> for ApiError {
                 ErrorKind::Validation
             }
             RuntimeError::UnknownJob { .. }
-            | RuntimeError::UnknownItem { .. }
-            | RuntimeError::UnknownLimiter { .. } => ErrorKind::NotFound,
+            | RuntimeError::UnknownLimiter { .. }
+            | RuntimeError::UnknownItem { .. } => ErrorKind::NotFound,
             RuntimeError::Conflict(_) => ErrorKind::Conflict,
             RuntimeError::State(_)
             | RuntimeError::Store(_)

@@ -182,6 +182,7 @@ fn line(item: &Value) -> String {
         1 => " after 1 attempt".to_owned(),
         attempts => format!(" after {attempts} attempts"),
     });
+    let redo = part("redo", &|| format!(", redo {}", number(item, "redo")));
     let due = part("due", &|| format!(", due {}", instant(text(item, "due"))));
     let error = part("error", &|| {
         let cause = plain(gist(text(item, "cause")));
@@ -189,5 +190,5 @@ fn line(item: &Value) -> String {
     });
     let status = text(item, "status").replace('_', " ");
     let index = number(item, "index");
-    format!("#{index}{id}  {status}{attempts}{due}{error}")
+    format!("#{index}{id}  {status}{redo}{attempts}{due}{error}")
 }

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     api::{self, Api, Key},
     config::{Settings, job::JobFile},
-    runtime::{Engine, Pruner, RuntimeError, Started, StateError, StatePaths},
+    runtime::{Engine, RuntimeError, Started, StateError, StatePaths, on_behalf_of},
 };
 
 /// How often the picture is drawn anew.
@@ -118,15 +118,15 @@ impl Run<'_> {
         let mut interrupts = signals()?;
         let job = &self.file.name;
         let api = Api::of_engine(engine.clone());
-        tokio::spawn(engine.disk().clone().watch());
-        tokio::spawn(Pruner::new(engine.clone()).work());
+        engine.spawn_services();
         listen(engine, &api)?;
         let (again, opening) = (
             self.arguments.opening.again,
             self.arguments.opening.opening()?,
         );
+        let starting = engine.start_at(self.file, again, &opening);
         let started = tokio::select! {
-            started = engine.start_at(self.file, again, &opening) => started?,
+            started = on_behalf_of(client::author(), starting) => started?,
             () = interrupts.next() => return Ok(Code(exit::INTERRUPTED)),
         };
         announce(job, started);
@@ -189,7 +189,7 @@ impl Run<'_> {
         let mut interrupts = signals()?;
         let path = std::path::absolute(&self.arguments.file)
             .map_err(|error| Failure::new(exit::FAILED, error.to_string()))?;
-        let mut input = json!({ "file": path });
+        let mut input = json!({ "file": path, "author": client::author() });
         self.arguments.opening.add_to(&mut input);
         match client::over_socket(paths, "StartJob", &input).await {
             Ok(_) => {}

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Breaker, Ending, PauseReason, RunStatus, Trial};
+use super::{Breaker, Ending, PauseReason, Probation, RunStatus, Trial};
 use crate::ids::{Cursor, Index};
 
 /// The format number of what [`Checkpoint::to_json`] writes.
@@ -40,6 +40,8 @@ pub struct Checkpoint {
     /// The generation of the last dispatch; those of the next process go on from it, so that an
     /// answer to a former process is known to be late.
     pub generation: u32,
+    /// The handler was mended, and has not shown yet that it is.
+    pub probation: Option<Probation>,
 }
 
 /// What a run counts from its beginning on, in items unless said otherwise.
@@ -57,6 +59,9 @@ pub struct Counters {
     pub interrupted: u64,
     /// Dispatches that were put off because somebody limits us.
     pub throttled: u64,
+    /// Finished with a result and put back to be done again, each time counted.
+    #[serde(default)]
+    pub redone: u64,
 }
 
 impl Default for Checkpoint {
@@ -74,6 +79,7 @@ impl Default for Checkpoint {
             left_out: 0,
             trial: None,
             generation: 0,
+            probation: None,
         }
     }
 }
@@ -120,6 +126,8 @@ struct Stored {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     trial: Option<Trial>,
     generation: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    probation: Option<Probation>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
@@ -159,6 +167,7 @@ impl Checkpoint {
             left_out: self.left_out,
             trial: self.trial,
             generation: self.generation,
+            probation: self.probation,
         };
         // Invariant: strings and numbers alone, which always serialise.
         serde_json::to_string(&stored).unwrap_or_default()
@@ -219,6 +228,7 @@ impl Checkpoint {
             left_out: stored.left_out,
             trial: stored.trial,
             generation: stored.generation,
+            probation: stored.probation,
         })
     }
 }
@@ -255,6 +265,7 @@ mod tests {
                 sample: true,
             }),
             generation: 117,
+            probation: None,
         };
         let text = checkpoint.to_json();
         assert!(text.contains(r#""done":"1,10-30""#), "{text}");

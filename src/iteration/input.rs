@@ -104,11 +104,9 @@ pub enum Input {
         /// The child.
         index: Index,
     },
-    /// What backs off is due at once: the handler was mended.
-    Hurry {
-        /// The instant it was.
-        now: Timestamp,
-    },
+    /// The handler was mended. One child that backs off is due at once, the others when a retry has
+    /// got through.
+    Mended,
     /// Rows of the queue, in order; answers [`super::Effect::LoadQueue`].
     Queue {
         /// The children, at most as many as were asked for.

@@ -26,5 +26,5 @@ pub use checkpoint::{CHECKPOINT_FORMAT, Checkpoint, CheckpointError, Counters};
 pub use effect::{Effect, WakeReason};
 pub use input::{Child, Decision, Ending, Input, Parked, Row, RowStatus, Stood};
 pub use options::{BreakerLimits, OnInterrupt, Options, Order, Share, Tolerance, Trial};
-pub use run::{Context, Figures, Run};
+pub use run::{Context, Figures, Probation, Run};
 pub use status::{PauseReason, RunStatus, TRANSITIONS, Transition};

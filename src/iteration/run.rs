@@ -28,10 +28,13 @@ use crate::{
 
 mod decide;
 mod dispatch;
+mod probation;
 mod queue;
 mod trial;
 mod view;
 
+pub use probation::Probation;
+use probation::Shown;
 use queue::RowQueue;
 pub use view::Figures;
 
@@ -70,6 +73,9 @@ pub struct Run {
     /// Children whose outcome nobody knows and on which the next step of a live run decides.
     doubtful: Vec<(Index, Flight)>,
     queue: RowQueue,
+    probation: Option<Probation>,
+    /// A retry has got through under the probation; decided on at the end of the inputs of a step.
+    mended: bool,
     generation: u32,
     retry_turn: bool,
     drain: Drain,
@@ -129,6 +135,8 @@ struct Flight {
     items: u32,
     rowed: bool,
     kind: Try,
+    /// It was dispatched after the handler was mended.
+    on_probation: bool,
 }
 
 impl Flight {
@@ -139,6 +147,7 @@ impl Flight {
             items,
             rowed: true,
             kind,
+            on_probation: false,
         }
     }
 }
@@ -190,6 +199,8 @@ impl Run {
             held,
             doubtful: Vec::new(),
             queue: RowQueue::new(queued),
+            probation: checkpoint.probation,
+            mended: false,
             generation: checkpoint.generation,
             retry_turn: false,
             drain: Drain::No,
@@ -229,6 +240,7 @@ impl Run {
             self.take(input, &mut effects);
         }
         self.decide_on_doubtful(&mut effects);
+        self.attend_probation(context.now, &mut effects);
         self.judge(&mut effects);
         if self.status == RunStatus::Running && self.drain == Drain::No {
             self.dispatch(context, &mut effects);
@@ -280,7 +292,7 @@ impl Run {
             }
             // Why: a tick may come early; what is still waited for is then asked for anew.
             Input::Tick => self.wake = None,
-            Input::Hurry { now } => self.parked.hurry(now),
+            Input::Mended => self.begin_probation(),
             Input::Pause(reason) => {
                 self.source.broken |= matches!(reason, PauseReason::Source { .. });
                 self.pause(reason, effects);
@@ -357,6 +369,11 @@ impl Run {
             return;
         };
         self.window.settle(index);
+        let shown = match ending {
+            Ending::Done => Shown::Good,
+            Ending::Failed => Shown::Bad,
+        };
+        self.note_probation(index, flight, shown);
         self.breaker
             .record(ending == Ending::Failed, &self.options.pause_when);
         *self.counters.of(ending) += u64::from(flight.items);
@@ -378,10 +395,14 @@ impl Run {
             Parked::Retry {
                 throttled: false, ..
             } => {
+                self.note_probation(index, flight, Shown::Bad);
                 self.breaker.record(true, &self.options.pause_when);
                 (RowStatus::Retrying, Try::Retry)
             }
-            Parked::Wait { .. } => (RowStatus::Waiting, flight.kind),
+            Parked::Wait { .. } => {
+                self.note_probation(index, flight, Shown::Good);
+                (RowStatus::Waiting, flight.kind)
+            }
         };
         self.parked.insert(
             index,

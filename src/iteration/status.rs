@@ -161,6 +161,36 @@ pub enum PauseReason {
     },
 }
 
+impl PauseReason {
+    /// The reason in one word, for programs.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Operator { .. } => "operator",
+            Self::Failing { .. } | Self::InARow { .. } | Self::FailedShare { .. } => "failures",
+            Self::Held { .. } => "held",
+            Self::Source { .. } => "source",
+            Self::Plugin { .. } => "plugin",
+            Self::Trial { .. } => "trial",
+        }
+    }
+
+    /// Who paused it, where somebody did.
+    #[must_use]
+    pub fn author(&self) -> Option<&str> {
+        match self {
+            Self::Operator { author, .. } => Some(author),
+            Self::Failing { .. }
+            | Self::InARow { .. }
+            | Self::FailedShare { .. }
+            | Self::Held { .. }
+            | Self::Source { .. }
+            | Self::Trial { .. }
+            | Self::Plugin { .. } => None,
+        }
+    }
+}
+
 impl std::fmt::Display for PauseReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

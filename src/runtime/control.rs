@@ -11,8 +11,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     Engine, RuntimeError,
+    author::author,
     engine::Live,
     run::{Order, REQUEUE_PAGE_MAX},
+    run_events,
 };
 use crate::{
     ids::Index,
@@ -21,7 +23,7 @@ use crate::{
         PauseReason, RowStatus, Run, RunStatus, Tolerance, Trial,
     },
     limiter::{Grant, Throttle},
-    store::{Change, Requeue, RunRow, Store},
+    store::{Change, EventKind, EventRow, Requeue, RunRow, Store},
     time::Timestamp,
 };
 
@@ -55,7 +57,7 @@ impl Engine {
 
     /// Goes on with a paused job; what the breaker remembered is forgotten.
     pub async fn resume(&self, job: &str) -> Result<(), RuntimeError> {
-        let event = self.event(job, "resumed", "");
+        let event = self.event(job, EventKind::Resumed, "");
         self.tell(job, Input::Resume, vec![event]).await?;
         self.go_on_with(job).await
     }
@@ -63,7 +65,8 @@ impl Engine {
     /// Stops a job: its execution ends as aborted, calls under way are cut off. Its position and
     /// results stay, and starting it again goes on from there.
     pub async fn stop(&self, job: &str, author: &str) -> Result<(), RuntimeError> {
-        let event = self.event(job, "stopped", format!("by {author}"));
+        let event = EventRow::new(self.now(), job, EventKind::Stopped, "");
+        let event = Change::Event(event.by(Some(author.to_owned())));
         let gone = self.live().get(job).map(|live| live.gone.clone());
         self.tell(job, Input::Abort, vec![event]).await?;
         if let Some(mut gone) = gone {
@@ -93,9 +96,13 @@ impl Engine {
             };
             drop(turn);
             let (done, answer) = oneshot::channel();
-            let what = what.clone();
+            let order = Order::Requeue {
+                what: what.clone(),
+                author: author(),
+                done,
+            };
             // Why again otherwise: it has just ended.
-            if orders.send(Order::Requeue { what, done }).await.is_ok()
+            if orders.send(order).await.is_ok()
                 && let Ok(items) = answer.await
             {
                 return Ok(items);
@@ -137,7 +144,7 @@ impl Engine {
             what.from = page.last.saturating_add(1);
         }
         if items > 0 {
-            let event = self.event(job, "retried", format!("{items} failed items"));
+            let event = self.event(job, EventKind::Retried, format!("{items} failed items"));
             self.store().commit(vec![event]).await.await?;
         }
         Ok(items)
@@ -208,7 +215,7 @@ impl Engine {
         }
     }
 
-    async fn step_resting(
+    pub(super) async fn step_resting(
         &self,
         row: &RunRow,
         input: Input,
@@ -244,13 +251,14 @@ impl Engine {
             },
         );
         let told = effects.into_iter().filter_map(|effect| match effect {
-            Effect::Paused(reason) => Some(self.event(&row.job, "paused", reason.to_string())),
-            Effect::Ended(status) => Some(self.event(&row.job, "ended", status.as_str())),
+            Effect::Paused(reason) => Some(run_events::paused(now, &row.job, &reason, None)),
+            Effect::Ended(status) => Some(run_events::ended(now, &row.job, status)),
             Effect::Read { .. }
             | Effect::Dispatch { .. }
             | Effect::Fail { .. }
             | Effect::Spill { .. }
             | Effect::Hold { .. }
+            | Effect::Hurry { .. }
             | Effect::LoadQueue { .. }
             | Effect::Wake { .. }
             | Effect::Drained => None,

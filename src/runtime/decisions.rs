@@ -14,7 +14,10 @@ use crate::{
     ids::{Index, RunId},
     iteration::{Decision, Ending, Input, RowStatus, Run, Stood},
     payload::Payload,
-    store::{Change, ChildRow, FailureRow, Intervention, InterventionRow, ResultRow, Store, Trace},
+    store::{
+        Change, ChildRow, EventKind, FailureRow, Intervention, InterventionRow, ResultRow, Store,
+        Trace,
+    },
     time::Timestamp,
 };
 
@@ -50,11 +53,11 @@ pub enum Deed {
 
 impl Deed {
     /// The kind of the event.
-    pub(super) const fn event(&self) -> &'static str {
+    pub(super) const fn event(&self) -> EventKind {
         match self {
-            Self::Skip(_) => "skipped",
-            Self::Done(_) | Self::Again | Self::Failed(_) => "resolved",
-            Self::Edit(_) => "item edited",
+            Self::Skip(_) => EventKind::ItemSkipped,
+            Self::Done(_) | Self::Again | Self::Failed(_) => EventKind::Resolved,
+            Self::Edit(_) => EventKind::ItemEdited,
         }
     }
 
@@ -200,7 +203,7 @@ pub(super) fn detail(indexes: &[Index], order: &DecisionOrder) -> String {
     } else {
         format!(": {note}")
     };
-    format!("{}{more} by {}{note}", shown.join(", "), order.author)
+    format!("{}{more}{note}", shown.join(", "))
 }
 
 /// What carrying a decision out takes.
@@ -217,6 +220,7 @@ struct Subject {
     payload: Option<String>,
     attempts: u32,
     version: u32,
+    redo: u32,
     error: Option<(String, String)>,
     stood: Stood,
     has_row: bool,
@@ -313,6 +317,7 @@ impl Subject {
                 payload: Some(row.payload),
                 attempts: row.attempts.max(standing.tries.0),
                 version: row.version.unwrap_or(0).max(standing.tries.1),
+                redo: row.redo,
                 stood: Stood::Row(row.status),
                 error: row.error.zip(row.cause),
                 has_row: true,
@@ -324,6 +329,7 @@ impl Subject {
                 payload: row.payload,
                 attempts: row.attempts,
                 version: row.version,
+                redo: row.redo,
                 error: Some((row.error, row.cause)),
                 stood: Stood::Ended(Ending::Failed),
                 has_row: false,
@@ -337,6 +343,7 @@ impl Subject {
                     payload,
                     attempts: standing.tries.0,
                     version: standing.tries.1,
+                    redo: 0,
                     error: None,
                     stood: Stood::Nowhere,
                     has_row: false,
@@ -403,6 +410,7 @@ impl Writing<'_> {
                     version: 0,
                     attempts: subject.attempts,
                     at: now,
+                    redo: subject.redo,
                 }];
                 Change::Results { run, rows }
             }
@@ -445,6 +453,7 @@ impl Writing<'_> {
                 version: subject.version,
                 payload: subject.payload,
                 at: self.now,
+                redo: subject.redo,
             }],
         }
     }
@@ -466,6 +475,7 @@ impl Writing<'_> {
             cause,
             version: (subject.version > 0).then_some(subject.version),
             changed: self.now,
+            redo: subject.redo,
         }))
     }
 }

@@ -27,6 +27,14 @@ pub enum RuntimeError {
         /// What is known that looks like it.
         hint: String,
     },
+    /// A limiter is not known.
+    #[error("no limiter {name:?}{hint}")]
+    UnknownLimiter {
+        /// What was asked for.
+        name: String,
+        /// What is known that looks like it.
+        hint: String,
+    },
     /// A job's run has no such item.
     #[error("job {job:?} has no item {name}{hint}")]
     UnknownItem {
@@ -35,14 +43,6 @@ pub enum RuntimeError {
         /// What was asked for, as it was written or quoted.
         name: String,
         /// What may help.
-        hint: String,
-    },
-    /// A limiter is not known.
-    #[error("no limiter {name:?}{hint}")]
-    UnknownLimiter {
-        /// What was asked for.
-        name: String,
-        /// What is known that looks like it.
         hint: String,
     },
     /// It cannot be done as things stand.

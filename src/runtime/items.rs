@@ -338,6 +338,7 @@ fn sampled(run: RunId, found: Found, now: Timestamp) -> Option<ChildRow> {
         cause: None,
         version: None,
         changed: now,
+        redo: 0,
     })
 }
 

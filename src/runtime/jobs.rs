@@ -11,15 +11,16 @@ use tokio::{
 };
 
 use super::{
-    Engine, RuntimeError,
+    Engine, Notifier, RuntimeError, chronicler,
     control::was_told,
+    edit::difference,
     engine::{Gone, Turn},
     executions,
     exporter::Export,
     items::Opening,
     keeper::Keeper,
+    overrides::in_force,
     plan::{Plan, StoredPlan},
-    plugins::{Found, plugin_manifest},
     run::{Order, Reconfigured},
 };
 use crate::{
@@ -29,7 +30,7 @@ use crate::{
     iteration::{Input, RunStatus},
     limiter::Limits,
     plugin::Version,
-    store::{Change, ExportRow, JobRow, RunRow},
+    store::{Change, EventKind, ExportRow, JobRow, RunRow},
 };
 
 /// How long an actor has to end at once: its workers get two seconds from SIGTERM to SIGKILL, and a
@@ -63,7 +64,7 @@ pub enum Started {
 /// Everything a run needs beside its rows.
 pub(super) struct Prepared {
     pub(super) plan: Plan,
-    pub(super) plugin: Found,
+    pub(super) plugin: Version,
     pub(super) source: Box<dyn Source>,
 }
 
@@ -84,10 +85,11 @@ impl Engine {
         if known.as_ref().is_some_and(|known| known.text == file.text) {
             return Ok(());
         }
-        let file = self.in_force(known.as_ref(), file)?;
+        let file = in_force(known.as_ref(), file)?;
         let mut changes = self.put_job(&file)?;
-        if known.is_some() {
-            changes.push(self.event(&file.name, "edited", ""));
+        if let Some(known) = &known {
+            let detail = difference(&known.text, &file.text);
+            changes.push(self.event(&file.name, EventKind::Edited, detail));
         }
         self.put_in_force(known.as_ref(), &file, changes, turn)
             .await
@@ -130,7 +132,7 @@ impl Engine {
         let stored = StoredPlan::from_json(&row.plan)?;
         if stored.source != file.source || stored.output != file.output {
             tracing::warn!(job = file.name, "{SOURCE_STAYS}");
-            let told = self.event(&file.name, "refused", SOURCE_STAYS);
+            let told = self.event(&file.name, EventKind::Refused, SOURCE_STAYS);
             self.store().commit(vec![told]).await.await?;
         }
         let plan = self.plan_again(file, stored)?;
@@ -167,14 +169,15 @@ impl Engine {
             return Ok(None);
         }
         let engine = self.clone();
-        let taking = tokio::task::spawn_blocking(move || engine.plugins().take(&plugin));
-        let found = taking.await.map_err(|_| RuntimeError::Closed)??;
-        Ok(Some(found.version))
+        let taking = tokio::task::spawn_blocking(move || {
+            engine.plugins().for_run(&plugin, engine.is_service())
+        });
+        Ok(Some(taking.await.map_err(|_| RuntimeError::Closed)??))
     }
 
     fn plan_again(&self, file: &JobFile, stored: StoredPlan) -> Result<Plan, RuntimeError> {
         let config = self.config_of(file)?;
-        let name = plugin_manifest(&file.process.plugin, &config)?.name;
+        let name = self.plugins().name(&file.process.plugin)?;
         let outputs = self.outputs();
         Plan::with(file, &name, &config, outputs.as_deref(), stored)
     }
@@ -211,7 +214,7 @@ impl Engine {
             };
             drop(turn);
             opening.refuse_under_way(&file.name)?;
-            let mut changes = vec![self.event(&file.name, "resumed", "")];
+            let mut changes = vec![self.event(&file.name, EventKind::Resumed, "")];
             changes.extend(with.iter().cloned());
             let left_out = self.newest(&file.name)?.checkpoint.left_out;
             let trial = opening.trial(left_out);
@@ -231,7 +234,7 @@ impl Engine {
         with: Vec<Change>,
         turn: &Turn,
     ) -> Result<Started, RuntimeError> {
-        let file = &self.in_force(self.store().job(&file.name)?.as_ref(), file)?;
+        let file = &in_force(self.store().job(&file.name)?.as_ref(), file)?;
         let newest = self.store().newest_run(&file.name)?;
         match newest {
             Some(row) if row.checkpoint.status != RunStatus::Succeeded => {
@@ -265,7 +268,7 @@ impl Engine {
         let prepared = self.prepare(file, Some(&row)).await?;
         let trial = opening.trial(row.checkpoint.left_out);
         changes.extend(self.reopen(&row, trial)?);
-        self.set_going(file, row.id, "resumed", changes, prepared, turn)
+        self.set_going(file, row.id, EventKind::Resumed, changes, prepared, turn)
             .await
     }
 
@@ -294,7 +297,7 @@ impl Engine {
         }
         let job = file.name.clone();
         changes.push(Change::SupersedeExports { job, run });
-        self.set_going(file, run, "started", changes, prepared, turn)
+        self.set_going(file, run, EventKind::Started, changes, prepared, turn)
             .await
     }
 
@@ -302,7 +305,7 @@ impl Engine {
         &self,
         file: &JobFile,
         run: RunId,
-        word: &str,
+        kind: EventKind,
         mut changes: Vec<Change>,
         prepared: Prepared,
         turn: &Turn,
@@ -312,7 +315,7 @@ impl Engine {
             name: file.name.clone(),
             started: true,
         });
-        changes.push(self.event(&file.name, word, format!("run {run}")));
+        changes.push(self.event(&file.name, kind, format!("run {run}")));
         self.store().commit(changes).await.await?;
         self.tell_jobs_changed();
         // Why not kept elsewhere: it is started for whoever keeps jobs running next.
@@ -443,10 +446,11 @@ impl Engine {
             .map(|row| StoredPlan::from_json(&row.plan))
             .transpose()?;
         let work = move || {
-            let plugin = engine.plugins().take(&file.process.plugin)?;
+            let service = engine.is_service();
+            let plugin = engine.plugins().for_run(&file.process.plugin, service)?;
             let config = engine.config_of(&file)?;
             let outputs = engine.outputs();
-            let name = plugin.version.manifest.name.as_str();
+            let name = plugin.manifest.name.as_str();
             let plan = match stored {
                 Some(stored) => Plan::with(&file, name, &config, outputs.as_deref(), stored),
                 None => Plan::of(&file, name, &config, outputs.as_deref()),
@@ -471,7 +475,11 @@ impl Engine {
             .map_err(|_| RuntimeError::Closed)?
     }
 
-    fn open_source(&self, job: &str, spec: &SourceSpec) -> Result<Box<dyn Source>, RuntimeError> {
+    pub(super) fn open_source(
+        &self,
+        job: &str,
+        spec: &SourceSpec,
+    ) -> Result<Box<dyn Source>, RuntimeError> {
         let spool_dir = self.paths().spool();
         let closing = self.closing();
         let mut progress = |_| {
@@ -535,6 +543,17 @@ impl Engine {
         Ok(self.store().commit(changes).await.await?)
     }
 
+    /// Writes down that the end was in good order, and leaves the file tidy.
+    async fn end_session(&self, in_time: bool) {
+        if self.is_working() {
+            let ends = chronicler::end(self.now(), in_time);
+            if let Err(error) = self.store().commit(ends).await.await {
+                tracing::warn!(%error, "the next start will not know of this end");
+            }
+        }
+        self.store().tidy().await;
+    }
+
     /// Ends everything within `grace` and a few seconds: what is in flight may finish, nothing new is
     /// taken. Runs stay as they stand and go on when somebody opens the directory again.
     pub async fn shut_down(&self, grace: Duration) {
@@ -552,23 +571,26 @@ impl Engine {
         for reach in &live {
             drains.spawn(drain(reach.orders.clone()));
         }
-        if tokio::time::timeout(grace, all_gone(&live)).await.is_ok() {
-            return;
+        let in_time = tokio::time::timeout(grace, all_gone(&live)).await.is_ok();
+        if !in_time {
+            tracing::warn!(
+                "not everything in flight has ended in time; it is called again at the next start"
+            );
+            for reach in &live {
+                reach.quit.notify_one();
+            }
+            if tokio::time::timeout(QUIT_MAX, all_gone(&live))
+                .await
+                .is_err()
+            {
+                tracing::error!("not everything has ended; it is left to the end of the process");
+            }
         }
-        tracing::warn!(
-            "not everything in flight has ended in time; it is called again at the next start"
-        );
-        for reach in &live {
-            reach.quit.notify_one();
-        }
-        if tokio::time::timeout(QUIT_MAX, all_gone(&live))
-            .await
-            .is_err()
-        {
-            tracing::error!("not everything has ended; it is left to the end of the process");
+        if self.is_working() {
+            Notifier::new(self.clone()).last_words().await;
         }
         // Why a bound: on a full disk the writer goes on trying, and nothing is lost by not waiting.
-        drop(tokio::time::timeout(TIDY_MAX, self.store().tidy()).await);
+        drop(tokio::time::timeout(TIDY_MAX, self.end_session(in_time)).await);
     }
 }
 

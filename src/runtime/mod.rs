@@ -5,9 +5,14 @@
 //! anew should it break off. Invariant: nothing outside is told or asked for anything that is not
 //! durable yet.
 
+mod author;
+mod chronicler;
 mod control;
+mod copies;
 mod decisions;
+mod deployer;
 mod disk;
+mod edit;
 mod engine;
 mod error;
 mod executions;
@@ -19,20 +24,31 @@ mod keeper;
 mod limiter_control;
 mod limiter_list;
 mod limiters;
+mod lookout;
+mod notifier;
 mod overrides;
 mod plan;
 mod plugin_events;
 mod plugins;
+mod proof;
 mod pruner;
+mod records;
+mod redo;
 mod run;
+mod run_events;
 mod scheduler;
+mod selection;
 mod state_dir;
+mod tester;
 
 #[cfg(test)]
 mod tests;
 
+pub use author::on_behalf_of;
+pub use chronicler::Chronicler;
 pub use control::unknown_job;
 pub use decisions::{DECIDED_MAX, DecisionOrder, Deed};
+pub use deployer::{Deploy, Deployed, DeployedJob, Switch};
 pub use disk::Disk;
 pub use engine::{Engine, EngineSetup};
 pub use error::RuntimeError;
@@ -42,10 +58,15 @@ pub use jobs::Started;
 pub use limiter_control::LimiterOrder;
 pub use limiter_list::{KnownLimiter, known_limiters, unknown_limiter};
 pub use limiters::{Limiters, SharedLimiter};
+pub use lookout::Lookout;
+pub use notifier::{Notifier, Tried};
 pub use overrides::Clear;
 pub use plan::{Plan, StoredPlan};
-pub use plugins::{Found, IDENTITY, Plugins, plugin_folder, plugin_manifest};
+pub use plugins::{FIRST_USE, IDENTITY, Plugins, plugin_folder, plugin_manifest};
 pub use pruner::Pruner;
+pub use redo::{ChangedRecord, Redone, preview_redo};
 pub use run::RunView;
 pub use scheduler::Scheduler;
+pub use selection::{RecordName, Selection};
 pub use state_dir::{StateDir, StateError, StatePaths};
+pub use tester::{TestCall, Tested, Tester};

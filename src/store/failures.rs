@@ -5,6 +5,7 @@ use rusqlite::{Connection, Row, params};
 use super::{
     Page, Store, StoreError,
     change::{signed, unsigned},
+    redo,
 };
 use crate::{
     ids::{Index, RunId},
@@ -32,6 +33,8 @@ pub struct FailureRow {
     pub payload: Option<String>,
     /// When it failed.
     pub at: Timestamp,
+    /// How often the record had been put back by a redo.
+    pub redo: u32,
 }
 
 /// Failures with the same error.
@@ -45,7 +48,8 @@ pub struct ErrorGroup {
     pub cause: String,
 }
 
-pub(super) const COLUMNS: &str = "idx, items, id, error, cause, attempts, version, payload, at_us";
+pub(super) const COLUMNS: &str =
+    "idx, items, id, error, cause, attempts, version, payload, at_us, redo";
 
 pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<FailureRow> {
     Ok(FailureRow {
@@ -58,16 +62,20 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<FailureRow> {
         version: row.get(6)?,
         payload: row.get(7)?,
         at: Timestamp(row.get(8)?),
+        redo: row.get(9)?,
     })
 }
 
 pub(super) fn put(db: &Connection, run: RunId, rows: &[FailureRow]) -> rusqlite::Result<()> {
     let mut statement = db.prepare_cached(
         "INSERT OR REPLACE INTO failure_rows (run, idx, items, id, error, cause, attempts, version,
-                                              payload, at_us)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                                              payload, at_us, redo)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     )?;
     for row in rows {
+        if row.redo > 0 {
+            redo::supersede(db, run, row.index, row.at)?;
+        }
         statement.execute(params![
             run.0,
             signed(row.index),
@@ -79,6 +87,7 @@ pub(super) fn put(db: &Connection, run: RunId, rows: &[FailureRow]) -> rusqlite:
             row.version,
             row.payload,
             row.at.0,
+            row.redo,
         ])?;
     }
     Ok(())
@@ -152,8 +161,9 @@ pub(super) fn requeue(
     let (from, to) = (signed(what.from), signed(what.to));
     db.prepare_cached(&format!(
         "INSERT OR REPLACE INTO children (run, idx, items, status, due_us, id, attempts, payload,
-                                          state, error, cause, version, changed_us)
-         SELECT run, idx, items, 'queued', ?5, id, attempts, payload, NULL, error, cause, version, ?5
+                                          state, error, cause, version, changed_us, redo)
+         SELECT run, idx, items, 'queued', ?5, id, attempts, payload, NULL, error, cause, version,
+                ?5, redo
          FROM failure_rows WHERE {condition}"
     ))?
     .execute(params![run.0, from, to, what.error, at.0])?;
@@ -270,17 +280,13 @@ mod tests {
             index,
             items: 1,
             id: None,
-            error: if index.is_multiple_of(3) {
-                "Rare"
-            } else {
-                "Often"
-            }
-            .to_owned(),
+            error: if index % 3 == 0 { "Rare" } else { "Often" }.to_owned(),
             cause: "because".to_owned(),
             attempts: 1,
             version: 1,
             payload: Some("{}".to_owned()),
             at: Timestamp(0),
+            redo: 0,
         };
         let (run, rows) = (RunId(1), (0..100_000).map(row).collect());
         store

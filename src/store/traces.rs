@@ -1,7 +1,8 @@
 //! Where a single item stands, whichever table says so.
 //!
-//! Invariant: an item has a row, a result or a failure, or none of them; never two. So each look is one
-//! read transaction: an item that moves meanwhile is seen before or after.
+//! Invariant: an item has a row, a result or a failure, or none of them, and a result beside its row
+//! only while it is being redone; then the row tells where it stands. So each look is one read
+//! transaction: an item that moves meanwhile is seen before or after.
 
 use rusqlite::{OptionalExtension as _, params};
 

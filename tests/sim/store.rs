@@ -1,7 +1,8 @@
 //! The durable model: what a commit changes, all of it or nothing, and what must hold after each.
 //!
 //! Invariant: a record has an outcome, or a row, or neither, never two of them. What has neither is
-//! above the watermark and outside the done set.
+//! above the watermark and outside the done set. A record that is redone has a row and its old result,
+//! which is current until the row has become an outcome.
 
 use std::collections::BTreeMap;
 
@@ -20,6 +21,12 @@ pub(crate) struct Store {
     pub(crate) limiter: LimiterState,
     pub(crate) rows: BTreeMap<Index, StoredRow>,
     pub(crate) outcomes: BTreeMap<Index, Outcome>,
+    /// Results that are current while their records are redone.
+    pub(crate) kept: BTreeMap<Index, Outcome>,
+    /// How often each record was put back by a redo.
+    pub(crate) redos: BTreeMap<Index, u32>,
+    /// How many results were superseded of each record.
+    pub(crate) superseded: BTreeMap<Index, u32>,
 }
 
 /// The row of the run.
@@ -60,6 +67,8 @@ pub(crate) enum Write {
     DropRow(Index),
     Outcome(Index, Outcome),
     DropOutcome(Index),
+    /// The record is to be done again; its result stays.
+    Redo(Index),
 }
 
 impl StoredRun {
@@ -93,6 +102,9 @@ impl Store {
             limiter,
             rows: BTreeMap::new(),
             outcomes: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            redos: BTreeMap::new(),
+            superseded: BTreeMap::new(),
         }
     }
 
@@ -108,11 +120,28 @@ impl Store {
                 self.rows.remove(&index);
             }
             Write::Outcome(index, outcome) => {
+                if self.kept.remove(&index).is_some() {
+                    *self.superseded.entry(index).or_default() += 1;
+                }
                 let before = self.outcomes.insert(index, outcome);
                 assert!(before.is_none(), "{index} ended twice: {before:?}");
             }
             Write::DropOutcome(index) => {
                 self.outcomes.remove(&index);
+            }
+            Write::Redo(index) => {
+                let old = self.outcomes.remove(&index).expect("it has a result");
+                assert_eq!(old.ending, Ending::Done, "{index} is redone");
+                *self.redos.entry(index).or_default() += 1;
+                let row = StoredRow {
+                    items: old.items,
+                    status: RowStatus::Queued,
+                    at: Timestamp::MAX,
+                    attempts: 0,
+                };
+                let row = self.rows.insert(index, row);
+                assert!(row.is_none(), "{index} had a row: {row:?}");
+                self.kept.insert(index, old);
             }
         }
     }
@@ -196,10 +225,15 @@ impl Store {
                 "{index} has {place} where {may_be:?} may be; {index} has so many outcomes and rows, settled: {settled}, {checkpoint:?}"
             );
         }
+        for index in self.kept.keys() {
+            assert!(self.rows.contains_key(index), "{index} is not redone");
+        }
+        let redone: u32 = self.redos.values().sum();
         let behind = checkpoint.done.last().map_or(0, |(_, end)| *end);
         assert!(checkpoint.high_mark >= behind.max(checkpoint.watermark));
         let counters = checkpoint.counters;
         assert_eq!(counters.done, self.ended(Ending::Done), "done");
         assert_eq!(counters.failed, self.ended(Ending::Failed), "failed");
+        assert!(counters.redone >= u64::from(redone), "redone");
     }
 }

@@ -1,7 +1,11 @@
 //! The world of one seed: the clock, the dataset, the store, the process that lives until it dies,
 //! and the loop that lets one thing happen at a time, in an order that only the seed knows.
 
-use std::{cell::RefCell, collections::BTreeSet, rc::Rc};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 use iterd::{
     ids::{Cursor, Index},
@@ -48,6 +52,10 @@ pub(crate) struct World {
     /// Calls of former processes that may still answer.
     pub(crate) late: Vec<Call>,
     pub(crate) troubles: u32,
+    /// How often each record was to be redone in all, as operators said.
+    pub(crate) wanted: BTreeMap<Index, u32>,
+    /// Commits up to the one with the last page of a redo that are not durable.
+    pub(crate) redo_commits: usize,
     /// The day on the wall, and how often one had begun or come back.
     day: i64,
     visit: u32,
@@ -64,6 +72,7 @@ enum Event {
     Answer(usize),
     Callback(usize),
     Timer,
+    Redo,
 }
 
 impl World {
@@ -98,6 +107,8 @@ impl World {
             callbacks: Vec::new(),
             late: Vec::new(),
             troubles: 0,
+            wanted: BTreeMap::new(),
+            redo_commits: 0,
             day: 0,
             visit: 0,
             trace,
@@ -118,6 +129,7 @@ impl World {
                 self.operate();
             } else if !self.happen() && self.attend() {
                 self.model.check_end(&self.store, &self.scenario);
+                Model::check_redos(&self.store, &self.wanted);
                 return;
             }
         }
@@ -159,7 +171,15 @@ impl World {
         if ends {
             self.records_at_last_end = self.records as u64;
         }
+        let got_through = self.process.gets_through(&taken);
         let effects = self.process.step(taken, now, self.visit);
+        let hurried = |only: &Effect| matches!(only, Effect::Hurry { only: None });
+        if effects.iter().any(hurried) {
+            assert!(got_through, "all are hurried although no retry got through");
+            let rows = self.process.view.rows.values();
+            let mut left = rows.filter(|row| row.status == RowStatus::Retrying);
+            assert!(left.all(|row| row.at <= now), "some are not hurried");
+        }
         self.model.check_bounds(&self.process.view);
         for effect in effects {
             self.tell(|_| format!("  {effect:?}"));
@@ -205,6 +225,7 @@ impl World {
             Event::Queue => self.answer_load(),
             Event::Answer(at) => self.answer_calls(at),
             Event::Callback(at) => self.answer_wait(at),
+            Event::Redo => self.redo_page(),
             Event::Timer => {
                 self.process.timer = None;
                 self.input(Input::Tick);
@@ -223,6 +244,8 @@ impl World {
         let process = &self.process;
         may(!process.commits.is_empty(), Event::Commit);
         may(!process.acts.is_empty(), Event::Act);
+        let told = self.redo_commits == 0 && !process.draining;
+        may(told && !self.redoable().is_empty(), Event::Redo);
         may(process.reading.is_some(), Event::Page);
         may(process.loading.is_some(), Event::Queue);
         may(
@@ -243,10 +266,15 @@ impl World {
         let Some(commit) = self.process.commits.pop_front() else {
             return;
         };
+        self.redo_commits = self.redo_commits.saturating_sub(1);
         let (watermark, high_mark) = (self.store.run.watermark, self.store.run.high_mark);
         for write in &commit.writes {
             self.store.apply(write);
-            if let Write::DropOutcome(index) = write {
+            self.model.see(write);
+            if let Write::Redo(index) = write {
+                self.model.failures.remove(index);
+                self.model.reasons += 1;
+            } else if let Write::DropOutcome(index) = write {
                 self.model.failures.remove(index);
             } else if let Write::Outcome(index, outcome) = write {
                 let failures = self.model.failures.get(index).copied().unwrap_or(0);
@@ -278,6 +306,7 @@ impl World {
                 *self.model.failures.entry(index).or_default() += 1;
             }
         }
+        self.model.check_results(&self.store);
         self.process.acts.extend(commit.acts);
         self.tell(|_| "commit".to_owned());
     }
@@ -327,6 +356,7 @@ impl World {
             Effect::Fail { .. }
             | Effect::Spill { .. }
             | Effect::Hold { .. }
+            | Effect::Hurry { .. }
             | Effect::Paused(_) => {}
         }
     }
@@ -349,6 +379,7 @@ impl World {
     /// Another process takes over.
     pub(crate) fn restart(&mut self) {
         self.process = Process::start(&self.store, &self.scenario.limits, self.now());
+        self.redo_commits = 0;
         self.batch = self.rng.between(1, self.scenario.batch_max);
         self.model
             .allow(&self.store.options, self.scenario.batch_max);

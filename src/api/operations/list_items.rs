@@ -143,6 +143,9 @@ pub(super) fn child(row: &ChildRow, live: bool) -> Value {
     if let Some(id) = &row.id {
         shown["id"] = id.as_str().into();
     }
+    if row.redo > 0 {
+        shown["redo"] = row.redo.into();
+    }
     if row.due < Timestamp::MAX && row.status != RowStatus::InFlight {
         shown["due"] = row.due.to_string().into();
     }
@@ -165,6 +168,9 @@ pub(super) fn failed(row: &FailureRow) -> Value {
     });
     if let Some(id) = &row.id {
         shown["id"] = id.as_str().into();
+    }
+    if row.redo > 0 {
+        shown["redo"] = row.redo.into();
     }
     if let Some(payload) = &row.payload {
         shown["item"] = serde_json::from_str(payload).unwrap_or(Value::Null);

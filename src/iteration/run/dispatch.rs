@@ -303,6 +303,7 @@ impl Run {
         self.generation = self.generation.wrapping_add(1);
         let flight = Flight {
             generation: Generation(self.generation),
+            on_probation: self.probation.is_some(),
             ..flight
         };
         effects.push(Effect::Dispatch {

@@ -101,6 +101,9 @@ impl Run {
     pub(super) fn take_requeued(&mut self, children: u64, items: u64, were: Ending) {
         let count = self.counters.of(were);
         *count = count.saturating_sub(items);
+        if were == Ending::Done {
+            self.counters.redone += items;
+        }
         self.breaker.forgive_at_most(self.counters.failed);
         self.queue.add(children);
         if self.status.is_ended() {

@@ -23,7 +23,7 @@ impl Run {
     }
 
     /// Why to pause, where the trial is over. Why not wait for retries: an hour of back-off is what
-    /// somebody who tries ten records wants to see, and not to wait for. What was put off was not tried.
+    /// somebody who tries ten records wants to see, and not to wait for.
     pub(super) fn finished_trial(&self) -> Option<PauseReason> {
         let trial = self.trial?;
         let over = self.status == RunStatus::Running
@@ -31,7 +31,6 @@ impl Run {
             && self.flights.is_empty()
             && self.rescued.is_empty()
             && self.parked.waiting() == 0
-            && self.parked.put_off() == 0
             && self.queue.len() == 0;
         over.then_some(PauseReason::Trial {
             records: trial.records,

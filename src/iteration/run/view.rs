@@ -68,6 +68,7 @@ impl Run {
             left_out: self.left_out,
             trial: self.trial,
             generation: self.generation,
+            probation: self.probation,
         }
     }
 

@@ -7,6 +7,7 @@ mod decide;
 mod dispatch;
 mod order;
 mod pause;
+mod probation;
 mod queue;
 mod restore;
 mod retry;

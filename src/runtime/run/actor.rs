@@ -10,7 +10,7 @@ use super::{
     decide::Ghosts,
     hours::Hours,
     pages::Pages,
-    view::{Pulse, RunView},
+    view::{Patience, Pulse, RunView},
 };
 use crate::{
     config::job::Schedule,
@@ -28,7 +28,7 @@ use crate::{
         finder::{Found, ItemName},
         limiters::SharedLimiter,
     },
-    store::{Change, Line, Requeue, RequeuePage, RunRow, Store, StoreError},
+    store::{Change, EventKind, EventRow, Line, Requeue, RequeuePage, RunRow, Store, StoreError},
     time::{Clock, Timestamp},
 };
 
@@ -89,6 +89,8 @@ pub(in crate::runtime) enum Order {
     Requeue {
         /// Which.
         what: Requeue,
+        /// Who asks, as far as is known.
+        author: Option<String>,
         /// The answer.
         done: oneshot::Sender<u64>,
     },
@@ -102,7 +104,12 @@ pub(in crate::runtime) enum Order {
         done: oneshot::Sender<Result<Ruling, RuntimeError>>,
     },
     /// From now on with this version of the plugin.
-    Deploy(Box<Version>),
+    Deploy {
+        /// Which.
+        version: Box<Version>,
+        /// A worker of it was ready elsewhere.
+        proven: bool,
+    },
     /// What an edit of the job file has changed.
     Reconfigure(Box<Reconfigured>),
 }
@@ -154,6 +161,11 @@ pub(in crate::runtime) struct Actor {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) view: watch::Sender<RunView>,
     pub(super) pulse: Pulse,
+    pub(super) patience: Patience,
+    /// Answers of handlers that were taken in.
+    pub(super) answered: u64,
+    /// The last failure of a call, in a line.
+    pub(super) last_failure: Option<String>,
     /// The last call ended after the order to take nothing new.
     pub(super) drained: bool,
 }
@@ -188,6 +200,8 @@ impl Actor {
             starting: false,
             version: setup.pool.version(),
             off_hours: None,
+            oldest_call: None,
+            idle_since: None,
         });
         let actor = Self {
             id,
@@ -220,6 +234,9 @@ impl Actor {
             clock: setup.clock,
             view,
             pulse: Pulse::default(),
+            patience: Patience::default(),
+            answered: 0,
+            last_failure: None,
             drained: false,
         };
         let handle = ActorHandle {
@@ -312,18 +329,20 @@ impl Actor {
                 news.changes = changes;
                 news.told.push(done);
             }
-            Order::Requeue { what, done } => self.requeue(what, done, news).await?,
+            Order::Requeue { what, author, done } => {
+                self.requeue(what, author, done, news).await?;
+            }
             Order::Decide { order, found, done } => {
                 self.decide(*order, &found, done, news).await?;
             }
-            Order::Deploy(version) => self.deploy(*version),
+            Order::Deploy { version, proven } => self.deploy(*version, proven),
             Order::Reconfigure(new) => self.reconfigure(*new, news),
         }
         Ok(())
     }
 
-    fn deploy(&self, version: Version) {
-        if let Err(error) = self.pool.deploy(version) {
+    fn deploy(&self, version: Version, proven: bool) {
+        if let Err(error) = self.pool.deploy(version, proven) {
             tracing::error!(job = self.job, %error, "the version is not taken up");
         }
     }
@@ -341,7 +360,7 @@ impl Actor {
         let concurrency = NonZeroU32::new(new.options.slots).unwrap_or(NonZeroU32::MIN);
         self.pool.set_concurrency(concurrency);
         if let Some(version) = new.version {
-            self.deploy(version);
+            self.deploy(version, false);
         }
         self.wanted = new.options;
         let options = bounded(&self.wanted, &self.pool);
@@ -353,6 +372,7 @@ impl Actor {
     async fn requeue(
         &mut self,
         mut what: Requeue,
+        author: Option<String>,
         done: oneshot::Sender<u64>,
         news: &mut News,
     ) -> Result<(), StoreError> {
@@ -370,7 +390,8 @@ impl Actor {
         }
         if items > 0 {
             let detail = format!("{items} failed items");
-            news.changes.push(self.event("retried", detail));
+            let event = EventRow::new(self.clock.now(), &self.job, EventKind::Retried, detail);
+            news.changes.push(Change::Event(event.by(author)));
             self.step(std::mem::take(news)).await;
             self.settle_commits(news).await?;
         }

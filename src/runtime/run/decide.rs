@@ -14,7 +14,7 @@ use crate::{
         decisions::{self, DecisionOrder, Ruling, Standing, place_of},
         finder::{Found, ItemName},
     },
-    store::{StoreError, Trace},
+    store::{Change, EventRow, StoreError, Trace},
 };
 
 /// Calls that are still with a handler though somebody decided on their items meanwhile. Their answers
@@ -100,7 +100,9 @@ impl Actor {
         news.inputs.extend(decided.inputs);
         news.changes.extend(decided.changes);
         let detail = decisions::detail(&indexes, order);
-        news.changes.push(self.event(order.deed.event(), detail));
+        let event = EventRow::new(now, &self.job, order.deed.event(), detail);
+        let event = event.by(Some(order.author.clone()));
+        news.changes.push(Change::Event(event));
         Ok(indexes)
     }
 

@@ -7,9 +7,10 @@ use tokio::task::JoinHandle;
 
 use super::child::Child;
 use crate::{
-    ids::{Cursor, Index},
+    ids::{Cursor, Index, RunId},
     integration::source::{Extent, Page, PageBounds, RecordError, Source, SourceError},
     iteration,
+    store::{Change, POSITION_EVERY_ITEMS, Position},
 };
 
 /// The source of a run and what was read of it.
@@ -19,6 +20,8 @@ pub(super) struct Pages {
     reading: Option<(Index, JoinHandle<ReadBack>)>,
     records: VecDeque<(Index, Result<Child, RecordError>)>,
     extent: Option<Extent>,
+    /// Where some of what was read begins, to be stored with the next commit.
+    positions: Vec<Position>,
     /// Somebody asked for a page after the source was lost.
     lost: bool,
 }
@@ -37,6 +40,7 @@ impl Pages {
             reading: None,
             records: VecDeque::new(),
             extent: None,
+            positions: Vec::new(),
             lost: false,
         }
     }
@@ -86,6 +90,12 @@ impl Pages {
     fn take_in(&mut self, first: Index, page: Page) -> iteration::Input {
         let mut children = Vec::with_capacity(page.records.len());
         for (index, record) in (first..).zip(page.records) {
+            if (index + 1).is_multiple_of(POSITION_EVERY_ITEMS) {
+                self.positions.push(Position {
+                    index: index + 1,
+                    cursor: record.end.clone(),
+                });
+            }
             children.push(iteration::Child {
                 items: 1,
                 end: record.end,
@@ -99,6 +109,13 @@ impl Pages {
             children,
             end: page.end,
         }
+    }
+
+    /// What the next commit has to store of where records begin. Crash: what is read again gives it
+    /// again, since no watermark passes a place before the commit that this is for.
+    pub(super) fn positions(&mut self, run: RunId) -> Option<Change> {
+        let rows = std::mem::take(&mut self.positions);
+        (!rows.is_empty()).then_some(Change::Positions { run, rows })
     }
 
     /// The record at that index, which the core has just decided on; what lies before it was settled
