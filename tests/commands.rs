@@ -19,19 +19,27 @@ mod beginning;
 mod disk;
 #[path = "commands/http.rs"]
 mod http;
+#[path = "commands/items.rs"]
+mod items;
 #[path = "commands/limiters.rs"]
 mod limiters;
+#[path = "commands/log.rs"]
+mod log;
 #[path = "commands/mistakes.rs"]
 mod mistakes;
 #[path = "commands/readme.rs"]
 mod readme;
 #[path = "commands/records.rs"]
 mod records;
+#[path = "commands/redo.rs"]
+mod redo;
 #[path = "commands/schedules.rs"]
 mod schedules;
 #[path = "commands/settings.rs"]
 mod settings;
 #[path = "commands/sources.rs"]
 mod sources;
+#[path = "commands/told.rs"]
+mod told;
 #[path = "commands/world.rs"]
 mod world;

@@ -28,10 +28,10 @@ use iterd::{
     machine::{self, Execution, Input, StepContext},
     payload::{Failure, Payload},
     plugin::Launcher,
-    runtime::{Engine, EngineSetup, IDENTITY, Plan},
+    runtime::{Engine, EngineSetup, IDENTITY, Plan, RecordName, Selection},
     store::{
-        Change, ChildRow, ExecutionStatus, FORMAT, FailureRow, ResultRow, RunRow, Store,
-        StoreSettings, VersionRow, WorkerRow,
+        Change, ChildRow, EventQuery, ExecutionStatus, FORMAT, FailureRow, ResultRow, RunRow,
+        Store, StoreSettings, VersionRow, WorkerRow,
     },
     time::{SystemClock, Timestamp},
 };
@@ -312,6 +312,7 @@ fn child(
 ) -> ChildRow {
     let tried = NonZeroU64::new(attempts.into()).is_some();
     ChildRow {
+        redo: 0,
         run,
         index,
         items: 1,
@@ -330,6 +331,7 @@ fn child(
 
 fn result(index: Index, at: Timestamp) -> ResultRow {
     ResultRow {
+        redo: 0,
         index,
         id: Some(format!("C-{index}").into()),
         result: payload(index),
@@ -341,6 +343,7 @@ fn result(index: Index, at: Timestamp) -> ResultRow {
 
 fn failure(index: Index, at: Timestamp) -> FailureRow {
     FailureRow {
+        redo: 0,
         index,
         items: 1,
         id: Some(format!("C-{index}")),
@@ -373,6 +376,26 @@ fn check(fixture: &Path) {
         engine.shut_down(Duration::from_secs(10)).await;
     });
     check_end(&engine, copy.path());
+    drop(engine);
+    check_redo(&open(&state));
+}
+
+/// Results of a former release are done again, though it stored nothing of where records begin.
+fn check_redo(engine: &Engine) {
+    let selection = Selection {
+        names: Some(vec![
+            RecordName::Id("C-12".to_owned()),
+            RecordName::Index(2),
+        ]),
+        ..Selection::default()
+    };
+    let told = block_on(engine.redo("half", selection, "anna")).unwrap();
+    assert_eq!((told.items, told.changed_items), (2, 0), "{told:?}");
+    for index in [2, 12] {
+        let child = engine.store().child(RunId(1), index).unwrap().unwrap();
+        assert_eq!((child.status, child.redo), (RowStatus::Queued, 1));
+        assert_eq!(child.payload, payload(index).text());
+    }
 }
 
 fn check_read(engine: &Engine) {
@@ -418,7 +441,12 @@ fn check_read(engine: &Engine) {
         "those of another boot are gone"
     );
     assert!(store.limiter("job:half").unwrap().is_some());
-    assert!(!store.events("half", 9).unwrap().is_empty());
+    let events = store.events(&EventQuery {
+        job: Some("half".to_owned()),
+        rows_max: 9,
+        ..EventQuery::default()
+    });
+    assert!(!events.unwrap().is_empty());
 }
 
 fn check_end(engine: &Engine, copy: &Path) {

@@ -83,9 +83,9 @@ impl From<RuntimeError> for ApiError {
             RuntimeError::Config(_) | RuntimeError::Job(_) | RuntimeError::Plugin { .. } => {
                 ErrorKind::Validation
             }
-            RuntimeError::UnknownJob { .. } | RuntimeError::UnknownLimiter { .. } => {
-                ErrorKind::NotFound
-            }
+            RuntimeError::UnknownJob { .. }
+            | RuntimeError::UnknownLimiter { .. }
+            | RuntimeError::UnknownItem { .. } => ErrorKind::NotFound,
             RuntimeError::Conflict(_) => ErrorKind::Conflict,
             RuntimeError::State(_)
             | RuntimeError::Store(_)

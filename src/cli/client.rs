@@ -69,7 +69,12 @@ impl Client {
     }
 
     /// Calls one operation; blocks.
-    pub(super) fn call(&mut self, operation: &str, input: Value) -> Result<Value, Failure> {
+    pub(super) fn call(&mut self, operation: &str, mut input: Value) -> Result<Value, Failure> {
+        if self.access == Access::Change
+            && let Some(input) = input.as_object_mut()
+        {
+            input.insert("author".to_owned(), author().into());
+        }
         if self.file.is_none()
             && let Some(answer) = self.ask(operation, &input)?
         {
@@ -82,6 +87,11 @@ impl Client {
         let author = author();
         let answer = api::call(&api, operation, input, &author);
         Ok(self.runtime.block_on(answer)?)
+    }
+
+    /// Waits a while before somebody is asked again.
+    pub(super) fn rest(&self, pause: Duration) {
+        self.runtime.block_on(tokio::time::sleep(pause));
     }
 
     /// The answer of whoever serves; `None` where the file has to be asked.

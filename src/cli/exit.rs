@@ -16,7 +16,7 @@ pub const USAGE: u8 = 2;
 /// A job file, the settings, a plugin or a source are missing or wrong; of a dry run also: records in
 /// the source cannot be read; of `check --strict` also: there are warnings.
 pub const INVALID: u8 = 3;
-/// No such job; or nothing was ever run in this state directory.
+/// No such job or item; or nothing was ever run in this state directory.
 pub const NOT_FOUND: u8 = 4;
 /// It cannot be done as things stand.
 pub const CONFLICT: u8 = 5;
@@ -31,6 +31,17 @@ pub const RUN_FAILED: u8 = 11;
 pub const STOPPED: u8 = 12;
 /// Of `run`: interrupted before the end; running it again goes on.
 pub const INTERRUPTED: u8 = 130;
+
+/// Of `status --check`: all is well. The four codes of a check are those of monitoring plugins.
+pub const CHECK_WELL: u8 = 0;
+/// Of `status --check`: needs attention soon: paused by an operator, items in doubt or held, many
+/// failed, a limiter closed or paused.
+pub const CHECK_ATTENTION: u8 = 1;
+/// Of `status --check`: the daemon is not running though jobs are to run, the disk is full, a job is
+/// paused by failures, by its source or its plugin, stalled, or failed.
+pub const CHECK_DOWN: u8 = 2;
+/// Of `status --check`: it could not be found out, or no such job.
+pub const CHECK_UNKNOWN: u8 = 3;
 
 /// How a command ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +76,9 @@ impl From<RuntimeError> for Failure {
             RuntimeError::State(_) => STATE,
             RuntimeError::Store(error) => store_code(error),
             RuntimeError::Config(_) | RuntimeError::Job(_) | RuntimeError::Plugin { .. } => INVALID,
-            RuntimeError::UnknownJob { .. } | RuntimeError::UnknownLimiter { .. } => NOT_FOUND,
+            RuntimeError::UnknownJob { .. }
+            | RuntimeError::UnknownLimiter { .. }
+            | RuntimeError::UnknownItem { .. } => NOT_FOUND,
             RuntimeError::Conflict(_) => CONFLICT,
             RuntimeError::Damaged { .. } | RuntimeError::Io { .. } | RuntimeError::Closed => FAILED,
         };

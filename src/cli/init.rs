@@ -96,6 +96,13 @@ pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Fai
     let scratch = Scratch::new()?;
     let guess = source::guess(&source, scratch.path())
         .map_err(|error| Failure::new(INVALID, error.to_string()))?;
+    if guess.sample.is_empty() {
+        let message = format!(
+            "{}: it has no record that can be read yet, and a handler is written for one; put one in",
+            source.display()
+        );
+        return Err(Failure::new(INVALID, message));
+    }
     let language = arguments.language();
     let files = Files::new(&arguments.name, &folder, language, &source, &guess)
         .map_err(|error| Failure::new(FAILED, format!("{}: {error}", arguments.place.display())))?;

@@ -1,25 +1,37 @@
 //! `iterd items JOB`: items that failed, wait, or are in doubt.
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{
     client::{self, Access},
     exit::{Code, DONE, Failure},
+    resolve,
     session::{Session, note, print},
     show::{instant, number, plain, text},
 };
 use crate::payload::gist;
 
 #[derive(Debug, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "An item is named by its id, or by its place in the dataset in quotes: '#17'."
+)]
 pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// The job's name
-    job: String,
+    #[arg(required = true)]
+    job: Option<String>,
     #[command(flatten)]
     which: Which,
     /// Only failed items with this error
     #[arg(long, value_name = "NAME", conflicts_with_all = ["retrying", "waiting", "in_doubt", "held", "queued"])]
     error: Option<String>,
+    /// Everything that is known of one item: its id or place
+    #[arg(long, value_name = "ITEM", conflicts_with_all = ["failed", "retrying", "waiting", "in_doubt", "held", "queued", "error", "after", "max"])]
+    id: Option<String>,
     /// Only behind this place of the dataset
     #[arg(long, value_name = "N")]
     after: Option<u64>,
@@ -44,7 +56,7 @@ struct Which {
     /// Those in a Wait or waiting for an answer
     #[arg(long)]
     waiting: bool,
-    /// Those whose outcome nobody knows
+    /// Those whose outcome nobody knows: held, or in flight in a process that is gone
     #[arg(long)]
     in_doubt: bool,
     /// Those in doubt that wait for a decision
@@ -53,6 +65,12 @@ struct Which {
     /// Those that were put back to be done again
     #[arg(long)]
     queued: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say what became of items in doubt
+    Resolve(resolve::Arguments),
 }
 
 impl Which {
@@ -79,8 +97,15 @@ impl Which {
 }
 
 pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Failure> {
+    if let Some(Command::Resolve(arguments)) = &arguments.command {
+        return resolve::main(session, arguments);
+    }
+    let job = arguments.job.as_deref().unwrap_or_default();
+    if let Some(item) = &arguments.id {
+        return one(session, job, item);
+    }
     let input = json!({
-        "job": arguments.job,
+        "job": job,
         "status": arguments.which.status(),
         "error": arguments.error,
         "after": arguments.after,
@@ -110,6 +135,39 @@ pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Fai
     Ok(Code(DONE))
 }
 
+/// One item: a line, and below it what hangs on it.
+fn one(session: &Session, job: &str, item: &str) -> Result<Code, Failure> {
+    let input = json!({ "job": job, "item": item });
+    let answer = client::call(session, "DescribeItem", input, Access::Read)?;
+    session.answer(&answer, |item| {
+        let mut lines = vec![line(item)];
+        for key in ["item", "result"] {
+            if item.get(key).is_some() {
+                lines.push(format!("  {key}: {}", plain(&item[key].to_string())));
+            }
+        }
+        for done in item["interventions"].as_array().into_iter().flatten() {
+            let note = match text(done, "note") {
+                "" => String::new(),
+                note => format!(": {}", plain(note)),
+            };
+            let (what, by) = (text(done, "what"), plain(text(done, "by")));
+            lines.push(format!(
+                "  {what} by {by} {}{note}",
+                instant(text(done, "at"))
+            ));
+            if done.get("original").is_some() {
+                lines.push(format!(
+                    "  original: {}",
+                    plain(&done["original"].to_string())
+                ));
+            }
+        }
+        lines.join("\n")
+    })?;
+    Ok(Code(DONE))
+}
+
 fn line(item: &Value) -> String {
     let part = |key: &str, show: &dyn Fn() -> String| {
         if item[key].is_null() {
@@ -124,6 +182,7 @@ fn line(item: &Value) -> String {
         1 => " after 1 attempt".to_owned(),
         attempts => format!(" after {attempts} attempts"),
     });
+    let redo = part("redo", &|| format!(", redo {}", number(item, "redo")));
     let due = part("due", &|| format!(", due {}", instant(text(item, "due"))));
     let error = part("error", &|| {
         let cause = plain(gist(text(item, "cause")));
@@ -131,5 +190,5 @@ fn line(item: &Value) -> String {
     });
     let status = text(item, "status").replace('_', " ");
     let index = number(item, "index");
-    format!("#{index}{id}  {status}{attempts}{due}{error}")
+    format!("#{index}{id}  {status}{redo}{attempts}{due}{error}")
 }

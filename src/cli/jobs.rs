@@ -1,14 +1,15 @@
-//! `iterd jobs`: every job in a line.
+//! `iterd jobs`: every job in a line; and what every picture of a job has in common.
 
 use clap::Args;
-use comfy_table::{CellAlignment, Table, TableStyle};
 use serde_json::{Value, json};
 
 use super::{
     client::{self, Access},
     exit::{Code, DONE, Failure},
+    paint,
     session::Session,
-    show::{count, duration, number, rate, seconds, text},
+    show::{count, number, text},
+    status::overview,
 };
 
 #[derive(Debug, Args)]
@@ -16,59 +17,10 @@ pub(super) struct Arguments {}
 
 pub(super) fn main(session: &Session, _: &Arguments) -> Result<Code, Failure> {
     let answer = client::call(session, "ListJobs", json!({}), Access::Read)?;
-    session.answer(&answer, table)?;
+    session.answer(&answer, |answer| {
+        overview::table(answer, paint::width(), paint::is_wanted())
+    })?;
     Ok(Code(DONE))
-}
-
-fn table(answer: &Value) -> String {
-    let jobs = answer["jobs"].as_array().map_or(&[][..], Vec::as_slice);
-    if jobs.is_empty() {
-        return "no jobs here yet; run one with: iterd run FILE".to_owned();
-    }
-    let mut table = Table::new();
-    table.load_style(TableStyle::new());
-    table.set_header([
-        "JOB", "STATUS", "DONE", "OF", "FAILED", "RETRYING", "RATE", "TO GO",
-    ]);
-    for column in 2..8 {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    for job in jobs {
-        table.add_row(row(job));
-    }
-    table.trim_fmt()
-}
-
-fn row(job: &Value) -> [String; 8] {
-    if job["run"].is_null() {
-        let blank = String::new;
-        let (name, status) = (text(job, "job"), text(job, "status"));
-        return [
-            name.to_owned(),
-            status.to_owned(),
-            blank(),
-            blank(),
-            blank(),
-            blank(),
-            blank(),
-            blank(),
-        ];
-    }
-    [
-        text(job, "job").to_owned(),
-        status(job).to_owned(),
-        count(number(job, "done")),
-        of(job).unwrap_or_default(),
-        count(number(job, "failed")),
-        count(number(job, "retrying")),
-        job["rate_per_s"]
-            .as_f64()
-            .and_then(rate)
-            .unwrap_or_default(),
-        seconds(job, "eta_s").map(duration).unwrap_or_default(),
-    ]
 }
 
 /// The status in a word; a run that nobody keeps going is interrupted.
@@ -88,4 +40,12 @@ pub(super) fn of(job: &Value) -> Option<String> {
         (None, Some(about)) => Some(format!("~{}", count(about))),
         (None, None) => None,
     }
+}
+
+/// How much of it has ended, in whole percent, where the number of records is known or estimated.
+pub(super) fn percent(job: &Value) -> Option<u128> {
+    let ended = number(job, "done") + number(job, "failed");
+    let total = job["total"].as_u64().or(job["total_estimate"].as_u64());
+    let total = total.filter(|total| *total > 0)?;
+    Some(u128::from(ended) * 100 / u128::from(total))
 }

@@ -16,7 +16,7 @@ use super::{
     set::cleared,
     show::{plain, text},
 };
-use crate::time::parse_duration;
+use crate::time::{Clock as _, SystemClock, parse_duration};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -129,7 +129,8 @@ pub(super) fn main(session: &Session, command: &Command) -> Result<Code, Failure
         ),
         Command::Resume(name) => (&name.name, json!({ "resume": {} })),
         Command::Close(arguments) => {
-            let until = until(arguments, &Zoned::now())?;
+            let now = SystemClock.now().to_jiff().to_zoned(TimeZone::system());
+            let until = until(arguments, &now)?;
             let close = json!({ "close": { "until": until.to_string() } });
             (&arguments.name.name, close)
         }

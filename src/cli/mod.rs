@@ -9,7 +9,9 @@ mod adopt;
 mod check;
 mod client;
 mod completions;
+mod deploy;
 mod dry_run;
+mod edit;
 pub mod exit;
 mod follow;
 mod help;
@@ -18,8 +20,15 @@ mod items;
 mod jobs;
 mod limiter;
 mod limiter_table;
+mod log;
+mod notify;
+mod opening;
+mod paint;
 mod pause;
+mod plugin;
 mod progress;
+mod redo;
+mod resolve;
 mod results;
 mod resume;
 mod retry;
@@ -29,11 +38,13 @@ mod session;
 mod set;
 mod settings;
 mod show;
+mod skip;
 mod start;
 mod status;
 mod stop;
 mod survey;
 mod unit;
+mod why;
 
 use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
@@ -96,11 +107,27 @@ enum Command {
     /// Show limiters, or change, pause and close them
     #[command(subcommand)]
     Limiter(limiter::Command),
+    /// Put a version of a plugin in force
+    Deploy(deploy::Arguments),
+    /// Look at versions of plugins, or try a handler out
+    Plugin(plugin::Arguments),
+    /// Do finished records again, where their results are wrong
+    Redo(redo::Arguments),
+    /// End items as failed without another try
+    Skip(skip::Arguments),
+    /// Replace the record of an item that is stuck, and try it at once
+    Edit(edit::Arguments),
     /// Show every job in a line
     Jobs(jobs::Arguments),
     /// Show where a job stands
     Status(status::Arguments),
-    /// List items that failed, wait, or are in doubt
+    /// Tell in one sentence what a job waits for, and what one can do
+    Why(why::Arguments),
+    /// Show what happened: starts, pauses, deploys, edits, reboots
+    Log(log::Arguments),
+    /// Try a job's notifications
+    Notify(notify::Arguments),
+    /// List items that failed, wait, or are in doubt; say what became of those in doubt
     Items(items::Arguments),
     /// Print results in dataset order
     Results(results::Arguments),
@@ -142,8 +169,16 @@ pub fn main() -> ExitCode {
         Command::Adopt(arguments) => adopt::main(&session, &arguments),
         Command::Set(arguments) => set::main(&session, &arguments),
         Command::Limiter(command) => limiter::main(&session, &command),
+        Command::Deploy(arguments) => deploy::main(&session, &arguments),
+        Command::Plugin(arguments) => plugin::main(&session, &arguments),
+        Command::Redo(arguments) => redo::main(&session, &arguments),
+        Command::Skip(arguments) => skip::main(&session, &arguments),
+        Command::Edit(arguments) => edit::main(&session, &arguments),
         Command::Jobs(arguments) => jobs::main(&session, &arguments),
         Command::Status(arguments) => status::main(&session, &arguments),
+        Command::Why(arguments) => why::main(&session, &arguments),
+        Command::Log(arguments) => log::main(&session, &arguments),
+        Command::Notify(arguments) => notify::main(&session, &arguments),
         Command::Items(arguments) => items::main(&session, &arguments),
         Command::Results(arguments) => results::main(&session, &arguments),
         Command::Init(arguments) => init::main(&session, &arguments),

@@ -31,7 +31,6 @@ pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Fai
         "job": arguments.job,
         "note": arguments.note,
         "now": arguments.now,
-        "author": client::author(),
     });
     let answer = client::call(session, "PauseJob", input, Access::Change)?;
     session.answer(&answer, |_| {

@@ -16,13 +16,14 @@ use super::{
     dry_run::DryRun,
     exit::{self, Code, Failure},
     follow::{self, Standing},
+    opening,
     progress::Progress,
     session::{Session, note, working_runtime},
 };
 use crate::{
     api::{self, Api, Key},
     config::{Settings, job::JobFile},
-    runtime::{Engine, Pruner, RuntimeError, Started, StateError, StatePaths},
+    runtime::{Engine, RuntimeError, Started, StateError, StatePaths, on_behalf_of},
 };
 
 /// How often the picture is drawn anew.
@@ -41,9 +42,8 @@ where records cannot be read."
 pub(super) struct Arguments {
     /// The job file
     file: PathBuf,
-    /// Begin anew after a finished run
-    #[arg(long)]
-    again: bool,
+    #[command(flatten)]
+    opening: opening::Flags,
     #[command(flatten)]
     dry: DryRun,
 }
@@ -118,11 +118,15 @@ impl Run<'_> {
         let mut interrupts = signals()?;
         let job = &self.file.name;
         let api = Api::of_engine(engine.clone());
-        tokio::spawn(engine.disk().clone().watch());
-        tokio::spawn(Pruner::new(engine.clone()).work());
+        engine.spawn_services();
         listen(engine, &api)?;
+        let (again, opening) = (
+            self.arguments.opening.again,
+            self.arguments.opening.opening()?,
+        );
+        let starting = engine.start_at(self.file, again, &opening);
         let started = tokio::select! {
-            started = engine.start(self.file, self.arguments.again) => started?,
+            started = on_behalf_of(client::author(), starting) => started?,
             () = interrupts.next() => return Ok(Code(exit::INTERRUPTED)),
         };
         announce(job, started);
@@ -165,9 +169,10 @@ impl Run<'_> {
         }
         // Why at once: a job that pauses because its plugin does not start has calls that wait for it.
         let paused = engine.live_jobs() == [self.file.name.as_str()]
-            && engine
-                .view(&self.file.name)
-                .is_some_and(|view| view.borrow().pause.is_some());
+            && engine.view(&self.file.name).is_some_and(|view| {
+                let view = view.borrow();
+                view.pause.is_some() && view.figures.in_flight > 0
+            });
         let grace = if paused {
             Duration::ZERO
         } else {
@@ -184,7 +189,8 @@ impl Run<'_> {
         let mut interrupts = signals()?;
         let path = std::path::absolute(&self.arguments.file)
             .map_err(|error| Failure::new(exit::FAILED, error.to_string()))?;
-        let input = json!({ "file": path, "again": self.arguments.again });
+        let mut input = json!({ "file": path, "author": client::author() });
+        self.arguments.opening.add_to(&mut input);
         match client::over_socket(paths, "StartJob", &input).await {
             Ok(_) => {}
             Err(Unanswered::Refused(failure)) => return Err(failure),

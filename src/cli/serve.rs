@@ -17,7 +17,7 @@ use super::{
 use crate::{
     api::{self, Api, Key},
     config::{Settings, job::JobFolder},
-    runtime::{Engine, Pruner, Scheduler},
+    runtime::{Engine, Scheduler},
 };
 
 /// A writer that was silent for longer hangs; a commit takes milliseconds, and one that cannot be
@@ -61,8 +61,7 @@ async fn serve(
     let key =
         Key::read(&engine.paths().key()).map_err(|error| Failure::new(STATE, error.to_string()))?;
     let mut listening = listen(engine, settings.config.listen, &key).await?;
-    tokio::spawn(engine.disk().clone().watch());
-    tokio::spawn(Pruner::new(engine.clone()).work());
+    engine.spawn_services();
     take_over(engine, &settings.config.jobs_dir).await;
     engine.resume_all().await?;
     let mut scheduler = Scheduler::start(engine.clone()).await;

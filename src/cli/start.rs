@@ -9,6 +9,7 @@ use super::{
     client::{self, Access},
     dry_run::DryRun,
     exit::{Code, DONE, Failure},
+    opening,
     session::Session,
     show::text,
 };
@@ -21,9 +22,8 @@ use crate::config::{
 pub(super) struct Arguments {
     /// The job's name
     job: String,
-    /// Begin anew after a finished run
-    #[arg(long)]
-    again: bool,
+    #[command(flatten)]
+    opening: opening::Flags,
     #[command(flatten)]
     dry: DryRun,
 }
@@ -35,7 +35,8 @@ pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Fai
         let file = file_of(session, job, &settings)?;
         return arguments.dry.main(session, &file, &settings);
     }
-    let input = json!({ "job": job, "again": arguments.again });
+    let mut input = json!({ "job": job });
+    arguments.opening.add_to(&mut input);
     let answer = client::call(session, "StartJob", input, Access::Change)?;
     session.answer(&answer, |answer| {
         let text = match answer["outcome"].as_str().unwrap_or_default() {

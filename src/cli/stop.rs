@@ -1,7 +1,6 @@
 //! `iterd stop JOB`: end a job's run; starting it again goes on from there.
 
 use clap::Args;
-use serde_json::json;
 
 use super::{
     client::{self, Access},
@@ -16,7 +15,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Failure> {
-    let input = json!({ "job": arguments.job, "author": client::author() });
+    let input = client::of_job(&arguments.job);
     let answer = client::call(session, "StopJob", input, Access::Change)?;
     session.answer(&answer, |_| {
         let job = &arguments.job;

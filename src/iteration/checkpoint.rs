@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Breaker, Ending, PauseReason, RunStatus};
+use super::{Breaker, Ending, PauseReason, Probation, RunStatus, Trial};
 use crate::ids::{Cursor, Index};
 
 /// The format number of what [`Checkpoint::to_json`] writes.
@@ -31,11 +31,17 @@ pub struct Checkpoint {
     pub counters: Counters,
     /// What the breaker remembers.
     pub breaker: Breaker,
-    /// How many items the source has, once its end was seen.
+    /// How many items the run has, once the source's end was seen; what was left out is no part of it.
     pub total: Option<u64>,
+    /// How many records at the source's beginning are no part of the run.
+    pub left_out: u64,
+    /// What is tried first, where that is not over.
+    pub trial: Option<Trial>,
     /// The generation of the last dispatch; those of the next process go on from it, so that an
     /// answer to a former process is known to be late.
     pub generation: u32,
+    /// The handler was mended, and has not shown yet that it is.
+    pub probation: Option<Probation>,
 }
 
 /// What a run counts from its beginning on, in items unless said otherwise.
@@ -53,6 +59,9 @@ pub struct Counters {
     pub interrupted: u64,
     /// Dispatches that were put off because somebody limits us.
     pub throttled: u64,
+    /// Finished with a result and put back to be done again, each time counted.
+    #[serde(default)]
+    pub redone: u64,
 }
 
 impl Default for Checkpoint {
@@ -67,7 +76,10 @@ impl Default for Checkpoint {
             counters: Counters::default(),
             breaker: Breaker::default(),
             total: None,
+            left_out: 0,
+            trial: None,
             generation: 0,
+            probation: None,
         }
     }
 }
@@ -109,10 +121,33 @@ struct Stored {
     breaker: Breaker,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pause: Option<PauseReason>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    left_out: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trial: Option<Trial>,
     generation: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    probation: Option<Probation>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Checkpoint {
+    /// Of a run that begins behind so many records of its source, where that cursor stands.
+    #[must_use]
+    pub fn begin_at(left_out: u64, cursor: Cursor) -> Self {
+        Self {
+            watermark: left_out,
+            high_mark: left_out,
+            cursor,
+            left_out,
+            ..Self::default()
+        }
+    }
+
     /// What has no column of its own: cursor, done set, counters, breaker, reason of
     /// a pause, generation.
     #[must_use]
@@ -129,7 +164,10 @@ impl Checkpoint {
             counters: self.counters,
             breaker: self.breaker.clone(),
             pause: self.pause.clone(),
+            left_out: self.left_out,
+            trial: self.trial,
             generation: self.generation,
+            probation: self.probation,
         };
         // Invariant: strings and numbers alone, which always serialise.
         serde_json::to_string(&stored).unwrap_or_default()
@@ -187,7 +225,10 @@ impl Checkpoint {
             counters: stored.counters,
             breaker: stored.breaker,
             total,
+            left_out: stored.left_out,
+            trial: stored.trial,
             generation: stored.generation,
+            probation: stored.probation,
         })
     }
 }
@@ -217,7 +258,14 @@ mod tests {
             },
             breaker: Breaker::default(),
             total: Some(500),
+            left_out: 7,
+            trial: Some(Trial {
+                until: 200,
+                records: 20,
+                sample: true,
+            }),
             generation: 117,
+            probation: None,
         };
         let text = checkpoint.to_json();
         assert!(text.contains(r#""done":"1,10-30""#), "{text}");

@@ -46,6 +46,11 @@ pub enum Effect {
         /// It has a row already, whose status changes.
         rowed: bool,
     },
+    /// Make rows that back off due by now, in this commit: their handler was mended.
+    Hurry {
+        /// This one; `None`: all.
+        only: Option<Index>,
+    },
     /// Load children that were put back; answered by [`super::Input::Queue`]. Never twice at a time.
     LoadQueue {
         /// The rows after this index; `None`: from the first.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Options, PauseReason};
+use super::{Options, PauseReason, Trial};
 use crate::{
     ids::{Cursor, Generation, Index},
     time::Timestamp,
@@ -86,16 +86,29 @@ pub enum Input {
         /// What was decided; with [`Decision::Again`] the rows are queued.
         decision: Decision,
     },
+    /// Somebody decided what becomes of one child, wherever it stands; its row and its outcome are as
+    /// decided from this same commit on. An answer that is still to come is late.
+    Decided {
+        /// Its first item.
+        index: Index,
+        /// How many items it has. Of a child that was read: all of its items; of one that was not:
+        /// what will be a child of its own.
+        items: u32,
+        /// Where its rows said that it stands.
+        stood: Stood,
+        /// What was decided.
+        decision: Decision,
+    },
+    /// Go on as with [`Input::Resume`], but try this first, then pause.
+    Trial(Trial),
     /// What a child in a Wait waited for is there; its row is due at once, in this same commit.
     Answered {
         /// The child.
         index: Index,
     },
-    /// What backs off is due at once: the handler was mended.
-    Hurry {
-        /// The instant it was.
-        now: Timestamp,
-    },
+    /// The handler was mended. One child that backs off is due at once, the others when a retry has
+    /// got through.
+    Mended,
     /// Rows of the queue, in order; answers [`super::Effect::LoadQueue`].
     Queue {
         /// The children, at most as many as were asked for.
@@ -123,13 +136,26 @@ pub enum Ending {
     Failed,
 }
 
-/// What somebody decided on items in doubt.
+/// What somebody decided on items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// They are done again.
+    /// They are done again, or before their turn: their rows are queued.
     Again,
+    /// One is done again before anything new: its row is retrying, and due at this instant.
+    AtOnce(Timestamp),
     /// They had ended so.
     Ended(Ending),
+}
+
+/// Where a child stands, as the rows of the store tell it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stood {
+    /// It has a row with this status.
+    Row(RowStatus),
+    /// It had ended so.
+    Ended(Ending),
+    /// There is no trace of it: it is under way without a row, in doubt, or was never dispatched.
+    Nowhere,
 }
 
 /// What a parked child waits for.

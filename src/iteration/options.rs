@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::ids::Index;
+
 /// The options of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,6 +25,17 @@ pub struct Options {
     pub tolerance: Tolerance,
     /// When the run pauses of itself.
     pub pause_when: BreakerLimits,
+}
+
+/// What a run does before it pauses for somebody to look; durable, and over with that pause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trial {
+    /// Nothing from this index on is taken from the source.
+    pub until: Index,
+    /// How many records are tried, for whoever reads why it paused.
+    pub records: u64,
+    /// They are rows in the queue, spread over the dataset; else the first of the source.
+    pub sample: bool,
 }
 
 /// Whether a child that backs off keeps its slot.

@@ -89,16 +89,36 @@ impl ParkedChildren {
         }
     }
 
-    /// Makes every child that backs off due at once: what made them fail was mended.
-    pub(super) fn hurry(&mut self, now: Timestamp) {
-        for times in [&mut self.retrying, &mut self.put_off] {
-            for (_, index) in std::mem::take(times) {
-                if let Some(entry) = self.by_index.get_mut(&index) {
-                    entry.at = entry.at.min(now);
-                    times.insert((entry.at, index));
-                }
+    /// Makes every child that backs off due by now; whether that changes any.
+    pub(super) fn hurry(&mut self, now: Timestamp) -> bool {
+        let later = (Timestamp(now.0.saturating_add(1)), 0);
+        let early = self.retrying.split_off(&later);
+        for (_, index) in &early {
+            if let Some(entry) = self.by_index.get_mut(index) {
+                entry.at = now;
+                self.retrying.insert((now, *index));
             }
         }
+        !early.is_empty()
+    }
+
+    /// Makes a child that backs off due by now; whether that changes it.
+    pub(super) fn hurry_one(&mut self, index: Index, now: Timestamp) -> bool {
+        let Some(entry) = self.by_index.get_mut(&index) else {
+            return false;
+        };
+        if entry.at <= now || !self.retrying.remove(&(entry.at, index)) {
+            return false;
+        }
+        entry.at = now;
+        self.retrying.insert((now, index))
+    }
+
+    /// Whether a child backs off after a failure.
+    pub(super) fn backs_off(&self, index: Index) -> bool {
+        self.by_index
+            .get(&index)
+            .is_some_and(|entry| entry.status == RowStatus::Retrying && entry.kind == Try::Retry)
     }
 
     fn times(&mut self, entry: Entry) -> &mut BTreeSet<(Timestamp, Index)> {

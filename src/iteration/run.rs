@@ -14,7 +14,7 @@ use std::{
 
 use super::{
     Breaker, Checkpoint, Child, Counters, Effect, Ending, Input, OnInterrupt, Options, Parked,
-    PauseReason, Row, RowStatus, RunStatus, WakeReason,
+    PauseReason, Row, RowStatus, RunStatus, Trial, WakeReason,
     breaker::share_exceeds,
     parked::{self, ParkedChildren},
     status::is_legal,
@@ -26,10 +26,15 @@ use crate::{
     time::Timestamp,
 };
 
+mod decide;
 mod dispatch;
+mod probation;
 mod queue;
+mod trial;
 mod view;
 
+pub use probation::Probation;
+use probation::Shown;
 use queue::RowQueue;
 pub use view::Figures;
 
@@ -51,9 +56,11 @@ pub struct Run {
     pub(super) counters: Counters,
     pub(super) breaker: Breaker,
     pub(super) total: Option<u64>,
+    pub(super) left_out: u64,
+    pub(super) trial: Option<Trial>,
     pub(super) window: Window,
-    /// What a former process had settled above its watermark and this one has not read again yet:
-    /// ranges in order.
+    /// What is settled and was not read yet: what a former process had settled above its watermark, and
+    /// children on which somebody decided before their turn. Ranges in order.
     pub(super) settled_before: VecDeque<(Index, Index)>,
     /// The high mark of a former process: what lies below and is not settled is in doubt.
     pub(super) doubt_until: Index,
@@ -66,6 +73,9 @@ pub struct Run {
     /// Children whose outcome nobody knows and on which the next step of a live run decides.
     doubtful: Vec<(Index, Flight)>,
     queue: RowQueue,
+    probation: Option<Probation>,
+    /// A retry has got through under the probation; decided on at the end of the inputs of a step.
+    mended: bool,
     generation: u32,
     retry_turn: bool,
     drain: Drain,
@@ -125,6 +135,8 @@ struct Flight {
     items: u32,
     rowed: bool,
     kind: Try,
+    /// It was dispatched after the handler was mended.
+    on_probation: bool,
 }
 
 impl Flight {
@@ -135,6 +147,7 @@ impl Flight {
             items,
             rowed: true,
             kind,
+            on_probation: false,
         }
     }
 }
@@ -167,6 +180,8 @@ impl Run {
             counters: checkpoint.counters,
             breaker: checkpoint.breaker,
             total: checkpoint.total,
+            left_out: checkpoint.left_out,
+            trial: checkpoint.trial,
             window: Window::new(checkpoint.watermark, checkpoint.cursor.clone()),
             settled_before: checkpoint.done.into(),
             doubt_until: checkpoint.high_mark,
@@ -184,6 +199,8 @@ impl Run {
             held,
             doubtful: Vec::new(),
             queue: RowQueue::new(queued),
+            probation: checkpoint.probation,
+            mended: false,
             generation: checkpoint.generation,
             retry_turn: false,
             drain: Drain::No,
@@ -223,6 +240,7 @@ impl Run {
             self.take(input, &mut effects);
         }
         self.decide_on_doubtful(&mut effects);
+        self.attend_probation(context.now, &mut effects);
         self.judge(&mut effects);
         if self.status == RunStatus::Running && self.drain == Drain::No {
             self.dispatch(context, &mut effects);
@@ -240,6 +258,12 @@ impl Run {
         self.flights
             .get(&index)
             .is_some_and(|flight| flight.generation == generation)
+    }
+
+    /// The dispatch of a child whose outcome is still to come, where there is one.
+    #[must_use]
+    pub fn dispatched(&self, index: Index) -> Option<Generation> {
+        Some(self.flights.get(&index)?.generation)
     }
 
     fn take(&mut self, input: Input, effects: &mut Vec<Effect>) {
@@ -270,17 +294,12 @@ impl Run {
             }
             // Why: a tick may come early; what is still waited for is then asked for anew.
             Input::Tick => self.wake = None,
-            Input::Hurry { now } => self.parked.hurry(now),
+            Input::Mended => self.begin_probation(),
             Input::Pause(reason) => {
                 self.source.broken |= matches!(reason, PauseReason::Source { .. });
                 self.pause(reason, effects);
             }
-            Input::Resume => {
-                let unfinished = self.status != RunStatus::Succeeded;
-                if unfinished && self.become_status(RunStatus::Running) {
-                    self.breaker.reset(self.counters.failed);
-                }
-            }
+            Input::Resume => self.resume(),
             Input::Abort => {
                 if self.become_status(RunStatus::Aborted) {
                     effects.push(Effect::Ended(RunStatus::Aborted));
@@ -299,8 +318,28 @@ impl Run {
                 items,
                 decision,
             } => self.take_released(children, items, decision),
+            Input::Decided {
+                index,
+                items,
+                stood,
+                decision,
+            } => self.take_decided(index, items, stood, decision),
+            Input::Trial(trial) => {
+                self.resume();
+                self.trial = Some(trial);
+            }
             Input::Queue { children } => self.take_queue(children),
             Input::Answered { index } => self.parked.answer(index),
+        }
+    }
+
+    /// Why the trial only then: what pauses it half way, a breaker say, has not ended it.
+    fn resume(&mut self) {
+        let tried = matches!(self.pause, Some(PauseReason::Trial { .. }));
+        let unfinished = self.status != RunStatus::Succeeded;
+        if unfinished && self.become_status(RunStatus::Running) {
+            self.breaker.reset(self.counters.failed);
+            self.trial = self.trial.filter(|_| !tried);
         }
     }
 
@@ -323,7 +362,7 @@ impl Run {
         }
         source.children.extend(children);
         if source.end != End::Unseen {
-            self.total = Some(source.next);
+            self.total = Some(source.next.saturating_sub(self.left_out));
         }
     }
 
@@ -332,6 +371,11 @@ impl Run {
             return;
         };
         self.window.settle(index);
+        let shown = match ending {
+            Ending::Done => Shown::Good,
+            Ending::Failed => Shown::Bad,
+        };
+        self.note_probation(index, flight, shown);
         self.breaker
             .record(ending == Ending::Failed, &self.options.pause_when);
         *self.counters.of(ending) += u64::from(flight.items);
@@ -353,10 +397,14 @@ impl Run {
             Parked::Retry {
                 throttled: false, ..
             } => {
+                self.note_probation(index, flight, Shown::Bad);
                 self.breaker.record(true, &self.options.pause_when);
                 (RowStatus::Retrying, Try::Retry)
             }
-            Parked::Wait { .. } => (RowStatus::Waiting, flight.kind),
+            Parked::Wait { .. } => {
+                self.note_probation(index, flight, Shown::Good);
+                (RowStatus::Waiting, flight.kind)
+            }
         };
         self.parked.insert(
             index,
@@ -486,6 +534,8 @@ impl Run {
             }
         } else if over && self.become_status(RunStatus::Succeeded) {
             effects.push(Effect::Ended(RunStatus::Succeeded));
+        } else if let Some(trial) = self.finished_trial() {
+            self.pause(trial, effects);
         }
     }
 

@@ -72,7 +72,11 @@ const fn may(from: RunStatus, to: RunStatus, reason: &'static str) -> Transition
 pub const TRANSITIONS: &[Transition] = {
     use RunStatus::{Aborted, Failed, Paused, Running, Succeeded};
     &[
-        may(Running, Paused, "an operator or the breaker holds it"),
+        may(
+            Running,
+            Paused,
+            "an operator or the breaker holds it, or its trial is over",
+        ),
         may(
             Paused,
             Running,
@@ -138,6 +142,13 @@ pub enum PauseReason {
         /// So many.
         items: u64,
     },
+    /// What was to be tried first has been; the rest waits until somebody has looked.
+    Trial {
+        /// So many records.
+        records: u64,
+        /// Spread over the dataset; else the first ones.
+        sample: bool,
+    },
     /// The source could not be read or is not what it was.
     Source {
         /// What happened, and the mend.
@@ -148,6 +159,36 @@ pub enum PauseReason {
         /// What happened, and the mend.
         cause: String,
     },
+}
+
+impl PauseReason {
+    /// The reason in one word, for programs.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Operator { .. } => "operator",
+            Self::Failing { .. } | Self::InARow { .. } | Self::FailedShare { .. } => "failures",
+            Self::Held { .. } => "held",
+            Self::Source { .. } => "source",
+            Self::Plugin { .. } => "plugin",
+            Self::Trial { .. } => "trial",
+        }
+    }
+
+    /// Who paused it, where somebody did.
+    #[must_use]
+    pub fn author(&self) -> Option<&str> {
+        match self {
+            Self::Operator { author, .. } => Some(author),
+            Self::Failing { .. }
+            | Self::InARow { .. }
+            | Self::FailedShare { .. }
+            | Self::Held { .. }
+            | Self::Source { .. }
+            | Self::Trial { .. }
+            | Self::Plugin { .. } => None,
+        }
+    }
 }
 
 impl std::fmt::Display for PauseReason {
@@ -162,6 +203,15 @@ impl std::fmt::Display for PauseReason {
             Self::FailedShare { failed, of } => write!(f, "{failed} of {of} items have failed"),
             Self::Held { items } => {
                 write!(f, "{items} items are in doubt and wait for a decision")
+            }
+            Self::Trial { records, sample } => {
+                match (records, sample) {
+                    (1, true) => f.write_str("a sample of one record was tried"),
+                    (records, true) => write!(f, "a sample of {records} records was tried"),
+                    (1, false) => f.write_str("the first record was tried"),
+                    (records, false) => write!(f, "the first {records} records were tried"),
+                }?;
+                f.write_str("; all others wait until it is resumed")
             }
             Self::Source { cause } => write!(f, "the source: {cause}"),
             Self::Plugin { cause } => write!(f, "the plugin: {cause}"),

@@ -4,7 +4,7 @@
 //! those are [`Answer`](super::Answer)s. How many there can be in a while is bounded where they
 //! are made.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use compact_str::CompactString;
 
@@ -74,6 +74,8 @@ pub enum Event {
     Deployed {
         /// The new version.
         version: VersionNumber,
+        /// The copy that its workers run in.
+        folder: PathBuf,
     },
     /// A version failed to start several times in a row. Where an older one runs, that one goes on
     /// and this one is given up; else the pool goes on trying, at a slow pace.

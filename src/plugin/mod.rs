@@ -37,10 +37,11 @@ mod worker;
 pub use event::{Event, Events, ItemRef, Stream};
 pub use manifest::{Handler, HostKind, Limits, Manifest, ManifestError, Reload, SandboxMode};
 pub use pool::{Pool, PoolError, PoolSpec};
+pub(crate) use procfs::boot;
 pub(crate) use protocol::call_line;
 pub use secrets::{SecretError, SecretSource};
 pub use spawner::{Launcher, SpawnError, Spawner, WorkerLog, WorkerLogError, WorkerRecord};
-pub use version::{Snapshot, SnapshotError, SnapshotLimits, snapshot};
+pub use version::{Snapshot, SnapshotError, SnapshotLimits, discard_snapshot, snapshot};
 pub use watch::{Watch, WatchError, watch};
 
 /// A version of a plugin, ready to run.

@@ -278,8 +278,9 @@ impl Pool {
     /// Starts a worker of another version, and gives it the new calls once it is ready. The old
     /// workers finish what they hold. A version that cannot start changes nothing; an event tells
     /// either way. (A program that does not say `{"ready": true}` counts as started when it has
-    /// lived for half a second.)
-    pub fn deploy(&self, version: Version) -> Result<(), PoolError> {
+    /// lived for half a second and waits for something; one that is `proven`, because a worker of it
+    /// was ready elsewhere, as soon as it runs.)
+    pub fn deploy(&self, version: Version, proven: bool) -> Result<(), PoolError> {
         match &self.kind {
             Kind::Identity { name, .. } => Err(PoolError::OtherKind { name: name.clone() }),
             Kind::Workers(_) if version.manifest.host == HostKind::Identity => {
@@ -289,7 +290,7 @@ impl Pool {
             }
             Kind::Workers(shared) => {
                 refuse_missing_host(&version)?;
-                shared.decide(|roster, out| roster.deploy(Arc::new(version), out));
+                shared.decide(|roster, out| roster.deploy(Arc::new(version), proven, out));
                 Ok(())
             }
             #[cfg(test)]

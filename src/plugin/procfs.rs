@@ -11,6 +11,10 @@ pub(crate) struct Stat {
     pub(crate) pid: u32,
     /// Dead already; only its parent has not taken note.
     pub(crate) zombie: bool,
+    /// It runs, would run if a processor were free, or waits for a disk.
+    pub(crate) busy: bool,
+    /// Clock ticks that it has computed so far.
+    pub(crate) ticks: u64,
     /// Its process group.
     pub(crate) group: u32,
     /// Its session.
@@ -52,6 +56,19 @@ pub(crate) fn living() -> io::Result<Vec<Stat>> {
     Ok(processes)
 }
 
+/// What the processes of a group have computed so far, in clock ticks, where none of them is busy now;
+/// else `None`.
+pub(crate) fn resting(group: u32) -> io::Result<Option<u64>> {
+    let mut ticks = 0;
+    for process in living()?.iter().filter(|process| process.group == group) {
+        if process.busy {
+            return Ok(None);
+        }
+        ticks += process.ticks;
+    }
+    Ok(Some(ticks))
+}
+
 /// Names this boot of the machine and this process number space (a container has its own): within
 /// it a process number and a start time are one process.
 pub(crate) fn boot() -> io::Result<String> {
@@ -65,7 +82,8 @@ pub(crate) fn boot() -> io::Result<String> {
 fn parse(line: &str) -> Option<Stat> {
     let (head, tail) = line.rsplit_once(')')?;
     let pid = head.split_once(' ')?.0.parse().ok()?;
-    // From field 3 on: state, parent, group, session, .. and the start time as field 22.
+    // From field 3 on: state, parent, group, session, .. the time computed as fields 14 and 15, the
+    // start time as field 22.
     let fields: Vec<&str> = tail.split_ascii_whitespace().collect();
     let (group, session): (i64, i64) = (fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?);
     // Why: a process that is being taken away has lost both already, and says -1.
@@ -73,6 +91,8 @@ fn parse(line: &str) -> Option<Stat> {
     Some(Stat {
         pid,
         zombie: gone || matches!(*fields.first()?, "Z" | "X"),
+        busy: matches!(*fields.first()?, "R" | "D"),
+        ticks: fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?,
         group: u32::try_from(group.max(0)).ok()?,
         session: u32::try_from(session.max(0)).ok()?,
         start_time: fields.get(19)?.parse().ok()?,
@@ -92,6 +112,8 @@ mod tests {
             Some(Stat {
                 pid: 42,
                 zombie: true,
+                busy: false,
+                ticks: 0,
                 group: 77,
                 session: 78,
                 start_time: 4711
@@ -108,7 +130,10 @@ mod tests {
     fn this_process_is_found_and_an_impossible_one_is_not() {
         let me = stat(std::process::id()).unwrap().unwrap();
         assert!(me.start_time > 0 && !me.zombie);
-        assert!(living().unwrap().contains(&me));
+        let found = living().unwrap();
+        let found = found.iter().find(|stat| stat.pid == me.pid).unwrap();
+        assert_eq!(found.start_time, me.start_time);
+        assert!(me.busy, "it runs right now");
         // Above the kernel's largest process number (2^22).
         assert_eq!(stat(u32::MAX).unwrap(), None);
         assert_eq!(boot().unwrap(), boot().unwrap());

@@ -17,6 +17,7 @@ use std::{
     },
     path::{Component, Path, PathBuf},
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use sha2::{Digest as _, Sha256};
@@ -123,10 +124,12 @@ pub fn snapshot(
     // Why hashed before it is copied: mostly nothing has changed, and reading is cheap.
     let hash = Reader::new(folder, limits).run(&entries, None)?;
     let path = home.join(&hash);
+    let _copying = COPYING.lock().unwrap_or_else(PoisonError::into_inner);
     if path.is_dir() {
+        // Why: it is in use again, and not to be discarded before that is written down.
+        touch(&path).map_err(at("touch", &path))?;
         return Ok(Snapshot { hash, path });
     }
-    let _copying = COPYING.lock().unwrap_or_else(PoisonError::into_inner);
     fs::create_dir_all(&home).map_err(at("create", &home))?;
     remove_partial(&home)?;
     let partial = home.join(format!("{PARTIAL}{}", std::process::id()));
@@ -135,6 +138,32 @@ pub fn snapshot(
     let path = home.join(&hash);
     publish(&partial, &path, &home)?;
     Ok(Snapshot { hash, path })
+}
+
+/// Says that something was changed now, by the kernel's clock, which stamps everything else here.
+fn touch(path: &Path) -> io::Result<()> {
+    let at = |tv_nsec| rustix::fs::Timespec { tv_sec: 0, tv_nsec };
+    let times = rustix::fs::Timestamps {
+        last_access: at(rustix::fs::UTIME_OMIT),
+        last_modification: at(rustix::fs::UTIME_NOW),
+    };
+    Ok(rustix::fs::futimens(&File::open(path)?, &times)?)
+}
+
+/// Removes a copy that was not taken, or taken again, for so long; whether it is gone. Blocks.
+pub fn discard_snapshot(path: &Path, unused_min: Duration) -> io::Result<bool> {
+    let _copying = COPYING.lock().unwrap_or_else(PoisonError::into_inner);
+    let taken = fs::metadata(path)?.modified()?;
+    // Why no error: where the clock was set back, it was taken in what is the future now.
+    if taken.elapsed().unwrap_or_default() < unused_min {
+        return Ok(false);
+    }
+    // Crash: under this name nobody takes half of it for the whole, and the next copy removes it.
+    let name = path.file_name().unwrap_or_default();
+    let partial = path.with_file_name(format!("{PARTIAL}{}", name.to_string_lossy()));
+    fs::rename(path, &partial)?;
+    fs::remove_dir_all(&partial)?;
+    Ok(true)
 }
 
 /// Whether something at this path, relative to the folder, is no part of a version.

@@ -28,7 +28,7 @@ use super::{
     lines::{Lines, LogBudget, Tail},
     pool::{End, Shared, WorkerId},
     process::Process,
-    protocol,
+    procfs, protocol,
 };
 use crate::{ids::Generation, payload::Failure};
 
@@ -40,9 +40,16 @@ use output::read_now;
 
 pub(crate) use start::run;
 
-/// A worker that must prove itself and does not say `{"ready": true}` gets its first call when it has
-/// lived this long: a missing file or a syntax error mostly ends a program before.
-const PROBATION: Duration = Duration::from_millis(500);
+/// A worker that must prove itself and does not say `{"ready": true}` is looked at when it has lived
+/// this long, and gets its first call when two looks in a row find that it waits for something: a
+/// missing file or a syntax error ends a program before it comes to that, however busy the machine is.
+const PROBATION: Duration = Duration::from_millis(400);
+
+/// From one look to the next.
+const PROBATION_LOOK: Duration = Duration::from_millis(100);
+
+/// A worker that is always busy gets its first call after this long.
+const PROBATION_MAX: Duration = Duration::from_secs(10);
 
 /// A worker that ends sooner, and never read a call, did not really start, whatever it seemed to:
 /// on a busy machine the probation is short.
@@ -174,6 +181,8 @@ struct Worker {
     phase: Phase,
     /// When the phase ends by itself: the probation, or the longest start.
     phase_ends: Option<Instant>,
+    /// When its program began, while it proves itself, and what it had computed at the last look.
+    proving: Option<(Instant, Option<u64>)>,
     refused: Option<String>,
     answered: bool,
     retiring: bool,
@@ -322,7 +331,13 @@ impl Worker {
         }
         if self.phase_ends.take_if(|at| due(at)).is_some() {
             match self.phase {
-                Phase::Proving => self.go_live(),
+                Phase::Proving => {
+                    if self.rests(now) {
+                        self.go_live();
+                    } else {
+                        self.phase_ends = Some(now + PROBATION_LOOK);
+                    }
+                }
                 Phase::Launching | Phase::Warming | Phase::Live => self.kill(Kill::StartTooSlow),
             }
         }
@@ -336,6 +351,18 @@ impl Worker {
             None => {}
         }
         false
+    }
+
+    /// Whether the program waits for something, and did so when it was looked at before; or there is no
+    /// telling.
+    fn rests(&mut self, now: Instant) -> bool {
+        let (since, before) = self.proving.unwrap_or((now, None));
+        let Ok(found) = procfs::resting(self.process.pid()) else {
+            return true;
+        };
+        self.proving = Some((since, found));
+        let rests = found.is_some() && found == before;
+        rests || now.duration_since(since) >= PROBATION_MAX
     }
 
     /// Fails the calls whose time is over, and kills the worker.

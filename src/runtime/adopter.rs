@@ -22,8 +22,8 @@ use crate::{
     limiter::{Limiter, LimiterState},
     plugin::{self, SnapshotLimits},
     store::{
-        AdoptionRow, Change, CopiedValue, Copying, DepartureRow, ExportRow, JobRow, RunRow, Store,
-        StoreError, StoreSettings, VersionRow,
+        AdoptionRow, Change, CopiedValue, Copying, DepartureRow, DeployedVersion, EventKind,
+        ExportRow, JobRow, RunRow, Store, StoreError, StoreSettings, VersionRow,
     },
 };
 
@@ -292,7 +292,9 @@ impl Adopter {
     fn versions(&self, there: &There, plugin: &str) -> Result<BTreeMap<i64, i64>, RuntimeError> {
         let mut numbers = BTreeMap::new();
         let folders = StatePaths::new(&there.root).plugins().join(plugin);
-        for (version, hash) in there.store.versions(plugin)? {
+        // Why from the oldest on: versions that are new here keep their order.
+        for DeployedVersion { row, .. } in there.store.versions(plugin)?.into_iter().rev() {
+            let (version, hash) = (row.version, row.hash);
             let known = self.store().version_of(plugin, &hash)?;
             let number = match known {
                 Some(known) => known,
@@ -358,7 +360,7 @@ impl Adopter {
                 name: self.job.clone(),
                 started: false,
             },
-            self.engine.event(&self.job, "adopted away", detail),
+            self.engine.event(&self.job, EventKind::Departed, detail),
         ];
         Ok(there.store.commit_blocking(changes)?)
     }
@@ -393,7 +395,7 @@ impl Adopter {
             job: job.clone(),
             at: self.engine.now(),
         });
-        changes.push(self.engine.event(job, "adopted", detail));
+        changes.push(self.engine.event(job, EventKind::Adopted, detail));
         self.commit(changes)
     }
 

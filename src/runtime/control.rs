@@ -11,19 +11,21 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     Engine, RuntimeError,
+    author::author,
     engine::Live,
     plan::StoredPlan,
     run::{Order, REQUEUE_PAGE_MAX},
+    run_events,
 };
 use crate::{
     ids::Index,
     integration::source::Fingerprint,
     iteration::{
         BreakerLimits, Context, Effect, Ending, Input, OnInterrupt, Options, Order as ItemOrder,
-        PauseReason, Run, RunStatus, Tolerance,
+        PauseReason, RowStatus, Run, RunStatus, Tolerance, Trial,
     },
     limiter::{Grant, Throttle},
-    store::{Change, Requeue, RunRow, SourceRow, Store},
+    store::{Change, EventKind, EventRow, Requeue, RunRow, SourceRow, Store},
     time::Timestamp,
 };
 
@@ -57,7 +59,7 @@ impl Engine {
 
     /// Goes on with a paused job; what the breaker remembered is forgotten.
     pub async fn resume(&self, job: &str) -> Result<(), RuntimeError> {
-        let event = self.event(job, "resumed", "");
+        let event = self.event(job, EventKind::Resumed, "");
         self.tell(job, Input::Resume, vec![event]).await?;
         self.refuse_paused_by_source(job)?;
         self.go_on_with(job).await
@@ -78,7 +80,7 @@ impl Engine {
             Some(reason @ PauseReason::Source { .. }) => format!("by {author}: {reason}"),
             Some(_) | None => format!("by {author}"),
         };
-        let event = self.event(job, "source accepted", detail);
+        let event = self.event(job, EventKind::SourceAccepted, detail);
         let changes = vec![source, event];
         loop {
             let turn = self.turn(job).await;
@@ -135,7 +137,8 @@ impl Engine {
     /// Stops a job: its execution ends as aborted, calls under way are cut off. Its position and
     /// results stay, and starting it again goes on from there.
     pub async fn stop(&self, job: &str, author: &str) -> Result<(), RuntimeError> {
-        let event = self.event(job, "stopped", format!("by {author}"));
+        let event = EventRow::new(self.now(), job, EventKind::Stopped, "");
+        let event = Change::Event(event.by(Some(author.to_owned())));
         let gone = self.live().get(job).map(|live| live.gone.clone());
         self.tell(job, Input::Abort, vec![event]).await?;
         if let Some(mut gone) = gone {
@@ -165,9 +168,13 @@ impl Engine {
             };
             drop(turn);
             let (done, answer) = oneshot::channel();
-            let what = what.clone();
+            let order = Order::Requeue {
+                what: what.clone(),
+                author: author(),
+                done,
+            };
             // Why again otherwise: it has just ended.
-            if orders.send(Order::Requeue { what, done }).await.is_ok()
+            if orders.send(order).await.is_ok()
                 && let Ok(items) = answer.await
             {
                 return Ok(items);
@@ -209,27 +216,33 @@ impl Engine {
             what.from = page.last.saturating_add(1);
         }
         if items > 0 {
-            let event = self.event(job, "retried", format!("{items} failed items"));
+            let event = self.event(job, EventKind::Retried, format!("{items} failed items"));
             self.store().commit(vec![event]).await.await?;
         }
         Ok(items)
     }
 
     /// What makes a run that rests go on: from pause, or from its end.
-    pub(super) fn reopen(&self, row: &RunRow) -> Vec<Change> {
+    pub(super) fn reopen(
+        &self,
+        row: &RunRow,
+        trial: Option<Trial>,
+    ) -> Result<Vec<Change>, RuntimeError> {
         let mut changes = Vec::new();
         if row.checkpoint.status.is_ended() {
             changes.push(Change::ReopenExecution {
                 execution: row.execution,
             });
         }
-        if row.checkpoint.status != RunStatus::Running {
-            changes.extend(self.rested(row, Input::Resume));
+        if let Some(trial) = trial {
+            changes.extend(self.rested(row, vec![Input::Trial(trial)])?);
+        } else if row.checkpoint.status != RunStatus::Running {
+            changes.extend(self.rested(row, vec![Input::Resume])?);
         }
-        changes
+        Ok(changes)
     }
 
-    fn newest(&self, job: &str) -> Result<RunRow, RuntimeError> {
+    pub(super) fn newest(&self, job: &str) -> Result<RunRow, RuntimeError> {
         self.refuse_departed(job)?;
         match self.store().newest_run(job)? {
             Some(row) => Ok(row),
@@ -275,20 +288,28 @@ impl Engine {
         }
     }
 
-    async fn step_resting(
+    pub(super) async fn step_resting(
         &self,
         row: &RunRow,
         input: Input,
         mut changes: Vec<Change>,
     ) -> Result<(), RuntimeError> {
-        changes.extend(self.rested(row, input));
+        changes.extend(self.rested(row, vec![input])?);
         Ok(self.store().commit(changes).await.await?)
     }
 
-    /// The checkpoint of a run that rests after one input, and what people may want to know of it.
-    fn rested(&self, row: &RunRow, input: Input) -> Vec<Change> {
+    /// The checkpoint of a run that rests after these inputs, and what people may want to know of it.
+    pub(super) fn rested(
+        &self,
+        row: &RunRow,
+        inputs: Vec<Input>,
+    ) -> Result<Vec<Change>, RuntimeError> {
         let now = self.now();
-        let mut run = Run::restore(resting_options(), row.checkpoint.clone(), &[], 0, 0);
+        let rows = self.store().live_children(row.id)?;
+        let (queued, _) = self.store().count_children(row.id, RowStatus::Queued)?;
+        let (_, held) = self.store().count_children(row.id, RowStatus::Held)?;
+        let checkpoint = row.checkpoint.clone();
+        let mut run = Run::restore(resting_options(), checkpoint, &rows, queued, held);
         let mut refuse = |_, _, _| Grant::NotBefore {
             at: Timestamp::MAX,
             why: Throttle::Paused,
@@ -296,20 +317,21 @@ impl Engine {
         // Why the other effects are dropped: nothing is dispatched here, and whoever makes the run
         // live asks the core again.
         let effects = run.step(
-            [input],
+            inputs,
             &mut Context {
                 now,
                 permits: &mut refuse,
             },
         );
         let told = effects.into_iter().filter_map(|effect| match effect {
-            Effect::Paused(reason) => Some(self.event(&row.job, "paused", reason.to_string())),
-            Effect::Ended(status) => Some(self.event(&row.job, "ended", status.as_str())),
+            Effect::Paused(reason) => Some(run_events::paused(now, &row.job, &reason, None)),
+            Effect::Ended(status) => Some(run_events::ended(now, &row.job, status)),
             Effect::Read { .. }
             | Effect::Dispatch { .. }
             | Effect::Fail { .. }
             | Effect::Spill { .. }
             | Effect::Hold { .. }
+            | Effect::Hurry { .. }
             | Effect::LoadQueue { .. }
             | Effect::Wake { .. }
             | Effect::Drained => None,
@@ -320,7 +342,7 @@ impl Engine {
             checkpoint: Box::new(run.checkpoint()),
             at: now,
         });
-        changes
+        Ok(changes)
     }
 }
 

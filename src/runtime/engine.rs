@@ -13,18 +13,21 @@ use std::{
 use tokio::sync::{Notify, OwnedMutexGuard, mpsc, watch};
 
 use super::{
-    RuntimeError,
+    Chronicler, Lookout, Notifier, Pruner, RuntimeError,
+    author::author,
+    chronicler,
     disk::Disk,
     limiters::{Limiters, SharedLimiter},
     plugins::{Plugins, worker_record},
     run::{Order, RunView},
     state_dir::{StateDir, StatePaths},
+    tester,
 };
 use crate::{
     config::Config,
     limiter::Usage,
     plugin::{Launcher, rescuer},
-    store::{Change, EventRow, Store, StoreSettings},
+    store::{Change, EventKind, EventRow, Store, StoreSettings},
     time::{Clock, Timestamp},
 };
 
@@ -63,12 +66,19 @@ struct Shared {
     plugins: Plugins,
     live: Mutex<HashMap<String, Live>>,
     /// Who changes a job holds its lock; one for each job that was changed here.
-    turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    turns: Turns,
+    /// Who puts finished records of a job back holds its lock; beside the other, which is taken for
+    /// each page anew.
+    redo_turns: Turns,
     closing: watch::Sender<bool>,
     jobs_changed: Notify,
+    /// Whoever tells notifications holds it, so that none is told twice at once.
+    telling: tokio::sync::Mutex<()>,
     /// Last, so that the directory is given back when everything else is gone.
     state: StateDir,
 }
+
+type Turns = Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>;
 
 /// A live job: its run has an actor. Made and taken out by its keeper, in its turn.
 pub(super) struct Live {
@@ -111,6 +121,10 @@ impl Engine {
         let paths = state.paths().clone();
         if setup.working {
             state.empty_scratch()?;
+            tester::sweep(&paths.tests());
+            // Why not waited for: it comes before everything that follows, and a full disk must not
+            // keep the daemon from saying that it is full.
+            store.commit_soon(chronicler::begin(&store, setup.clock.now())?)?;
         }
         let hidden = [paths.root().to_owned()]
             .into_iter()
@@ -136,9 +150,21 @@ impl Engine {
             service: setup.service,
             live: Mutex::default(),
             turns: Mutex::default(),
+            redo_turns: Mutex::default(),
             closing: watch::Sender::new(false),
             jobs_changed: Notify::new(),
+            telling: tokio::sync::Mutex::new(()),
         })))
+    }
+
+    /// Sets the services going that work behind the jobs, until the engine closes: they watch the
+    /// disk, remove what is old, write down what happens, and tell it.
+    pub fn spawn_services(&self) {
+        tokio::spawn(self.disk().clone().watch());
+        tokio::spawn(Pruner::new(self.clone()).work());
+        tokio::spawn(Chronicler::new(self.clone()).work());
+        tokio::spawn(Lookout::new(self.clone()).work());
+        tokio::spawn(Notifier::new(self.clone()).work());
     }
 
     /// The store.
@@ -265,11 +291,12 @@ impl Engine {
 
     /// As [`Engine::turn`], for the one whom that waits for.
     pub(super) async fn turn_of_keeper(&self, job: &str) -> Turn {
-        let turn = {
-            let mut turns = self.0.turns.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(turns.entry(job.to_owned()).or_default())
-        };
-        turn.lock_owned().await
+        turn_in(&self.0.turns, job).await
+    }
+
+    /// Waits until nobody else puts finished records of the job back.
+    pub(super) async fn redo_turn(&self, job: &str) -> Turn {
+        turn_in(&self.0.redo_turns, job).await
     }
 
     /// Takes a job among the live ones; refused once the engine is closing, so that nothing sets out
@@ -292,6 +319,11 @@ impl Engine {
         self.0.jobs_changed.notify_one();
     }
 
+    /// Waits until nobody else tells notifications.
+    pub(super) async fn telling(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.0.telling.lock().await
+    }
+
     /// Says whether the engine is closing, and wakes when it begins to.
     pub(super) fn closing(&self) -> watch::Receiver<bool> {
         self.0.closing.subscribe()
@@ -301,15 +333,18 @@ impl Engine {
         self.0.closing.send_replace(true);
     }
 
-    /// Something that people may want to know later.
-    pub(super) fn event(&self, job: &str, kind: &str, detail: impl Into<String>) -> Change {
-        Change::Event(EventRow {
-            at: self.now(),
-            job: job.to_owned(),
-            kind: kind.to_owned(),
-            detail: detail.into(),
-        })
+    /// Something that people may want to know later, done by whoever is being worked for.
+    pub(super) fn event(&self, job: &str, kind: EventKind, detail: impl Into<String>) -> Change {
+        Change::Event(EventRow::new(self.now(), job, kind, detail).by(author()))
     }
+}
+
+async fn turn_in(turns: &Turns, job: &str) -> Turn {
+    let turn = {
+        let mut turns = turns.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(turns.entry(job.to_owned()).or_default())
+    };
+    turn.lock_owned().await
 }
 
 /// Kills what a killed predecessor left running; nothing may be dispatched before.

@@ -35,6 +35,16 @@ pub enum RuntimeError {
         /// What is known that looks like it.
         hint: String,
     },
+    /// A job's run has no such item.
+    #[error("job {job:?} has no item {name}{hint}")]
+    UnknownItem {
+        /// The job.
+        job: String,
+        /// What was asked for, as it was written or quoted.
+        name: String,
+        /// What may help.
+        hint: String,
+    },
     /// It cannot be done as things stand.
     #[error("{0}")]
     Conflict(String),

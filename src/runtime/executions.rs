@@ -39,6 +39,7 @@ pub(super) fn begin(
     definition: &str,
     stored_plan: String,
     (execution, run): (ExecutionId, RunId),
+    checkpoint: Checkpoint,
     now: Timestamp,
 ) -> Result<Begun, RuntimeError> {
     let row = ExecutionRow {
@@ -62,7 +63,7 @@ pub(super) fn begin(
         frame: waiting.0,
         job: job.to_owned(),
         plan: stored_plan,
-        checkpoint: Checkpoint::default(),
+        checkpoint,
         started: now,
         changed: now,
         ended: None,

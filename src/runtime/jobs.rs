@@ -11,24 +11,26 @@ use tokio::{
 };
 
 use super::{
-    Engine, RuntimeError,
+    Engine, Notifier, RuntimeError, chronicler,
     control::was_told,
+    edit::difference,
     engine::{Gone, Turn},
     executions,
     exporter::Export,
+    items::Opening,
     keeper::Keeper,
+    overrides::in_force,
     plan::{Plan, StoredPlan},
-    plugins::{Found, plugin_manifest},
-    run::{Order, Origin, OriginSetup, Reconfigured},
+    run::{Order, Origin, OriginSetup, Reconfigured, SPOOL_BYTES_MAX},
 };
 use crate::{
     config::job::JobFile,
     ids::RunId,
-    integration::source::Fingerprint,
+    integration::source::{self, Fingerprint, OpenContext, Source, SourceSpec},
     iteration::{Input, RunStatus},
     limiter::Limits,
     plugin::Version,
-    store::{Change, ExportRow, JobRow, RunRow, SourceRow},
+    store::{Change, EventKind, ExportRow, JobRow, RunRow, SourceRow},
 };
 
 /// How long an actor has to end at once: its workers get two seconds from SIGTERM to SIGKILL, and a
@@ -59,7 +61,7 @@ pub enum Started {
 /// Everything a run needs beside its rows.
 pub(super) struct Prepared {
     pub(super) plan: Plan,
-    pub(super) plugin: Found,
+    pub(super) plugin: Version,
     pub(super) origin: Origin,
     /// What the source of a new run is like.
     pub(super) fingerprint: Option<Fingerprint>,
@@ -82,10 +84,11 @@ impl Engine {
         if known.as_ref().is_some_and(|known| known.text == file.text) {
             return Ok(());
         }
-        let file = self.in_force(known.as_ref(), file)?;
+        let file = in_force(known.as_ref(), file)?;
         let mut changes = self.put_job(&file)?;
-        if known.is_some() {
-            changes.push(self.event(&file.name, "edited", ""));
+        if let Some(known) = &known {
+            let detail = difference(&known.text, &file.text);
+            changes.push(self.event(&file.name, EventKind::Edited, detail));
         }
         self.put_in_force(known.as_ref(), &file, changes, turn)
             .await
@@ -128,7 +131,7 @@ impl Engine {
         let stored = StoredPlan::from_json(&row.plan)?;
         if !stored.has_source_of(file) || stored.output != file.output {
             tracing::warn!(job = file.name, "{SOURCE_STAYS}");
-            let told = self.event(&file.name, "refused", SOURCE_STAYS);
+            let told = self.event(&file.name, EventKind::Refused, SOURCE_STAYS);
             self.store().commit(vec![told]).await.await?;
         }
         let plan = self.plan_again(file, stored)?;
@@ -166,9 +169,10 @@ impl Engine {
             return Ok(None);
         }
         let engine = self.clone();
-        let taking = tokio::task::spawn_blocking(move || engine.plugins().take(&plugin));
-        let found = taking.await.map_err(|_| RuntimeError::Closed)??;
-        Ok(Some(found.version))
+        let taking = tokio::task::spawn_blocking(move || {
+            engine.plugins().for_run(&plugin, engine.is_service())
+        });
+        Ok(Some(taking.await.map_err(|_| RuntimeError::Closed)??))
     }
 
     pub(super) fn plan_again(
@@ -177,7 +181,7 @@ impl Engine {
         stored: StoredPlan,
     ) -> Result<Plan, RuntimeError> {
         let config = self.config_of(file)?;
-        let name = plugin_manifest(&file.process.plugin, &config)?.name;
+        let name = self.plugins().name(&file.process.plugin)?;
         let outputs = self.outputs();
         Plan::with(file, &name, &config, outputs.as_deref(), stored)
     }
@@ -185,7 +189,18 @@ impl Engine {
     /// Starts a job, or goes on with its unfinished run, also where that was paused, had failed or
     /// was stopped; after a finished one a new run begins only with `again`.
     pub async fn start(&self, file: &JobFile, again: bool) -> Result<Started, RuntimeError> {
-        self.start_with(file, again, Vec::new()).await
+        self.start_with(file, again, &Opening::default(), Vec::new())
+            .await
+    }
+
+    /// As [`Engine::start`], with some records tried first, or only from one of them on.
+    pub async fn start_at(
+        &self,
+        file: &JobFile,
+        again: bool,
+        opening: &Opening,
+    ) -> Result<Started, RuntimeError> {
+        self.start_with(file, again, opening, Vec::new()).await
     }
 
     /// As [`Engine::start`], with something that has to be in the same commit.
@@ -193,19 +208,24 @@ impl Engine {
         &self,
         file: &JobFile,
         again: bool,
+        opening: &Opening,
         with: Vec<Change>,
     ) -> Result<Started, RuntimeError> {
         loop {
             let turn = self.turn(&file.name).await;
             let Some(orders) = self.orders(&file.name) else {
                 // Why boxed: it holds all that a run is made of, and would make every caller as large.
-                return Box::pin(self.start_resting(file, again, with, &turn)).await;
+                return Box::pin(self.start_resting(file, again, opening, with, &turn)).await;
             };
             drop(turn);
-            let mut changes = vec![self.event(&file.name, "resumed", "")];
+            opening.refuse_under_way(&file.name)?;
+            let mut changes = vec![self.event(&file.name, EventKind::Resumed, "")];
             changes.extend(with.iter().cloned());
+            let left_out = self.newest(&file.name)?.checkpoint.left_out;
+            let trial = opening.trial(left_out);
+            let input = trial.map_or(Input::Resume, Input::Trial);
             // Why again otherwise: it has just ended.
-            if was_told(&orders, Input::Resume, changes).await {
+            if was_told(&orders, input, changes).await {
                 return Ok(Started::Running);
             }
         }
@@ -215,15 +235,16 @@ impl Engine {
         &self,
         file: &JobFile,
         again: bool,
+        opening: &Opening,
         with: Vec<Change>,
         turn: &Turn,
     ) -> Result<Started, RuntimeError> {
         self.refuse_departed(&file.name)?;
-        let file = &self.in_force(self.store().job(&file.name)?.as_ref(), file)?;
+        let file = &in_force(self.store().job(&file.name)?.as_ref(), file)?;
         let newest = self.store().newest_run(&file.name)?;
         match newest {
             Some(row) if row.checkpoint.status != RunStatus::Succeeded => {
-                self.go_on_from(file, row, with, turn).await?;
+                self.go_on_from(file, row, opening, with, turn).await?;
                 return Ok(Started::Resumed);
             }
             Some(row) => {
@@ -236,7 +257,7 @@ impl Engine {
             }
             None => {}
         }
-        self.begin(file, with, turn).await?;
+        self.begin(file, opening, with, turn).await?;
         Ok(Started::New)
     }
 
@@ -245,12 +266,15 @@ impl Engine {
         &self,
         file: &JobFile,
         row: RunRow,
+        opening: &Opening,
         mut changes: Vec<Change>,
         turn: &Turn,
     ) -> Result<(), RuntimeError> {
+        opening.refuse_under_way(&file.name)?;
         let prepared = self.prepare(file, Some(&row)).await?;
-        changes.extend(self.reopen(&row));
-        self.set_going(file, row.id, "resumed", changes, prepared, turn)
+        let trial = opening.trial(row.checkpoint.left_out);
+        changes.extend(self.reopen(&row, trial)?);
+        self.set_going(file, row.id, EventKind::Resumed, changes, prepared, turn)
             .await
     }
 
@@ -258,6 +282,7 @@ impl Engine {
     async fn begin(
         &self,
         file: &JobFile,
+        opening: &Opening,
         mut changes: Vec<Change>,
         turn: &Turn,
     ) -> Result<(), RuntimeError> {
@@ -265,8 +290,11 @@ impl Engine {
         let plan = &prepared.plan;
         let ids = (self.store().next_execution_id(), self.store().next_run_id());
         let (text, now) = (plan.stored.to_json(), self.now());
-        let begun = executions::begin(&file.name, &plan.definition, text, ids, now)?;
+        let beginning = self.beginning(&file.name, ids.1, opening, plan).await?;
+        let checkpoint = beginning.checkpoint;
+        let begun = executions::begin(&file.name, &plan.definition, text, ids, checkpoint, now)?;
         changes.extend(begun.changes);
+        changes.extend(beginning.rows);
         let run = begun.run.id;
         if plan.output.is_some() {
             let (next, bytes, late) = (0, 0, Vec::new());
@@ -283,7 +311,7 @@ impl Engine {
         }
         let job = file.name.clone();
         changes.push(Change::SupersedeExports { job, run });
-        self.set_going(file, run, "started", changes, prepared, turn)
+        self.set_going(file, run, EventKind::Started, changes, prepared, turn)
             .await
     }
 
@@ -291,7 +319,7 @@ impl Engine {
         &self,
         file: &JobFile,
         run: RunId,
-        word: &str,
+        kind: EventKind,
         mut changes: Vec<Change>,
         prepared: Prepared,
         turn: &Turn,
@@ -301,7 +329,7 @@ impl Engine {
             name: file.name.clone(),
             started: true,
         });
-        changes.push(self.event(&file.name, word, format!("run {run}")));
+        changes.push(self.event(&file.name, kind, format!("run {run}")));
         self.store().commit(changes).await.await?;
         self.tell_jobs_changed();
         // Why not kept elsewhere: it is started for whoever keeps jobs running next.
@@ -439,10 +467,11 @@ impl Engine {
         // Why not opened then: where it is missing, the run pauses and says so.
         let goes_on = stored.is_some();
         let work = move || {
-            let plugin = engine.plugins().take(&file.process.plugin)?;
+            let service = engine.is_service();
+            let plugin = engine.plugins().for_run(&file.process.plugin, service)?;
             let config = engine.config_of(&file)?;
             let outputs = engine.outputs();
-            let name = plugin.version.manifest.name.as_str();
+            let name = plugin.manifest.name.as_str();
             let plan = match stored {
                 Some(stored) => Plan::with(&file, name, &config, outputs.as_deref(), stored),
                 None => Plan::of(&file, name, &config, outputs.as_deref()),
@@ -464,6 +493,39 @@ impl Engine {
         tokio::task::spawn_blocking(work)
             .await
             .map_err(|_| RuntimeError::Closed)?
+    }
+
+    /// The source once more, for whoever looks through it beside the run.
+    pub(super) async fn open_again(&self, plan: &Plan) -> Result<Box<dyn Source>, RuntimeError> {
+        let (engine, job, spec) = (self.clone(), plan.job.clone(), plan.source.clone());
+        tokio::task::spawn_blocking(move || engine.open_source(&job, &spec))
+            .await
+            .map_err(|_| RuntimeError::Closed)?
+    }
+
+    pub(super) fn open_source(
+        &self,
+        job: &str,
+        spec: &SourceSpec,
+    ) -> Result<Box<dyn Source>, RuntimeError> {
+        let spool_dir = self.paths().spool();
+        let closing = self.closing();
+        let mut progress = |_| {
+            if *closing.borrow() {
+                std::ops::ControlFlow::Break(())
+            } else {
+                std::ops::ControlFlow::Continue(())
+            }
+        };
+        source::open(
+            spec,
+            &mut OpenContext {
+                spool_dir: &spool_dir,
+                spool_bytes_max: SPOOL_BYTES_MAX,
+                progress: &mut progress,
+            },
+        )
+        .map_err(|error| RuntimeError::Job(format!("job {job:?}: {error}")))
     }
 
     fn origin(&self, plan: &Plan, known: Option<SourceRow>) -> Origin {
@@ -524,6 +586,17 @@ impl Engine {
         Ok(self.store().commit(changes).await.await?)
     }
 
+    /// Writes down that the end was in good order, and leaves the file tidy.
+    async fn end_session(&self, in_time: bool) {
+        if self.is_working() {
+            let ends = chronicler::end(self.now(), in_time);
+            if let Err(error) = self.store().commit(ends).await.await {
+                tracing::warn!(%error, "the next start will not know of this end");
+            }
+        }
+        self.store().tidy().await;
+    }
+
     /// Ends everything within `grace` and a few seconds: what is in flight may finish, nothing new is
     /// taken. Runs stay as they stand and go on when somebody opens the directory again.
     pub async fn shut_down(&self, grace: Duration) {
@@ -541,23 +614,26 @@ impl Engine {
         for reach in &live {
             drains.spawn(drain(reach.orders.clone()));
         }
-        if tokio::time::timeout(grace, all_gone(&live)).await.is_ok() {
-            return;
+        let in_time = tokio::time::timeout(grace, all_gone(&live)).await.is_ok();
+        if !in_time {
+            tracing::warn!(
+                "not everything in flight has ended in time; it is called again at the next start"
+            );
+            for reach in &live {
+                reach.quit.notify_one();
+            }
+            if tokio::time::timeout(QUIT_MAX, all_gone(&live))
+                .await
+                .is_err()
+            {
+                tracing::error!("not everything has ended; it is left to the end of the process");
+            }
         }
-        tracing::warn!(
-            "not everything in flight has ended in time; it is called again at the next start"
-        );
-        for reach in &live {
-            reach.quit.notify_one();
-        }
-        if tokio::time::timeout(QUIT_MAX, all_gone(&live))
-            .await
-            .is_err()
-        {
-            tracing::error!("not everything has ended; it is left to the end of the process");
+        if self.is_working() {
+            Notifier::new(self.clone()).last_words().await;
         }
         // Why a bound: on a full disk the writer goes on trying, and nothing is lost by not waiting.
-        drop(tokio::time::timeout(TIDY_MAX, self.store().tidy()).await);
+        drop(tokio::time::timeout(TIDY_MAX, self.end_session(in_time)).await);
     }
 }
 

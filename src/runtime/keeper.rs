@@ -4,7 +4,12 @@
 //! Invariant: a job has one keeper with an actor at a time. It makes a job live, and takes it out, in
 //! the job's turn alone.
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -14,7 +19,7 @@ use super::{
     executions,
     exporter::{Export, Exporter},
     jobs::Prepared,
-    plugins::{PluginNews, plugin_folder},
+    plugins::{PluginNews, WATCH, is_watched, plugin_folder},
     run::{Actor, ActorSetup, Order},
 };
 use crate::{
@@ -22,8 +27,8 @@ use crate::{
     ids::RunId,
     integration::source::PageBounds,
     iteration::{Input, PauseReason, RunStatus},
-    plugin::{Reload, Watch},
-    store::Change,
+    plugin::{Version, Watch},
+    store::{Change, EventKind, InForceRow},
 };
 
 /// How long a run that broke off rests before it is made anew from its rows.
@@ -34,7 +39,12 @@ pub(super) struct Keeper {
     engine: Engine,
     file: JobFile,
     run: RunId,
+    /// The copy of the plugin that was taken up last because its folder was edited.
+    edited: Edited,
 }
+
+/// The copy of a plugin that was last taken up from an edit, until it is in use.
+type Edited = Arc<Mutex<Option<PathBuf>>>;
 
 /// An actor, and what its keeper needs to attend to it.
 struct Kept {
@@ -52,7 +62,12 @@ impl Keeper {
         run: RunId,
         prepared: Prepared,
     ) -> Result<(), RuntimeError> {
-        let keeper = Self { engine, file, run };
+        let keeper = Self {
+            engine,
+            file,
+            run,
+            edited: Edited::default(),
+        };
         let kept = keeper.make(prepared)?;
         tokio::spawn(keeper.work(kept));
         Ok(())
@@ -76,7 +91,7 @@ impl Keeper {
         let pool =
             engine
                 .plugins()
-                .open(&plan.job, plugin.version, concurrency, answer, news_sender)?;
+                .open(&plan.job, plugin.clone(), concurrency, answer, news_sender)?;
         let items = engine.config().items;
         let (run, store) = (row.id, engine.store().clone());
         let exporter = plan.output.map(|spec| {
@@ -113,6 +128,7 @@ impl Keeper {
             disk: engine.disk().clone(),
             clock: Arc::clone(engine.clock()),
         })?;
+        let orders = handle.orders.clone();
         let (sender, gone) = Gone::when_dropped();
         let live = Live {
             orders: handle.orders,
@@ -122,11 +138,68 @@ impl Keeper {
             gone,
         };
         engine.enliven(plan.job, live)?;
+        self.compare(&plugin, &orders)?;
         Ok(Kept {
             actor,
             news,
             gone: sender,
         })
+    }
+
+    /// Tells a new actor that the plugin is another one than its run worked with last, or than the
+    /// one in force: it may have been deployed while nobody served, or just now.
+    fn compare(&self, plugin: &Version, orders: &mpsc::Sender<Order>) -> Result<(), RuntimeError> {
+        let (engine, run) = (&self.engine, self.run);
+        let known = engine.store().run_plugin(run)?;
+        let hash = hash_of(&plugin.folder);
+        if known.as_deref() != Some(&hash) {
+            // Why not at a first start: nothing can have failed under another version.
+            let input = known.map_or(Input::Tick, |_| Input::Mended);
+            let (done, _) = oneshot::channel();
+            let changes = vec![Change::RunPlugin { run, hash }];
+            // Why dropped: the queue of an actor that has not begun has room.
+            drop(orders.try_send(Order::Tell {
+                input,
+                changes,
+                done,
+            }));
+        }
+        // Why after it is live: a deploy that does not find it live was committed before this look.
+        if let Some(version) = engine.plugins().in_force(&self.file.process.plugin)?
+            && version.folder != plugin.folder
+        {
+            drop(orders.try_send(Order::Deploy {
+                version: Box::new(version),
+                proven: false,
+            }));
+        }
+        Ok(())
+    }
+
+    /// What a version that is in use from now on changes in the state.
+    fn in_use(&self, folder: &Path, version: u32) -> Result<Vec<Change>, RuntimeError> {
+        let (engine, run) = (&self.engine, self.run);
+        let hash = hash_of(folder);
+        let mut changes = vec![Change::RunPlugin { run, hash }];
+        let mut edited = self.edited.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = engine.plugins().place(&self.file.process.plugin);
+        if edited.take_if(|edited| edited == folder).is_some()
+            && let Some(place) = place
+            && let Some(plugin) = folder.parent().and_then(Path::file_name)
+            && engine
+                .store()
+                .in_force(&place)?
+                .is_none_or(|row| row.version != version)
+        {
+            changes.push(Change::PutInForce(InForceRow {
+                place,
+                plugin: plugin.to_string_lossy().into_owned(),
+                version,
+                author: WATCH.to_owned(),
+                at: engine.now(),
+            }));
+        }
+        Ok(changes)
     }
 
     async fn work(self, kept: Kept) {
@@ -243,15 +316,15 @@ impl Keeper {
             return;
         };
         let (input, changes) = match news {
-            PluginNews::Deployed(version) => {
-                let now = self.engine.now();
+            PluginNews::Deployed { version, folder } => {
                 let detail = format!("version {version} of the plugin is in use");
-                let hurry = Change::HurryChildren {
-                    run: self.run,
-                    at: now,
-                };
-                let event = self.engine.event(job, "deployed", detail);
-                (Input::Hurry { now }, vec![hurry, event])
+                let mut changes = self.in_use(&folder, version.0).unwrap_or_else(|error| {
+                    // Crash: as if it had happened here; the next start compares again.
+                    tracing::error!(job, %error, "the version in use was not written down");
+                    Vec::new()
+                });
+                changes.push(self.engine.event(job, EventKind::Deployed, detail));
+                (Input::Mended, changes)
             }
             PluginNews::CannotStart {
                 version,
@@ -259,7 +332,9 @@ impl Keeper {
                 first,
             } => {
                 let detail = format!("version {version} of the plugin does not start: {cause}");
-                let event = self.engine.event(job, "not deployed", detail.clone());
+                let event = self
+                    .engine
+                    .event(job, EventKind::NotDeployed, detail.clone());
                 let input = if first {
                     Input::Pause(PauseReason::Plugin { cause: detail })
                 } else {
@@ -284,10 +359,12 @@ impl Keeper {
         let plugin = self.file.process.plugin.clone();
         let folder = plugin_folder(&plugin, &engine.config())?;
         let job = self.file.name.clone();
+        let edited = Arc::clone(&self.edited);
         let runtime = tokio::runtime::Handle::current();
         let changed = move || {
             let (engine, plugin, job) = (engine.clone(), plugin.clone(), job.clone());
-            runtime.spawn(async move { redeploy(engine, plugin, job).await });
+            let edited = Arc::clone(&edited);
+            runtime.spawn(async move { redeploy(engine, plugin, job, edited).await });
         };
         match crate::plugin::watch(&folder, changed) {
             Ok(watch) => Some(watch),
@@ -299,31 +376,51 @@ impl Keeper {
     }
 }
 
-async fn redeploy(engine: Engine, plugin: PluginRef, job: String) {
+/// What names the content of a copy.
+pub(super) fn hash_of(folder: &Path) -> String {
+    let name = folder.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+/// Takes up an edit, where the version in force says that edits are taken up at once.
+async fn redeploy(engine: Engine, plugin: PluginRef, job: String, edited: Edited) {
     let taking = {
         let engine = engine.clone();
-        tokio::task::spawn_blocking(move || engine.plugins().take(&plugin))
+        tokio::task::spawn_blocking(move || take_edit(&engine, &plugin))
     };
     match taking.await {
-        Ok(Ok(found)) => {
-            let watched = match found.version.manifest.reload {
-                Some(reload) => reload == Reload::Watch,
-                None => !engine.is_service(),
-            };
-            if watched && let Some(orders) = engine.orders(&job) {
-                drop(orders.send(Order::Deploy(Box::new(found.version))).await);
+        Ok(Ok(Some(version))) => {
+            *edited.lock().unwrap_or_else(PoisonError::into_inner) = Some(version.folder.clone());
+            if let Some(orders) = engine.orders(&job) {
+                let order = Order::Deploy {
+                    version: Box::new(version),
+                    proven: false,
+                };
+                drop(orders.send(order).await);
             }
         }
+        Ok(Ok(None)) => {}
         Ok(Err(error)) => {
             tracing::error!(job, %error, "the changed plugin is not taken up; the old version goes on");
             let detail = error.to_string();
             drop(
                 engine
                     .store()
-                    .commit(vec![engine.event(&job, "not deployed", detail)])
+                    .commit(vec![engine.event(&job, EventKind::NotDeployed, detail)])
                     .await,
             );
         }
         Err(error) => tracing::error!(job, %error, "taking up the changed plugin broke off"),
     }
+}
+
+fn take_edit(engine: &Engine, plugin: &PluginRef) -> Result<Option<Version>, RuntimeError> {
+    let plugins = engine.plugins();
+    let in_force = plugins.in_force(plugin)?;
+    let watched = in_force.is_none_or(|version| is_watched(&version.manifest, engine.is_service()));
+    let Some(folder) = plugins.folder(plugin).filter(|_| watched) else {
+        return Ok(None);
+    };
+    let taken = plugins.take(&folder)?;
+    plugins.number(&taken).map(Some)
 }

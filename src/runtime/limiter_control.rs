@@ -15,7 +15,7 @@ use super::{
 use crate::{
     config::{LIMITER_KEYS, Limit},
     limiter::{Limiter, Limits},
-    store::{By, Change, LimiterOrders},
+    store::{By, Change, EventKind, LimiterOrders},
     time::Timestamp,
 };
 
@@ -228,7 +228,7 @@ impl Engine {
         let of_jobs = users.iter().take(TOLD_MAX).map(String::as_str);
         std::iter::once("")
             .chain(of_jobs)
-            .map(|job| self.event(job, "limiter", detail.clone()))
+            .map(|job| self.event(job, EventKind::Limiter, detail.clone()))
             .collect()
     }
 

@@ -6,7 +6,7 @@
 use super::{Engine, RuntimeError, control::unknown_job, plan::Limiting};
 use crate::{
     config::{JOB_KEYS, Override, Overrides, job::JobFile, read_override},
-    store::{Change, JobRow},
+    store::{Change, EventKind, JobRow},
     time::Timestamp,
 };
 
@@ -46,28 +46,11 @@ impl Engine {
                 name: job.to_owned(),
                 overrides,
             },
-            self.event(job, "set", what.clone()),
+            self.event(job, EventKind::Set, what.clone()),
         ];
         self.put_in_force(Some(&known), &file, changes, turn)
             .await?;
         Ok(what)
-    }
-
-    /// A job's file with the overrides that hold for it.
-    pub(super) fn in_force(
-        &self,
-        known: Option<&JobRow>,
-        file: &JobFile,
-    ) -> Result<JobFile, RuntimeError> {
-        let Some(known) = known else {
-            return Ok(file.clone());
-        };
-        let (kept, _) = file.surviving(&known.text, &known.overrides);
-        if kept == file.overrides {
-            return Ok(file.clone());
-        }
-        JobFile::parse_with(&file.file, file.text.clone(), kept)
-            .map_err(|problems| RuntimeError::Job(problems.to_string()))
     }
 
     /// What becomes of overrides with an edit of the file: that of a key which the edit itself has
@@ -84,9 +67,22 @@ impl Engine {
             keys = cleared.join(", "),
             "an edit clears overrides"
         );
-        let told = self.event(&name, "cleared", detail);
+        let told = self.event(&name, EventKind::Cleared, detail);
         vec![Change::JobOverrides { name, overrides }, told]
     }
+}
+
+/// A job's file with the overrides that hold for it.
+pub(super) fn in_force(known: Option<&JobRow>, file: &JobFile) -> Result<JobFile, RuntimeError> {
+    let Some(known) = known else {
+        return Ok(file.clone());
+    };
+    let (kept, _) = file.surviving(&known.text, &known.overrides);
+    if kept == file.overrides {
+        return Ok(file.clone());
+    }
+    JobFile::parse_with(&file.file, file.text.clone(), kept)
+        .map_err(|problems| RuntimeError::Job(problems.to_string()))
 }
 
 /// The overrides after some are set and some cleared.

@@ -138,6 +138,21 @@ impl StoredPlan {
     }
 }
 
+impl StoredPlan {
+    /// Where the run's items come from; it was checked when it began.
+    pub(super) fn source_spec(&self) -> Result<SourceSpec, RuntimeError> {
+        let mut source =
+            SourceSpec::from_json(Value::Object(self.source.clone())).map_err(|error| {
+                RuntimeError::Damaged {
+                    what: "the plan of a run".to_owned(),
+                    cause: error.to_string(),
+                }
+            })?;
+        source.resolve_paths(Path::new(&self.base_dir));
+        Ok(source)
+    }
+}
+
 impl Plan {
     /// The plan of a job by its file; `plugin` is the name in its plugin's manifest. `outputs` is
     /// where relative output paths start, for a service; else they are relative to the file.

@@ -133,10 +133,10 @@ impl Events for PoolEvents {
                 let version = version.0;
                 tracing::warn!(job, plugin, version, why, "workers are not fully confined");
             }
-            Event::Deployed { version } => {
+            Event::Deployed { version, folder } => {
                 self.started();
                 tracing::info!(job, plugin, version = version.0, "a version is in use");
-                self.tell(PluginNews::Deployed(version));
+                self.tell(PluginNews::Deployed { version, folder });
             }
             Event::CannotStart { version, cause } => self.cannot_start(version, cause),
         }

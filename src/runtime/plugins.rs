@@ -1,9 +1,14 @@
-//! Deploys plugins: takes an immutable copy of a plugin's folder, gives it a number, and opens pools.
+//! What plugins there are, which version of each is in force, and pools for them.
+//!
+//! A version is an immutable copy of the plugin's folder with a number. The one *in force* is a row:
+//! it is written when a plugin is first used, when somebody deploys, and in a run that takes edits up
+//! at once. Invariant: what runs is the copy, and unless edits are taken up at once, the folder is
+//! looked at by a deploy alone.
 
 use std::{
     num::NonZeroU32,
-    path::{Path, PathBuf},
-    sync::Arc,
+    path::{Component, Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use tokio::sync::mpsc;
@@ -13,15 +18,22 @@ use crate::{
     config::{Config, Sandbox, job::PluginRef},
     ids::VersionNumber,
     plugin::{
-        self, Answer, Launcher, Manifest, Pool, PoolSpec, SandboxMode, SecretSource,
-        SnapshotLimits, Spawner, Version, WorkerLog, WorkerLogError, WorkerRecord,
+        self, Answer, Events, Launcher, Manifest, Pool, PoolSpec, Reload, SandboxMode,
+        SecretSource, Snapshot, SnapshotLimits, Spawner, Version, WorkerLog, WorkerLogError,
+        WorkerRecord,
     },
-    store::{Change, Store, VersionRow, WorkerRow},
+    store::{Change, InForceRow, Store, VersionRow, WorkerRow},
     time::Clock,
 };
 
 /// The built-in plugin that answers what it is given, for measuring.
 pub const IDENTITY: &str = "identity";
+
+/// Who put a version in force where nobody did by name: the first run that used the plugin.
+pub const FIRST_USE: &str = "first use";
+
+/// As [`FIRST_USE`], of a plugin whose edits are taken up at once.
+pub(super) const WATCH: &str = "watch";
 
 /// Opens plugins for runs.
 pub struct Plugins {
@@ -32,22 +44,39 @@ pub struct Plugins {
     folder: PathBuf,
     sandbox: Sandbox,
     hidden: Vec<PathBuf>,
+    /// Held from the look for a version's number to the commit that gives it one.
+    numbering: Mutex<()>,
+    /// Held by a deploy.
+    pub(super) deploying: tokio::sync::Mutex<()>,
 }
 
-/// Where a run's plugin lies and what stands there now.
+/// What a folder holds, copied and not numbered yet.
 #[derive(Debug, Clone)]
-pub struct Found {
-    /// The folder that people edit; `None` for what is built in.
-    pub folder: Option<PathBuf>,
-    /// Its version.
-    pub version: Version,
+pub(super) struct Taken {
+    pub(super) snapshot: Snapshot,
+    pub(super) manifest: Manifest,
+}
+
+impl Taken {
+    pub(super) fn version(&self, number: u32) -> Version {
+        Version {
+            number: VersionNumber(number),
+            folder: self.snapshot.path.clone(),
+            manifest: self.manifest.clone(),
+        }
+    }
 }
 
 /// What a run is to know of its pool beside the answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum PluginNews {
     /// New calls go to this version.
-    Deployed(VersionNumber),
+    Deployed {
+        /// Which.
+        version: VersionNumber,
+        /// Its copy.
+        folder: PathBuf,
+    },
     /// A version does not start.
     CannotStart {
         /// Which.
@@ -84,58 +113,175 @@ impl Plugins {
             folder: config.plugins_dir.clone(),
             sandbox: config.sandbox,
             hidden,
+            numbering: Mutex::default(),
+            deploying: tokio::sync::Mutex::default(),
         })
     }
 
-    /// Takes a copy of what a plugin's folder holds now, as a version with a number of its own; the
-    /// same content has the same number. Blocks.
-    pub fn take(&self, plugin: &PluginRef) -> Result<Found, RuntimeError> {
-        let Some(folder) = find(plugin, &self.folder) else {
-            let version = Version {
-                number: VersionNumber(1),
-                folder: PathBuf::new(),
-                manifest: Manifest::identity(),
-            };
-            return Ok(Found {
-                folder: None,
-                version,
-            });
+    /// The version that a run is to work with: the one in force; of a plugin that is used for the
+    /// first time, or whose edits are taken up at once, what its folder holds now, which is in force
+    /// from then on. Blocks.
+    pub fn for_run(&self, plugin: &PluginRef, service: bool) -> Result<Version, RuntimeError> {
+        let (Some(folder), Some(place)) = (find(plugin, &self.folder), self.place(plugin)) else {
+            return Ok(built_in());
         };
-        let mut manifest = manifest_of(plugin, &folder)?;
+        let in_force = match self.in_force(plugin) {
+            Ok(in_force) => in_force,
+            Err(error) => return self.taken_again(&folder, &place).ok_or(error),
+        };
+        let author = match &in_force {
+            Some(version) if is_watched(&version.manifest, service) => WATCH,
+            Some(version) => return Ok(version.clone()),
+            None => FIRST_USE,
+        };
+        if !folder.is_dir() {
+            return Err(no_folder(plugin, &folder));
+        }
+        let taken = self.take(&folder)?;
+        self.put_in_force(&place, &taken, author, |_| Vec::new())
+    }
+
+    /// The version in force, where its copy is gone (a backup holds none) and the folder still holds the
+    /// same.
+    fn taken_again(&self, folder: &Path, place: &str) -> Option<Version> {
+        let row = self.store.in_force(place).ok()??;
+        let taken = self.take(folder).ok()?;
+        let (plugin, hash) = (&taken.manifest.name, &taken.snapshot.hash);
+        let number = self.store.version_of(plugin, hash).ok()??;
+        (*plugin == row.plugin && number == row.version).then(|| taken.version(number))
+    }
+
+    /// The version in force; `None` where there is none yet. Blocks.
+    pub(super) fn in_force(&self, plugin: &PluginRef) -> Result<Option<Version>, RuntimeError> {
+        match self.place(plugin) {
+            None => Ok(Some(built_in())),
+            Some(place) => match self.store.in_force(&place)? {
+                None => Ok(None),
+                Some(row) => self.version(&row.plugin, row.version).map(Some),
+            },
+        }
+    }
+
+    /// A version by its number, from its copy. Blocks.
+    pub(super) fn version(&self, plugin: &str, number: u32) -> Result<Version, RuntimeError> {
+        let refuse = |cause: String| RuntimeError::Plugin {
+            plugin: plugin.to_owned(),
+            cause,
+        };
+        let Some(hash) = self.store.version_hash(plugin, number)? else {
+            return Err(refuse(format!(
+                "there is no version {number}; iterd plugin list {plugin} shows which there are"
+            )));
+        };
+        let path = self.paths.plugins().join(plugin).join(&hash);
+        if !path.is_dir() {
+            return Err(refuse(format!(
+                "the copy of version {number} is gone; put its files in a folder and deploy that: iterd deploy {plugin} --from FOLDER"
+            )));
+        }
+        let manifest = Manifest::load(&path).map_err(|error| refuse(error.to_string()))?;
+        let taken = Taken {
+            manifest: self.confined(manifest),
+            snapshot: Snapshot { hash, path },
+        };
+        Ok(taken.version(number))
+    }
+
+    /// A copy of what a folder holds now. Blocks.
+    pub(super) fn take(&self, folder: &Path) -> Result<Taken, RuntimeError> {
         let refuse = |cause: String| RuntimeError::Plugin {
             plugin: folder.display().to_string(),
             cause,
         };
+        let manifest = self.confined(manifest_of(folder)?);
+        let limits = SnapshotLimits::default();
+        let snapshot = plugin::snapshot(folder, &self.paths.plugins(), &manifest.name, limits)
+            .map_err(|error| refuse(error.to_string()))?;
+        Ok(Taken { snapshot, manifest })
+    }
+
+    fn confined(&self, mut manifest: Manifest) -> Manifest {
         if self.sandbox == Sandbox::On {
             manifest.sandbox = SandboxMode::On;
         }
-        let limits = SnapshotLimits::default();
-        let snapshot = plugin::snapshot(&folder, &self.paths.plugins(), &manifest.name, limits)
-            .map_err(|error| refuse(error.to_string()))?;
-        let number = self.number(&manifest.name, &snapshot.hash)?;
-        Ok(Found {
-            folder: Some(folder),
-            version: Version {
-                number,
-                folder: snapshot.path,
-                manifest,
-            },
-        })
+        manifest
     }
 
-    fn number(&self, plugin: &str, hash: &str) -> Result<VersionNumber, RuntimeError> {
+    /// Gives a copy its number; the same content has the same one. Blocks.
+    pub(super) fn number(&self, taken: &Taken) -> Result<Version, RuntimeError> {
+        let _numbering = self
+            .numbering
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let (number, changes) = self.numbered(taken)?;
+        self.store.commit_blocking(changes)?;
+        Ok(taken.version(number))
+    }
+
+    /// Puts a copy in force, numbered, in one commit with what `with` makes of its number. Blocks.
+    pub(super) fn put_in_force(
+        &self,
+        place: &str,
+        taken: &Taken,
+        author: &str,
+        with: impl FnOnce(u32) -> Vec<Change>,
+    ) -> Result<Version, RuntimeError> {
+        let _numbering = self
+            .numbering
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let (number, mut changes) = self.numbered(taken)?;
+        changes.push(Change::PutInForce(InForceRow {
+            place: place.to_owned(),
+            plugin: taken.manifest.name.clone(),
+            version: number,
+            author: author.to_owned(),
+            at: self.clock.now(),
+        }));
+        changes.extend(with(number));
+        self.store.commit_blocking(changes)?;
+        Ok(taken.version(number))
+    }
+
+    /// The number of a copy, and what gives it one where it has none.
+    fn numbered(&self, taken: &Taken) -> Result<(u32, Vec<Change>), RuntimeError> {
+        let (plugin, hash) = (&taken.manifest.name, &taken.snapshot.hash);
         if let Some(known) = self.store.version_of(plugin, hash)? {
-            return Ok(VersionNumber(known));
+            return Ok((known, Vec::new()));
         }
         let version = self.store.newest_version(plugin)?.saturating_add(1);
-        self.store
-            .commit_blocking(vec![Change::NewVersion(VersionRow {
-                plugin: plugin.to_owned(),
-                version,
-                hash: hash.to_owned(),
-                created: self.clock.now(),
-            })])?;
-        Ok(VersionNumber(version))
+        let row = VersionRow {
+            plugin: plugin.clone(),
+            version,
+            hash: hash.clone(),
+            created: self.clock.now(),
+        };
+        Ok((version, vec![Change::NewVersion(row)]))
+    }
+
+    /// What names a plugin in the row of its version in force: its name in the folder of plugins, or
+    /// the path of its folder; `None` for what is built in.
+    #[must_use]
+    pub fn place(&self, plugin: &PluginRef) -> Option<String> {
+        place_of(plugin, &self.folder)
+    }
+
+    /// The folder that people edit; `None` for what is built in.
+    pub(super) fn folder(&self, plugin: &PluginRef) -> Option<PathBuf> {
+        find(plugin, &self.folder)
+    }
+
+    /// A plugin's name in its manifest: of the version in force, else as its folder has it.
+    pub(super) fn name(&self, plugin: &PluginRef) -> Result<String, RuntimeError> {
+        if let Some(place) = self.place(plugin)
+            && let Some(row) = self.store.in_force(&place)?
+        {
+            return Ok(row.plugin);
+        }
+        Ok(match self.folder(plugin) {
+            Some(folder) => manifest_of(&folder)?.name,
+            None => IDENTITY.to_owned(),
+        })
     }
 
     /// Opens a pool for a run.
@@ -148,27 +294,59 @@ impl Plugins {
         news: mpsc::UnboundedSender<PluginNews>,
     ) -> Result<Pool, RuntimeError> {
         let name = version.manifest.name.clone();
+        let events = PoolEvents::new(job.to_owned(), name.clone(), version.number, news);
+        let scratch = self.paths.scratch().join(&name);
+        self.pool(version, concurrency, scratch, Arc::new(events), answers)
+    }
+
+    /// A pool with a scratch directory of its own.
+    pub(super) fn pool(
+        &self,
+        version: Version,
+        concurrency: NonZeroU32,
+        scratch: PathBuf,
+        events: Arc<dyn Events>,
+        answers: mpsc::UnboundedSender<Answer>,
+    ) -> Result<Pool, RuntimeError> {
+        let plugin = version.manifest.name.clone();
         let spec = PoolSpec {
-            scratch: self.paths.scratch().join(&name),
+            scratch,
             runtime_dir: self.paths.shims(),
             hidden: self.hidden.clone(),
-            secrets: SecretSource {
-                credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
-            },
+            secrets: secrets(),
             spawner: self.spawner.clone(),
-            events: Arc::new(PoolEvents::new(
-                job.to_owned(),
-                name.clone(),
-                version.number,
-                news,
-            )),
+            events,
             version,
             concurrency,
         };
         Pool::start(spec, answers).map_err(|error| RuntimeError::Plugin {
-            plugin: name,
+            plugin,
             cause: error.to_string(),
         })
+    }
+}
+
+/// Where the secrets of plugins are found.
+pub(super) fn secrets() -> SecretSource {
+    SecretSource {
+        credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
+    }
+}
+
+/// The built-in plugin.
+pub(super) fn built_in() -> Version {
+    Version {
+        number: VersionNumber(1),
+        folder: PathBuf::new(),
+        manifest: Manifest::identity(),
+    }
+}
+
+/// Whether edits of a plugin are taken up at once, by its manifest or as is usual there.
+pub(super) fn is_watched(manifest: &Manifest, service: bool) -> bool {
+    match manifest.reload {
+        Some(reload) => reload == Reload::Watch,
+        None => !service,
     }
 }
 
@@ -181,29 +359,72 @@ pub fn plugin_folder(plugin: &PluginRef, config: &Config) -> Option<PathBuf> {
 /// The manifest of a plugin as it stands in its folder; the built-in one's for what is built in.
 pub fn plugin_manifest(plugin: &PluginRef, config: &Config) -> Result<Manifest, RuntimeError> {
     match plugin_folder(plugin, config) {
-        Some(folder) => manifest_of(plugin, &folder),
+        Some(folder) if !folder.is_dir() => Err(no_folder(plugin, &folder)),
+        Some(folder) => manifest_of(&folder),
         None => Ok(Manifest::identity()),
     }
 }
 
-fn manifest_of(plugin: &PluginRef, folder: &Path) -> Result<Manifest, RuntimeError> {
-    let refuse = |cause: String| RuntimeError::Plugin {
-        plugin: match plugin {
-            PluginRef::Name(name) => name.clone(),
-            PluginRef::Folder(folder) => folder.display().to_string(),
-        },
-        cause,
-    };
-    if !folder.is_dir() {
-        return Err(refuse(match plugin {
-            PluginRef::Name(name) => format!(
+fn no_folder(plugin: &PluginRef, folder: &Path) -> RuntimeError {
+    let (plugin, cause) = match plugin {
+        PluginRef::Name(name) => (
+            name.clone(),
+            format!(
                 "there is no folder {}; a folder beside the job file is written \"./{name}\"",
                 folder.display()
             ),
-            PluginRef::Folder(_) => "there is no such folder".to_owned(),
-        }));
+        ),
+        PluginRef::Folder(folder) => (
+            folder.display().to_string(),
+            "there is no such folder".to_owned(),
+        ),
+    };
+    RuntimeError::Plugin { plugin, cause }
+}
+
+/// The manifest in a folder.
+pub(super) fn manifest_of(folder: &Path) -> Result<Manifest, RuntimeError> {
+    let refuse = |cause: String| RuntimeError::Plugin {
+        plugin: folder.display().to_string(),
+        cause,
+    };
+    if !folder.is_dir() {
+        return Err(refuse("there is no such folder".to_owned()));
     }
     Manifest::load(folder).map_err(|error| refuse(error.to_string()))
+}
+
+/// See [`Plugins::place`]. Why by the words alone: a place is found again when its folder is gone.
+pub(super) fn place_of(plugin: &PluginRef, plugins_dir: &Path) -> Option<String> {
+    match plugin {
+        PluginRef::Name(name) if name == IDENTITY => None,
+        PluginRef::Name(name) => Some(name.clone()),
+        PluginRef::Folder(folder) => {
+            let folder = without_dots(folder);
+            if folder.parent() == Some(&*without_dots(plugins_dir))
+                && let Some(name) = folder.file_name()
+            {
+                return Some(name.to_string_lossy().into_owned());
+            }
+            Some(folder.to_string_lossy().into_owned())
+        }
+    }
+}
+
+/// An absolute path without `.` and `..`.
+fn without_dots(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut plain = PathBuf::new();
+    for part in absolute.components() {
+        match part {
+            Component::ParentDir => {
+                plain.pop();
+            }
+            Component::CurDir => {}
+            Component::Normal(_) | Component::RootDir | Component::Prefix(_) => plain.push(part),
+        }
+    }
+    plain
 }
 
 fn find(plugin: &PluginRef, plugins_dir: &Path) -> Option<PathBuf> {

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{Engine, RuntimeError};
+use super::{Engine, RuntimeError, copies};
 use crate::{
     config::Retention,
     store::{Change, Store, StoreError},
@@ -21,6 +21,9 @@ const LOOK_EVERY: Duration = Duration::from_hours(1);
 
 /// Rows of a kind that are removed in one commit: some 50 ms of the writer's time.
 const BATCH_ROWS_MAX: u32 = 5000;
+
+/// Events that are kept at most, however young: years of an ordinary log, some 20 MiB.
+const EVENTS_MAX: u32 = 100_000;
 
 /// Pages that are given back in one commit: 4 MiB, about as long.
 const BATCH_PAGES_MAX: u32 = 1000;
@@ -65,6 +68,12 @@ impl Pruner {
         if removed > 0 {
             tracing::info!(executions = removed, "removed what was kept long enough");
         }
+        let (store, copies) = (self.engine.store().clone(), self.engine.paths().plugins());
+        let work = tokio::task::spawn_blocking(move || copies::prune(&store, &copies));
+        let removed = work.await.map_err(|_| RuntimeError::Closed)??;
+        if removed > 0 {
+            tracing::info!(copies = removed, "removed old versions of plugins");
+        }
         Ok(())
     }
 }
@@ -98,6 +107,15 @@ fn prune(
             commit(Change::PruneEvents { before, rows_max })?;
         }
     }
+    while !halted()
+        && let Some(at) = store.surplus_events(EVENTS_MAX)?
+    {
+        let before = at.after(Duration::from_micros(1));
+        commit(Change::PruneEvents { before, rows_max })?;
+        if store.surplus_events(EVENTS_MAX)? == Some(at) && !store.has_events_before(before)? {
+            break; // the clock was set: what is left is kept by its age
+        }
+    }
     let mut free = store.free_pages()?;
     while !halted() && free > 0 {
         let pages_max = BATCH_PAGES_MAX;
@@ -127,8 +145,8 @@ mod tests {
         iteration::{Checkpoint, RowStatus, RunStatus},
         payload::Payload,
         store::{
-            ChildRow, EventRow, ExecutionRow, ExecutionStatus, ExportRow, FailureRow, ResultRow,
-            RunRow, StoreSettings,
+            ChildRow, EventKind, EventQuery, EventRow, ExecutionRow, ExecutionStatus, ExportRow,
+            FailureRow, ResultRow, RunRow, StoreSettings,
         },
     };
 
@@ -238,6 +256,7 @@ mod tests {
 
     fn result(index: u64, at: Timestamp) -> ResultRow {
         ResultRow {
+            redo: 0,
             index,
             id: None,
             result: Payload::parse(format!("\"{}\"", "x".repeat(500))).unwrap(),
@@ -249,6 +268,7 @@ mod tests {
 
     fn failure(at: Timestamp) -> FailureRow {
         FailureRow {
+            redo: 0,
             index: 1_000_000,
             items: 1,
             id: None,
@@ -263,6 +283,7 @@ mod tests {
 
     fn held(run: RunId, at: Timestamp) -> ChildRow {
         ChildRow {
+            redo: 0,
             run,
             index: 1_000_001,
             items: 1,
@@ -361,18 +382,15 @@ mod tests {
     #[test]
     fn old_events_go_and_those_since_stay() {
         let world = World::new();
-        let event = |at| {
-            Change::Event(EventRow {
-                at,
-                job: "a".to_owned(),
-                kind: "paused".to_owned(),
-                detail: String::new(),
-            })
-        };
+        let event = |at| Change::Event(EventRow::new(at, "a", EventKind::Edited, ""));
         world.commit((0..12_000).map(|_| event(day(1))).collect());
         world.commit(vec![event(day(100))]);
         world.prune(&kept(Some(90 * DAY), None), day(101));
-        assert_eq!(world.store.events("a", 9).unwrap().len(), 1);
+        let left = world.store.events(&EventQuery {
+            rows_max: 9,
+            ..EventQuery::default()
+        });
+        assert_eq!(left.unwrap().len(), 1);
         assert_ne!(ExecutionId(0), world.store.next_execution_id());
     }
 

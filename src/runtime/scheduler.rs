@@ -11,10 +11,10 @@ use tokio_cron_scheduler::{Job, JobScheduler};
 
 mod agenda;
 
-use super::{Engine, RuntimeError, Started};
+use super::{Engine, Opening, RuntimeError, Started};
 use crate::{
     config::job::{CatchUp, JobFile, Overlap},
-    store::{Change, JobRow, StoreError},
+    store::{Change, EventKind, JobRow, StoreError},
     time::Timestamp,
 };
 use agenda::{Agenda, Due, due};
@@ -150,7 +150,7 @@ async fn start_due(engine: &Engine, job: &JobRow, watched_since: Timestamp) {
         tracing::error!(job = job.name, %error, "a scheduled start failed");
         let failed = engine.event(
             &job.name,
-            "not started",
+            EventKind::NotStarted,
             format!("the start of {}: {error}", due.at),
         );
         drop(engine.store().commit(vec![failed]).await);
@@ -163,10 +163,10 @@ async fn act(engine: &Engine, job: &JobRow, file: &JobFile, due: &Due) -> Result
         name: job.name.clone(),
         at: due.at,
     };
-    let note = |kind: &str, detail: String| engine.event(&job.name, kind, detail);
+    let note = |kind: EventKind, detail: String| engine.event(&job.name, kind, detail);
     if due.missed && due.catch_up == CatchUp::None {
         let missed = note(
-            "missed",
+            EventKind::Missed,
             format!("the start of {}: nobody was here", due.at),
         );
         return Ok(engine.store().commit(vec![scheduled, missed]).await.await?);
@@ -174,7 +174,10 @@ async fn act(engine: &Engine, job: &JobRow, file: &JobFile, due: &Due) -> Result
     if engine.view(&job.name).is_some() {
         // Why what was missed waits: it is made up for one after the other.
         if due.overlap == Overlap::Skip && !due.missed {
-            let skipped = note("skipped", format!("the start of {}: still running", due.at));
+            let skipped = note(
+                EventKind::Skipped,
+                format!("the start of {}: still running", due.at),
+            );
             return Ok(engine
                 .store()
                 .commit(vec![scheduled, skipped])
@@ -184,7 +187,10 @@ async fn act(engine: &Engine, job: &JobRow, file: &JobFile, due: &Due) -> Result
         return Ok(());
     }
     // Crash: the fire time counts as acted on in the commit that starts the run, not before.
-    match engine.start_with(file, true, vec![scheduled.clone()]).await {
+    match engine
+        .start_with(file, true, &Opening::default(), vec![scheduled.clone()])
+        .await
+    {
         Ok(Started::New) | Err(RuntimeError::Closed) => Ok(()),
         Ok(Started::Resumed | Started::Running | Started::Finished) => {
             tracing::info!(
@@ -195,7 +201,7 @@ async fn act(engine: &Engine, job: &JobRow, file: &JobFile, due: &Due) -> Result
         }
         Err(error) => {
             // Why acted on: else it would be tried each second until the source is there again.
-            let failed = note("not started", error.to_string());
+            let failed = note(EventKind::NotStarted, error.to_string());
             engine.store().commit(vec![scheduled, failed]).await.await?;
             Err(error)
         }

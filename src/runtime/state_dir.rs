@@ -93,6 +93,12 @@ impl StatePaths {
         self.root.join("scratch")
     }
 
+    /// Where handlers are tried out, beside the workers of runs.
+    #[must_use]
+    pub fn tests(&self) -> PathBuf {
+        self.root.join("tests")
+    }
+
     /// Files that workers need and that come with the binary.
     #[must_use]
     pub fn shims(&self) -> PathBuf {

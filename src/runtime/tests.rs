@@ -353,6 +353,7 @@ fn failed_items_of_an_ended_run_are_put_back_page_by_page_and_done() {
         let mut row = run(&engine);
         row.checkpoint.counters.failed = failed;
         let rows = (1..=failed).map(|index| FailureRow {
+            redo: 0,
             index,
             items: 1,
             id: None,
@@ -380,5 +381,106 @@ fn failed_items_of_an_ended_run_are_put_back_page_by_page_and_done() {
         let counters = run(&engine).checkpoint.counters;
         assert_eq!((counters.done, counters.failed), (failed + 1, 0));
         assert_eq!(execution(&engine), ExecutionStatus::Succeeded);
+    });
+}
+
+#[test]
+fn a_redo_of_thousands_costs_a_commit_for_each_page_and_one_row_for_each_record() {
+    block_on(async {
+        let records = 4_500;
+        let world = World::new(records);
+        let engine = world.open();
+        engine.start(&world.job(""), false).await.unwrap();
+        finish(&engine).await;
+        let named = |names: &[&str]| Selection {
+            names: Some(names.iter().map(|name| RecordName::parse(name)).collect()),
+            ..Selection::default()
+        };
+        engine
+            .pause("job", "anna".to_owned(), String::new(), false)
+            .await
+            .unwrap_err();
+        // One of them makes it live again; held, it commits nothing by itself.
+        let out = world.job("[limit]\nquota = \"1 per day\"\n");
+        engine.take_edit(&out).await.unwrap();
+        engine
+            .redo("job", named(&["#0", "#1"]), "anna")
+            .await
+            .unwrap();
+        until(|| run(&engine).checkpoint.counters.done == records - 1).await;
+        engine
+            .pause("job", "anna".to_owned(), String::new(), false)
+            .await
+            .unwrap();
+        let before = engine.store().pulse().unwrap().commits;
+        let all = Selection {
+            scope: crate::store::ResultScope {
+                version: Some(1),
+                between: None,
+            },
+            ..Selection::default()
+        };
+        let told = engine.redo("job", all.clone(), "anna").await.unwrap();
+        assert_eq!((told.items, told.under_way), (records - 1, 1));
+        let commits = engine.store().pulse().unwrap().commits - before;
+        assert!(commits <= records / 2000 + 3, "{commits} commits");
+        let again = engine.redo("job", all, "anna").await.unwrap();
+        assert_eq!(
+            (again.items, again.under_way),
+            (0, records),
+            "none is found twice"
+        );
+        let row = run(&engine);
+        let queued = engine
+            .store()
+            .count_children(row.id, crate::iteration::RowStatus::Queued);
+        assert_eq!(queued.unwrap().1, records);
+        let counters = row.checkpoint.counters;
+        assert_eq!((counters.done, counters.redone), (0, records + 1));
+        world.job("");
+        engine
+            .take_edit(&JobFile::read(&world.path("job.toml")).unwrap())
+            .await
+            .unwrap();
+        engine.resume("job").await.unwrap();
+        finish(&engine).await;
+        let row = run(&engine);
+        let superseded = engine.store().superseded(row.id, (0, 0), 20_000).unwrap();
+        assert_eq!(superseded.rows.len() as u64, records + 1);
+        assert_eq!(row.checkpoint.counters.done, records);
+        assert_eq!(execution(&engine), ExecutionStatus::Succeeded);
+    });
+}
+
+#[test]
+fn a_record_that_the_source_has_no_more_keeps_its_result() {
+    block_on(async {
+        let world = World::new(3);
+        let engine = world.open();
+        engine.start(&world.job(""), false).await.unwrap();
+        finish(&engine).await;
+        std::fs::write(world.path("in.jsonl"), "{\"n\":0}\n").unwrap();
+        let all = Selection {
+            names: Some((0..4).map(RecordName::Index).collect()),
+            ..Selection::default()
+        };
+        let told = engine.redo("job", all.clone(), "anna").await.unwrap();
+        // The run itself does not go on with a source that has become shorter.
+        until(|| run(&engine).checkpoint.status == RunStatus::Paused).await;
+        assert_eq!(
+            (told.items, told.changed_items, told.unknown_items),
+            (1, 2, 1)
+        );
+        assert_eq!(told.changed[0].cause, "the source ends before it now");
+        assert_eq!(told.unknown, [RecordName::Index(3)]);
+        let row = run(&engine);
+        assert_eq!(
+            engine.store().results(row.id, 0, 9, 9).unwrap().rows.len(),
+            3
+        );
+        std::fs::remove_file(world.path("in.jsonl")).unwrap();
+        let refused = engine.redo("job", all, "anna").await.unwrap_err();
+        assert!(refused.to_string().contains("in.jsonl"), "{refused}");
+        assert_eq!(run(&engine).checkpoint.counters, row.checkpoint.counters);
     });
 }

@@ -277,17 +277,6 @@ impl Store {
         Ok(copied)
     }
 
-    /// The versions of a plugin, by number: the hash of their content.
-    pub fn versions(&self, plugin: &str) -> Result<Vec<(u32, String)>, StoreError> {
-        self.readers.with(|db| {
-            let mut statement = db.prepare_cached(
-                "SELECT version, hash FROM plugin_versions WHERE plugin = ?1 ORDER BY version",
-            )?;
-            let rows = statement.query_map([plugin], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            Ok(rows.collect::<rusqlite::Result<_>>()?)
-        })
-    }
-
     /// An adoption of a job that was begun and not done.
     pub fn begun_adoption(&self, job: &str) -> Result<Option<AdoptionRow>, StoreError> {
         self.readers.with(|db| {

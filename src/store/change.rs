@@ -3,11 +3,13 @@
 use rusqlite::Connection;
 
 use super::{
-    AdoptionRow, ChildRow, CopiedRows, DepartureRow, EventRow, ExecutionRow, ExecutionStatus,
-    ExportRow, FailureRow, JobRow, LimiterOrders, Requeue, ResultRow, RunRow, SourceRow,
-    VersionRow, WorkerRow, adoptions, children, events, executions, exports, failures, jobs,
-    limiters, plugins, pruning, results, runs, sources, workers,
+    AdoptionRow, ChildRow, CopiedRows, Delivery, DepartureRow, EventRow, ExecutionRow,
+    ExecutionStatus, ExportRow, FailureRow, InForceRow, InterventionRow, JobRow, LimiterOrders,
+    Requeue, ResultRow, RunRow, SessionChange, SourceRow, VersionRow, WorkerRow, adoptions,
+    children, events, executions, exports, failures, interventions, jobs, limiters, notifications,
+    plugins, pruning, results, runs, sessions, sources, workers,
 };
+use super::{Position, RedoRow, positions, redo};
 use crate::{
     config::Overrides,
     ids::{ExecutionId, Index, RunId},
@@ -95,10 +97,12 @@ pub enum Change {
         /// When it is due.
         due: Timestamp,
     },
-    /// Every child that backs off is due at that instant.
+    /// Children that back off are due by that instant.
     HurryChildren {
         /// Which run.
         run: RunId,
+        /// This one; `None`: all of them.
+        only: Option<Index>,
         /// The instant.
         at: Timestamp,
     },
@@ -139,6 +143,37 @@ pub enum Change {
         /// When.
         at: Timestamp,
     },
+    /// Finished records become queued children; their results stay current until the new outcomes
+    /// are written. Refused where one has no such result, or is queued already.
+    Redo {
+        /// Which run.
+        run: RunId,
+        /// The records, read again.
+        rows: Vec<RedoRow>,
+        /// When.
+        at: Timestamp,
+    },
+    /// Where some records begin in the source.
+    Positions {
+        /// Which run.
+        run: RunId,
+        /// In any order.
+        rows: Vec<Position>,
+    },
+    /// An item failed no more: it is tried again.
+    RemoveFailure {
+        /// Which run.
+        run: RunId,
+        /// Which item.
+        index: Index,
+    },
+    /// What somebody decided on single items.
+    Interventions {
+        /// Which run.
+        run: RunId,
+        /// In any order.
+        rows: Vec<InterventionRow>,
+    },
     /// A limiter's state; an older sequence number than the stored one changes nothing.
     Limiter {
         /// Its name.
@@ -159,6 +194,15 @@ pub enum Change {
     LimiterOrders(LimiterOrders),
     /// A version of a plugin got its number.
     NewVersion(VersionRow),
+    /// A version of a plugin is in force from now on.
+    PutInForce(InForceRow),
+    /// The calls of a run go to this version of its plugin.
+    RunPlugin {
+        /// Which run.
+        run: RunId,
+        /// The version's hash.
+        hash: String,
+    },
     /// A worker process was started.
     WorkerStarted(WorkerRow),
     /// A worker process is gone.
@@ -216,6 +260,22 @@ pub enum Change {
     Source(SourceRow),
     /// Something that people may want to know later.
     Event(EventRow),
+    /// What became of a notification.
+    Notified {
+        /// Of which event.
+        event: i64,
+        /// What became of it.
+        delivery: Delivery,
+        /// When.
+        at: Timestamp,
+    },
+    /// The process that keeps jobs running began, lives, or ended.
+    Session {
+        /// What happens to it.
+        change: SessionChange,
+        /// When.
+        at: Timestamp,
+    },
     /// Removes rows of an ended run: results, failures, children, a batch of each.
     PruneRun {
         /// Which.
@@ -228,7 +288,7 @@ pub enum Change {
         /// Which.
         execution: ExecutionId,
     },
-    /// Removes a batch of the oldest events.
+    /// Removes a batch of the oldest events, and of notifications that are over.
     PruneEvents {
         /// Those before this instant.
         before: Timestamp,
@@ -279,12 +339,16 @@ impl Change {
                 status,
                 due,
             } => children::set_status(db, *run, *index, *status, *due),
-            Self::HurryChildren { run, at } => children::hurry(db, *run, *at),
+            Self::HurryChildren { run, only, at } => children::hurry(db, *run, *only, *at),
             Self::RemoveChild { run, index } => children::remove(db, *run, *index),
             Self::Results { run, rows } => results::put(db, *run, rows),
             Self::Failures { run, rows } => failures::put(db, *run, rows),
             Self::LateResult { run, index } => exports::put_late(db, *run, *index),
             Self::RequeueFailures { run, what, at } => failures::requeue(db, *run, what, *at),
+            Self::Redo { run, rows, at } => redo::put(db, *run, rows, *at),
+            Self::Positions { run, rows } => positions::put(db, *run, rows),
+            Self::RemoveFailure { run, index } => failures::remove(db, *run, *index),
+            Self::Interventions { run, rows } => interventions::put(db, *run, rows),
             Self::Limiter {
                 name,
                 sequence,
@@ -293,6 +357,8 @@ impl Change {
             Self::JobOverrides { name, overrides } => jobs::set_overrides(db, name, overrides),
             Self::LimiterOrders(orders) => limiters::put_orders(db, orders),
             Self::NewVersion(row) => plugins::insert(db, row),
+            Self::PutInForce(row) => plugins::put_in_force(db, row),
+            Self::RunPlugin { run, hash } => plugins::set_run_plugin(db, *run, hash),
             Self::WorkerStarted(row) => workers::insert(db, row),
             Self::WorkerEnded(row) => workers::remove(db, row),
             Self::Export { row, late } => exports::put(db, row, late),
@@ -306,11 +372,24 @@ impl Change {
             Self::Depart(row) => adoptions::depart(db, row),
             Self::Source(row) => sources::put(db, row),
             Self::Event(row) => events::insert(db, row),
+            Self::Notified {
+                event,
+                delivery,
+                at,
+            } => notifications::settle(db, *event, delivery, *at),
+            Self::Session { change, at } => sessions::put(db, change, *at),
             Self::PruneRun { run, rows_max } => pruning::prune_run(db, *run, *rows_max),
             Self::RemoveExecution { execution } => pruning::remove_execution(db, *execution),
             Self::PruneEvents { before, rows_max } => pruning::prune_events(db, *before, *rows_max),
             Self::Vacuum { pages_max } => pruning::vacuum(db, *pages_max),
         }
+    }
+}
+
+impl Change {
+    /// Whether somebody outside may have to be told because of it.
+    pub(super) const fn is_news(&self) -> bool {
+        matches!(self, Self::Event(row) if row.kind.is_news())
     }
 }
 

@@ -41,12 +41,14 @@ pub struct ChildRow {
     pub version: Option<u32>,
     /// When it last changed.
     pub changed: Timestamp,
+    /// How often its record was put back by a redo; its idempotency key tells it.
+    pub redo: u32,
 }
 
-const COLUMNS: &str = "run, idx, items, status, due_us, id, attempts, payload, state, error, \
-                       cause, version, changed_us";
+pub(super) const COLUMNS: &str = "run, idx, items, status, due_us, id, attempts, payload, state, error, \
+                       cause, version, changed_us, redo";
 
-fn read(row: &SqlRow<'_>) -> rusqlite::Result<ChildRow> {
+pub(super) fn read(row: &SqlRow<'_>) -> rusqlite::Result<ChildRow> {
     Ok(ChildRow {
         run: RunId(row.get(0)?),
         index: unsigned(row.get(1)?),
@@ -61,6 +63,7 @@ fn read(row: &SqlRow<'_>) -> rusqlite::Result<ChildRow> {
         cause: row.get(10)?,
         version: row.get(11)?,
         changed: Timestamp(row.get(12)?),
+        redo: row.get(13)?,
     })
 }
 
@@ -73,8 +76,8 @@ fn status(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<RowStatus> {
 pub(super) fn put(db: &Connection, row: &ChildRow) -> rusqlite::Result<()> {
     db.prepare_cached(
         "INSERT OR REPLACE INTO children (run, idx, items, status, due_us, id, attempts, payload,
-                                          state, error, cause, version, changed_us)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+                                          state, error, cause, version, changed_us, redo)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
     )?
     .execute(params![
         row.run.0,
@@ -90,6 +93,7 @@ pub(super) fn put(db: &Connection, row: &ChildRow) -> rusqlite::Result<()> {
         row.cause,
         row.version,
         row.changed.0,
+        row.redo,
     ])?;
     Ok(())
 }
@@ -106,11 +110,27 @@ pub(super) fn set_status(
     Ok(())
 }
 
-pub(super) fn hurry(db: &Connection, run: RunId, at: Timestamp) -> rusqlite::Result<()> {
+pub(super) fn hurry(
+    db: &Connection,
+    run: RunId,
+    only: Option<Index>,
+    at: Timestamp,
+) -> rusqlite::Result<()> {
+    let Some(index) = only else {
+        // Why with an attempt: what was put off has not failed, and waits for whoever put it off.
+        // Why bounded: no more back off than `parked_items_max` and the slots allow.
+        db.prepare_cached(
+            "UPDATE children SET due_us = ?2
+             WHERE run = ?1 AND status = 'retrying' AND attempts > 0 AND due_us > ?2",
+        )?
+        .execute(params![run.0, at.0])?;
+        return Ok(());
+    };
     db.prepare_cached(
-        "UPDATE children SET due_us = min(due_us, ?2) WHERE run = ?1 AND status = 'retrying'",
+        "UPDATE children SET due_us = ?3
+         WHERE run = ?1 AND idx = ?2 AND status = 'retrying' AND due_us > ?3",
     )?
-    .execute(params![run.0, at.0])?;
+    .execute(params![run.0, signed(index), at.0])?;
     Ok(())
 }
 

@@ -13,19 +13,27 @@ mod change;
 mod children;
 mod connection;
 mod error;
+mod event_kind;
 mod events;
 mod executions;
 mod exports;
 mod failures;
+mod interventions;
 mod jobs;
 mod limiters;
+mod notifications;
 mod page;
 mod plugins;
+mod positions;
 mod pruning;
 mod readers;
+mod records;
+mod redo;
 mod results;
 mod runs;
+mod sessions;
 mod sources;
+mod traces;
 mod workers;
 mod writer;
 
@@ -45,19 +53,27 @@ pub use change::Change;
 pub use children::ChildRow;
 pub use connection::{FORMAT, StoreSettings};
 pub use error::StoreError;
-pub use events::EventRow;
+pub use event_kind::EventKind;
+pub use events::{EventQuery, EventRow};
 pub use executions::{ExecutionRow, ExecutionStatus};
 pub use exports::{ExportPage, ExportRow};
 pub use failures::{ErrorGroup, FailureRow, Requeue, RequeuePage};
+pub use interventions::{Intervention, InterventionRow};
 pub use jobs::JobRow;
 pub use limiters::{By, LimiterOrders};
+pub use notifications::{Delivery, NotificationFigures, NotificationRow};
 pub use page::Page;
-pub use plugins::VersionRow;
+pub use plugins::{DeployedVersion, InForceRow, VersionRow};
+pub use positions::{POSITION_EVERY_ITEMS, Position};
+pub use records::{KeptRecord, Sought};
+pub use redo::{RedoRow, RedoScan, ResultScope, SupersededRow};
 pub use results::ResultRow;
 pub use runs::RunRow;
 /// A value of a column that is changed while rows are copied.
 pub use rusqlite::types::Value as CopiedValue;
+pub use sessions::{SessionChange, SessionRow};
 pub use sources::SourceRow;
+pub use traces::Trace;
 pub use workers::WorkerRow;
 pub use writer::{Committed, WriterPulse};
 
@@ -124,6 +140,23 @@ impl Store {
         match &self.writer {
             Some(writer) => writer.send(changes, None).await,
             None => Committed::refused(StoreError::ReadOnly),
+        }
+    }
+
+    /// As [`Store::commit_blocking`], without waiting until the changes are durable: what follows is
+    /// written behind them.
+    pub fn commit_soon(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        match &self.writer {
+            Some(writer) => writer.send_soon(changes),
+            None => Err(StoreError::ReadOnly),
+        }
+    }
+
+    /// Wakes when somebody outside is to be told something: a notification is durable.
+    pub async fn news(&self) {
+        match &self.writer {
+            Some(writer) => writer.news().await,
+            None => std::future::pending().await,
         }
     }
 

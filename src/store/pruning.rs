@@ -14,7 +14,14 @@ use crate::{
 
 /// What hangs on a run by its number and may be many. Not `late_results`: they are what is
 /// undelivered.
-const TABLES: [&str; 3] = ["result_rows", "failure_rows", "children"];
+const TABLES: [&str; 6] = [
+    "result_rows",
+    "failure_rows",
+    "children",
+    "superseded_rows",
+    "positions",
+    "interventions",
+];
 
 /// A run that may go: ended, delivered, and not the newest of its job.
 const SPENT: &str = "runs.ended_us IS NOT NULL
@@ -23,6 +30,9 @@ const SPENT: &str = "runs.ended_us IS NOT NULL
 /// A run that has rows.
 const HAS_ROWS: &str = "(EXISTS (SELECT 1 FROM result_rows AS r WHERE r.run = runs.id)
      OR EXISTS (SELECT 1 FROM failure_rows AS f WHERE f.run = runs.id)
+     OR EXISTS (SELECT 1 FROM superseded_rows AS s WHERE s.run = runs.id)
+     OR EXISTS (SELECT 1 FROM positions AS p WHERE p.run = runs.id)
+     OR EXISTS (SELECT 1 FROM interventions AS i WHERE i.run = runs.id)
      OR EXISTS (SELECT 1 FROM children AS c WHERE c.run = runs.id))";
 
 pub(super) fn prune_run(db: &Connection, run: RunId, rows_max: u32) -> rusqlite::Result<()> {
@@ -60,6 +70,12 @@ pub(super) fn prune_events(
     // Why by id: they are written in the order of time, and so the oldest are found without an index.
     db.prepare_cached(
         "DELETE FROM events WHERE id IN (SELECT id FROM events ORDER BY id LIMIT ?2) AND at_us < ?1",
+    )?
+    .execute(params![before.0, rows_max])?;
+    db.prepare_cached(
+        "DELETE FROM notifications WHERE event IN
+             (SELECT event FROM notifications ORDER BY event LIMIT ?2)
+             AND at_us < ?1 AND status <> 'waiting'",
     )?
     .execute(params![before.0, rows_max])?;
     Ok(())
@@ -100,6 +116,22 @@ impl Store {
         let sql =
             "SELECT id FROM (SELECT id, at_us FROM events ORDER BY id LIMIT 1) WHERE at_us < ?1";
         Ok(self.first(sql, before)?.is_some())
+    }
+
+    /// When the newest of those events happened that are more than `kept_max` from the last one; `None`
+    /// where there are not so many.
+    pub fn surplus_events(&self, kept_max: u32) -> Result<Option<Timestamp>, StoreError> {
+        use rusqlite::OptionalExtension as _;
+        // Why by number and not by count: it is two look-ups however many there are.
+        self.readers.with(|db| {
+            Ok(db
+                .prepare_cached(
+                    "SELECT at_us FROM events WHERE id <= (SELECT max(id) FROM events) - ?1
+                     ORDER BY id DESC LIMIT 1",
+                )?
+                .query_row([kept_max], |row| row.get(0).map(Timestamp))
+                .optional()?)
+        })
     }
 
     /// Pages of the file that hold nothing.

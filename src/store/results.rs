@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params, types::Type};
 use super::{
     Page, Store, StoreError,
     change::{signed, unsigned},
+    redo,
 };
 use crate::{
     ids::{Index, RunId},
@@ -27,14 +28,19 @@ pub struct ResultRow {
     pub attempts: u32,
     /// When it was answered.
     pub at: Timestamp,
+    /// How often the record had been put back by a redo; 0: it is the first result.
+    pub redo: u32,
 }
 
 pub(super) fn put(db: &Connection, run: RunId, rows: &[ResultRow]) -> rusqlite::Result<()> {
     let mut statement = db.prepare_cached(
-        "INSERT OR REPLACE INTO result_rows (run, idx, id, result, version, attempts, at_us)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT OR REPLACE INTO result_rows (run, idx, id, result, version, attempts, at_us, redo)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?;
     for row in rows {
+        if row.redo > 0 {
+            redo::supersede(db, run, row.index, row.at)?;
+        }
         statement.execute(params![
             run.0,
             signed(row.index),
@@ -43,13 +49,14 @@ pub(super) fn put(db: &Connection, run: RunId, rows: &[ResultRow]) -> rusqlite::
             row.version,
             row.attempts,
             row.at.0,
+            row.redo,
         ])?;
     }
     Ok(())
 }
 
 /// A result as it lies in the file: its text is handed out as it was stored.
-fn read(row: &Row<'_>) -> rusqlite::Result<ResultRow> {
+pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<ResultRow> {
     let text: String = row.get(2)?;
     let damaged = |error| rusqlite::Error::FromSqlConversionFailure(2, Type::Text, Box::new(error));
     Ok(ResultRow {
@@ -59,10 +66,12 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ResultRow> {
         version: row.get(3)?,
         attempts: row.get(4)?,
         at: Timestamp(row.get(5)?),
+        redo: row.get(6)?,
     })
 }
 
-const COLUMNS: &str = "idx, id, result, version, attempts, at_us";
+/// In the order of [`read`]; `superseded_rows` has them too.
+pub(super) const COLUMNS: &str = "idx, id, result, version, attempts, at_us, redo";
 
 pub(super) fn page(
     db: &Connection,

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     ids::{ExecutionId, FrameId, RunId},
-    iteration::{Checkpoint, RunStatus},
+    iteration::{Checkpoint, RowStatus, RunStatus},
     time::Timestamp,
 };
 
@@ -158,6 +158,15 @@ impl Store {
             let rows = statement.query_map([], read)?;
             rows.map(|row| row?).collect()
         })
+    }
+
+    /// How many items of a run that rests were under way when it was last written: what came of them
+    /// nobody knows.
+    pub fn in_doubt(&self, run: &RunRow) -> Result<u64, StoreError> {
+        let checkpoint = &run.checkpoint;
+        let done: u64 = checkpoint.done.iter().map(|(from, to)| to - from).sum();
+        let implicit = checkpoint.high_mark - checkpoint.watermark - done;
+        Ok(implicit + self.count_children(run.id, RowStatus::InFlight)?.1)
     }
 
     fn one_run(

@@ -34,6 +34,7 @@ fn run_row(id: RunId) -> RunRow {
 
 fn result(index: u64) -> ResultRow {
     ResultRow {
+        redo: 0,
         index,
         id: Some(format!("C-{index}").into()),
         result: Payload::parse(r#"{ "ok": true }"#).unwrap(),
@@ -136,6 +137,7 @@ fn failed_items_are_put_back_with_their_attempts() {
     let (_directory, store) = open();
     let run = store.next_run_id();
     let failure = |index, error: &str, payload: Option<&str>| FailureRow {
+        redo: 0,
         index,
         items: 1,
         id: None,
@@ -265,6 +267,7 @@ fn a_page_ends_where_its_bytes_are_many_and_says_that_more_follows() {
     let run = store.next_run_id();
     let big = format!("\"{}\"", "x".repeat(3 << 20));
     let rows = (0..7).map(|index| ResultRow {
+        redo: 0,
         result: Payload::parse(big.as_str()).unwrap(),
         ..result(index)
     });

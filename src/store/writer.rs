@@ -16,7 +16,7 @@ use std::{
 };
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{Change, StoreError, StoreSettings};
 
@@ -65,6 +65,7 @@ struct Vitals {
     beat_ms: AtomicU64,
     commits: AtomicU64,
     trouble: Mutex<Option<String>>,
+    news: Notify,
 }
 
 /// How the writer fares.
@@ -118,6 +119,7 @@ impl Writer {
             beat_ms: AtomicU64::new(0),
             commits: AtomicU64::new(0),
             trouble: Mutex::new(None),
+            news: Notify::new(),
         });
         let thread = WriterThread {
             connection,
@@ -174,6 +176,22 @@ impl Writer {
             })
             .map_err(|_| StoreError::Closed)?;
         receiver.blocking_recv().unwrap_or(Err(StoreError::Closed))
+    }
+
+    pub(super) fn send_soon(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        let (answer, _) = oneshot::channel();
+        self.queue
+            .blocking_send(Request {
+                changes,
+                broken: None,
+                answer,
+                last: false,
+            })
+            .map_err(|_| StoreError::Closed)
+    }
+
+    pub(super) async fn news(&self) {
+        self.vitals.news.notified().await;
     }
 
     pub(super) async fn tidy(&self) {
@@ -233,6 +251,10 @@ impl WriterThread {
         while let Some(batch) = self.next_batch() {
             let answers = self.write_at_last(&batch);
             self.vitals.beat();
+            let changes = batch.iter().flat_map(|request| &request.changes);
+            if changes.into_iter().any(Change::is_news) {
+                self.vitals.news.notify_one();
+            }
             if batch.iter().any(|request| request.last) {
                 self.tidy();
             }

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::world::World;
 
 /// The lines of a terminal that nobody has enlarged.
-const SCREEN_LINES: usize = 30;
+const SCREEN_LINES: usize = 40;
 
 /// The page with every command in a line.
 const PAGE_LINES: usize = 40;

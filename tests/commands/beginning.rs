@@ -175,13 +175,19 @@ fn records_of_any_shape_become_a_job_that_runs() {
         "{\"a\": \"it's\", \"b\": \"$(x) `y` \\\\ \\u202e\"}\n{\"a\": \"é\", \"b\": null}\n",
     );
     world.write("quotes.jsonl.gz", &packed);
+    world.write("one.jsonl", "{\"a\": 1}"); // no line end
     packed = flate2_of("[[1, 2], \"x\", 17]");
     world.write("packed", &packed);
     world.write(
         "page.json",
         "{\"meta\": 1, \"data\": [{\"n\": 1}, {\"n\": 2}]}",
     );
-    for (source, records) in [("quotes.jsonl.gz", 2), ("packed", 3), ("page.json", 2)] {
+    for (source, records) in [
+        ("one.jsonl", 1),
+        ("quotes.jsonl.gz", 2),
+        ("packed", 3),
+        ("page.json", 2),
+    ] {
         for (at, language) in ["--python", "--shell", "--node"].into_iter().enumerate() {
             let name = format!("job{at}-{}", source.replace('.', "_"));
             let results = check_told(&world, &name, source, language);
@@ -211,12 +217,18 @@ fn init_overwrites_nothing_and_says_what_is_wrong() {
     let world = World::new();
     world.write("people.csv", PEOPLE);
     world.write("taken/notes.txt", "mine");
+    world.write("empty.csv", "id,name\n");
     let init = |arguments: &[&str]| world.iterd(&[&["init"], arguments].concat());
     for (arguments, code, words) in [
         (
             &["taken", "--source", "people.csv", "--python"][..],
             exit::CONFLICT,
             "is there already",
+        ),
+        (
+            &["new", "--source", "empty.csv", "--python"],
+            exit::INVALID,
+            "no record that can be read yet",
         ),
         (
             &["new", "--source", "gone.csv", "--python"],

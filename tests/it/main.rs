@@ -15,10 +15,12 @@
 mod bed;
 mod data;
 mod deploys;
+mod in_force;
 mod kills;
 mod limits;
 mod log;
 mod memory;
+mod redo;
 mod resumes;
 mod serving;
 mod stops;

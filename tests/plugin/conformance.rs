@@ -257,7 +257,7 @@ async fn identity_answers_its_input() {
     assert_eq!(host.result(1, "[ 1.50 ]").await, "[ 1.50 ]");
     assert!(matches!(
         host.pool
-            .deploy(world.version(2, "host = \"identity\"", &[])),
+            .deploy(world.version(2, "host = \"identity\"", &[]), false),
         Err(iterd::plugin::PoolError::OtherKind { .. })
     ));
     host.end().await;

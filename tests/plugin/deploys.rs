@@ -19,7 +19,7 @@ async fn a_deployment_under_load_loses_nothing_and_takes_over() {
     let (answers, interruptions) = host
         .run_all(calls, |pool, answered| {
             if answered == 300 {
-                pool.deploy(next.take().unwrap()).unwrap();
+                pool.deploy(next.take().unwrap(), false).unwrap();
             }
         })
         .await;
@@ -52,7 +52,7 @@ async fn a_broken_version_leaves_the_old_one_at_work() {
         "handler = \"handler.py:handle\"",
         &[("handler.py", "def handle(:")],
     );
-    host.pool.deploy(broken).unwrap();
+    host.pool.deploy(broken, false).unwrap();
     let cause = world
         .events
         .wait_for(|event| match event {
@@ -70,20 +70,55 @@ async fn a_broken_version_leaves_the_old_one_at_work() {
         "handler = \"handler.py:handle\"",
         &[("handler.py", "def handle(item):\n    return 3")],
     );
-    host.pool.deploy(mended).unwrap();
+    host.pool.deploy(mended, false).unwrap();
     world
         .events
         .wait_for(|event| {
             matches!(
                 event,
                 Event::Deployed {
-                    version: VersionNumber(3)
+                    version: VersionNumber(3),
+                    ..
                 }
             )
             .then_some(())
         })
         .await;
     assert_eq!(host.result(3, "0").await, "3");
+    host.end().await;
+}
+
+/// A program that says nothing when it is ready: it has started when it waits, however long it takes to
+/// die before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_version_that_dies_slowly_never_takes_over() {
+    let world = World::new();
+    let echo = "while read -r line; do echo '{\"id\": 1, \"result\": 1}'; done";
+    let mut host = world.pool("command = [\"sh\", \"p.sh\"]", &[("p.sh", echo)]);
+    assert_eq!(host.result(1, "0").await, "1");
+    let slow = "i=0\nwhile [ $i -lt 1000000 ]; do i=$((i + 1)); done\necho too bad >&2\nexit 3";
+    let broken = world.version(2, "command = [\"sh\", \"p.sh\"]", &[("p.sh", slow)]);
+    host.pool.deploy(broken, false).unwrap();
+    let (version, cause) = world
+        .events
+        .wait_for(|event| match event {
+            Event::CannotStart { version, cause } => Some((*version, cause.clone())),
+            _ => None,
+        })
+        .await;
+    assert_eq!(version, VersionNumber(2));
+    assert!(
+        cause.contains("exit status 3; its last words: too bad"),
+        "{cause}"
+    );
+    let all = world.events.all();
+    assert!(
+        !all.iter()
+            .any(|event| matches!(event, Event::Deployed { .. })),
+        "{all:?}"
+    );
+    assert_eq!(host.pool.version(), VersionNumber(1));
+    assert_eq!(host.result(1, "0").await, "1");
     host.end().await;
 }
 
@@ -102,7 +137,7 @@ async fn an_old_worker_finishes_what_it_holds() {
         .events
         .wait_for(|event| matches!(event, Event::WorkerStarted { .. }).then_some(()))
         .await;
-    host.pool.deploy(new).unwrap();
+    host.pool.deploy(new, false).unwrap();
     world
         .events
         .wait_for(|event| matches!(event, Event::Deployed { .. }).then_some(()))

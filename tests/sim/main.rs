@@ -9,6 +9,8 @@
 #[cfg(test)]
 mod answers;
 #[cfg(test)]
+mod decisions;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod operator;

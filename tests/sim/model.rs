@@ -5,11 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use iterd::{
     ids::{Generation, Index},
-    iteration::{OnInterrupt, Options, RowStatus},
+    iteration::{Ending, OnInterrupt, Options, RowStatus},
     time::Timestamp,
 };
 
-use crate::{scenario::Scenario, store::Store};
+use crate::{
+    scenario::Scenario,
+    store::{Store, Write},
+};
 
 /// A call that was made and whose outcome is not durable.
 pub(crate) type Open = BTreeMap<(Index, Generation), u32>;
@@ -22,6 +25,8 @@ pub(crate) struct Model {
     pub(crate) doubt: BTreeSet<Index>,
     /// Records that an operator put back at some time.
     pub(crate) put_back: BTreeSet<Index>,
+    /// Records that have a result, and are to have one until another outcome takes its place.
+    pub(crate) results: BTreeSet<Index>,
     /// Durable failures of each child since it began.
     pub(crate) failures: BTreeMap<Index, u32>,
     /// The most slots that any call under way was allowed.
@@ -35,6 +40,8 @@ pub(crate) struct Model {
     pub(crate) calls: u64,
     pub(crate) reasons: u64,
     pub(crate) crashes: u32,
+    /// Children that somebody sent to be tried at once.
+    pub(crate) hurried: u64,
 }
 
 /// A permit that was spent.
@@ -71,7 +78,8 @@ impl Model {
         let window = view.run.high_mark - view.run.watermark;
         assert!(window <= self.window_max, "{window} items in the window");
         let retrying = view.children(RowStatus::Retrying);
-        assert!(retrying <= self.retrying_max, "{retrying} back off");
+        let retrying_max = self.retrying_max + self.hurried;
+        assert!(retrying <= retrying_max, "{retrying} back off");
     }
 
     /// A call is made: `store` is what is durable at that moment.
@@ -79,7 +87,7 @@ impl Model {
         let end = call.index + u64::from(call.items);
         let range = call.index..end;
         assert!(
-            end <= store.run.high_mark,
+            end <= store.run.high_mark || store.rows.contains_key(&call.index),
             "{range:?} called beyond the durable high mark {}",
             store.run.high_mark
         );
@@ -109,7 +117,7 @@ impl Model {
 
     /// Strict order with one slot: nothing goes past a record that has no outcome.
     pub(crate) fn check_serial(&self, index: Index, store: &Store) {
-        let mut before = 0;
+        let mut before = store.run.read().left_out;
         for (first, outcome) in store.outcomes.range(..index) {
             let stuck = (before..*first).find(|one| !self.put_back.contains(one));
             assert_eq!(stuck, None, "{index} went past a stuck record");
@@ -117,6 +125,58 @@ impl Model {
         }
         let stuck = (before..index).find(|one| !self.put_back.contains(one));
         assert_eq!(stuck, None, "{index} went past a stuck record");
+    }
+
+    /// Takes in what is written of results.
+    pub(crate) fn see(&mut self, write: &Write) {
+        match write {
+            Write::Outcome(index, outcome) if outcome.ending == Ending::Done => {
+                self.results.insert(*index);
+            }
+            Write::Outcome(index, _) | Write::DropOutcome(index) => {
+                self.results.remove(index);
+            }
+            Write::Run(_)
+            | Write::Options(_)
+            | Write::Limiter(_)
+            | Write::Row(..)
+            | Write::DropRow(_)
+            | Write::Redo(_) => {}
+        }
+    }
+
+    /// Whoever looks finds one current result of each record that had one and has no other outcome.
+    pub(crate) fn check_results(&self, store: &Store) {
+        for index in &self.results {
+            let done = store.outcomes.get(index);
+            let current = done.is_some_and(|outcome| outcome.ending == Ending::Done);
+            let kept = store.kept.contains_key(index);
+            assert!(
+                current != kept,
+                "{index} has a result: {current}, an old one: {kept}"
+            );
+        }
+        for index in store.kept.keys() {
+            assert!(self.results.contains(index), "{index} has a result again");
+        }
+    }
+
+    /// Each record was redone as often as somebody wanted, and no more often; each redo that has ended
+    /// has left one superseded result.
+    pub(crate) fn check_redos(store: &Store, wanted: &BTreeMap<Index, u32>) {
+        for (index, redos) in &store.redos {
+            let wanted = wanted.get(index).copied().unwrap_or(0);
+            assert!(
+                *redos <= wanted,
+                "{index} was redone {redos} times for {wanted}"
+            );
+            assert_eq!(
+                store.superseded.get(index),
+                Some(redos),
+                "superseded of {index}"
+            );
+        }
+        assert!(store.kept.is_empty(), "{:?} are kept", store.kept);
     }
 
     /// Calls were lost with their process.

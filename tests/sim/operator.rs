@@ -6,20 +6,19 @@ use iterd::{
         BreakerLimits, Decision, Ending, Input, Options, PauseReason, RowStatus, RunStatus,
         Tolerance,
     },
-    time::Timestamp,
 };
 
 use crate::{
     process::Taken,
     scenario::options,
     store::{Outcome, StoredRow, Write},
-    world::World,
+    world::{World, queued},
 };
 
 impl World {
     /// Somebody does something, whatever it is good for.
     pub(crate) fn operate(&mut self) {
-        let deed = self.rng.below(13);
+        let deed = self.rng.below(19);
         self.tell(|_| format!("deed {deed}"));
         match deed {
             0 => self.input(Input::Pause(PauseReason::Operator {
@@ -48,7 +47,7 @@ impl World {
                 self.process.draining = true;
                 self.input(Input::Drain);
             }
-            8 => self.hurry(),
+            8 => self.input(Input::Mended),
             9 if self.scenario.clock_jumps => {
                 let hours = i64::from(self.rng.between(0, 100)) - 50;
                 self.wall_offset += hours * 3_600_000_000;
@@ -62,6 +61,9 @@ impl World {
                 }
             }
             11 => self.page = self.rng.between(1, 20),
+            12..=14 => self.decide(),
+            15 => self.try_first(),
+            16 => self.redo(),
             _ => self.input(Input::Tick),
         }
     }
@@ -106,11 +108,9 @@ impl World {
         });
     }
 
-    /// Some of what has ended is to be done again.
+    /// Some of what has failed is to be tried again.
     fn put_back(&mut self) {
-        let were = self
-            .rng
-            .pick(&[Ending::Done, Ending::Failed, Ending::Failed]);
+        let were = Ending::Failed;
         let rate = self.rng.pick(&[100, 500, 1000]);
         let mut taken = Taken::default();
         let (mut children, mut items) = (0, 0);
@@ -128,12 +128,7 @@ impl World {
             }
             children += 1;
             items += u64::from(outcome.items);
-            let row = StoredRow {
-                items: outcome.items,
-                status: RowStatus::Queued,
-                at: Timestamp::MAX,
-                attempts: 0,
-            };
+            let row = queued(outcome.items);
             taken.writes.push(Write::DropOutcome(index));
             taken.writes.push(Write::Row(index, row));
             self.model
@@ -149,6 +144,57 @@ impl World {
             });
             self.take(taken);
         }
+    }
+
+    /// Some results are wrong, and their records are to be done again. What is meant is found in what
+    /// is durable, and the pages of it are handed over one by one.
+    fn redo(&mut self) {
+        let rate = self.rng.pick(&[100, 500, 1000]);
+        let results = self.store.outcomes.iter();
+        let done = results.filter(|(_, outcome)| outcome.ending == Ending::Done);
+        let found: Vec<Index> = done.map(|(index, _)| *index).collect();
+        for index in found {
+            if self.rng.permille(rate) {
+                let times = self.store.redos.get(&index).copied().unwrap_or(0);
+                self.wanted.insert(index, times + 1);
+            }
+        }
+    }
+
+    /// What of the wanted redos can be put back now: durable results, not redone as often as wanted.
+    pub(crate) fn redoable(&self) -> Vec<Index> {
+        let times = |index: &Index| self.store.redos.get(index).copied().unwrap_or(0);
+        let wanted = self.wanted.iter();
+        let open = wanted.filter(|(index, wanted)| times(index) < **wanted);
+        let done = |index: &Index| {
+            let outcome = self.store.outcomes.get(index);
+            outcome.is_some_and(|outcome| outcome.ending == Ending::Done)
+        };
+        open.map(|(index, _)| *index).filter(done).collect()
+    }
+
+    /// The next page of the redo, once the one before is durable; a crash loses the page, and whoever
+    /// wanted it says so again.
+    pub(crate) fn redo_page(&mut self) {
+        let size = self.rng.between(1, 5) as usize;
+        let page: Vec<Index> = self.redoable().into_iter().take(size).collect();
+        let items = page
+            .iter()
+            .map(|index| u64::from(self.store.outcomes[index].items))
+            .sum();
+        let mut taken = Taken::default();
+        for index in &page {
+            let end = index + u64::from(self.store.outcomes[index].items);
+            self.model.put_back.extend(*index..end);
+            taken.writes.push(Write::Redo(*index));
+        }
+        taken.inputs.push(Input::Requeued {
+            children: page.len() as u64,
+            items,
+            were: Ending::Done,
+        });
+        self.take(taken);
+        self.redo_commits = self.process.commits.len();
     }
 
     /// Somebody decides on one of the children that are held, or on all.
@@ -203,20 +249,5 @@ impl World {
             });
             self.take(taken);
         }
-    }
-
-    fn hurry(&mut self) {
-        let now = self.now();
-        let mut taken = Taken::default();
-        for (index, row) in &self.process.view.rows {
-            if row.status == RowStatus::Retrying {
-                let at = row.at.min(now);
-                taken
-                    .writes
-                    .push(Write::Row(*index, StoredRow { at, ..*row }));
-            }
-        }
-        taken.inputs.push(Input::Hurry { now });
-        self.take(taken);
     }
 }

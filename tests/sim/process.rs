@@ -167,6 +167,23 @@ impl Process {
         });
     }
 
+    /// Whether a child with a row, as one that had failed before has, got through with these inputs.
+    pub(crate) fn gets_through(&self, taken: &Taken) -> bool {
+        taken.inputs.iter().any(|input| match input {
+            Input::Ended {
+                index,
+                ending: Ending::Done,
+                ..
+            }
+            | Input::Parked {
+                index,
+                parked: Parked::Wait { .. },
+                ..
+            } => self.view.rows.contains_key(index),
+            _ => false,
+        })
+    }
+
     /// What the child waits for after this answer, if it has not ended.
     fn parks(&mut self, call: &Call, attempts_max: u32, now: Timestamp) -> Option<Parked> {
         match call.fate {
@@ -227,10 +244,12 @@ impl Process {
             now,
             permits: &mut permits,
         };
+        let high_mark = self.view.run.high_mark;
         let effects = self.run.step(inputs, &mut context);
+        self.check_trial(&effects, high_mark);
         let mut acts = Vec::new();
         for effect in &effects {
-            let waited = self.write_effect(effect, &mut writes);
+            let waited = self.write_effect(effect, now, &mut writes);
             let dispatched = matches!(effect, Effect::Dispatch { .. });
             let permit = (dispatched && !waited).then_some(Permit { at: now, visit });
             granted -= u64::from(permit.is_some());
@@ -261,13 +280,43 @@ impl Process {
         effects
     }
 
+    /// While something is tried first, nothing else is taken from the source.
+    fn check_trial(&self, effects: &[Effect], high_mark: Index) {
+        let checkpoint = self.run.checkpoint();
+        let Some(trial) = checkpoint.trial else {
+            return;
+        };
+        for effect in effects {
+            if let Effect::Dispatch { index, rowed, .. } = effect {
+                let fresh = !rowed && *index >= high_mark.max(trial.until);
+                assert!(!fresh, "{index} is called, {trial:?}");
+            }
+        }
+    }
+
     fn write(&mut self, write: Write, writes: &mut Vec<Write>) {
         self.view.apply(&write);
         writes.push(write);
     }
 
+    /// Makes what backs off due by now: one child, or all.
+    fn hurry(&mut self, only: Option<Index>, now: Timestamp, writes: &mut Vec<Write>) {
+        let early: Vec<(Index, StoredRow)> = self
+            .view
+            .rows
+            .iter()
+            .filter(|(index, _)| only.is_none_or(|only| only == **index))
+            .filter(|(_, row)| row.status == RowStatus::Retrying && row.at > now)
+            .map(|(index, row)| (*index, *row))
+            .collect();
+        assert!(!early.is_empty(), "nothing to hurry: {only:?}");
+        for (index, row) in early {
+            self.write(Write::Row(index, StoredRow { at: now, ..row }), writes);
+        }
+    }
+
     /// Writes what the effect wants in the same commit. Answers whether it goes on after a Wait.
-    fn write_effect(&mut self, effect: &Effect, writes: &mut Vec<Write>) -> bool {
+    fn write_effect(&mut self, effect: &Effect, now: Timestamp, writes: &mut Vec<Write>) -> bool {
         let row = |items, status| StoredRow {
             items,
             status,
@@ -313,6 +362,7 @@ impl Process {
                 self.children.remove(index);
                 self.write(Write::Row(*index, held), writes);
             }
+            Effect::Hurry { only } => self.hurry(*only, now, writes),
             Effect::Dispatch { index, .. } => {
                 assert!(!self.view.rows.contains_key(index), "{effect:?}");
             }

@@ -19,6 +19,12 @@ pub(crate) struct Scenario {
     pub(crate) damaged: Vec<bool>,
     /// How many records there are at first.
     pub(crate) records_first: usize,
+    /// Records at the beginning that are no part of the run.
+    pub(crate) from: u64,
+    /// So many records behind are tried first.
+    pub(crate) first: Option<u64>,
+    /// So many records from all over are tried before any other.
+    pub(crate) sample: u32,
     pub(crate) batch_max: u32,
     pub(crate) page_max: u32,
     /// What the run begins with.
@@ -70,10 +76,22 @@ impl Scenario {
         } else {
             records.into()
         };
+        let from = if rng.permille(200) {
+            rng.below(records_first + 1)
+        } else {
+            0
+        };
         let (limits, quota, pace) = limits(rng);
         Self {
             damaged,
             records_first: usize::try_from(records_first).unwrap(),
+            from,
+            first: rng.permille(150).then(|| rng.below(20)),
+            sample: if from < records_first {
+                rng.pick(&[0, 0, 0, 0, 1, 7])
+            } else {
+                0
+            },
             batch_max: if rng.permille(600) {
                 1
             } else {

@@ -1,7 +1,8 @@
 //! The durable model: what a commit changes, all of it or nothing, and what must hold after each.
 //!
 //! Invariant: a record has an outcome, or a row, or neither, never two of them. What has neither is
-//! above the watermark and outside the done set.
+//! above the watermark and outside the done set. A record that is redone has a row and its old result,
+//! which is current until the row has become an outcome.
 
 use std::collections::BTreeMap;
 
@@ -20,6 +21,12 @@ pub(crate) struct Store {
     pub(crate) limiter: LimiterState,
     pub(crate) rows: BTreeMap<Index, StoredRow>,
     pub(crate) outcomes: BTreeMap<Index, Outcome>,
+    /// Results that are current while their records are redone.
+    pub(crate) kept: BTreeMap<Index, Outcome>,
+    /// How often each record was put back by a redo.
+    pub(crate) redos: BTreeMap<Index, u32>,
+    /// How many results were superseded of each record.
+    pub(crate) superseded: BTreeMap<Index, u32>,
 }
 
 /// The row of the run.
@@ -60,6 +67,8 @@ pub(crate) enum Write {
     DropRow(Index),
     Outcome(Index, Outcome),
     DropOutcome(Index),
+    /// The record is to be done again; its result stays.
+    Redo(Index),
 }
 
 impl StoredRun {
@@ -86,13 +95,16 @@ impl StoredRun {
 }
 
 impl Store {
-    pub(crate) fn new(options: Options, limiter: LimiterState) -> Self {
+    pub(crate) fn new(checkpoint: &Checkpoint, options: Options, limiter: LimiterState) -> Self {
         Self {
-            run: StoredRun::of(&Checkpoint::default()),
+            run: StoredRun::of(checkpoint),
             options,
             limiter,
             rows: BTreeMap::new(),
             outcomes: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            redos: BTreeMap::new(),
+            superseded: BTreeMap::new(),
         }
     }
 
@@ -108,11 +120,28 @@ impl Store {
                 self.rows.remove(&index);
             }
             Write::Outcome(index, outcome) => {
+                if self.kept.remove(&index).is_some() {
+                    *self.superseded.entry(index).or_default() += 1;
+                }
                 let before = self.outcomes.insert(index, outcome);
                 assert!(before.is_none(), "{index} ended twice: {before:?}");
             }
             Write::DropOutcome(index) => {
                 self.outcomes.remove(&index);
+            }
+            Write::Redo(index) => {
+                let old = self.outcomes.remove(&index).expect("it has a result");
+                assert_eq!(old.ending, Ending::Done, "{index} is redone");
+                *self.redos.entry(index).or_default() += 1;
+                let row = StoredRow {
+                    items: old.items,
+                    status: RowStatus::Queued,
+                    at: Timestamp::MAX,
+                    attempts: 0,
+                };
+                let row = self.rows.insert(index, row);
+                assert!(row.is_none(), "{index} had a row: {row:?}");
+                self.kept.insert(index, old);
             }
         }
     }
@@ -127,13 +156,31 @@ impl Store {
             tried: row.attempts > 0,
         };
         let rows: Vec<Row> = self.rows.iter().map(row).collect();
-        Run::restore(
+        let mut run = Run::restore(
             self.options.clone(),
             self.run.read(),
             &rows,
             self.children(RowStatus::Queued),
             self.items(RowStatus::Held),
-        )
+        );
+        let high_mark = self.run.high_mark;
+        let rows = self
+            .rows
+            .range(high_mark..)
+            .map(|(at, row)| (*at, row.items));
+        let outcomes = self.outcomes.range(high_mark..);
+        run.restore_ahead(rows.chain(outcomes.map(|(at, one)| (*at, one.items))));
+        run
+    }
+
+    /// The child with a row or an outcome of which that record is a part.
+    pub(crate) fn known(&self, index: Index) -> Option<(Index, u32)> {
+        let row = self.rows.range(..=index).next_back();
+        let outcome = self.outcomes.range(..=index).next_back();
+        let row = row.map(|(at, row)| (*at, row.items));
+        let outcome = outcome.map(|(at, one)| (*at, one.items));
+        let holds = |(at, items): &(Index, u32)| index < at + u64::from(*items);
+        row.filter(holds).or(outcome.filter(holds))
     }
 
     pub(crate) fn children(&self, status: RowStatus) -> u64 {
@@ -167,16 +214,26 @@ impl Store {
             let index = at as Index;
             let in_done_set = |(first, end): &(Index, Index)| (*first..*end).contains(&index);
             let settled = index < checkpoint.watermark || checkpoint.done.iter().any(in_done_set);
-            assert_eq!(
-                place,
-                u8::from(settled),
-                "{index} has so many outcomes and rows, settled: {settled}, {checkpoint:?}"
+            // Beyond the high mark are those on which somebody decided before their turn.
+            let may_be = match index {
+                _ if index < checkpoint.left_out => 0..=0,
+                _ if index >= checkpoint.high_mark => 0..=1,
+                _ => u8::from(settled)..=u8::from(settled),
+            };
+            assert!(
+                may_be.contains(&place),
+                "{index} has {place} where {may_be:?} may be; {index} has so many outcomes and rows, settled: {settled}, {checkpoint:?}"
             );
         }
+        for index in self.kept.keys() {
+            assert!(self.rows.contains_key(index), "{index} is not redone");
+        }
+        let redone: u32 = self.redos.values().sum();
         let behind = checkpoint.done.last().map_or(0, |(_, end)| *end);
         assert!(checkpoint.high_mark >= behind.max(checkpoint.watermark));
         let counters = checkpoint.counters;
         assert_eq!(counters.done, self.ended(Ending::Done), "done");
         assert_eq!(counters.failed, self.ended(Ending::Failed), "failed");
+        assert!(counters.redone >= u64::from(redone), "redone");
     }
 }

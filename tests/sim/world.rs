@@ -1,11 +1,15 @@
 //! The world of one seed: the clock, the dataset, the store, the process that lives until it dies,
 //! and the loop that lets one thing happen at a time, in an order that only the seed knows.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 use iterd::{
     ids::{Cursor, Index},
-    iteration::{Effect, Ending, Input, RowStatus, RunStatus},
+    iteration::{Checkpoint, Effect, Ending, Input, RowStatus, RunStatus, Trial},
     limiter::Limiter,
     time::Timestamp,
 };
@@ -15,7 +19,7 @@ use crate::{
     process::{Act, Call, Process, Taken},
     rng::Rng,
     scenario::Scenario,
-    store::{Store, Write},
+    store::{Store, StoredRow, Write},
 };
 
 /// More events than any seed needs: the longest ones take a tenth.
@@ -48,6 +52,10 @@ pub(crate) struct World {
     /// Calls of former processes that may still answer.
     pub(crate) late: Vec<Call>,
     pub(crate) troubles: u32,
+    /// How often each record was to be redone in all, as operators said.
+    pub(crate) wanted: BTreeMap<Index, u32>,
+    /// Commits up to the one with the last page of a redo that are not durable.
+    pub(crate) redo_commits: usize,
     /// The day on the wall, and how often one had begun or come back.
     day: i64,
     visit: u32,
@@ -64,6 +72,7 @@ enum Event {
     Answer(usize),
     Callback(usize),
     Timer,
+    Redo,
 }
 
 impl World {
@@ -73,10 +82,16 @@ impl World {
         // A day in November 2023, so that the first midnight is some hours away.
         let wall_offset = 1_700_000_000_000_000;
         let limiter = Limiter::new(scenario.limits.clone(), Timestamp(wall_offset));
-        let store = Store::new(scenario.options.clone(), limiter.state().clone());
+        let checkpoint = begin(&scenario);
+        let options = scenario.options.clone();
+        let mut store = Store::new(&checkpoint, options, limiter.state().clone());
+        let sample = sample(&scenario, &mut rng);
+        store.rows.extend(sample.iter().map(|at| (*at, queued(1))));
         let process = Process::start(&store, &scenario.limits, Timestamp(wall_offset));
         let mut model = Model::default();
         model.allow(&scenario.options, scenario.batch_max);
+        model.reasons += sample.len() as u64;
+        model.put_back.extend(sample);
         let mut world = Self {
             records: scenario.records_first,
             batch: scenario.batch_max,
@@ -92,6 +107,8 @@ impl World {
             callbacks: Vec::new(),
             late: Vec::new(),
             troubles: 0,
+            wanted: BTreeMap::new(),
+            redo_commits: 0,
             day: 0,
             visit: 0,
             trace,
@@ -112,6 +129,7 @@ impl World {
                 self.operate();
             } else if !self.happen() && self.attend() {
                 self.model.check_end(&self.store, &self.scenario);
+                Model::check_redos(&self.store, &self.wanted);
                 return;
             }
         }
@@ -153,7 +171,15 @@ impl World {
         if ends {
             self.records_at_last_end = self.records as u64;
         }
+        let got_through = self.process.gets_through(&taken);
         let effects = self.process.step(taken, now, self.visit);
+        let hurried = |only: &Effect| matches!(only, Effect::Hurry { only: None });
+        if effects.iter().any(hurried) {
+            assert!(got_through, "all are hurried although no retry got through");
+            let rows = self.process.view.rows.values();
+            let mut left = rows.filter(|row| row.status == RowStatus::Retrying);
+            assert!(left.all(|row| row.at <= now), "some are not hurried");
+        }
         self.model.check_bounds(&self.process.view);
         for effect in effects {
             self.tell(|_| format!("  {effect:?}"));
@@ -164,7 +190,9 @@ impl World {
             }
             if effect == Effect::Ended(RunStatus::Succeeded) {
                 let total = self.process.run.figures().total;
-                assert!(total >= Some(self.records_at_last_end), "ended too early");
+                let left_out = self.process.run.figures().left_out;
+                let read = total.map(|total| total + left_out);
+                assert!(read >= Some(self.records_at_last_end), "ended too early");
             }
         }
     }
@@ -197,6 +225,7 @@ impl World {
             Event::Queue => self.answer_load(),
             Event::Answer(at) => self.answer_calls(at),
             Event::Callback(at) => self.answer_wait(at),
+            Event::Redo => self.redo_page(),
             Event::Timer => {
                 self.process.timer = None;
                 self.input(Input::Tick);
@@ -215,6 +244,8 @@ impl World {
         let process = &self.process;
         may(!process.commits.is_empty(), Event::Commit);
         may(!process.acts.is_empty(), Event::Act);
+        let told = self.redo_commits == 0 && !process.draining;
+        may(told && !self.redoable().is_empty(), Event::Redo);
         may(process.reading.is_some(), Event::Page);
         may(process.loading.is_some(), Event::Queue);
         may(
@@ -235,10 +266,15 @@ impl World {
         let Some(commit) = self.process.commits.pop_front() else {
             return;
         };
+        self.redo_commits = self.redo_commits.saturating_sub(1);
         let (watermark, high_mark) = (self.store.run.watermark, self.store.run.high_mark);
         for write in &commit.writes {
             self.store.apply(write);
-            if let Write::DropOutcome(index) = write {
+            self.model.see(write);
+            if let Write::Redo(index) = write {
+                self.model.failures.remove(index);
+                self.model.reasons += 1;
+            } else if let Write::DropOutcome(index) = write {
                 self.model.failures.remove(index);
             } else if let Write::Outcome(index, outcome) = write {
                 let failures = self.model.failures.get(index).copied().unwrap_or(0);
@@ -270,6 +306,7 @@ impl World {
                 *self.model.failures.entry(index).or_default() += 1;
             }
         }
+        self.model.check_results(&self.store);
         self.process.acts.extend(commit.acts);
         self.tell(|_| "commit".to_owned());
     }
@@ -319,6 +356,7 @@ impl World {
             Effect::Fail { .. }
             | Effect::Spill { .. }
             | Effect::Hold { .. }
+            | Effect::Hurry { .. }
             | Effect::Paused(_) => {}
         }
     }
@@ -341,6 +379,7 @@ impl World {
     /// Another process takes over.
     pub(crate) fn restart(&mut self) {
         self.process = Process::start(&self.store, &self.scenario.limits, self.now());
+        self.redo_commits = 0;
         self.batch = self.rng.between(1, self.scenario.batch_max);
         self.model
             .allow(&self.store.options, self.scenario.batch_max);
@@ -351,6 +390,50 @@ impl World {
             }
         }
         self.input(Input::Tick);
+    }
+}
+
+/// Where the run begins: at the first record or behind some, whole or with a trial.
+fn begin(scenario: &Scenario) -> Checkpoint {
+    let from = scenario.from;
+    let start = if from == 0 {
+        Cursor::start()
+    } else {
+        cursor(from)
+    };
+    let tried = scenario.first.map(|first| (from + first, first, false));
+    let sampled = (scenario.sample > 0).then_some((from, scenario.sample.into(), true));
+    let trial = sampled.or(tried).map(|(until, records, sample)| Trial {
+        until,
+        records,
+        sample,
+    });
+    Checkpoint {
+        trial,
+        ..Checkpoint::begin_at(from, start)
+    }
+}
+
+/// The records that are tried before all others.
+fn sample(scenario: &Scenario, rng: &mut Rng) -> BTreeSet<Index> {
+    let records = scenario.records_first as u64;
+    let mut sample = BTreeSet::new();
+    for _ in 0..scenario.sample {
+        let at = scenario.from + rng.below(records - scenario.from);
+        if !scenario.damaged[usize::try_from(at).unwrap()] {
+            sample.insert(at);
+        }
+    }
+    sample
+}
+
+/// A row of the queue.
+pub(crate) fn queued(items: u32) -> StoredRow {
+    StoredRow {
+        items,
+        status: RowStatus::Queued,
+        at: Timestamp::MAX,
+        attempts: 0,
     }
 }
 

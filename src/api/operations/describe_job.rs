@@ -3,11 +3,11 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Api, ApiError, standing};
+use super::{Api, ApiError, list_events, standing};
 use crate::{
     config::{Limit, job::PluginRef},
     runtime::unknown_job,
-    store::JobRow,
+    store::{EventKind, EventQuery, JobRow},
 };
 
 /// Groups of errors that are shown; the most frequent ones, the rest is one command away.
@@ -39,17 +39,40 @@ pub(super) fn call(api: &Api, input: &Input) -> Result<Value, ApiError> {
             .collect();
         shown["errors"] = errors.into();
     }
-    let events: Vec<Value> = api
-        .store
-        .events(&job.name, EVENTS_MAX)?
-        .into_iter()
-        .map(|event| {
-            json!({ "at": event.at.to_string(), "kind": event.kind, "detail": event.detail })
-        })
-        .collect();
-    shown["events"] = events.into();
+    events(api, &job.name, &mut shown)?;
     machine(api, &mut shown);
     Ok(shown)
+}
+
+/// The last events, since when and how it is paused, and how its notifications fare.
+fn events(api: &Api, job: &str, shown: &mut Value) -> Result<(), ApiError> {
+    let query = EventQuery {
+        job: Some(job.to_owned()),
+        rows_max: EVENTS_MAX,
+        ..EventQuery::default()
+    };
+    let events = api.store.events(&query)?;
+    // Why the newest first here: it is what a picture is looked at for.
+    let events: Vec<Value> = events.iter().rev().map(list_events::show).collect();
+    shown["events"] = events.into();
+    if shown["status"] == "paused" {
+        let paused = api.store.events(&EventQuery {
+            kinds: vec![EventKind::Paused],
+            rows_max: 1,
+            ..query
+        })?;
+        if let Some(event) = paused.last() {
+            shown["paused_at"] = event.at.to_string().into();
+            shown["pause_detail"] = event.detail.as_str().into();
+        }
+    }
+    let owed = api.store.notification_figures(job)?;
+    shown["notifications"] = json!({
+        "waiting": owed.waiting,
+        "given_up": owed.given_up,
+        "error": owed.error,
+    });
+    Ok(())
 }
 
 /// What the job's file says, as it was last taken over.
@@ -60,6 +83,12 @@ fn file(job: &JobRow, shown: &mut Value) {
     };
     shown["description"] = file.description.into();
     shown["concurrency"] = file.process.concurrency.into();
+    let source = |key: &str| file.source.get(key).and_then(Value::as_str);
+    shown["source"] = json!({
+        "kind": source("kind"),
+        "path": source("path").map(|path| file.base_dir.join(path).display().to_string()),
+    });
+    shown["notify"] = file.notify.is_some().into();
     shown["plugin"] = match file.process.plugin {
         PluginRef::Name(name) => name.into(),
         PluginRef::Folder(folder) => {
@@ -74,7 +103,7 @@ fn file(job: &JobRow, shown: &mut Value) {
 }
 
 /// Whether somebody keeps jobs running here, where the state lies, and how the disk under it fares.
-fn machine(api: &Api, shown: &mut Value) {
+pub(super) fn machine(api: &Api, shown: &mut Value) {
     let directory = api.store.path().parent();
     shown["served"] = api.is_working().into();
     shown["state_dir"] = directory.map(|path| path.display().to_string()).into();

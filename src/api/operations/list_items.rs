@@ -70,44 +70,70 @@ fn children(
     max: u32,
 ) -> Result<(Vec<Value>, bool), ApiError> {
     let page = api.store.children(run.id, status, after, max)?;
-    Ok((page.rows.iter().map(child).collect(), page.more))
+    Ok((
+        page.rows.iter().map(|row| child(row, false)).collect(),
+        page.more,
+    ))
 }
 
-/// What was dispatched and has no outcome: rows in flight, and what lies without a row between
-/// watermark and high mark.
+/// What is held, and of a run that rests what was in flight: rows, and what lies without a row between
+/// watermark and high mark. A live run knows of what is in flight, so that is not in doubt.
 fn in_doubt(
     api: &Api,
     run: &RunRow,
     after: Option<Index>,
     max: u32,
 ) -> Result<(Vec<Value>, bool), ApiError> {
-    let (mut items, mut more) = children(api, run, RowStatus::InFlight, after, max)?;
-    // Why: what lies behind a page that is cut short belongs to the next one.
-    let behind = items
-        .last()
-        .filter(|_| more)
-        .and_then(|last| last["index"].as_u64())
-        .unwrap_or(Index::MAX);
-    let checkpoint = &run.checkpoint;
-    let first = after.map_or(0, |after| after + 1).max(checkpoint.watermark);
-    let implicit = (first..checkpoint.high_mark.min(behind))
-        .filter(|index| {
-            !checkpoint
-                .done
-                .iter()
-                .any(|(from, to)| (*from..*to).contains(index))
-        })
-        .take(max as usize)
-        .map(|index| json!({ "index": index, "status": "in_doubt" }));
-    items.extend(implicit);
-    items.sort_by_key(|item| item["index"].as_u64());
-    more |= items.len() >= max as usize;
-    items.truncate(max as usize);
-    Ok((items, more))
+    let live = api
+        .engine
+        .as_ref()
+        .is_some_and(|engine| engine.view(&run.job).is_some());
+    let mut pages = vec![children(api, run, RowStatus::Held, after, max)?];
+    if !live && !run.checkpoint.status.is_ended() {
+        pages.push(children(api, run, RowStatus::InFlight, after, max)?);
+        pages.push(implicit(run, after, max));
+    }
+    Ok(merge(pages, max as usize))
 }
 
-fn child(row: &ChildRow) -> Value {
+/// What lies between watermark and high mark and is not done: bounded by the window.
+fn implicit(run: &RunRow, after: Option<Index>, max: u32) -> (Vec<Value>, bool) {
+    let checkpoint = &run.checkpoint;
+    let first = after.map_or(0, |after| after + 1).max(checkpoint.watermark);
+    let mut indexes = (first..checkpoint.high_mark).filter(|index| {
+        let done = &checkpoint.done;
+        let at = done.partition_point(|(_, end)| *end <= *index);
+        done.get(at).is_none_or(|(from, _)| *from > *index)
+    });
+    let items = indexes
+        .by_ref()
+        .take(max as usize)
+        .map(|index| json!({ "index": index, "status": "in_doubt" }))
+        .collect();
+    (items, indexes.next().is_some())
+}
+
+/// One page of several, in order. Why a border: what lies behind the end of a page that was cut short
+/// belongs to the next one.
+fn merge(pages: Vec<(Vec<Value>, bool)>, max: usize) -> (Vec<Value>, bool) {
+    let index = |item: &Value| item["index"].as_u64().unwrap_or(Index::MAX);
+    let border = pages
+        .iter()
+        .filter(|(_, more)| *more)
+        .filter_map(|(items, _)| items.last().map(index))
+        .min();
+    let mut items: Vec<Value> = pages.into_iter().flat_map(|(items, _)| items).collect();
+    items.sort_by_key(index);
+    let whole = items.len();
+    items.retain(|item| border.is_none_or(|border| index(item) <= border));
+    items.truncate(max);
+    let more = border.is_some() || items.len() < whole;
+    (items, more)
+}
+
+pub(super) fn child(row: &ChildRow, live: bool) -> Value {
     let status = match row.status {
+        RowStatus::InFlight if live => "in_flight",
         RowStatus::InFlight => "in_doubt",
         RowStatus::Retrying | RowStatus::Waiting | RowStatus::Held | RowStatus::Queued => {
             row.status.as_str()
@@ -116,6 +142,9 @@ fn child(row: &ChildRow) -> Value {
     let mut shown = json!({ "index": row.index, "status": status, "attempts": row.attempts });
     if let Some(id) = &row.id {
         shown["id"] = id.as_str().into();
+    }
+    if row.redo > 0 {
+        shown["redo"] = row.redo.into();
     }
     if row.due < Timestamp::MAX && row.status != RowStatus::InFlight {
         shown["due"] = row.due.to_string().into();
@@ -127,7 +156,7 @@ fn child(row: &ChildRow) -> Value {
     shown
 }
 
-fn failed(row: &FailureRow) -> Value {
+pub(super) fn failed(row: &FailureRow) -> Value {
     let mut shown = json!({
         "index": row.index,
         "status": "failed",
@@ -139,6 +168,9 @@ fn failed(row: &FailureRow) -> Value {
     });
     if let Some(id) = &row.id {
         shown["id"] = id.as_str().into();
+    }
+    if row.redo > 0 {
+        shown["redo"] = row.redo.into();
     }
     if let Some(payload) = &row.payload {
         shown["item"] = serde_json::from_str(payload).unwrap_or(Value::Null);

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Api, ApiError, standing};
+use super::{Api, ApiError, describe_job, standing};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -14,5 +14,7 @@ pub(super) fn call(api: &Api, _: &Input) -> Result<Value, ApiError> {
     for job in api.store.jobs()? {
         jobs.push(standing::of(api, &job)?);
     }
-    Ok(json!({ "jobs": jobs }))
+    let mut shown = json!({ "jobs": jobs });
+    describe_job::machine(api, &mut shown);
+    Ok(shown)
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::{Api, ApiError};
 use crate::{
     config::{LimitSpec, Spread},
-    limiter::Usage,
+    limiter::{Throttle, Usage},
     runtime::{KnownLimiter, known_limiters, unknown_limiter},
     store::By,
     time::Timestamp,
@@ -101,7 +101,7 @@ fn standing(usage: &Usage, limiter: &KnownLimiter, now: Timestamp, shown: &mut V
         let closed = limiter.orders.closed.as_ref();
         shown["closed_by"] = who(closed.filter(|by| by.at == until)).into();
     }
-    shown["waits_for"] = usage.why.map(|why| why.as_str()).into();
+    shown["waits_for"] = usage.why.map(Throttle::as_str).into();
     let next = (usage.next_permit_at < Timestamp::MAX).then(|| usage.next_permit_at.max(now));
     shown["next_permit_at"] = next.map(|at| at.to_string()).into();
 }

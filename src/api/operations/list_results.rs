@@ -4,7 +4,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Api, ApiError};
-use crate::{ids::Index, store::ResultRow};
+use crate::{
+    ids::{Index, RunId},
+    store::ResultRow,
+};
 
 /// Results in one answer, at most: some hundred bytes each, answered within milliseconds.
 const PAGE_MAX: u32 = 1000;
@@ -30,11 +33,31 @@ pub(super) fn call(api: &Api, input: &Input) -> Result<Value, ApiError> {
         .last()
         .filter(|_| page.more)
         .map(|last| last.index + 1);
-    let results: Vec<Value> = page.rows.iter().map(show).collect();
+    let results = shown(api, run.id, &page.rows)?;
     Ok(json!({ "results": results, "next": next }))
 }
 
-fn show(row: &ResultRow) -> Value {
+fn shown(api: &Api, run: RunId, rows: &[ResultRow]) -> Result<Vec<Value>, ApiError> {
+    let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
+        return Ok(Vec::new());
+    };
+    let redoing = api.store.redone_between(run, first.index, last.index)?;
+    let edited = api.store.edited_items(run, first.index, last.index)?;
+    let show = |row: &ResultRow| {
+        let mut shown = show(row);
+        if edited.contains(&row.index) {
+            shown["edited"] = true.into();
+        }
+        if redoing.binary_search(&row.index).is_ok() {
+            shown["redoing"] = true.into();
+        }
+        shown
+    };
+    Ok(rows.iter().map(show).collect())
+}
+
+/// A result as it is told; what is so of most results is left out.
+pub(super) fn show(row: &ResultRow) -> Value {
     let mut shown = json!({ "index": row.index });
     if let Some(id) = &row.id {
         shown["id"] = id.as_str().into();
@@ -42,5 +65,8 @@ fn show(row: &ResultRow) -> Value {
     shown["result"] = row.result.value().clone();
     shown["version"] = row.version.into();
     shown["attempts"] = row.attempts.into();
+    if row.redo > 0 {
+        shown["redo"] = row.redo.into();
+    }
     shown
 }

@@ -15,12 +15,10 @@ pub(super) struct Input {
     /// Whether what is in flight is cut off.
     #[serde(default)]
     now: bool,
-    /// Who asks, where the caller knows better than its key tells.
-    author: Option<String>,
 }
 
 pub(super) async fn call(api: &Api, input: Input, caller: &str) -> Result<Value, ApiError> {
-    let author = input.author.unwrap_or_else(|| caller.to_owned());
+    let author = caller.to_owned();
     let engine = api.engine()?;
     engine
         .pause(&input.job, author, input.note, input.now)

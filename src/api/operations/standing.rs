@@ -3,6 +3,8 @@
 //! A live run tells it from memory, one that rests from its rows. Either way the figures of one
 //! answer belong to one instant.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{Api, ApiError};
@@ -11,6 +13,7 @@ use crate::{
     limiter::Throttle,
     runtime::{Engine, RunView},
     store::{JobRow, RunRow},
+    time::Timestamp,
 };
 
 /// A job in a few figures.
@@ -41,6 +44,7 @@ fn live(api: &Api, job: &JobRow, view: &RunView, shown: &mut Value) {
     shown["live"] = true.into();
     status(figures.status, view.pause.as_ref(), shown);
     counters(figures.counters, figures.total, shown);
+    shown["left_out"] = figures.left_out.into();
     shown["in_flight"] = figures.in_flight.into();
     shown["retrying"] = figures.retrying.into();
     shown["waiting"] = figures.waiting.into();
@@ -53,16 +57,32 @@ fn live(api: &Api, job: &JobRow, view: &RunView, shown: &mut Value) {
     shown["rate_per_s"] = view.rate.into();
     shown["eta_s"] = eta_seconds(total, ended, view.rate).into();
     shown["version"] = view.version.0.into();
-    if let Some((why, until)) = waits_for(api, view) {
-        shown["waits_for"] = why.into();
-        shown["waits_until"] = until.into();
+    let calling = figures.in_flight > 0;
+    let instant = |at: Option<Timestamp>| at.map(|at| at.to_string());
+    if let Some(wait) = waits_for(api, view) {
+        let soon = |until: Timestamp| until.since(api.now()) < SOON;
+        let paced = matches!(wait.word, "pace" | "turn") && wait.until.is_none_or(soon);
+        // Why two names: with calls under way, or from one moment to the next, it goes on, only not
+        // faster.
+        let keys = if paced || (calling && wait.until.is_some()) {
+            ["limited_kind", "limited_by", "limited_until"]
+        } else {
+            ["waits_kind", "waits_for", "waits_until"]
+        };
+        shown[keys[0]] = wait.word.into();
+        shown[keys[1]] = wait.why.into();
+        shown[keys[2]] = instant(wait.until).into();
     }
+    shown["oldest_call_at"] = instant(view.oldest_call.filter(|_| calling)).into();
+    shown["idle_since"] = instant(view.idle_since).into();
     let usage = api
         .engine
         .as_ref()
         .and_then(|engine: &Engine| engine.usage_of(&job.name));
     if let Some(usage) = usage {
         shown["calls_in_window"] = json!({ "first_tries": usage.first, "retries": usage.retry });
+        shown["limiter_closed_until"] = instant(usage.closed_until).into();
+        shown["limiter_paused"] = usage.paused.into();
         shown["quota_left"] = usage.left.into();
         shown["quota_resets_at"] = usage.resets_at.map(|at| at.to_string()).into();
     }
@@ -73,6 +93,7 @@ fn resting(api: &Api, run: &RunRow, shown: &mut Value) -> Result<(), ApiError> {
     shown["live"] = false.into();
     status(checkpoint.status, checkpoint.pause.as_ref(), shown);
     counters(checkpoint.counters, checkpoint.total, shown);
+    shown["left_out"] = checkpoint.left_out.into();
     let ended = checkpoint.counters.done + checkpoint.counters.failed;
     shown["to_go"] = checkpoint
         .total
@@ -85,9 +106,7 @@ fn resting(api: &Api, run: &RunRow, shown: &mut Value) -> Result<(), ApiError> {
     shown["held"] = count(RowStatus::Held)?.1.into();
     shown["queued"] = count(RowStatus::Queued)?.1.into();
     if !checkpoint.status.is_ended() {
-        let done: u64 = checkpoint.done.iter().map(|(from, to)| to - from).sum();
-        let implicit = checkpoint.high_mark - checkpoint.watermark - done;
-        shown["in_doubt"] = (implicit + count(RowStatus::InFlight)?.1).into();
+        shown["in_doubt"] = api.store.in_doubt(run)?.into();
     }
     Ok(())
 }
@@ -96,17 +115,7 @@ fn status(status: RunStatus, pause: Option<&PauseReason>, shown: &mut Value) {
     shown["status"] = status.as_str().into();
     if let Some(pause) = pause {
         shown["pause_reason"] = pause.to_string().into();
-        // Why beside the sentence: programs go by a word.
-        let word = match pause {
-            PauseReason::Operator { .. } => "operator",
-            PauseReason::Failing { .. }
-            | PauseReason::InARow { .. }
-            | PauseReason::FailedShare { .. } => "failures",
-            PauseReason::Held { .. } => "held",
-            PauseReason::Source { .. } => "source",
-            PauseReason::Plugin { .. } => "plugin",
-        };
-        shown["pause_kind"] = word.into();
+        shown["pause_kind"] = pause.word().into();
     }
 }
 
@@ -120,6 +129,7 @@ fn counters(counters: Counters, total: Option<u64>, shown: &mut Value) {
         "interrupted": counters.interrupted,
         "throttled": counters.throttled,
     });
+    shown["redone"] = counters.redone.into();
 }
 
 /// How many items there are: known once the source's end was seen, until then extrapolated from how
@@ -134,7 +144,8 @@ fn total(view: &RunView) -> Option<u64> {
     let read = view.figures.read;
     view.figures.total.or_else(|| {
         let share = view.source_share.filter(|share| *share > 0.0)?;
-        Some((read as f64 / share).round() as u64)
+        let total = (read as f64 / share).round() as u64;
+        Some(total.saturating_sub(view.figures.left_out))
     })
 }
 
@@ -145,47 +156,80 @@ fn eta_seconds(total: Option<u64>, ended: u64, rate: Option<f64>) -> Option<f64>
     Some(total?.saturating_sub(ended) as f64 / rate)
 }
 
-/// What the run waits for, in words, and until when, where that is known and not over.
-fn waits_for(api: &Api, view: &RunView) -> Option<(String, Option<String>)> {
+/// A pace that lets the next call through within this limits a run and does not make it wait.
+const SOON: Duration = Duration::from_secs(10);
+
+/// What a run waits for.
+struct Wait {
+    /// In a word, for programs.
+    word: &'static str,
+    /// For people.
+    why: String,
+    /// Until when, where that is known and not over.
+    until: Option<Timestamp>,
+}
+
+impl Wait {
+    fn new(word: &'static str, why: impl Into<String>) -> Self {
+        Self {
+            word,
+            why: why.into(),
+            until: None,
+        }
+    }
+}
+
+fn waits_for(api: &Api, view: &RunView) -> Option<Wait> {
     if view.figures.status != RunStatus::Running {
         return None;
     }
     let trouble = api.store.pulse().and_then(|pulse| pulse.trouble);
     if let Some(trouble) = trouble {
-        return Some((format!("the state file to be writable ({trouble})"), None));
+        let why = format!("the state file to be writable ({trouble})");
+        return Some(Wait::new("state", why));
     }
     if view.disk_full {
-        return Some(("room on the disk".to_owned(), None));
+        return Some(Wait::new("disk", "room on the disk"));
     }
     if view.figures.parked_full {
         let why = "retries: too many records wait for one";
-        return Some((why.to_owned(), None));
+        return Some(Wait::new("retries", why));
     }
-    if view.figures.in_flight > 0 {
-        return None;
-    }
-    if view.starting && view.off_hours.is_none() {
-        return Some(("a worker to start".to_owned(), None));
+    let calling = view.figures.in_flight > 0;
+    if view.starting && view.off_hours.is_none() && !calling {
+        return Some(Wait::new("worker", "a worker to start"));
     }
     let (at, reason) = view.figures.wake?;
-    let why = match reason {
+    let (word, why) = match reason {
         WakeReason::Throttled(why) => throttle(why),
-        WakeReason::Due => "the next retry",
+        WakeReason::Due if calling => return None,
+        WakeReason::Due => ("retry", "the next retry"),
     };
-    let until = (at > api.now()).then(|| at.to_string());
-    Some((why.to_owned(), until))
+    if calling && at <= api.now() {
+        return None;
+    }
+    // Why not the last instant of all: until when is then nobody's knowledge.
+    let until = (at > api.now() && at < Timestamp::MAX).then_some(at);
+    Some(Wait {
+        until,
+        ..Wait::new(word, why)
+    })
 }
 
-const fn throttle(why: Throttle) -> &'static str {
+/// The throttle in a word for programs, and for people.
+const fn throttle(why: Throttle) -> (&'static str, &'static str) {
     match why {
-        Throttle::Pace => "the pace",
-        Throttle::Spread => "the quota, which is spread evenly",
-        Throttle::Quota => "the quota, which is spent",
-        Throttle::RetryShare => "the retries' share of the quota",
-        Throttle::Turn => "its turn at the limiter",
-        Throttle::Closed => "the limiter, which a handler closed",
-        Throttle::Paused => "the limiter, which is paused",
-        Throttle::Hours => "the hours of its schedule",
-        Throttle::Weight => "a limit that lets a record of this weight through",
+        Throttle::Pace => ("pace", "the pace"),
+        Throttle::Spread => ("spread", "the quota, which is spread evenly"),
+        Throttle::Quota => ("quota", "the quota, which is spent"),
+        Throttle::RetryShare => ("retry_share", "the retries' share of the quota"),
+        Throttle::Turn => ("turn", "its turn at the limiter"),
+        Throttle::Closed => ("closed", "the limiter, which a handler closed"),
+        Throttle::Paused => ("limiter_paused", "the limiter, which is paused"),
+        Throttle::Hours => ("hours", "the hours of its schedule"),
+        Throttle::Weight => (
+            "weight",
+            "a limit that lets a record of this weight through",
+        ),
     }
 }

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Api, ApiError};
+use super::{Api, ApiError, item};
 use crate::{
     config::job::JobFile,
-    runtime::{RuntimeError, Started, unknown_job},
+    runtime::{Opening, RuntimeError, Started, unknown_job},
 };
 
 #[derive(Deserialize)]
@@ -21,6 +21,12 @@ pub(super) struct Input {
     /// Begin anew after a finished run.
     #[serde(default)]
     again: bool,
+    /// Try so many records from the beginning first, then pause.
+    first: Option<u64>,
+    /// Try so many records spread over the dataset first, then pause; only a new run.
+    sample: Option<u32>,
+    /// Begin at this record, an id or a place as `#17`; only a new run.
+    from: Option<String>,
 }
 
 pub(super) async fn call(api: &Api, input: &Input) -> Result<Value, ApiError> {
@@ -44,7 +50,8 @@ pub(super) async fn call(api: &Api, input: &Input) -> Result<Value, ApiError> {
             return Err(ApiError::validation("name a job or a file, one of the two"));
         }
     };
-    let started = engine.start(&file, input.again).await?;
+    let opening = opening(input)?;
+    let started = engine.start_at(&file, input.again, &opening).await?;
     let word = match started {
         Started::New => "started",
         Started::Resumed => "resumed",
@@ -52,4 +59,18 @@ pub(super) async fn call(api: &Api, input: &Input) -> Result<Value, ApiError> {
         Started::Finished => "finished",
     };
     Ok(json!({ "job": file.name, "outcome": word, "live": api.is_working() }))
+}
+
+fn opening(input: &Input) -> Result<Opening, ApiError> {
+    if input.first.is_some() && input.sample.is_some() {
+        return Err(ApiError::validation("first or sample, not both"));
+    }
+    if input.first == Some(0) {
+        return Err(ApiError::validation("first: at least one record"));
+    }
+    Ok(Opening {
+        first: input.first,
+        sample: input.sample,
+        from: input.from.as_deref().map(item).transpose()?,
+    })
 }

@@ -9,11 +9,9 @@ use super::{Api, ApiError};
 #[serde(deny_unknown_fields)]
 pub(super) struct Input {
     job: String,
-    author: Option<String>,
 }
 
 pub(super) async fn call(api: &Api, input: &Input, caller: &str) -> Result<Value, ApiError> {
-    let author = input.author.as_deref().unwrap_or(caller);
-    api.engine()?.stop(&input.job, author).await?;
+    api.engine()?.stop(&input.job, caller).await?;
     Ok(json!({ "job": input.job }))
 }

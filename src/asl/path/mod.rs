@@ -6,6 +6,7 @@
 //! Invariant: evaluation is bounded by a [`Budget`], whatever the path and the value.
 
 mod budget;
+mod condition;
 mod eval;
 mod filter;
 mod parse;
@@ -16,6 +17,7 @@ mod tests;
 use std::fmt;
 
 pub use budget::{Budget, Exhausted};
+pub use condition::Condition;
 pub use eval::{Found, PathFailure};
 pub use parse::PathError;
 pub use reference::{ReferencePath, WriteFailure};

@@ -62,6 +62,21 @@ pub(super) fn path(text: &str) -> Parsed<Path> {
     Ok(path)
 }
 
+/// A filter's condition that is the whole text.
+pub(super) fn condition(text: &str) -> Parsed<Filter> {
+    let mut parser = Parser {
+        text,
+        at: 0,
+        depth: 0,
+    };
+    let filter = parser.nested(Parser::any_of)?;
+    parser.spaces();
+    if parser.at < text.len() {
+        return parser.refuse("unexpected text after the condition");
+    }
+    Ok(filter)
+}
+
 /// A path at the beginning of the text, and the bytes it takes: an intrinsic's argument.
 pub(crate) fn prefix(text: &str) -> Parsed<(Path, usize)> {
     let mut parser = Parser {

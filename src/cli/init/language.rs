@@ -149,8 +149,7 @@ impl Files {
         let job_file = shell(&folder.join("job.toml"));
         let is_of_use = |record: &&Payload| of_files || has_content(record.value());
         let sample: Vec<&Payload> = guess.sample.iter().filter(is_of_use).collect();
-        let first = sample.first().copied();
-        let values = [
+        let mut values = vec![
             ("job", job.to_owned()),
             ("job_file", job_file.clone()),
             (
@@ -166,34 +165,9 @@ impl Files {
             ("test_file", kit.test_file.to_owned()),
             ("build", build.clone()),
             ("handler", folder.join(kit.handler).display().to_string()),
-            (
-                "record",
-                first.map_or_else(|| "(there is none yet)".to_owned(), comment),
-            ),
-            (
-                "variables",
-                first.map_or_else(String::new, |record| names(record).join(" ")),
-            ),
-            (
-                "assignments",
-                first.map_or_else(String::new, |record| assignments(record).join(" ")),
-            ),
-            (
-                "path",
-                first.map_or_else(
-                    || "''".to_owned(),
-                    |record| shell(Path::new(&path_of(record))),
-                ),
-            ),
-            (
-                "read",
-                if of_files {
-                    format!("read = [{}]", toml(source.display()))
-                } else {
-                    String::new()
-                },
-            ),
+            ("read", readable(source, of_files)),
         ];
+        values.extend(shown(sample.first().copied()));
         let own = if of_files { &kit.files } else { &kit.records };
         let shared = [
             ("job.toml", include_str!("job.toml")),
@@ -217,16 +191,31 @@ impl Files {
         if language == Language::Rust {
             next.push((build, "builds it; the first time, cargo fetches serde_json"));
         }
-        next.push((
-            format!("iterd check {job_file}"),
+        let (check, run) = (
             "reads the source, tells how long it takes",
-        ));
-        next.push((
-            format!("iterd run {job_file}"),
             "runs it, or goes on with it",
-        ));
+        );
+        next.push((format!("iterd check {job_file}"), check));
+        next.push((format!("iterd run {job_file}"), run));
         Ok(Self { files, next })
     }
+}
+
+/// What the sandbox has to open to the handler: the files that its records are about.
+fn readable(source: &Path, of_files: bool) -> String {
+    let folder = of_files.then(|| format!("read = [{}]", toml(source.display())));
+    folder.unwrap_or_default()
+}
+
+/// What the templates show of the first record.
+fn shown(first: Option<&Payload>) -> [(&'static str, String); 4] {
+    let of = |show: fn(&Payload) -> String| first.map(show).unwrap_or_default();
+    [
+        ("record", of(comment)),
+        ("variables", of(|record| names(record).join(" "))),
+        ("assignments", of(|record| assignments(record).join(" "))),
+        ("path", of(|record| shell(Path::new(&path_of(record))))),
+    ]
 }
 
 /// Whether any field is filled: the handlers of the templates give up on what is empty.

@@ -90,22 +90,22 @@ struct Head {
 pub fn guess(path: &Path, scratch: &Path) -> Result<Guess, SourceError> {
     let about = fs::metadata(path).map_err(|error| SourceError::io(path, error))?;
     if about.is_dir() {
-        return sampled(Found::new("directory", "a directory"), path, scratch);
+        return sampled(Found::new("directory", "a directory"), path, scratch, false);
     }
     let head = Head::read(path)?;
     if head.bytes.starts_with(b"SQLite format 3\0") {
         let found = sqlite::look(path)?;
-        return sampled(found, path, scratch);
+        return sampled(found, path, scratch, false);
     }
     let found = text(path, &head)?;
     if !head.gzip {
-        return sampled(found, path, scratch);
+        return sampled(found, path, scratch, false);
     }
     // Why: a compressed source is decompressed as a whole when it is opened; its beginning will do.
     let plain = scratch.join("head");
     let written = File::create(&plain).and_then(|mut file| file.write_all(&head.bytes));
     written.map_err(|error| SourceError::io(&plain, error))?;
-    let mut guess = sampled(found, &plain, scratch)?;
+    let mut guess = sampled(found, &plain, scratch, !head.whole)?;
     guess.whole &= head.whole;
     guess.because.push_str(", compressed");
     if path
@@ -183,12 +183,13 @@ fn text(path: &Path, head: &Head) -> Result<Found, SourceError> {
     Ok(csv::look(&text, head.whole, named(".tsv")))
 }
 
-/// Reads the first records with the source itself.
-fn sampled(found: Found, path: &Path, scratch: &Path) -> Result<Guess, SourceError> {
+/// Reads the first records with the source itself; `cut`: the text may end within a record.
+fn sampled(found: Found, path: &Path, scratch: &Path, cut: bool) -> Result<Guess, SourceError> {
     let mut keys = found.keys.clone();
     keys.insert("path".to_owned(), path.display().to_string().into());
     // Why "extend": what is not terminated at the end of a beginning is no record.
-    keys.insert("on_change".to_owned(), "extend".into());
+    let on_change = if cut { "extend" } else { "ignore" };
+    keys.insert("on_change".to_owned(), on_change.into());
     let spec = SourceSpec::from_json(Value::Object(keys))
         .map_err(|error| SourceError::unsuitable(path, error.to_string()))?;
     let spec = SourceSpec {

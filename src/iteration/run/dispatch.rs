@@ -103,7 +103,7 @@ impl Run {
         let mut index = self.window.next();
         let mut fresh = 0;
         for child in self.source.children.iter().take(room - queued) {
-            if self.pass(index, child).is_some() {
+            if index >= self.trial_until() || self.pass(index, child).is_some() {
                 break;
             }
             index += u64::from(child.items);
@@ -117,9 +117,10 @@ impl Run {
     fn first_waits(&self, beside: u32, now: Timestamp) -> bool {
         let beside = beside as usize;
         let due = self.rescued.len() + self.parked.put_off_due(now, beside + 1);
-        let known = due + self.source.children.len();
+        let known = due + self.source_waits();
         let known = known.saturating_add(usize::try_from(self.queue.len()).unwrap_or(usize::MAX));
-        let more = known > beside || self.source.end == End::Unseen;
+        let unread = self.source.end == End::Unseen && self.source.next < self.trial_until();
+        let more = known > beside || unread;
         more && due + self.room() > beside
     }
 
@@ -164,6 +165,9 @@ impl Run {
         let failed = self.counters.failed;
         while let Some(child) = self.source.children.front() {
             let index = self.window.next();
+            if index >= self.trial_until() {
+                break;
+            }
             let items = u64::from(child.items);
             match self.pass(index, child) {
                 Some(Pass::Settled) => {}
@@ -299,6 +303,7 @@ impl Run {
         self.generation = self.generation.wrapping_add(1);
         let flight = Flight {
             generation: Generation(self.generation),
+            on_probation: self.probation.is_some(),
             ..flight
         };
         effects.push(Effect::Dispatch {

@@ -6,12 +6,12 @@
 //! Invariant: a page is asked for only when none of the former is left. Whatever was loaded has then
 //! left the status queued in the commit that the load waits for, so no row is loaded twice.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::Run;
 use crate::{
     ids::Index,
-    iteration::{Decision, Effect, Ending, PauseReason, RunStatus},
+    iteration::{Decision, Effect, Ending, RunStatus},
 };
 
 /// Rows put back and not dispatched yet.
@@ -23,6 +23,8 @@ pub(super) struct RowQueue {
     loaded: VecDeque<(Index, u32)>,
     after: Option<Index>,
     loading: bool,
+    /// Taken out while a page was on its way that may still hold them.
+    gone: BTreeSet<Index>,
 }
 
 impl RowQueue {
@@ -49,18 +51,33 @@ impl RowQueue {
     }
 
     /// Takes in that so many were put back.
-    fn add(&mut self, children: u64) {
+    pub(super) fn add(&mut self, children: u64) {
         self.unloaded += children;
     }
 
+    /// Takes one out, which is there.
+    pub(super) fn remove(&mut self, index: Index) {
+        let loaded = self.loaded.len();
+        self.loaded.retain(|(one, _)| *one != index);
+        if self.loaded.len() == loaded {
+            self.unloaded = self.unloaded.saturating_sub(1);
+            if self.loading {
+                self.gone.insert(index);
+            }
+        }
+    }
+
     /// Takes in a page; an empty one ends a pass.
-    fn take_page(&mut self, children: Vec<(Index, u32)>) {
+    fn take_page(&mut self, mut children: Vec<(Index, u32)>) {
         if !std::mem::take(&mut self.loading) {
             return;
         }
+        let gone = std::mem::take(&mut self.gone);
         if let Some((last, _)) = children.last() {
-            self.unloaded = self.unloaded.saturating_sub(children.len() as u64);
             self.after = Some(*last);
+            // Why also one that is back: the next pass meets it.
+            children.retain(|(index, _)| !gone.contains(index));
+            self.unloaded = self.unloaded.saturating_sub(children.len() as u64);
             self.loaded.extend(children);
         } else if self.after.take().is_none() {
             // Why: a whole pass showed none, so none are there, whatever was counted.
@@ -84,6 +101,9 @@ impl Run {
     pub(super) fn take_requeued(&mut self, children: u64, items: u64, were: Ending) {
         let count = self.counters.of(were);
         *count = count.saturating_sub(items);
+        if were == Ending::Done {
+            self.counters.redone += items;
+        }
         self.breaker.forgive_at_most(self.counters.failed);
         self.queue.add(children);
         if self.status.is_ended() {
@@ -94,12 +114,10 @@ impl Run {
     pub(super) fn take_released(&mut self, children: u64, items: u64, decision: Decision) {
         self.held = self.held.saturating_sub(items);
         match decision {
-            Decision::Again => self.queue.add(children),
+            Decision::Again | Decision::AtOnce(_) => self.queue.add(children),
             Decision::Ended(ending) => *self.counters.of(ending) += items,
         }
-        if matches!(self.pause, Some(PauseReason::Held { .. })) {
-            self.become_status(RunStatus::Running);
-        }
+        self.wake_from_held(decision);
     }
 
     pub(super) fn take_queue(&mut self, children: Vec<(Index, u32)>) {

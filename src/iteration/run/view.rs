@@ -14,8 +14,10 @@ pub struct Figures {
     pub status: RunStatus,
     /// What was counted since its beginning.
     pub counters: Counters,
-    /// How many items the source has, once its end was seen.
+    /// How many items the run has, once the source's end was seen.
     pub total: Option<u64>,
+    /// How many records at the source's beginning are no part of the run.
+    pub left_out: u64,
     /// How many items were read from the source by this process, from its beginning on.
     pub read: Index,
     /// Children with a handler.
@@ -40,9 +42,14 @@ impl Run {
     pub fn checkpoint(&self) -> Checkpoint {
         let mut done = self.window.done_ranges();
         let next = self.window.next();
-        // Why: a page may end within a range; what is behind it is still to be read.
+        let high_mark = next.max(self.doubt_until);
+        // Why: a page may end within a range; what is behind it is still to be read. What lies beyond
+        // the high mark is told by its rows, or every commit would write all of it.
         for (first, end) in self.settled_before.iter().copied() {
-            let first = first.max(next);
+            let (first, end) = (first.max(next), end.min(high_mark));
+            if first >= end {
+                continue;
+            }
             match done.last_mut() {
                 Some(last) if last.1 == first => last.1 = end,
                 _ => done.push((first, end)),
@@ -53,12 +60,15 @@ impl Run {
             pause: self.pause.clone(),
             watermark: self.window.watermark(),
             cursor: self.window.low().clone(),
-            high_mark: self.window.next().max(self.doubt_until),
+            high_mark,
             done,
             counters: self.counters,
             breaker: self.breaker.clone(),
             total: self.total,
+            left_out: self.left_out,
+            trial: self.trial,
             generation: self.generation,
+            probation: self.probation,
         }
     }
 
@@ -69,6 +79,7 @@ impl Run {
             status: self.status,
             counters: self.counters,
             total: self.total,
+            left_out: self.left_out,
             read: self.source.next,
             in_flight: self.flights.len(),
             retrying: self.parked.retrying(),
@@ -100,7 +111,7 @@ impl Run {
 
     /// The first index above `index` at which a child has to begin. A batch must not reach across
     /// it: on one side of it is what a former process had settled or dispatched, on the other what
-    /// it had not.
+    /// it had not; and what is tried first ends at one.
     #[must_use]
     pub fn border_after(&self, index: Index) -> Option<Index> {
         let at = self
@@ -112,6 +123,8 @@ impl Run {
             },
         );
         let doubtful = (self.doubt_until > index).then_some(self.doubt_until);
-        settled.into_iter().chain(doubtful).min()
+        let tried = self.trial.map(|trial| trial.until);
+        let tried = tried.filter(|until| *until > index);
+        settled.into_iter().chain(doubtful).chain(tried).min()
     }
 }

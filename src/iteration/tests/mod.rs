@@ -3,9 +3,11 @@
 //! [`Bench`] holds a run and plays the shell for it, as far as a test has no interest in that: it
 //! remembers the generation of each dispatch and answers every question for permits the same way.
 
+mod decide;
 mod dispatch;
 mod order;
 mod pause;
+mod probation;
 mod queue;
 mod restore;
 mod retry;

@@ -96,3 +96,73 @@ fn a_paused_run_keeps_what_is_put_back_for_later() {
     assert_eq!(bench.step(requeued(1)).effects, []);
     assert_eq!(bench.step(Input::Resume).effects, [load(None)]);
 }
+
+fn redone(children: u64) -> Input {
+    Input::Requeued {
+        children,
+        items: children,
+        were: Ending::Done,
+    }
+}
+
+#[test]
+fn finished_records_that_are_redone_count_as_done_only_once_they_are_it_again() {
+    let mut bench = Bench::new(slots(4));
+    bench.page("....", false).done(0).done(1);
+    let before = bench.run.checkpoint();
+    bench.step(redone(2)).step(rows(0..2));
+    let counters = bench.run.figures().counters;
+    assert_eq!((counters.done, counters.failed, counters.redone), (0, 0, 2));
+    let checkpoint = bench.run.checkpoint();
+    assert_eq!(checkpoint.watermark, before.watermark, "the position stays");
+    bench.done(2).done(3).done(0).failed(1);
+    let counters = bench.run.figures().counters;
+    assert_eq!((counters.done, counters.failed, counters.redone), (3, 1, 2));
+    assert_eq!(bench.run.checkpoint().watermark, 4);
+    assert_eq!(
+        bench.page("", true).told(),
+        [Effect::Ended(RunStatus::Succeeded)]
+    );
+    assert_eq!(
+        bench.run.figures().total,
+        Some(4),
+        "it is no further record"
+    );
+}
+
+#[test]
+fn a_finished_run_goes_on_with_what_is_redone_and_ends_again() {
+    let mut bench = Bench::new(options());
+    bench.page("..", true).done(0).done(1).page("", true);
+    assert_eq!(bench.run.status(), RunStatus::Succeeded);
+    assert_eq!(bench.step(redone(1)).effects, [load(None)]);
+    assert_eq!(bench.run.status(), RunStatus::Running);
+    assert_eq!(bench.step(rows(1..2)).dispatched(), [1]);
+    assert_eq!(
+        bench.run.figures().counters.first_tries,
+        3,
+        "a redo is a first try"
+    );
+    bench.done(1).page("", true);
+    assert_eq!(bench.told(), [Effect::Ended(RunStatus::Succeeded)]);
+    assert_eq!(bench.run.figures().counters.done, 2);
+}
+
+#[test]
+fn a_redo_that_a_crash_interrupts_is_a_first_try_again() {
+    let mut first = Bench::new(slots(4));
+    first.page("...", false).done(0);
+    first.step(redone(1)).step(rows(0..1)).done(1).done(2);
+    let in_flight = Row {
+        tried: false,
+        ..row(0, RowStatus::InFlight)
+    };
+    let mut bench = first.restart(slots(4), &[in_flight]);
+    assert_eq!(bench.dispatched(), [0]);
+    bench.page("", true).done(0).page("", true);
+    let counters = bench.run.figures().counters;
+    assert_eq!(
+        (counters.done, counters.retries, counters.redone),
+        (3, 0, 1)
+    );
+}

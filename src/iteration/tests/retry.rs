@@ -122,17 +122,6 @@ fn as_many_first_tries_are_asked_for_as_slots_are_free_for_them() {
 }
 
 #[test]
-fn a_mended_handler_makes_what_backs_off_due_at_once() {
-    let mut bench = Bench::new(options());
-    bench.page("..", true).parked(0, retry(3600)).done(1);
-    let wait = Parked::Wait { at: at(3600) };
-    bench.step(Input::Hurry { now: at(0) });
-    assert_eq!(bench.dispatched(), [0]);
-    bench.parked(0, wait).step(Input::Hurry { now: at(0) });
-    assert_eq!(bench.dispatched(), [0; 0]);
-}
-
-#[test]
 fn no_new_items_are_taken_while_too_many_back_off() {
     let narrow = Options {
         parked_items_max: 2,

@@ -112,6 +112,8 @@ struct Worker {
 struct Candidate {
     version: Arc<Version>,
     tries: u32,
+    /// A worker of it was ready elsewhere, so that its own need not prove it again.
+    proven: bool,
 }
 
 /// See the module.
@@ -198,7 +200,9 @@ impl Roster {
 
     /// Whether a worker of this version has been ready before in this pool.
     pub(crate) fn is_proven(&self, version: &Version) -> bool {
-        self.proven && self.current.number == version.number
+        let candidate = self.candidate.as_ref();
+        (self.proven && is_same(&self.current, version))
+            || candidate.is_some_and(|it| it.proven && is_same(&it.version, version))
     }
 
     pub(crate) fn submit(&mut self, calls: Vec<Call>, out: &mut Vec<Effect>) {
@@ -305,7 +309,7 @@ impl Roster {
 
     /// New calls go to this version as soon as one of its workers is ready. A version deployed
     /// before that has not started yet is forgotten.
-    pub(crate) fn deploy(&mut self, version: Arc<Version>, out: &mut Vec<Effect>) {
+    pub(crate) fn deploy(&mut self, version: Arc<Version>, proven: bool, out: &mut Vec<Effect>) {
         if self.stopped {
             return;
         }
@@ -316,9 +320,13 @@ impl Roster {
             }
         }
         self.candidate = None;
-        if version.number != self.current.number {
+        if !is_same(&version, &self.current) {
             self.start(version.clone(), Duty::Candidate, Duration::ZERO, out);
-            self.candidate = Some(Candidate { version, tries: 1 });
+            self.candidate = Some(Candidate {
+                version,
+                tries: 1,
+                proven,
+            });
         }
     }
 
@@ -355,6 +363,7 @@ impl Roster {
         self.failed_starts = 0;
         out.push(Effect::Tell(Event::Deployed {
             version: self.current.number,
+            folder: self.current.folder.clone(),
         }));
     }
 
@@ -371,6 +380,7 @@ impl Roster {
         }
         let after = restart_delay(candidate.tries);
         candidate.tries += 1;
+        candidate.proven = false;
         self.start(candidate.version.clone(), Duty::Candidate, after, out);
         self.candidate = Some(candidate);
     }
@@ -499,6 +509,11 @@ impl Worker {
     fn has_room(&self) -> bool {
         self.load < self.version.manifest.in_flight.get()
     }
+}
+
+/// Why the folder too: a job may be given another plugin, whose numbers are its own.
+fn is_same(one: &Version, other: &Version) -> bool {
+    one.number == other.number && one.folder == other.folder
 }
 
 fn restart_delay(deaths: u32) -> Duration {

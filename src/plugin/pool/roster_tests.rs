@@ -75,7 +75,7 @@ impl World {
             Effect::Kill(worker) => format!("kill {}", worker.0),
             Effect::Forget(worker) => format!("forget {}", worker.0),
             Effect::Interrupt(calls) => format!("interrupt {}", calls.len()),
-            Effect::Tell(Event::Deployed { version }) => format!("deployed v{version}"),
+            Effect::Tell(Event::Deployed { version, .. }) => format!("deployed v{version}"),
             Effect::Tell(Event::CannotStart { version, cause }) => {
                 format!("cannot start v{version}: {cause}")
             }
@@ -99,7 +99,7 @@ impl World {
     }
 
     fn deploy(&mut self, version: Arc<Version>) {
-        self.roster.deploy(version, &mut self.effects);
+        self.roster.deploy(version, false, &mut self.effects);
     }
 
     fn ended(&mut self, worker: u64, end: End) {
@@ -437,4 +437,20 @@ fn suspects_are_bounded_and_the_oldest_is_forgotten() {
     assert!(suspects.contains(&call(10).key));
     suspects.remove(&call(10).key);
     assert_eq!(suspects.order.len(), SUSPECTS_MAX - 1);
+}
+
+/// What was proven elsewhere needs no proof of its own; and a number says nothing about another plugin.
+#[test]
+fn a_version_proven_elsewhere_is_trusted_until_it_fails_here() {
+    let mut world = World::new(1, 1);
+    world.started(0);
+    let next = version(2, 1, 1);
+    world.roster.deploy(next.clone(), true, &mut world.effects);
+    assert!(world.roster.is_proven(&next));
+    world.failed_to_start(1);
+    assert!(!world.roster.is_proven(&next));
+    let mut other = (*version(1, 1, 1)).clone();
+    other.folder = "/elsewhere".into();
+    world.deploy(Arc::new(other));
+    assert!(!world.roster.is_proven(&next));
 }

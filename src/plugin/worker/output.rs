@@ -88,8 +88,10 @@ impl Worker {
                 } else if self.post.shared.is_proven(version) {
                     self.go_live();
                 } else {
+                    let now = Instant::now();
                     self.phase = Phase::Proving;
-                    self.phase_ends = Some(Instant::now() + PROBATION);
+                    self.phase_ends = Some(now + PROBATION);
+                    self.proving = Some((now, None));
                 }
             }
             Ok(Report::Refused { cause }) => self.refused = Some(cause),

@@ -86,6 +86,7 @@ async fn start(post: Post) -> Result<Worker, String> {
         began: now,
         phase: Phase::Launching,
         phase_ends: Some(now + START_MAX),
+        proving: None,
         refused: None,
         answered: false,
         retiring: false,

@@ -7,10 +7,11 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use super::{
     child::{Child, Verdict},
     commit::OnTheirWay,
+    decide::Ghosts,
     hours::Hours,
     origin::Origin,
     pages::{PageNews, Pages},
-    view::{Pulse, RunView},
+    view::{Patience, Pulse, RunView},
 };
 use crate::{
     config::job::Schedule,
@@ -20,8 +21,18 @@ use crate::{
     limiter::Share,
     machine::Machine,
     plugin::{Answer, Pool, Version},
-    runtime::{disk::Disk, exporter::Exporter, limiters::SharedLimiter},
-    store::{Change, Line, Requeue, RequeuePage, RunRow, SourceRow, Store, StoreError},
+    runtime::{
+        RuntimeError,
+        decisions::{DecisionOrder, Ruling},
+        disk::Disk,
+        exporter::Exporter,
+        finder::{Found, ItemName},
+        limiters::SharedLimiter,
+    },
+    store::{
+        Change, EventKind, EventRow, Line, Requeue, RequeuePage, RunRow, SourceRow, Store,
+        StoreError,
+    },
     time::{Clock, Timestamp},
 };
 
@@ -85,8 +96,19 @@ pub(in crate::runtime) enum Order {
     Requeue {
         /// Which.
         what: Requeue,
+        /// Who asks, as far as is known.
+        author: Option<String>,
         /// The answer.
         done: oneshot::Sender<u64>,
+    },
+    /// Decide on single items; answered when that is durable.
+    Decide {
+        /// On which, and what.
+        order: Box<DecisionOrder>,
+        /// Those of them that were looked up in the source.
+        found: Vec<(ItemName, Found)>,
+        /// The answer.
+        done: oneshot::Sender<Result<Ruling, RuntimeError>>,
     },
     /// Go on with the source as it is now; answered when that is durable.
     AcceptSource {
@@ -98,7 +120,12 @@ pub(in crate::runtime) enum Order {
         done: oneshot::Sender<()>,
     },
     /// From now on with this version of the plugin.
-    Deploy(Box<Version>),
+    Deploy {
+        /// Which.
+        version: Box<Version>,
+        /// A worker of it was ready elsewhere.
+        proven: bool,
+    },
     /// What an edit of the job file has changed.
     Reconfigure(Box<Reconfigured>),
 }
@@ -130,6 +157,7 @@ pub(in crate::runtime) struct Actor {
     /// When growth of the source was last told.
     pub(super) growth_told: Option<Timestamp>,
     pub(super) live: HashMap<Index, Child>,
+    pub(super) ghosts: Ghosts,
     pub(super) limiter: Option<Arc<SharedLimiter>>,
     pub(super) limiter_saved: u64,
     limiter_changed: Option<watch::Receiver<()>>,
@@ -152,6 +180,11 @@ pub(in crate::runtime) struct Actor {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) view: watch::Sender<RunView>,
     pub(super) pulse: Pulse,
+    pub(super) patience: Patience,
+    /// Answers of handlers that were taken in.
+    pub(super) answered: u64,
+    /// The last failure of a call, in a line.
+    pub(super) last_failure: Option<String>,
     /// The last call ended after the order to take nothing new.
     pub(super) drained: bool,
 }
@@ -176,7 +209,9 @@ impl Actor {
             setup.row.checkpoint.cursor.clone(),
             setup.row.checkpoint.watermark,
         );
-        let run = Run::restore(options, setup.row.checkpoint, &rows, queued, held);
+        let high_mark = setup.row.checkpoint.high_mark;
+        let mut run = Run::restore(options, setup.row.checkpoint, &rows, queued, held);
+        run.restore_ahead(setup.store.traces_from(id, high_mark, Run::AHEAD_MAX)?);
         let (orders, order_queue) = mpsc::channel(ORDERS_MAX);
         let quit = Arc::new(Notify::new());
         let (view, view_of) = watch::channel(RunView {
@@ -188,6 +223,8 @@ impl Actor {
             starting: false,
             version: setup.pool.version(),
             off_hours: None,
+            oldest_call: None,
+            idle_since: None,
         });
         let actor = Self {
             id,
@@ -199,6 +236,7 @@ impl Actor {
             pages: Pages::new(setup.origin, setup.bounds, position),
             growth_told: None,
             live: HashMap::new(),
+            ghosts: Ghosts::default(),
             limiter_changed: setup.limiter.as_ref().map(|limiter| limiter.changes()),
             limiter: setup.limiter,
             limiter_saved: 0,
@@ -220,6 +258,9 @@ impl Actor {
             clock: setup.clock,
             view,
             pulse: Pulse::default(),
+            patience: Patience::default(),
+            answered: 0,
+            last_failure: None,
             drained: false,
         };
         let handle = ActorHandle {
@@ -307,7 +348,7 @@ impl Actor {
                 changes,
                 done,
             } => {
-                if matches!(input, Input::Resume) {
+                if matches!(input, Input::Resume | Input::Trial(_)) {
                     self.pool.forgive();
                 }
                 let resumes = matches!(input, Input::Resume);
@@ -328,8 +369,13 @@ impl Actor {
                 news.changes.extend(changes);
                 news.told.push(done);
             }
-            Order::Requeue { what, done } => self.requeue(what, done, news).await?,
-            Order::Deploy(version) => self.deploy(*version),
+            Order::Requeue { what, author, done } => {
+                self.requeue(what, author, done, news).await?;
+            }
+            Order::Decide { order, found, done } => {
+                self.decide(*order, &found, done, news).await?;
+            }
+            Order::Deploy { version, proven } => self.deploy(*version, proven),
             Order::Reconfigure(new) => self.reconfigure(*new, news),
         }
         Ok(())
@@ -366,12 +412,13 @@ impl Actor {
                 .is_none_or(|told| at.since(told) >= GROWTH_TOLD_EVERY)
         {
             self.growth_told = Some(at);
-            news.changes.push(self.event("source grew", grown));
+            let event = EventRow::new(at, &self.job, EventKind::SourceGrew, grown);
+            news.changes.push(Change::Event(event));
         }
     }
 
-    fn deploy(&self, version: Version) {
-        if let Err(error) = self.pool.deploy(version) {
+    fn deploy(&self, version: Version, proven: bool) {
+        if let Err(error) = self.pool.deploy(version, proven) {
             tracing::error!(job = self.job, %error, "the version is not taken up");
         }
     }
@@ -390,7 +437,7 @@ impl Actor {
         let concurrency = NonZeroU32::new(new.options.slots).unwrap_or(NonZeroU32::MIN);
         self.pool.set_concurrency(concurrency);
         if let Some(version) = new.version {
-            self.deploy(version);
+            self.deploy(version, false);
         }
         self.wanted = new.options;
         let options = bounded(&self.wanted, &self.pool);
@@ -402,6 +449,7 @@ impl Actor {
     async fn requeue(
         &mut self,
         mut what: Requeue,
+        author: Option<String>,
         done: oneshot::Sender<u64>,
         news: &mut News,
     ) -> Result<(), StoreError> {
@@ -419,7 +467,8 @@ impl Actor {
         }
         if items > 0 {
             let detail = format!("{items} failed items");
-            news.changes.push(self.event("retried", detail));
+            let event = EventRow::new(self.clock.now(), &self.job, EventKind::Retried, detail);
+            news.changes.push(Change::Event(event.by(author)));
             self.step(std::mem::take(news)).await;
             self.settle_commits(news).await?;
         }
@@ -429,7 +478,7 @@ impl Actor {
     }
 
     /// Waits until everything that is on its way is durable, and carries it out.
-    async fn settle_commits(&mut self, news: &mut News) -> Result<(), StoreError> {
+    pub(super) async fn settle_commits(&mut self, news: &mut News) -> Result<(), StoreError> {
         while !self.on_their_way.is_empty() {
             let durable = self.on_their_way.next().await?;
             self.carry_out(durable, news)?;
@@ -477,7 +526,7 @@ impl News {
         });
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.inputs.is_empty()
             && self.answers.is_empty()
             && self.verdicts.is_empty()

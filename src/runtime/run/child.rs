@@ -41,6 +41,10 @@ pub(super) struct Child {
     pub(super) version: u32,
     /// It has a row, which has to go when it ends.
     pub(super) rowed: bool,
+    /// How often its record was put back by a redo.
+    pub(super) redo: u32,
+    /// When its last call set out; `None` before the first.
+    pub(super) called: Option<Timestamp>,
     execution: Execution,
     invocation: Option<Invocation>,
 }
@@ -75,6 +79,8 @@ impl Child {
             failure: None,
             version: 0,
             rowed: false,
+            redo: 0,
+            called: None,
             execution: Execution::new(),
             invocation: None,
         }
@@ -117,6 +123,8 @@ impl Child {
                 .map(|error| Failure::new(error, row.cause.unwrap_or_default())),
             version: row.version.unwrap_or(0),
             rowed: true,
+            redo: row.redo,
+            called: None,
             execution,
             invocation: None,
         })
@@ -179,16 +187,22 @@ impl Child {
 
     /// The call to hand over; `execution` names the run's execution in the idempotency key.
     pub(super) fn call(
-        &self,
+        &mut self,
         index: Index,
         generation: Generation,
         execution: &str,
+        now: Timestamp,
     ) -> Option<Call> {
+        self.called = Some(now);
         let invocation = self.invocation.as_ref()?;
-        let key = match &self.id {
+        let mut key = match &self.id {
             Some(id) => format_compact!("{execution}:{id}:{}", invocation.entry),
             None => format_compact!("{execution}:{index}:{}", invocation.entry),
         };
+        // Why: to whoever honours keys, a redo under the old one would be answered with the old result.
+        if self.redo > 0 {
+            key.push_str(&format_compact!(":redo{}", self.redo));
+        }
         Some(Call {
             ticket: index,
             index,

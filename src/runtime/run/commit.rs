@@ -37,6 +37,7 @@ impl Draft {
             version: child.version,
             attempts: child.attempts,
             at: now,
+            redo: child.redo,
         });
     }
 
@@ -72,6 +73,7 @@ impl Draft {
             cause,
             version: (child.version > 0).then_some(child.version),
             changed: now,
+            redo: child.redo,
         })));
     }
 

@@ -10,6 +10,7 @@
 mod actor;
 mod child;
 mod commit;
+mod decide;
 mod hours;
 mod origin;
 mod pages;
@@ -20,5 +21,5 @@ mod view;
 mod tests;
 
 pub(super) use actor::{Actor, ActorSetup, Order, REQUEUE_PAGE_MAX, Reconfigured};
-pub(super) use origin::{Origin, OriginSetup};
+pub(super) use origin::{Origin, OriginSetup, SPOOL_BYTES_MAX};
 pub use view::RunView;

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// A source that decompresses to more than this is refused; a tebibyte outlasts any disk here.
-const SPOOL_BYTES_MAX: u64 = 1 << 40;
+pub(in crate::runtime) const SPOOL_BYTES_MAX: u64 = 1 << 40;
 
 /// While pages are read, the source is looked at no more often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

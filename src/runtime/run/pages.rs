@@ -13,9 +13,10 @@ use super::{
     origin::{Found, Note, Origin, Position},
 };
 use crate::{
-    ids::{Cursor, Index},
+    ids::{Cursor, Index, RunId},
     integration::source::{Extent, Fingerprint, OnChange, Page, PageBounds, RecordError},
     iteration::{self, Input, PauseReason},
+    store::{self, Change, POSITION_EVERY_ITEMS},
     time::{Clock, Timestamp},
 };
 
@@ -36,6 +37,8 @@ pub(super) struct Pages {
     at_end: bool,
     records: VecDeque<(Index, Result<Child, RecordError>)>,
     extent: Option<Extent>,
+    /// Where some of what was read begins, to be stored with the next commit.
+    positions: Vec<store::Position>,
     orders: Vec<SourceOrder>,
     looks: Interval,
     /// Somebody asked for a page after the source was lost.
@@ -78,6 +81,7 @@ impl Pages {
             at_end: false,
             records: VecDeque::new(),
             extent: None,
+            positions: Vec::new(),
             orders: Vec::new(),
             looks,
             lost: false,
@@ -220,6 +224,12 @@ impl Pages {
     fn take_in(&mut self, first: Index, page: Page) -> Input {
         let mut children = Vec::with_capacity(page.records.len());
         for (index, record) in (first..).zip(page.records) {
+            if (index + 1).is_multiple_of(POSITION_EVERY_ITEMS) {
+                self.positions.push(store::Position {
+                    index: index + 1,
+                    cursor: record.end.clone(),
+                });
+            }
             self.position = (record.end.clone(), index + 1);
             children.push(iteration::Child {
                 items: 1,
@@ -237,6 +247,13 @@ impl Pages {
         }
     }
 
+    /// What the next commit has to store of where records begin. Crash: what is read again gives it
+    /// again, since no watermark passes a place before the commit that this is for.
+    pub(super) fn positions(&mut self, run: RunId) -> Option<Change> {
+        let rows = std::mem::take(&mut self.positions);
+        (!rows.is_empty()).then_some(Change::Positions { run, rows })
+    }
+
     /// The record at that index, which the core has just decided on; what lies before it was settled
     /// by a former process and is dropped.
     pub(super) fn take(&mut self, index: Index) -> Option<Result<Child, RecordError>> {
@@ -246,6 +263,25 @@ impl Pages {
             }
         }
         None
+    }
+
+    /// The record at that index, where it was read and not dispatched.
+    pub(super) fn record(&self, index: Index) -> Option<&Result<Child, RecordError>> {
+        let at = self.records.partition_point(|(one, _)| *one < index);
+        let (one, record) = self.records.get(at)?;
+        (*one == index).then_some(record)
+    }
+
+    /// Where a record with that id stands among those that were read and not dispatched.
+    pub(super) fn place_of(&self, id: &str) -> Option<Index> {
+        let mut records = self.records.iter();
+        records
+            .find(|(_, record)| {
+                record
+                    .as_ref()
+                    .is_ok_and(|child| child.id.as_deref() == Some(id))
+            })
+            .map(|(index, _)| *index)
     }
 
     /// How much of the source lies before the last record that was read, 0 to 1.

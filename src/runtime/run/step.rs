@@ -14,14 +14,19 @@ use super::{
 use crate::{
     ids::{Generation, Index},
     integration::source::RecordError,
-    iteration::{Context, Effect, Ending, Input, Parked, RowStatus, RunStatus},
+    iteration::{
+        Context, Effect, Ending, Figures, Input, Parked, RowStatus, RunStatus, WakeReason,
+    },
     limiter::{Ask, Grant, Throttle, Try},
-    payload::Failure,
+    payload::{Failure, gist},
     plugin::{Answer, Call, Outcome},
-    runtime::executions::machine_step,
-    store::{Change, ChildRow, EventRow, FailureRow, StoreError},
+    runtime::{executions::machine_step, run_events},
+    store::{Change, ChildRow, EventKind, EventRow, FailureRow, StoreError},
     time::Timestamp,
 };
+
+/// A handler that closes the limiter for less leaves no event: it is the daily business of a rate limit.
+const CLOSED_MIN: Duration = Duration::from_mins(10);
 
 /// What one step works on.
 struct Step {
@@ -66,6 +71,7 @@ impl Actor {
                 | Effect::Fail { .. }
                 | Effect::Spill { .. }
                 | Effect::Hold { .. }
+                | Effect::Hurry { .. }
                 | Effect::Paused(_)
                 | Effect::Ended(_)
                 | Effect::Drained => {
@@ -154,7 +160,19 @@ impl Actor {
         let (index, generation) = (answer.ticket, answer.generation);
         if !self.run.is_current(index, generation) {
             tracing::warn!(index, "an answer came after its call was given up; refused");
+            // Why here: what waited for that answer has its commit behind it.
+            self.pool.submit(
+                self.ghosts
+                    .answered(index, generation)
+                    .into_iter()
+                    .collect(),
+            );
             return;
+        }
+        if let Outcome::Failed(failure) = &answer.outcome
+            && let Some(pause) = failure.close_limiter
+        {
+            self.close_limiter(pause, &failure.error, step);
         }
         let Some(child) = self.live.get_mut(&index) else {
             return;
@@ -167,19 +185,35 @@ impl Actor {
                 return;
             }
             Outcome::Done(output) => {
+                self.answered += 1;
                 machine_step(step.now, |context| child.succeed(machine, output, context))
             }
             Outcome::Failed(failure) => {
-                if let (Some(pause), Some(limiter)) = (failure.close_limiter, &self.limiter) {
-                    limiter.close(pause, step.now);
-                }
-                match throttled_for(&failure) {
-                    Some(wait) => Verdict::Parked(put_off(step.now, wait)),
-                    None => machine_step(step.now, |context| child.fail(machine, failure, context)),
+                self.answered += 1;
+                if let Some(wait) = throttled_for(&failure) {
+                    Verdict::Parked(put_off(step.now, wait))
+                } else {
+                    let cause = gist(&failure.cause);
+                    self.last_failure = Some(format!("{}: {cause}", failure.error));
+                    machine_step(step.now, |context| child.fail(machine, failure, context))
                 }
             }
         };
         self.settle(index, generation, verdict, step);
+    }
+
+    /// A handler closes the limiter; a long closing of an open one is told.
+    fn close_limiter(&self, pause: Duration, error: &str, step: &mut Step) {
+        let Some(limiter) = &self.limiter else {
+            return;
+        };
+        if pause >= CLOSED_MIN && limiter.usage(step.now).closed_until.is_none() {
+            let until = step.now.after(pause).to_jiff();
+            let detail = format!("until {until:.0}, by the handler: {error}");
+            let event = EventRow::new(step.now, &self.job, EventKind::Closed, detail);
+            step.draft.changes.push(Change::Event(event));
+        }
+        limiter.close(pause, step.now);
     }
 
     /// Writes what became of a child, and tells the core.
@@ -235,7 +269,7 @@ impl Actor {
             .row((self.id, index), child, &self.machine, standing, step.now);
         step.inputs.push(Input::Rowed { index });
         step.calls
-            .extend(child.call(index, generation, &self.execution_name));
+            .extend(child.call(index, generation, &self.execution_name, step.now));
     }
 
     fn remove_row(&self, index: Index, child: &Child, step: &mut Step) {
@@ -268,14 +302,26 @@ impl Actor {
                 }
             }
             Effect::Hold { index, rowed } => self.draft_hold(*index, *rowed, step),
+            Effect::Hurry { only } => step.draft.changes.push(Change::HurryChildren {
+                run: self.id,
+                only: *only,
+                at: now,
+            }),
             Effect::Paused(reason) => {
                 // Why: whoever shares the limiter must not wait for one that asks for nothing.
                 if let Some(limiter) = &self.limiter {
                     limiter.leave(self.id.0.unsigned_abs());
                 }
-                self.log("paused", reason.to_string(), step);
+                let last = self.last_failure.as_deref();
+                tracing::info!(job = self.job, %reason, "paused");
+                let event = run_events::paused(now, &self.job, reason, last);
+                step.draft.changes.push(event);
             }
-            Effect::Ended(status) => self.log("ended", status.as_str().to_owned(), step),
+            Effect::Ended(status) => {
+                tracing::info!(job = self.job, status = status.as_str(), "ended");
+                let event = run_events::ended(now, &self.job, *status);
+                step.draft.changes.push(event);
+            }
             Effect::Read { .. }
             | Effect::LoadQueue { .. }
             | Effect::Wake { .. }
@@ -285,7 +331,8 @@ impl Actor {
 
     /// A child that sets out again from memory, as one does that was interrupted, changes nothing.
     fn draft_dispatch(&mut self, index: Index, rowed: bool, step: &mut Step) {
-        if self.live.contains_key(&index) {
+        if let Some(child) = self.live.get_mut(&index) {
+            child.called = Some(step.now);
             return;
         }
         if rowed {
@@ -295,7 +342,8 @@ impl Actor {
                 status: RowStatus::InFlight,
                 due: step.now,
             });
-        } else if let Some(Ok(child)) = self.pages.take(index) {
+        } else if let Some(Ok(mut child)) = self.pages.take(index) {
+            child.called = Some(step.now);
             self.live.insert(index, child);
         }
     }
@@ -320,20 +368,6 @@ impl Actor {
         }
     }
 
-    fn log(&self, kind: &str, detail: String, step: &mut Step) {
-        tracing::info!(job = self.job, kind, detail);
-        step.draft.changes.push(self.event(kind, detail));
-    }
-
-    pub(super) fn event(&self, kind: &str, detail: String) -> Change {
-        Change::Event(EventRow {
-            at: self.clock.now(),
-            job: self.job.clone(),
-            kind: kind.to_owned(),
-            detail,
-        })
-    }
-
     async fn commit(
         &mut self,
         mut step: Step,
@@ -346,6 +380,7 @@ impl Actor {
                 .extend(limiter.unsaved(&mut self.limiter_saved));
         }
         let mut changes = step.draft.finish(self.id);
+        changes.extend(self.pages.positions(self.id));
         changes.push(Change::Checkpoint {
             run: self.id,
             checkpoint: Box::new(self.run.checkpoint()),
@@ -382,11 +417,12 @@ impl Actor {
                 | Effect::Fail { .. }
                 | Effect::Spill { .. }
                 | Effect::Hold { .. }
+                | Effect::Hurry { .. }
                 | Effect::Paused(_)
                 | Effect::Ended(_) => {}
             }
         }
-        self.pool.submit(calls);
+        self.pool.submit(self.ghosts.hold_back(calls));
         if let Some(exporter) = &self.exporter {
             exporter.nudge();
         }
@@ -426,7 +462,7 @@ impl Actor {
         let machine = &self.machine;
         let verdict = machine_step(self.clock.now(), |context| child.set_out(machine, context));
         if matches!(verdict, Verdict::Call) {
-            return Ok(child.call(index, generation, &self.execution_name));
+            return Ok(child.call(index, generation, &self.execution_name, self.clock.now()));
         }
         news.verdicts.push((index, generation, verdict));
         Ok(None)
@@ -452,10 +488,33 @@ impl Actor {
         Ok(Input::Queue { children })
     }
 
+    /// Whether nothing is known that would keep an answer from coming, the hours aside: a limiter, a
+    /// disk, a retry that is not due yet.
+    fn could_have_answer(&self, figures: &Figures, now: Timestamp) -> bool {
+        if figures.status != RunStatus::Running || self.disk.is_full() {
+            return false;
+        }
+        match figures.wake {
+            None => true,
+            Some((_, WakeReason::Due)) => false,
+            // Why: without a worker the limiter is not asked, and the core waits for it all the same.
+            Some((_, WakeReason::Throttled(_))) => {
+                let limiter = self.limiter.as_ref();
+                self.pool.ready() == 0
+                    && limiter.is_none_or(|limiter| limiter.usage(now).why.is_none())
+            }
+        }
+    }
+
     fn publish(&mut self, now: Timestamp) {
         let figures = self.run.figures();
         let ended = figures.counters.done + figures.counters.failed;
         self.pulse.note(now, ended);
+        let off_hours = self.hours.closed_until(now);
+        let works = off_hours.is_none() && self.could_have_answer(&figures, now);
+        self.patience
+            .note(now, self.answered, works || figures.in_flight > 0);
+        let calls = self.live.values().filter_map(|child| child.called);
         self.view.send_replace(RunView {
             rate: self.pulse.rate(now, ended),
             figures,
@@ -464,7 +523,9 @@ impl Actor {
             disk_full: self.disk.is_full(),
             starting: self.pool.ready() == 0,
             version: self.pool.version(),
-            off_hours: self.hours.closed_until(now),
+            off_hours,
+            oldest_call: calls.min(),
+            idle_since: self.patience.idle_since(),
         });
     }
 }
@@ -497,6 +558,7 @@ fn failure_of_record(index: Index, error: RecordError, now: Timestamp) -> Failur
         version: 0,
         payload: None,
         at: now,
+        redo: 0,
     }
 }
 
@@ -516,6 +578,7 @@ fn failure_of_damaged(
         version: row.and_then(|row| row.version).unwrap_or(0),
         payload: None,
         at: now,
+        redo: row.map_or(0, |row| row.redo),
     }
 }
 
@@ -530,5 +593,6 @@ fn failure_row(index: Index, child: Child, failure: Failure, now: Timestamp) -> 
         version: child.version,
         payload: Some(child.payload.text().to_owned()),
         at: now,
+        redo: child.redo,
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     limiter::{Ask, Grant, Limits, Throttle, Try},
-    store::EventRow,
+    store::{EventKind, EventQuery},
 };
 
 /// Why a share: with it, what is written here stands beside any `[retry]`.
@@ -24,9 +24,14 @@ fn none() -> Clear {
 }
 
 fn events(engine: &Engine, job: &str, kind: &str) -> Vec<String> {
-    let events = engine.store().events(job, 100).unwrap();
-    let of_kind = |event: EventRow| (event.kind == kind).then_some(event.detail);
-    events.into_iter().filter_map(of_kind).collect()
+    let query = EventQuery {
+        job: Some(job.to_owned()),
+        kinds: vec![EventKind::parse(kind).unwrap()],
+        rows_max: 100,
+        ..EventQuery::default()
+    };
+    let events = engine.store().events(&query).unwrap();
+    events.into_iter().map(|event| event.detail).collect()
 }
 
 /// A job that has done one record and waits for its quota.

@@ -65,7 +65,7 @@ fn a_text_is_told_by_what_stands_in_it_whatever_it_is_called() {
         "word\none\ntwo",
         &json!({"kind": "csv"}),
         Some("word"),
-        1,
+        2,
     );
     check(
         "a.jsonl",

@@ -5,6 +5,7 @@
 
 mod deaths;
 mod origin;
+mod redo;
 
 use std::{
     future::Future,
@@ -287,6 +288,7 @@ fn commit(store: &Store, changes: Vec<Change>) {
 
 fn child(index: Index, status: RowStatus) -> ChildRow {
     ChildRow {
+        redo: 0,
         run: RUN,
         index,
         items: 1,
@@ -400,6 +402,7 @@ fn a_run_that_is_reopened_just_when_it_ended_goes_on() {
         let (done, count) = oneshot::channel();
         let order = Order::Requeue {
             what: Requeue::new(None, None),
+            author: None,
             done,
         };
         live.orders.send(order).await.unwrap();

@@ -1,0 +1,67 @@
+//! `ListVersions`: the versions of plugins, and which are in force.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Api, ApiError};
+use crate::{
+    api::ErrorKind,
+    store::{DeployedVersion, InForceRow},
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Input {
+    /// The name in the plugin's manifest, or its place; all of them where it is not given.
+    plugin: Option<String>,
+}
+
+pub(super) fn call(api: &Api, input: &Input) -> Result<Value, ApiError> {
+    let in_force = api.store.all_in_force()?;
+    let names = match &input.plugin {
+        None => api.store.plugins()?,
+        Some(wanted) => {
+            let at = in_force.iter().find(|row| row.place == *wanted);
+            vec![at.map_or_else(|| wanted.clone(), |row| row.plugin.clone())]
+        }
+    };
+    let mut plugins = Vec::new();
+    for name in names {
+        let versions = api.store.versions(&name)?;
+        if versions.is_empty() {
+            return Err(ApiError {
+                kind: ErrorKind::NotFound,
+                message: format!(
+                    "no plugin {name:?} has versions here; iterd plugin list shows those that have"
+                ),
+            });
+        }
+        let here: Vec<&InForceRow> = in_force.iter().filter(|row| row.plugin == name).collect();
+        let versions: Vec<Value> = versions.iter().map(|it| version(api, it, &here)).collect();
+        plugins.push(json!({ "plugin": name, "versions": versions }));
+    }
+    Ok(json!({ "plugins": plugins }))
+}
+
+fn version(api: &Api, version: &DeployedVersion, in_force: &[&InForceRow]) -> Value {
+    let row = &version.row;
+    let places: Vec<&str> = in_force
+        .iter()
+        .filter(|it| it.version == row.version)
+        .map(|it| it.place.as_str())
+        .collect();
+    let copy = api
+        .store
+        .path()
+        .parent()
+        .map(|root| root.join("plugins").join(&row.plugin).join(&row.hash));
+    json!({
+        "version": row.version,
+        "hash": row.hash,
+        "first_seen": row.created.to_string(),
+        "deployed": version.deployed.map(|at| at.to_string()),
+        "by": version.author,
+        "in_force_at": places,
+        "kept": copy.is_some_and(|copy| copy.is_dir()),
+    })
+}
