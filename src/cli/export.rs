@@ -49,9 +49,8 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Format {
-    /// A JSON text in each line
+    // Why no doc comments: one makes the whole help twice as long.
     Jsonl,
-    /// Rows with commas behind a header
     Csv,
 }
 

@@ -148,7 +148,9 @@ fn a_change_under_a_running_job_pauses_it_and_an_operator_may_go_on_with_it() {
         answer.out.contains("\"source accepted\"")
     });
     assert!(
-        events.out.contains("by iterd-local: the source: "),
+        events
+            .out
+            .contains("\"author\":\"tester\",\"detail\":\"the source: "),
         "{events:?}"
     );
 }

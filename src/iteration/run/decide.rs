@@ -9,7 +9,7 @@
 use super::{End, Run};
 use crate::{
     ids::Index,
-    iteration::{Decision, PauseReason, RowStatus, RunStatus, Stood, parked},
+    iteration::{Decision, Ending, PauseReason, RowStatus, RunStatus, Stood, parked},
     limiter::Try,
 };
 
@@ -77,6 +77,9 @@ impl Run {
             Stood::Ended(ending) => {
                 let count = self.counters.of(ending);
                 *count = count.saturating_sub(u64::from(items));
+                if ending == Ending::Done {
+                    self.counters.redone += u64::from(items);
+                }
                 self.breaker.forgive_at_most(self.counters.failed);
             }
             Stood::Row(RowStatus::Held) => self.held = self.held.saturating_sub(u64::from(items)),
