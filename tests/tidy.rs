@@ -106,7 +106,11 @@ const FILE_LINES_MAX: usize = 700;
 const FUNCTION_LINES_MAX: usize = 70;
 
 /// Functions that are longer: (file, name, why). Tables and exhaustive matches, never control flow.
-const LONG_FUNCTIONS: [(&str, &str, &str); 0] = [];
+const LONG_FUNCTIONS: [(&str, &str, &str); 1] = [(
+    "src/store/change.rs",
+    "apply",
+    "one arm for each change that there is",
+)];
 
 #[test]
 fn modules_import_only_from_ranks_below_their_own() {

@@ -21,7 +21,7 @@ use crate::{
     config::Config,
     ids::Cursor,
     integration::source::{
-        self, Extent, OpenContext, PageBounds, Progress, Record, Source, SourceSpec,
+        self, Ends, Extent, OpenContext, PageBounds, Progress, Record, Source, SourceSpec,
     },
 };
 
@@ -164,7 +164,12 @@ pub(super) fn survey(
         show(&bar, extent, found.read);
         found.records = found.read;
         found.whole = page.end;
-        found.unfinished = page.unfinished;
+        if page.unfinished.is_some() && found.unfinished.is_none() {
+            // Why read on: a run takes it in, too, once nobody writes to the source.
+            found.unfinished = page.unfinished;
+            source.set_ends(Ends::AS_THEY_ARE);
+            continue;
+        }
         let enough = quick && found.item_bytes >= QUICK_BYTES;
         if page.end || (enough && extrapolate(&mut found, source.as_ref(), &at)) {
             bar.finish_and_clear();

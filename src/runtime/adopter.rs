@@ -348,7 +348,7 @@ impl Adopter {
     /// The other directory says that the run has gone, and starts it no more.
     fn depart(&self, there: &There) -> Result<(), RuntimeError> {
         let (here, at) = (self.here(), self.engine.now());
-        let detail = format!("by {} into {}", self.author, here.display());
+        let detail = format!("into {}", here.display());
         let changes = vec![
             Change::Depart(DepartureRow {
                 job: self.job.clone(),
@@ -360,7 +360,8 @@ impl Adopter {
                 name: self.job.clone(),
                 started: false,
             },
-            self.engine.event(&self.job, EventKind::Departed, detail),
+            self.engine
+                .event_by(&self.author, &self.job, EventKind::Departed, detail),
         ];
         Ok(there.store.commit_blocking(changes)?)
     }
@@ -389,13 +390,16 @@ impl Adopter {
         }
         changes.extend(self.limiter(there, &intent.plan, notes)?);
         let root = there.root.display();
-        let detail = format!("by {} from {root}: run {} there", self.author, there.run.id);
+        let detail = format!("from {root}: run {} there", there.run.id);
         changes.push(Change::EndAdoption {
             run,
             job: job.clone(),
             at: self.engine.now(),
         });
-        changes.push(self.engine.event(job, EventKind::Adopted, detail));
+        changes.push(
+            self.engine
+                .event_by(&self.author, job, EventKind::Adopted, detail),
+        );
         self.commit(changes)
     }
 

@@ -79,10 +79,10 @@ impl Engine {
             at: self.now(),
         });
         let detail = match &row.checkpoint.pause {
-            Some(reason @ PauseReason::Source { .. }) => format!("by {author}: {reason}"),
-            Some(_) | None => format!("by {author}"),
+            Some(reason @ PauseReason::Source { .. }) => reason.to_string(),
+            Some(_) | None => String::new(),
         };
-        let event = self.event(job, EventKind::SourceAccepted, detail);
+        let event = self.event_by(author, job, EventKind::SourceAccepted, detail);
         let changes = vec![source, event];
         loop {
             let turn = self.turn(job).await;

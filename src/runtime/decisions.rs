@@ -388,20 +388,21 @@ impl Writing<'_> {
         if matches!(subject.stood, Stood::Ended(_)) {
             decided.changes.push(Change::RemoveFailure { run, index });
         }
-        match deed {
-            Deed::Skip(why) => decided
-                .changes
-                .push(self.failure(subject, SKIPPED, "skipped", why)),
-            Deed::Failed(why) => {
-                decided
-                    .changes
-                    .push(self.failure(subject, IN_DOUBT, "declared failed", why));
-            }
+        // Why: the row may have let the exporter pass its place.
+        if matches!(deed, Deed::Done(_)) && subject.has_row && self.late {
+            decided.changes.push(Change::LateResult { run, index });
+        }
+        decided.changes.push(self.outcome(subject, deed)?);
+        Ok(())
+    }
+
+    /// The outcome, or the row from now on.
+    fn outcome(&self, subject: Subject, deed: &Deed) -> Result<Change, RuntimeError> {
+        let (run, index, now) = (self.run, subject.index, self.now);
+        Ok(match deed {
+            Deed::Skip(why) => self.failure(subject, SKIPPED, "skipped", why),
+            Deed::Failed(why) => self.failure(subject, IN_DOUBT, "declared failed", why),
             Deed::Done(result) => {
-                // Why: the row may have let the exporter pass its place.
-                if subject.has_row && self.late {
-                    decided.changes.push(Change::LateResult { run, index });
-                }
                 let rows = vec![ResultRow {
                     index,
                     id: subject.id.map(Into::into),
@@ -411,32 +412,27 @@ impl Writing<'_> {
                     at: now,
                     redo: subject.redo,
                 }];
-                decided.changes.push(Change::Results { run, rows });
+                Change::Results { run, rows }
             }
-            Deed::Again if subject.has_row => decided.changes.push(Change::ChildStatus {
+            Deed::Again if subject.has_row => Change::ChildStatus {
                 run,
                 index,
                 status: RowStatus::Queued,
                 due: now,
-            }),
+            },
             Deed::Again => {
                 let Some(payload) = subject.payload.clone() else {
                     return Err(RuntimeError::Conflict(format!(
                         "the record of item #{index} cannot be read; it fails when its turn comes"
                     )));
                 };
-                decided
-                    .changes
-                    .push(self.row(subject, RowStatus::Queued, payload));
+                self.row(subject, RowStatus::Queued, payload)
             }
             Deed::Edit(payload) => {
                 let payload = payload.text().to_owned();
-                decided
-                    .changes
-                    .push(self.row(subject, RowStatus::Retrying, payload));
+                self.row(subject, RowStatus::Retrying, payload)
             }
-        }
-        Ok(())
+        })
     }
 
     fn failure(&self, subject: Subject, error: &str, what: &str, why: &str) -> Change {

@@ -179,11 +179,11 @@ impl Engine {
                 Some((_, before)) => format!(", after version {before}"),
                 None => String::new(),
             };
-            let detail = format!("version {number} of plugin {plugin} by {author}{was}");
+            let detail = format!("version {number} of plugin {plugin}{was}");
             let jobs = found.jobs.iter().map(String::as_str);
             // Why one without a job: a plugin that no job uses has a history too.
             let whom = jobs.chain(found.jobs.is_empty().then_some(""));
-            whom.map(|job| self.event(job, EventKind::InForce, detail.clone()))
+            whom.map(|job| self.event_by(author, job, EventKind::InForce, detail.clone()))
                 .collect()
         };
         self.plugins()

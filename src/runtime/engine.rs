@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     config::Config,
+    integration::source::PageBounds,
     iteration::RunStatus,
     limiter::{Limits, Usage},
     plugin::{Launcher, rescuer},
@@ -350,9 +351,31 @@ impl Engine {
         self.0.closing.send_replace(true);
     }
 
+    /// How much of a source is read at a time.
+    pub(super) fn page_bounds(&self) -> PageBounds {
+        let items = self.config().items;
+        PageBounds {
+            records_max: items.page_items_max as usize,
+            bytes_max: usize::try_from(items.page_bytes_max).unwrap_or(usize::MAX),
+            record_bytes_max: usize::try_from(items.record_bytes_max).unwrap_or(usize::MAX),
+        }
+    }
+
     /// Something that people may want to know later, done by whoever is being worked for.
     pub(super) fn event(&self, job: &str, kind: EventKind, detail: impl Into<String>) -> Change {
         Change::Event(EventRow::new(self.now(), job, kind, detail).by(author()))
+    }
+
+    /// As [`Engine::event`], done by whom an order names.
+    pub(super) fn event_by(
+        &self,
+        author: &str,
+        job: &str,
+        kind: EventKind,
+        detail: impl Into<String>,
+    ) -> Change {
+        let author = Some(author.to_owned());
+        Change::Event(EventRow::new(self.now(), job, kind, detail).by(author))
     }
 }
 

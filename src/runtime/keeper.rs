@@ -25,7 +25,6 @@ use super::{
 use crate::{
     config::job::{JobFile, PluginRef},
     ids::RunId,
-    integration::source::PageBounds,
     iteration::{Input, PauseReason, RunStatus},
     plugin::{Version, Watch},
     store::{Change, EventKind, InForceRow},
@@ -92,7 +91,6 @@ impl Keeper {
             engine
                 .plugins()
                 .open(&plan.job, plugin.clone(), concurrency, answer, news_sender)?;
-        let items = engine.config().items;
         let (run, store) = (row.id, engine.store().clone());
         let exporter = plan.output.map(|spec| {
             let export = Export { run, spec, store };
@@ -112,11 +110,7 @@ impl Keeper {
             options: plan.options,
             machine: plan.item,
             origin,
-            bounds: PageBounds {
-                records_max: items.page_items_max as usize,
-                bytes_max: usize::try_from(items.page_bytes_max).unwrap_or(usize::MAX),
-                record_bytes_max: usize::try_from(items.record_bytes_max).unwrap_or(usize::MAX),
-            },
+            bounds: engine.page_bounds(),
             limiter: Some(Arc::clone(&limiter)),
             weight: plan.weight,
             days: Days::new(plan.time_zone),

@@ -40,17 +40,17 @@ impl Engine {
             .map_err(refused)?;
         // Why here too: of a job that rests nothing else looks at what a pace means.
         Limiting::of(&file, &self.config_of(&file)?)?;
-        let what = format!("{}, by {author}", told(set, clear));
+        let what = told(set, clear);
         let changes = vec![
             Change::JobOverrides {
                 name: job.to_owned(),
                 overrides,
             },
-            self.event(job, EventKind::Set, what.clone()),
+            self.event_by(author, job, EventKind::Set, what.clone()),
         ];
         self.put_in_force(Some(&known), &file, changes, turn)
             .await?;
-        Ok(what)
+        Ok(format!("{what}, by {author}"))
     }
 
     /// What becomes of overrides with an edit of the file: that of a key which the edit itself has

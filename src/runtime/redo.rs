@@ -108,7 +108,8 @@ impl Engine {
     ) -> Result<Redone, RuntimeError> {
         let _alone = self.redo_turn(job).await;
         let row = self.newest(job)?;
-        let said = format!("by {author}: results of {selection}");
+        let what = format!("results of {selection}");
+        let said = self.event_by(author, job, EventKind::Redo, what);
         let (engine, run) = (self.clone(), row.id);
         let work = blocking(move || {
             let (search, unknown) = Search::begin(engine.store().clone(), run, &selection)?;
@@ -137,7 +138,7 @@ impl Engine {
         &self,
         job: &str,
         run: RunId,
-        said: &str,
+        said: &Change,
         mut work: Work,
         items: &mut u64,
     ) -> Result<Redone, RuntimeError> {
@@ -150,7 +151,7 @@ impl Engine {
             })
             .await?;
             if !batch.rows.is_empty() {
-                let event = (*items == 0).then(|| self.event(job, EventKind::Redo, said));
+                let event = (*items == 0).then(|| said.clone());
                 if !self.put_back(job, run, &batch.rows, event).await? {
                     tries += 1;
                     if tries >= TRIES_MAX {

@@ -280,7 +280,12 @@ mod tests {
             index,
             items: 1,
             id: None,
-            error: if index % 3 == 0 { "Rare" } else { "Often" }.to_owned(),
+            error: if index.is_multiple_of(3) {
+                "Rare"
+            } else {
+                "Often"
+            }
+            .to_owned(),
             cause: "because".to_owned(),
             attempts: 1,
             version: 1,

@@ -7,24 +7,26 @@ use serde_json::Value;
 
 use super::world::{Answer, PATIENCE, World};
 
-/// A job whose handler notes each call, waits while the file `hang` holds the record's id, and fails
+/// A job whose handler notes each call, waits while the file `notes/hang` holds the record's id, and fails
 /// on what is not a number.
 fn noting(more: &str) -> World {
     let world = World::new();
     let place = |name: &str| world.path(name).display().to_string();
+    world.write("notes/hang", "");
+    let notes = place("notes");
     world.write(
         "plugin/plugin.toml",
-        "name = \"plugin\"\nhandler = \"handler.py:go\"\n",
+        format!("name = \"plugin\"\nhandler = \"handler.py:go\"\nread = [{notes:?}]\nwrite = [{notes:?}]\n"),
     );
-    let (calls, hang) = (place("calls"), place("hang"));
+    let (calls, hang) = (place("notes/calls"), place("notes/hang"));
     world.write(
         "plugin/handler.py",
         format!(
-            "import os, time\n\
+            "import time\n\
              def go(item, context):\n\
              \x20   with open({calls:?}, 'a') as calls:\n\
              \x20       calls.write(item['id'] + '\\n')\n\
-             \x20   while os.path.exists({hang:?}) and item['id'] in open({hang:?}).read().split():\n\
+             \x20   while item['id'] in open({hang:?}).read().split():\n\
              \x20       time.sleep(0.01)\n\
              \x20   return int(item['n'])\n"
         ),
@@ -42,7 +44,7 @@ fn noting(more: &str) -> World {
 }
 
 fn calls(world: &World) -> Vec<String> {
-    let text = fs::read_to_string(world.path("calls")).unwrap_or_default();
+    let text = fs::read_to_string(world.path("notes/calls")).unwrap_or_default();
     text.lines().map(str::to_owned).collect()
 }
 
@@ -194,13 +196,13 @@ fn an_edited_record_is_tried_with_what_it_was_given_and_keeps_its_original() {
 #[test]
 fn what_is_in_doubt_after_a_kill_waits_for_a_word_of_each() {
     let world = noting("on_interrupt = \"hold\"\n");
-    world.write("hang", "a b");
+    world.write("notes/hang", "a b");
     let run = world.start(&["run", "job.toml"]);
     wait_for_calls(&world, &["a", "b"]);
     run.kill();
     let doubt = world.iterd(&["items", "j", "--in-doubt", "--json"]);
     assert_eq!(indexes(&doubt), [0, 1], "{doubt:?}");
-    fs::remove_file(world.path("hang")).unwrap();
+    world.write("notes/hang", "");
     // One is decided on before the run goes on, the other while it is held.
     code(
         &world.iterd(&["items", "resolve", "j", "#0", "--done", "{\"x\": 1}"]),
@@ -247,7 +249,7 @@ fn what_is_in_doubt_after_a_kill_waits_for_a_word_of_each() {
 #[test]
 fn a_record_that_hangs_is_skipped_while_the_others_go_on() {
     let world = noting("");
-    world.write("hang", "a");
+    world.write("notes/hang", "a");
     let run = world.start(&["run", "job.toml"]);
     wait_for_calls(&world, &["a", "e"]);
     world.wait_for(&["status", "j", "--json"], |answer| {

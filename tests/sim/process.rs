@@ -171,8 +171,8 @@ impl Process {
 
     /// Whether a child with a row, as one that had failed before has, got through with these inputs.
     pub(crate) fn gets_through(&self, taken: &Taken) -> bool {
-        taken.inputs.iter().any(|input| match input {
-            Input::Ended {
+        taken.inputs.iter().any(|input| {
+            if let Input::Ended {
                 index,
                 ending: Ending::Done,
                 ..
@@ -181,8 +181,11 @@ impl Process {
                 index,
                 parked: Parked::Wait { .. },
                 ..
-            } => self.view.rows.contains_key(index),
-            _ => false,
+            } = input
+            {
+                return self.view.rows.contains_key(index);
+            }
+            false
         })
     }
 

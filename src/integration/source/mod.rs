@@ -65,6 +65,14 @@ pub trait Source: Send {
     fn set_ends(&mut self, _ends: Ends) {}
 }
 
+impl Ends {
+    /// As they are there, for whoever only looks: nobody waits for a writer.
+    pub const AS_THEY_ARE: Self = Self {
+        last_is_whole: true,
+        pass_over_rest: true,
+    };
+}
+
 /// How a source of lines takes ends that are none by themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Ends {

@@ -90,14 +90,14 @@ fn a_run_paused_for_what_is_held_goes_on_with_the_last_word() {
         bench.run.pause_reason(),
         Some(&PauseReason::Held { items: 2 })
     );
-    let held = Stood::Row(RowStatus::Held);
-    bench.step(decided(0, held, Decision::Ended(Ending::Done)));
+    let stood = Stood::Row(RowStatus::Held);
+    bench.step(decided(0, stood, Decision::Ended(Ending::Done)));
     assert_eq!(
         bench.run.pause_reason(),
         Some(&PauseReason::Held { items: 1 })
     );
     assert_eq!(bench.told(), [], "nothing new to tell");
-    bench.step(decided(1, held, Decision::Ended(Ending::Done)));
+    bench.step(decided(1, stood, Decision::Ended(Ending::Done)));
     bench.page("", true);
     assert_eq!(bench.run.status(), RunStatus::Succeeded);
 }

@@ -66,7 +66,7 @@ impl Play {
             weight: NonZeroU32::MIN,
             schedule: self.schedule.clone(),
             backoff: Backoff {
-                longest: Some((1..self.attempts).map(|n| Self::backoff(n)).sum()),
+                longest: Some((1..self.attempts).map(Self::backoff).sum()),
                 jitter: false,
             },
             retry_share: Share::RETRIES_DEFAULT,

@@ -67,7 +67,7 @@ fn a_mend_that_sixteen_retries_did_not_show_is_none() {
     bench.step(Input::Mended);
     for _ in 0..16 {
         assert!(bench.run.checkpoint().probation.is_some());
-        bench.parked(1, retry(0)).tick(1);
+        bench.parked(1, retry(0));
         assert_eq!(bench.dispatched(), [1]);
     }
     assert_eq!(bench.run.checkpoint().probation, None);

@@ -227,20 +227,8 @@ impl Actor {
         run.restore_ahead(setup.store.traces_from(id, high_mark, Run::AHEAD_MAX)?);
         let (orders, order_queue) = mpsc::channel(ORDERS_MAX);
         let quit = Arc::new(Notify::new());
-        let (view, view_of) = watch::channel(RunView {
-            figures: run.figures(),
-            pause: run.pause_reason().cloned(),
-            rate: None,
-            source_share: None,
-            disk_full: false,
-            starting: false,
-            version: setup.pool.version(),
-            off_hours: None,
-            oldest_call: None,
-            idle_since: None,
-            capacity: None,
-            course: Arc::clone(&setup.course),
-        });
+        let first = RunView::first(&run, setup.pool.version(), Arc::clone(&setup.course));
+        let (view, view_of) = watch::channel(first);
         let actor = Self {
             id,
             job: setup.row.job,

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use crate::{
     ids::VersionNumber,
-    iteration::{Course, Figures, Guess, PauseReason, RunStatus, WakeReason},
+    iteration::{Course, Figures, Guess, PauseReason, Run, RunStatus, WakeReason},
     time::Timestamp,
 };
 
@@ -37,6 +37,26 @@ pub struct RunView {
     pub capacity: Option<Guess>,
     /// What a forecast has to know of the job.
     pub course: Arc<Course>,
+}
+
+impl RunView {
+    /// Before the first step.
+    pub(super) fn first(run: &Run, version: VersionNumber, course: Arc<Course>) -> Self {
+        Self {
+            figures: run.figures(),
+            pause: run.pause_reason().cloned(),
+            rate: None,
+            source_share: None,
+            disk_full: false,
+            starting: false,
+            version,
+            off_hours: None,
+            oldest_call: None,
+            idle_since: None,
+            capacity: None,
+            course,
+        }
+    }
 }
 
 /// Remembers how many items had ended when, to tell a rate.

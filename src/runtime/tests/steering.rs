@@ -264,10 +264,7 @@ fn the_limiter_of_a_job_is_set_with_the_job() {
         finish(&engine).await;
         assert_eq!(
             events(&engine, "job", "set"),
-            [
-                "limit.quota = 3 per day, by ben",
-                "limit.quota = 2 per day, by anna"
-            ]
+            ["limit.quota = 2 per day", "limit.quota = 3 per day"]
         );
     });
 }
