@@ -147,6 +147,7 @@ fn account(archive: &Archive, audit: &Audit, answer: &mut Value) -> Result<(), F
     let found = |found: &FoundRecords| json!({ "records": found.records, "first": found.first });
     answer["balances"] = audit.balances().into();
     answer["records"] = audit.records.into();
+    answer["left_out"] = audit.left_out.into();
     answer["done"] = audit.done.into();
     answer["failed"] = audit.failed.saturating_sub(skipped).into();
     answer["skipped"] = skipped.into();
@@ -167,9 +168,9 @@ fn account(archive: &Archive, audit: &Audit, answer: &mut Value) -> Result<(), F
         days.filter_map(|day| day[key].as_u64()).sum()
     };
     let (calls, first, retries) = (sum("calls"), sum("first_tries"), sum("retries"));
-    let (redone, put_back) = (sum("redone"), sum("put_back"));
+    let put_back = sum("put_back");
     answer["calls"] = json!({ "all": calls, "first_tries": first, "retries": retries });
-    answer["redone"] = redone.into();
+    answer["redone"] = run.checkpoint.counters.redone.into();
     answer["put_back"] = put_back.into();
     Ok(())
 }

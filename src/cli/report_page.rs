@@ -92,6 +92,11 @@ fn records(answer: &Value, lines: &mut Vec<String>) {
         ("failed", "failed", ""),
         ("skipped", "skipped", "by decision"),
         (
+            "left_out",
+            "left out",
+            "before the record at which the run began",
+        ),
+        (
             "redone",
             "redone",
             "done records that were put back and done again",

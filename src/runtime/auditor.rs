@@ -45,11 +45,13 @@ impl Found {
 pub struct Audit {
     /// Records of the source; where it was trusted, as many as the run counted.
     pub records: u64,
+    /// Of them, those before the place at which the run began: no part of it.
+    pub left_out: u64,
     /// Records with a result and nothing else.
     pub done: u64,
     /// Records that failed for good, and nothing else.
     pub failed: u64,
-    /// Records that wait, are in flight, or were put back.
+    /// Records that wait, are in flight, or were put back; also those whose old result is current still.
     pub open: Found,
     /// Records that have nothing: not come to, in flight from memory, or lost.
     pub missing: Found,
@@ -132,7 +134,8 @@ pub fn audit(
 pub fn audit_trusting(store: &Store, run: &RunRow) -> Result<Audit, AuditError> {
     let checkpoint = &run.checkpoint;
     let mut auditor = Auditor::new(store, run);
-    for _ in 0..checkpoint.total.unwrap_or(checkpoint.high_mark) {
+    let total = checkpoint.total.map(|total| total + checkpoint.left_out);
+    for _ in 0..total.unwrap_or(checkpoint.high_mark) {
         auditor.take(None, false)?;
     }
     auditor.finish()
@@ -143,6 +146,8 @@ struct Auditor<'a> {
     run: RunId,
     /// Below it everything had an outcome or a row when the audit began.
     watermark: Index,
+    /// The run began there.
+    left_out: Index,
     done: Places<'a>,
     failed: Places<'a>,
     open: Places<'a>,
@@ -162,6 +167,7 @@ impl<'a> Auditor<'a> {
             store,
             run: run.id,
             watermark: run.checkpoint.watermark,
+            left_out: run.checkpoint.left_out,
             done: places(PlaceKind::Done),
             failed: places(PlaceKind::Failed),
             open: places(PlaceKind::Open),
@@ -173,6 +179,10 @@ impl<'a> Auditor<'a> {
     fn take(&mut self, id: Option<&str>, identified: bool) -> Result<(), StoreError> {
         let index = self.audit.records;
         self.audit.records += 1;
+        if index < self.left_out {
+            self.audit.left_out += 1;
+            return Ok(());
+        }
         let mut found = [
             self.done.at(index)?,
             self.failed.at(index)?,
@@ -186,7 +196,8 @@ impl<'a> Auditor<'a> {
         match &found {
             [Some(_), None, None] => self.audit.done += 1,
             [None, Some(_), None] => self.audit.failed += 1,
-            [None, None, Some(_)] => self.audit.open.add(index),
+            // A result beside a row is current until its redo is there.
+            [_, None, Some(_)] => self.audit.open.add(index),
             [None, None, None] => self.audit.missing.add(index),
             _ => self.audit.double.add(index),
         }
@@ -354,9 +365,9 @@ mod tests {
     use super::*;
     use crate::{
         ids::{ExecutionId, FrameId},
-        iteration::Checkpoint,
+        iteration::{Checkpoint, RowStatus},
         payload::Payload,
-        store::{Change, FailureRow, ResultRow, StoreSettings},
+        store::{Change, ChildRow, FailureRow, ResultRow, StoreSettings},
         time::Timestamp,
     };
 
@@ -389,6 +400,17 @@ mod tests {
 
     /// Audits a run of these outcomes against a source of these identities.
     fn check(ids: &[&str], results: Vec<ResultRow>, failures: Vec<FailureRow>) -> Audit {
+        check_from(0, ids, results, failures, Vec::new())
+    }
+
+    /// The same of a run that began at that record, with rows.
+    fn check_from(
+        left_out: Index,
+        ids: &[&str],
+        results: Vec<ResultRow>,
+        failures: Vec<FailureRow>,
+        rows: Vec<ChildRow>,
+    ) -> Audit {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), StoreSettings::default()).unwrap();
         let row = RunRow {
@@ -398,7 +420,8 @@ mod tests {
             job: "job".to_owned(),
             plan: "{}".to_owned(),
             checkpoint: Checkpoint {
-                total: Some(ids.len() as u64),
+                total: Some(ids.len() as u64 - left_out),
+                left_out,
                 ..Checkpoint::default()
             },
             started: Timestamp(0),
@@ -406,7 +429,7 @@ mod tests {
             ended: None,
         };
         let run = row.id;
-        let changes = vec![
+        let mut changes = vec![
             Change::NewRun(row.clone()),
             Change::Results { run, rows: results },
             Change::Failures {
@@ -414,6 +437,8 @@ mod tests {
                 rows: failures,
             },
         ];
+        let put = |row| Change::PutChild(Box::new(ChildRow { run, ..row }));
+        changes.extend(rows.into_iter().map(put));
         store.commit_blocking(changes).unwrap();
         let path = folder.path().join("in.jsonl");
         let lines: Vec<String> = ids
@@ -480,5 +505,29 @@ mod tests {
         let audit = check(&ids, results, Vec::new());
         assert!(audit.balances(), "{audit:?}");
         assert_eq!((audit.done, audit.duplicate_ids), (many, many / 2));
+    }
+
+    #[test]
+    fn a_record_that_is_redone_is_open_and_one_before_the_first_is_no_part_of_the_run() {
+        let row = ChildRow {
+            run: RunId(0),
+            index: 1,
+            items: 1,
+            status: RowStatus::Queued,
+            due: Timestamp(0),
+            id: Some("b".to_owned()),
+            attempts: 0,
+            payload: "1".to_owned(),
+            state: None,
+            error: None,
+            cause: None,
+            version: None,
+            changed: Timestamp(0),
+            redo: 1,
+        };
+        let results = vec![result(1, "b"), result(2, "c")];
+        let audit = check_from(1, &["a", "b", "c"], results, Vec::new(), vec![row]);
+        assert_eq!((audit.left_out, audit.done), (1, 1));
+        assert_eq!((audit.open.first, audit.double.records), (vec![1], 0));
     }
 }

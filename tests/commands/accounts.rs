@@ -234,3 +234,35 @@ fn days_and_versions_balance_with_the_checkpoint_after_a_daemon_was_killed() {
     }
     assert_eq!(world.iterd(&["report", "long"]).code, 0);
 }
+
+#[test]
+fn what_answers_of_too_many_cost_is_counted_by_day_and_reported() {
+    let world = World::new();
+    world.write(
+        "shy/plugin.toml",
+        "name = \"shy\"\nhost = \"process\"\ncommand = [\"sh\", \"handler.sh\"]\n",
+    );
+    world.write(
+        "shy/handler.sh",
+        "n=0\nwhile read -r line; do\n\
+         id=$(echo \"$line\" | sed 's/^{\"id\":\\([0-9]*\\).*/\\1/')\n\
+         n=$((n + 1))\n\
+         if [ $n = 1 ]; then echo \"{\\\"id\\\":$id,\\\"error\\\":\\\"TooMany\\\",\\\"close_limiter_s\\\":1}\"\n\
+         else echo \"{\\\"id\\\":$id,\\\"result\\\":1}\"; fi\ndone\n",
+    );
+    world.write("in.jsonl", "1\n2\n");
+    world.write(
+        "job.toml",
+        "name = \"job\"\n[source]\nkind = \"jsonl\"\npath = \"in.jsonl\"\n[process]\nplugin = \"./shy\"\n",
+    );
+    let ran = world.iterd(&["run", "job.toml"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let report = world.iterd(&["report", "job", "--json"]).json();
+    assert_eq!(report["throttled"]["calls"], 1, "{report}");
+    let closed = report["throttled"]["closed_s"].as_f64().unwrap();
+    assert!((0.9..=1.0).contains(&closed), "{report}");
+    assert_eq!(report["versions"][0]["throttled"], 1, "{report}");
+    assert_eq!(report["versions"][0]["failed_tries"], 0, "{report}");
+    let page = world.iterd(&["report", "job"]).out;
+    assert!(page.contains("put off    1 calls"), "{page}");
+}

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use iterd::{
     ids::Index,
-    iteration::{Checkpoint, Ending, Options, Row, RowStatus, Run, RunStatus, Tally},
+    iteration::{Checkpoint, Counters, Ending, Options, Row, RowStatus, Run, RunStatus, Tally},
     limiter::LimiterState,
     time::Timestamp,
 };
@@ -244,6 +244,8 @@ impl Store {
         for tally in self.days.values() {
             sum.add(tally);
         }
-        assert_eq!(sum.counters(), counters, "the days do not add up");
+        let redone = 0;
+        let expected = Counters { redone, ..counters };
+        assert_eq!(sum.counters(), expected, "the days do not add up");
     }
 }

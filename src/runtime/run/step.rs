@@ -223,7 +223,7 @@ impl Actor {
             let event = EventRow::new(step.now, &self.job, EventKind::Closed, detail);
             step.draft.changes.push(Change::Event(event));
         }
-        limiter.close(pause, step.now);
+        step.tally.closed += limiter.close(pause, step.now);
     }
 
     /// Writes what became of a child, and tells the core.

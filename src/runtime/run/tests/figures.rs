@@ -26,7 +26,9 @@ impl World {
     fn check_balance(&self) {
         let counters = self.checkpoint().counters;
         let (counted, _) = self.counted();
-        assert_eq!(counted, counters, "the days do not add up");
+        let redone = 0;
+        let expected = Counters { redone, ..counters };
+        assert_eq!(counted, expected, "the days do not add up");
         let versions = self.versions();
         let sum = |of: fn(&VersionTally) -> u64| versions.iter().map(of).sum::<u64>();
         assert_eq!(sum(|one| one.done), counters.done, "done by version");
