@@ -17,7 +17,9 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ),
     (
         "steer",
-        &["pause", "resume", "stop", "edit", "set", "skip", "limiter"],
+        &[
+            "pause", "resume", "stop", "edit", "set", "skip", "limiter", "notify",
+        ],
     ),
     ("mend", &["retry", "redo", "plugin", "deploy"]),
     ("end", &["report", "export", "backup"]),

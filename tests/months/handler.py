@@ -30,7 +30,7 @@ def handle(item, context):
         now = int(clock.read())
     with open(WORLD + "/api.json") as behaviour:
         api = json.load(behaviour)
-    word = answer(api, item, context)
+    word = answer(api, item, now)
     with open(WORLD + "/calls", "a") as calls:
         calls.write(f"{now} {item['id']} {context.attempt} {word}\n")
     if word == "busy":
@@ -42,12 +42,12 @@ def handle(item, context):
     return @CODE@
 
 
-def answer(api, item, context):
+def answer(api, item, now):
     if api["down"]:
         return "down"
     number = int(item["id"])
     if api["bad"] and number % 100 == 57:
         return "rejected"
-    if api["busy"] and context.attempt == 1 and number % 61 == 7:
+    if api["busy"] and (number + now // 60_000_000) % 61 == 7:
         return "busy"
     return "taken"
