@@ -1,7 +1,7 @@
 //! The commands as people use them: the real binary, its outputs, exit codes and files.
 //!
-//! Each test has a state directory of its own and ends every process that it started. The README's
-//! commands are run here, too, so that what it shows stays true.
+//! Each test has a state directory of its own and ends every process that it started. The commands
+//! of the README and the guides are run here, too, so that what they show stays true.
 
 #![expect(
     clippy::unwrap_used,
@@ -19,6 +19,8 @@ mod answers;
 mod beginning;
 #[path = "commands/disk.rs"]
 mod disk;
+#[path = "commands/documents.rs"]
+mod documents;
 #[path = "commands/http.rs"]
 mod http;
 #[path = "commands/items.rs"]
@@ -29,8 +31,6 @@ mod limiters;
 mod log;
 #[path = "commands/mistakes.rs"]
 mod mistakes;
-#[path = "commands/readme.rs"]
-mod readme;
 #[path = "commands/records.rs"]
 mod records;
 #[path = "commands/redo.rs"]

@@ -10,7 +10,7 @@ use super::{
     archive::Archive,
     exit::{CONFLICT, Code, DONE, Failure, USAGE},
     session::{Session, note, print},
-    show::count,
+    show::{count, counted},
     target::Target,
 };
 use crate::{
@@ -115,9 +115,9 @@ fn sentence(archive: &Archive, arguments: &Arguments, what: &str, written: &Writ
         Some("-") => "standard output".to_owned(),
         _ => arguments.to.display().to_string(),
     };
-    let rows = count(written.rows);
+    let rows = counted(written.rows, what.trim_end_matches('s'), what);
     format!(
-        "{rows} {what}{so_far} of {} in {to}{unreadable}",
+        "{rows}{so_far} of {} in {to}{unreadable}",
         arguments.job
     )
 }

@@ -44,8 +44,12 @@ pub(super) fn of(job: &Value) -> Option<String> {
 
 /// How much of it has ended, in whole percent, where the number of records is known or estimated.
 pub(super) fn percent(job: &Value) -> Option<u128> {
-    let ended = number(job, "done") + number(job, "failed");
+    percent_of(job, number(job, "done") + number(job, "failed"))
+}
+
+/// How much of the job so many records are, in percent.
+pub(super) fn percent_of(job: &Value, records: u64) -> Option<u128> {
     let total = job["total"].as_u64().or(job["total_estimate"].as_u64());
     let total = total.filter(|total| *total > 0)?;
-    Some(u128::from(ended) * 100 / u128::from(total))
+    Some(u128::from(records) * 100 / u128::from(total))
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     jobs,
-    show::{count, duration, instant, number, plain, seconds, text},
+    show::{count, counted, duration, instant, number, plain, seconds, text},
     status,
 };
 use crate::payload::gist;
@@ -170,10 +170,10 @@ fn troubles(answer: &Value, lines: &mut Vec<String>) {
 fn calls(answer: &Value, lines: &mut Vec<String>) {
     let calls = &answer["calls"];
     let mut line = format!(
-        "{}: {} first tries, {} retries",
+        "{}: {}, {}",
         count(number(calls, "all")),
-        count(number(calls, "first_tries")),
-        count(number(calls, "retries"))
+        counted(number(calls, "first_tries"), "first try", "first tries"),
+        counted(number(calls, "retries"), "retry", "retries")
     );
     let most = &answer["most_calls_in_a_day"];
     let quota = answer["limit"]["quota"].as_str();
@@ -226,17 +226,8 @@ fn source(answer: &Value, lines: &mut Vec<String>) {
     let source = &answer["source"];
     let print = &source["fingerprint"];
     let what = match text(print, "format") {
-        "file/1" => {
-            let (head, tail) = (text(print, "head"), text(print, "tail"));
-            let short = |hash: &str| hash.get(..12).unwrap_or(hash).to_owned();
-            format!(
-                "{} bytes, first and last 64 KiB {} and {}",
-                count(number(print, "size")),
-                short(head),
-                short(tail)
-            )
-        }
-        "directory/1" => format!("{} files", count(number(print, "files"))),
+        "file/1" => counted(number(print, "size"), "byte", "bytes"),
+        "directory/1" => counted(number(print, "files"), "file", "files"),
         "table/1" => "a table".to_owned(),
         _ => "it is not there now".to_owned(),
     };

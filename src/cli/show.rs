@@ -17,6 +17,11 @@ pub(super) fn count(number: u64) -> String {
     shown
 }
 
+/// So many of a thing, in its one word or the other: `1 call`, `2 calls`.
+pub(super) fn counted(number: u64, one: &str, more: &str) -> String {
+    format!("{} {}", count(number), if number == 1 { one } else { more })
+}
+
 /// `3 d 4 h`, `12 min`, `8 s`: the two largest units.
 pub(super) fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs();

@@ -218,7 +218,7 @@ impl Engine {
             what.from = page.last.saturating_add(1);
         }
         if items > 0 {
-            let event = self.event(job, EventKind::Retried, format!("{items} failed items"));
+            let event = self.event(job, EventKind::Retried, failed_items(items));
             self.store().commit(vec![event]).await.await?;
         }
         Ok(items)
@@ -409,4 +409,10 @@ pub fn unknown_job(store: &Store, name: &str) -> RuntimeError {
         name: name.to_owned(),
         hint,
     }
+}
+
+/// So many failed items, for the log.
+pub(super) fn failed_items(items: u64) -> String {
+    let word = if items == 1 { "item" } else { "items" };
+    format!("{items} failed {word}")
 }

@@ -14,8 +14,8 @@ pub(super) fn lines(answer: &Value) -> Vec<String> {
     }
     let done = number(answer, "done");
     let of = jobs::of(answer).map_or_else(String::new, |of| format!(" of {of}"));
-    let percent =
-        jobs::percent(answer).map_or_else(String::new, |percent| format!(" ({percent} %)"));
+    let percent = jobs::percent_of(answer, done)
+        .map_or_else(String::new, |percent| format!(" ({percent} %)"));
     let mut lines = vec![
         row("done", format!("{}{of}{percent}", count(done))),
         row("failed", count(number(answer, "failed"))),

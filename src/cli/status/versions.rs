@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::cli::show::{count, instant, number, text};
+use crate::cli::show::{count, counted, instant, number, text};
 
 /// Versions in the picture, the newest ones; `--json` has all.
 const VERSIONS_SHOWN: usize = 5;
@@ -28,7 +28,7 @@ pub(in crate::cli) fn line(version: &Value) -> String {
         None => "earlier".to_owned(),
     };
     let mut parts = vec![
-        format!("{} calls", count(number(version, "calls"))),
+        counted(number(version, "calls"), "call", "calls"),
         format!("{} done", count(number(version, "done"))),
     ];
     if let Some(rate) = version["failure_rate"].as_f64() {

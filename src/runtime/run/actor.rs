@@ -474,7 +474,7 @@ impl Actor {
             what.from = page.last.saturating_add(1);
         }
         if items > 0 {
-            let detail = format!("{items} failed items");
+            let detail = super::super::control::failed_items(items);
             let event = EventRow::new(self.clock.now(), &self.job, EventKind::Retried, detail);
             news.changes.push(Change::Event(event.by(author)));
             self.step(std::mem::take(news)).await;
