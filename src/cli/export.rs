@@ -116,10 +116,7 @@ fn sentence(archive: &Archive, arguments: &Arguments, what: &str, written: &Writ
         _ => arguments.to.display().to_string(),
     };
     let rows = counted(written.rows, what.trim_end_matches('s'), what);
-    format!(
-        "{rows}{so_far} of {} in {to}{unreadable}",
-        arguments.job
-    )
+    format!("{rows}{so_far} of {} in {to}{unreadable}", arguments.job)
 }
 
 /// An export over the job's own source would destroy what it is made from.

@@ -121,10 +121,10 @@ pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Fai
         }
     }
     if items.is_empty() && !session.json {
-        note(&format!(
-            "no {} items",
-            arguments.which.status().replace('_', " ")
-        ));
+        note(&match arguments.which.status() {
+            "in_doubt" => "no items in doubt".to_owned(),
+            status => format!("no {status} items"),
+        });
     }
     if !answer["next"].is_null() && !session.json {
         note(&format!(

@@ -108,7 +108,7 @@ impl Engine {
     ) -> Result<Redone, RuntimeError> {
         let _alone = self.redo_turn(job).await;
         let row = self.newest(job)?;
-        let what = format!("results of {selection}");
+        let what = format!("results: {selection}");
         let said = self.event_by(author, job, EventKind::Redo, what);
         let (engine, run) = (self.clone(), row.id);
         let work = blocking(move || {

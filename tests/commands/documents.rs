@@ -22,7 +22,15 @@ use super::world::{PATIENCE, Running, World};
 
 /// Commands that change nothing, and so may be called again.
 const LOOKS: [&str; 9] = [
-    "jobs", "why", "status", "items", "results", "log", "limiter list", "show", "report",
+    "jobs",
+    "why",
+    "status",
+    "items",
+    "results",
+    "log",
+    "limiter list",
+    "show",
+    "report",
 ];
 
 const README: &str = include_str!("../../README.md");

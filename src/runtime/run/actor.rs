@@ -25,6 +25,7 @@ use crate::{
     plugin::{Answer, Pool, Version},
     runtime::{
         RuntimeError,
+        control::failed_items,
         decisions::{DecisionOrder, Ruling},
         disk::Disk,
         exporter::Exporter,
@@ -474,7 +475,7 @@ impl Actor {
             what.from = page.last.saturating_add(1);
         }
         if items > 0 {
-            let detail = super::super::control::failed_items(items);
+            let detail = failed_items(items);
             let event = EventRow::new(self.clock.now(), &self.job, EventKind::Retried, detail);
             news.changes.push(Change::Event(event.by(author)));
             self.step(std::mem::take(news)).await;
