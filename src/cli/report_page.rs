@@ -162,7 +162,8 @@ fn troubles(answer: &Value, lines: &mut Vec<String>) {
         let shown: Vec<String> = first.iter().filter_map(Value::as_str).map(plain).collect();
         let records = count(number(duplicates, "records"));
         let shown = shown.join(", ");
-        let line = format!("{} ids stand in {records} records: {shown}", count(ids));
+        let ids = counted(ids, "id stands", "ids stand");
+        let line = format!("{ids} in {records} records: {shown}");
         row(lines, "twice", &line);
     }
 }

@@ -119,6 +119,8 @@ mod tests {
         assert_eq!(count(0), "0");
         assert_eq!(count(999), "999");
         assert_eq!(count(1_234_567), "1,234,567");
+        assert_eq!(counted(1, "retry", "retries"), "1 retry");
+        assert_eq!(counted(0, "retry", "retries"), "0 retries");
         for (seconds, shown) in [
             (0, "0 s"),
             (59, "59 s"),

@@ -59,7 +59,7 @@ fn a_report_accounts_for_every_record_and_says_what_it_took() {
     for part in [
         "job, run 1, finished: every record has exactly one outcome",
         "4 in the source",
-        "1 ids stand in 2 records: 3",
+        "1 id stands in 2 records: 3",
         "4: 4 first tries, 0 retries; at most 4 in a day",
         "25.0 % of tries failed",
     ] {

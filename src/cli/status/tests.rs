@@ -43,6 +43,12 @@ fn check_why(more: Value, begins: &str) {
 }
 
 #[test]
+fn the_share_beside_what_is_done_counts_no_failures() {
+    let shown = picture(&job(json!({ "done": 6, "failed": 2, "total": 8 })), now());
+    assert!(shown.contains("6 of 8 (75 %)"), "{shown}");
+}
+
+#[test]
 fn why_names_what_is_waited_for_until_when_and_what_it_was_spent_on() {
     check_why(
         json!({
