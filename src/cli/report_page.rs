@@ -227,13 +227,15 @@ fn source(answer: &Value, lines: &mut Vec<String>) {
     let print = &source["fingerprint"];
     let what = match text(print, "format") {
         "file/1" => {
-            let (head, tail) = (text(print, "head"), text(print, "tail"));
-            let short = |hash: &str| hash.get(..12).unwrap_or(hash).to_owned();
+            let samples = print["samples"].as_array().map_or(&[][..], Vec::as_slice);
+            let ends = samples.first().into_iter().chain(samples.last());
+            let ends = ends.map(|sample| text(sample, "hash").get(..12).unwrap_or_default());
+            let ends: Vec<&str> = ends.collect();
+            let size = count(number(print, "size"));
             format!(
-                "{} bytes, first and last 64 KiB {} and {}",
-                count(number(print, "size")),
-                short(head),
-                short(tail)
+                "{size} bytes, {} samples {}",
+                samples.len(),
+                ends.join(" to ")
             )
         }
         "directory/1" => format!("{} files", count(number(print, "files"))),
