@@ -227,7 +227,21 @@ fn source(answer: &Value, lines: &mut Vec<String>) {
     let source = &answer["source"];
     let print = &source["fingerprint"];
     let what = match text(print, "format") {
-        "file/1" => counted(number(print, "size"), "byte", "bytes"),
+        "file/1" => {
+            let samples = print["samples"].as_array().map_or(&[][..], Vec::as_slice);
+            let hash = |sample: &Value| text(sample, "hash").get(..12).map(str::to_owned);
+            // Why: a small file is one sample, whose first and last are the same.
+            let mut ends: Vec<String> = samples.first().and_then(hash).into_iter().collect();
+            if samples.len() > 1 {
+                ends.extend(samples.last().and_then(hash));
+            }
+            format!(
+                "{}, {} {}",
+                counted(number(print, "size"), "byte", "bytes"),
+                counted(samples.len() as u64, "sample", "samples"),
+                ends.join(" to ")
+            )
+        }
         "directory/1" => counted(number(print, "files"), "file", "files"),
         "table/1" => "a table".to_owned(),
         _ => "it is not there now".to_owned(),

@@ -27,7 +27,7 @@ const EXAMPLES_MAX: usize = 10;
 pub struct Found {
     /// How many.
     pub records: u64,
-    /// The places of the first of them, at most [`EXAMPLES_MAX`].
+    /// The places of the first of them, at most ten.
     pub first: Vec<Index>,
 }
 
@@ -65,7 +65,7 @@ pub struct Audit {
     pub duplicate_ids: u64,
     /// How many outcomes those are.
     pub duplicate_records: u64,
-    /// The first of these identities, at most [`EXAMPLES_MAX`].
+    /// The first of these identities, at most ten.
     pub first_duplicates: Vec<String>,
 }
 

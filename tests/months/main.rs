@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod bad_records;
 #[cfg(test)]
+mod ends;
+#[cfg(test)]
 mod owner;
 #[cfg(test)]
 mod story;

@@ -47,6 +47,8 @@ pub(crate) struct Story {
     /// Calls that the API allows in a day.
     pub(crate) quota: u64,
     pub(crate) records: u64,
+    /// Records without a country: from this one to before that one.
+    pub(crate) odd: (u64, u64),
     /// What the job says of its limit beside pace and quota, and of retries.
     limit: &'static str,
     retry: &'static str,
@@ -60,13 +62,14 @@ impl Story {
             world: World::at(at(0, "00:00")),
             quota,
             records: 0,
+            odd: (quota * 3, quota * 3 + 40),
             limit,
             retry,
         };
         story.append(quota * days);
         story.api(false, true, true);
         story.job();
-        story.handler("{'sum': int(item['id'])}");
+        story.handler("{'last': int(item['id']) % 10}");
         story
     }
 
@@ -84,7 +87,10 @@ impl Story {
             text.push_str("id,country\n");
         }
         for id in self.records..self.records + count {
-            let country = ["DE", "FR", "IT"][usize::try_from(id % 3).unwrap()];
+            let known = ["DE", "FR", "IT"][usize::try_from(id % 3).unwrap()];
+            // A stretch that whoever wrote the handler had not seen.
+            let odd = (self.odd.0..self.odd.1).contains(&id);
+            let country = if odd { "" } else { known };
             writeln!(text, "{id},{country}").unwrap();
         }
         self.records += count;
@@ -104,7 +110,9 @@ impl Story {
              [source]\nkind = \"csv\"\npath = \"records.csv\"\nid = \"id\"\n\
              [process]\nplugin = \"api\"\ntimeout = \"60s\"\n\
              [limit]\npace = \"5 per s\"\nquota = \"{quota} per day\"\ntime_zone = \"{ZONE}\"\n{limit}\n\
-             [retry]\n{retry}\n"
+             [retry]\n{retry}\n\
+             [notify]\ncommand = [\"tee\", \"-a\", \"{told}\"]\non = [\"paused\", \"finished\"]\n",
+            told = self.world.path("world/told").display()
         );
         self.world.write("jobs/job.toml", text);
     }
@@ -122,11 +130,27 @@ impl Story {
         self.world.write("plugins/api/plugin.toml", manifest);
     }
 
+    /// The machine has worked under the first release; this one opens what that left.
+    pub(crate) fn take_over_the_state_of_the_first_release(&self) {
+        let fixture = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/fixtures/state-v1/iterd.db"
+        );
+        std::fs::copy(fixture, self.world.path("state/iterd.db")).unwrap();
+    }
+
     /// Boots the machine and starts the job.
     pub(crate) async fn begin(&mut self) {
         self.world.boot().await;
         self.world.take_edit().await;
         self.world.order(&["start", "job"]).await;
+    }
+
+    /// Waits until the API has seen more calls than that.
+    pub(crate) async fn until_called_more_than(&self, calls: usize) {
+        self.world
+            .until("a call", || self.calls().len() > calls)
+            .await;
     }
 
     /// Every call that the API saw.

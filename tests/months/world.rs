@@ -19,6 +19,9 @@ use tokio::task::JoinHandle;
 /// What never comes is not waited for any longer than this; nothing here takes a tenth of it.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// How often a file is looked at that another process writes.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
 pub(crate) struct World {
     root: PathBuf,
     _directory: tempfile::TempDir,
@@ -79,6 +82,7 @@ impl World {
     /// Starts the machine, and goes on with what ran on it.
     pub(crate) async fn boot(&mut self) {
         let engine = self.open();
+        engine.spawn_services();
         engine.resume_all().await.unwrap();
         let key = Key::read(&engine.paths().key()).unwrap();
         let (socket, api) = (engine.paths().socket(), Api::of_engine(engine.clone()));
@@ -88,13 +92,22 @@ impl World {
         self.machine = Some(Machine { engine, socket });
     }
 
+    fn config(&self, disk_free_min: u64) -> Config {
+        let mut config = Config::default();
+        config.store.disk_free_min = disk_free_min;
+        config.plugins_dir = self.path("plugins");
+        config
+    }
+
+    /// So many bytes have to be free on the disk from now on, or it counts as full.
+    pub(crate) fn want_free(&self, bytes: u64) {
+        self.engine().set_config(self.config(bytes));
+    }
+
     fn open(&self) -> Engine {
         let open = || {
-            let mut config = Config::default();
-            config.store.disk_free_min = 0;
-            config.plugins_dir = self.path("plugins");
             let setup = EngineSetup {
-                config,
+                config: self.config(0),
                 clock: Arc::clone(&self.clock) as _,
                 working: true,
                 service: true,
@@ -174,6 +187,21 @@ impl World {
         serde_json::from_str(&text).unwrap()
     }
 
+    /// Waits until the job's notifications have told that.
+    pub(crate) async fn until_told(&self, what: &str) {
+        self.until(what, || self.read("world/told").contains(what))
+            .await;
+    }
+
+    /// Waits, in real time, until something is so.
+    pub(crate) async fn until(&self, what: &str, is_so: impl Fn() -> bool) {
+        let begun = std::time::Instant::now();
+        while !is_so() {
+            assert!(begun.elapsed() < PATIENCE, "{what} never comes");
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
     /// Lets time pass until `until`, or until the run rests before that; whether it works still.
     pub(crate) async fn pass(&self, until: Timestamp) -> bool {
         loop {
@@ -181,7 +209,7 @@ impl World {
                 Some(at) if at < until => at,
                 Some(_) => {
                     self.set(until);
-                    return true;
+                    return self.settle().await.is_some();
                 }
                 None => return false,
             };
@@ -215,6 +243,9 @@ impl World {
     fn waits(&self, view: &RunView) -> Option<Timestamp> {
         let figures = &view.figures;
         let quiet = figures.status == RunStatus::Running && figures.in_flight == 0;
+        if quiet && view.disk_full {
+            return Some(Timestamp::MAX);
+        }
         let (at, _) = figures.wake?;
         (quiet && at > self.now()).then_some(at)
     }

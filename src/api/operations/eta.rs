@@ -10,8 +10,9 @@ use crate::{
     time::Timestamp,
 };
 
-/// By what part the number of records may be wrong while it is reckoned from the bytes that were read.
-const ESTIMATED_TOTAL: f64 = 0.05;
+/// By what part the number of records may be wrong that is reckoned from the bytes of the first few: they
+/// are shorter where they are numbered. The more was read, the less.
+const ESTIMATED_TOTAL: f64 = 0.15;
 
 /// Adds `eta` (`earliest`, `expected`, `latest`, or `never` with the reason) and `eta_s`, the expected one
 /// in seconds. Nothing where too little is known, or nothing is left.
@@ -74,7 +75,7 @@ fn forecast_of(
         to_go_error: if figures.total.is_some() {
             0.0
         } else {
-            ESTIMATED_TOTAL
+            ESTIMATED_TOTAL * (1.0 - view.source_share.unwrap_or(0.0))
         },
         retrying,
         retry_due: figures.retry_due.filter(|at| *at < Timestamp::MAX),

@@ -44,7 +44,7 @@ fn check_why(more: Value, begins: &str) {
 
 #[test]
 fn the_share_beside_what_is_done_counts_no_failures() {
-    let shown = picture(&job(json!({ "done": 6, "failed": 2, "total": 8 })), now());
+    let shown = picture(&job(json!({ "done": 6, "failed": 2, "total": 8 })), false);
     assert!(shown.contains("6 of 8 (75 %)"), "{shown}");
 }
 
