@@ -13,11 +13,7 @@ async fn the_range_of_the_end_holds_nine_days_out_of_ten() {
             break;
         }
         let eta = story.world.picture().await["eta"].clone();
-        let instant = |key: &str| {
-            eta[key]
-                .as_str()
-                .map(|text| text.parse::<jiff::Timestamp>())
-        };
+        let instant = |key: &str| eta[key].as_str().map(str::parse::<jiff::Timestamp>);
         let (Some(Ok(earliest)), Some(Ok(latest))) = (instant("earliest"), instant("latest"))
         else {
             panic!("day {day}: {eta:#}");
