@@ -58,14 +58,16 @@ fn memory_stays_bounded_and_a_resume_reads_what_is_left() {
     daemon.kill();
 
     let before = done(&bed);
+    // What SQLite looks through by itself: the log of a process that was killed, and what it writes back.
+    let log = fs::metadata(bed.path("state/iterd.db-wal")).map_or(0, |log| log.len());
     let begin = Instant::now();
     let mut daemon = bed.run();
     daemon.until("the first further record", || done(&bed) > before);
     let (took, read) = (begin.elapsed(), read_bytes(&daemon));
-    println!("the first further record after {took:?} and {read} bytes of reading");
+    println!("the first further record after {took:?} and {read} bytes of reading, {log} of log");
     assert!(
-        read < bytes / 4,
-        "{read} bytes read, the source has {bytes}"
+        read < bytes / 4 + 2 * log,
+        "{read} bytes read, the source has {bytes}, the log {log}"
     );
     assert_eq!(daemon.code(), 0);
     assert_eq!(done(&bed), records);
