@@ -113,7 +113,7 @@ fn the_status_shows_figures_failures_events_and_the_next_step() {
     let status = world.iterd(&["status", "mixed"]);
     for part in [
         "mixed  finished",
-        "done       2 of 3 (100 %)",
+        "done       2 of 3 (66 %)",
         "failed     1",
         "calls      2 first",
         "plugin     identity",

@@ -104,7 +104,7 @@ fn results_of_a_wrong_version_are_done_again_and_the_old_ones_are_kept() {
     for part in [
         "put back   5",
         "redone     5",
-        "by tester: results of version 1",
+        "by tester: results: version 1",
     ] {
         assert!(status.out.contains(part), "{part}: {}", status.out);
     }
