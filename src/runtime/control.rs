@@ -19,7 +19,6 @@ use super::{
     run_events,
 };
 use crate::{
-    config::job::JobFile,
     ids::Index,
     integration::source::Fingerprint,
     iteration::{
@@ -354,7 +353,7 @@ impl Engine {
     /// The days that a job's runs count by; UTC's where its file cannot be read any more.
     fn days_of(&self, job: &str) -> Days {
         let known = self.store().job(job).ok().flatten();
-        let file = known.and_then(|row| JobFile::parse(row.path.as_ref(), row.text).ok());
+        let file = known.and_then(|row| self.job_file(&row).ok());
         let config = self.config();
         let limit = file.as_ref().map(|file| file.limiter(&config.limiters));
         let zone = limit

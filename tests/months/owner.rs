@@ -28,7 +28,7 @@ async fn two_months_end_with_one_outcome_of_each_record_and_no_day_above_the_quo
     an_outage(&mut story).await;
     a_raised_quota(&mut story).await;
     a_closed_limiter(&story).await;
-    a_power_cut(&mut story).await;
+    a_reboot(&mut story).await;
     an_append(&mut story).await;
     a_full_disk(&story).await;
     wrong_results(&mut story).await;
@@ -109,8 +109,8 @@ async fn a_closed_limiter(story: &Story) {
     assert!(why.contains("closed"), "{why}");
 }
 
-/// Three hours until somebody notices.
-async fn a_power_cut(story: &mut Story) {
+/// The machine is away over midnight, for three hours.
+async fn a_reboot(story: &mut Story) {
     assert!(story.world.pass(at(34, "23:00")).await);
     story.world.go_down().await;
     story.world.set(at(35, "02:00"));
