@@ -1,7 +1,8 @@
-//! What waiting costs: the CPU of a daemon that has nothing to do, and the commits of a job whose
-//! limit is one call in ten seconds.
+//! What waiting costs: the CPU of a daemon that has nothing to do, that of one with a thousand jobs
+//! which wait for their limiters and their schedules, and the commits of a job whose limit is one
+//! call in ten seconds.
 //!
-//! `cargo bench --bench waiting` takes a minute. CPU is what the kernel accounts to the process.
+//! `cargo bench --bench waiting` takes two minutes. CPU is what the kernel accounts to the process.
 
 #![expect(
     clippy::unwrap_used,
@@ -10,8 +11,10 @@
 )]
 
 use std::{
+    ffi::OsString,
+    fmt::Write as _,
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::Arc,
     time::Duration,
 };
@@ -26,6 +29,9 @@ use iterd::{
 /// How long the idle daemon is watched.
 const WATCHED: Duration = Duration::from_mins(1);
 
+/// Jobs of the busy daemon, each with a limiter and a schedule of its own.
+const JOBS: u32 = 1000;
+
 /// Records of the slow job; at 1 per 10s they take as long as the daemon is watched.
 const RECORDS: u32 = 6;
 
@@ -35,35 +41,108 @@ fn main() {
         return;
     }
     let directory = tempfile::tempdir().unwrap();
-    let settings = directory.path().join("iterd.toml");
-    std::fs::create_dir(directory.path().join("jobs")).unwrap();
-    std::fs::write(&settings, "jobs_dir = \"jobs\"\nlisten = \"127.0.0.1:0\"\n").unwrap();
-    let mut daemon = Command::new(env!("CARGO_BIN_EXE_iterd"))
-        .args(["--config".as_ref(), settings.as_os_str()])
-        .args([
-            "--state".as_ref(),
-            directory.path().join("idle").as_os_str(),
-        ])
-        .arg("serve")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    pause(Duration::from_secs(3));
-    let before = cpu_ms(daemon.id());
+    let idle = Daemon::serve(&directory.path().join("idle"), "");
+    let waiting = many_jobs(&directory.path().join("waiting"));
+    let before = (idle.cpu_ms(), waiting.cpu_ms());
     let commits = slow_job(directory.path());
-    let after = cpu_ms(daemon.id());
-    daemon.kill().unwrap();
-    daemon.wait().unwrap();
+    let after = (idle.cpu_ms(), waiting.cpu_ms());
     println!(
-        "an idle daemon: {:.1} ms of CPU in a minute",
-        after - before
+        "an idle daemon: {:.1} ms of CPU in a minute, {:.1} MiB resident",
+        after.0 - before.0,
+        idle.resident_mib()
+    );
+    println!(
+        "one with {JOBS} jobs that wait for their limiters, each with a schedule: {:.1} ms, {:.1} MiB",
+        after.1 - before.1,
+        waiting.resident_mib()
     );
     let items = RECORDS - 1;
     println!(
         "1 per 10s: {commits} commits for {items} items, {:.2} for each",
         f64::from(commits) / f64::from(items)
     );
+}
+
+/// A daemon with the jobs of its folder.
+struct Daemon {
+    child: Child,
+    flags: [OsString; 4],
+}
+
+impl Daemon {
+    /// Serves what lies in a folder; further settings may be given.
+    fn serve(folder: &Path, settings: &str) -> Self {
+        let config = folder.join("iterd.toml");
+        std::fs::create_dir_all(folder.join("jobs")).unwrap();
+        let text = format!("jobs_dir = \"jobs\"\nlisten = \"127.0.0.1:0\"\n{settings}");
+        std::fs::write(&config, text).unwrap();
+        let flags = [
+            "--config".into(),
+            config.into(),
+            "--state".into(),
+            folder.join("state").into(),
+        ];
+        let mut daemon = Self {
+            child: iterd(&flags, &["serve"]).spawn().unwrap(),
+            flags,
+        };
+        while !iterd(&daemon.flags, &["jobs"]).status().unwrap().success() {
+            assert!(daemon.child.try_wait().unwrap().is_none(), "it ended");
+            pause(Duration::from_millis(50));
+        }
+        daemon
+    }
+
+    fn cpu_ms(&self) -> f64 {
+        cpu_ms(self.child.id())
+    }
+
+    fn resident_mib(&self) -> f64 {
+        let status = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(status).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let kib = line.unwrap().split_whitespace().nth(1).unwrap();
+        kib.parse::<f64>().unwrap() / 1024.0
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn iterd(flags: &[OsString], words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_iterd"));
+    command.args(flags).args(words);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+/// A daemon with many jobs, each of which has spent what its limiter grants in a day.
+fn many_jobs(folder: &Path) -> Daemon {
+    let jobs = folder.join("jobs");
+    std::fs::create_dir_all(&jobs).unwrap();
+    std::fs::write(jobs.join("two.jsonl"), "{\"n\":1}\n{\"n\":2}\n").unwrap();
+    let mut settings = String::new();
+    for number in 0..JOBS {
+        writeln!(settings, "[limiters.l{number}]\nquota = \"1 per day\"").unwrap();
+        let job = format!(
+            "name = \"j{number}\"\n[source]\nkind = \"jsonl\"\npath = \"two.jsonl\"\n\
+             [process]\nplugin = \"identity\"\n[limit]\nuse = \"l{number}\"\n\
+             [schedule]\ncron = \"0 0 1 1 *\"\n"
+        );
+        std::fs::write(jobs.join(format!("j{number}.toml")), job).unwrap();
+    }
+    let daemon = Daemon::serve(folder, &settings);
+    for number in 0..JOBS {
+        let started = iterd(&daemon.flags, &["start", &format!("j{number}")]).status();
+        assert!(started.unwrap().success());
+    }
+    // Why: what starting them costs is not what waiting costs.
+    pause(Duration::from_secs(10));
+    daemon
 }
 
 /// Milliseconds of CPU of all threads of a process.

@@ -44,6 +44,10 @@ impl Engine {
         self.tell(job, Input::Pause(reason), Vec::new()).await?;
         if now {
             self.cut_off(job).await;
+            if self.newest(job)?.checkpoint.status == RunStatus::Running {
+                // It was resumed before it could be cut off.
+                return self.go_on_with(job).await;
+            }
         }
         Ok(())
     }
@@ -140,10 +144,16 @@ impl Engine {
     pub async fn stop(&self, job: &str, author: &str) -> Result<(), RuntimeError> {
         let event = EventRow::new(self.now(), job, EventKind::Stopped, "");
         let event = Change::Event(event.by(Some(author.to_owned())));
-        let gone = self.live().get(job).map(|live| live.gone.clone());
+        let reach = |live: &Live| (live.gone.clone(), live.view.clone());
+        let reached = self.live().get(job).map(reach);
         self.tell(job, Input::Abort, vec![event]).await?;
-        if let Some(mut gone) = gone {
-            gone.wait().await;
+        if let Some((mut gone, mut view)) = reached {
+            // Why either: a start may reach the actor between the commit of the abort and its end, and
+            // then it never goes.
+            tokio::select! {
+                () = gone.wait() => {}
+                Ok(_) = view.wait_for(|view| !view.figures.status.is_ended()) => {}
+            }
         }
         let _turn = self.turn(job).await;
         self.conclude(&self.newest(job)?).await

@@ -197,6 +197,26 @@ fn a_job_that_is_started_while_it_is_being_stopped_runs_and_its_execution_too() 
     });
 }
 
+/// The start reaches the actor while the commit of the abort is on its way: the actor goes on, and the
+/// stop must not wait for it to end.
+#[test]
+fn a_stop_that_a_start_has_overtaken_returns() {
+    block_on(async {
+        let world = World::new(10);
+        let engine = world.open();
+        let job = world.job(SLOW);
+        engine.start(&job, false).await.unwrap();
+        for _ in 0..20 {
+            let both =
+                async { tokio::join!(engine.stop("job", "anna"), engine.start(&job, false)) };
+            let (stopped, started) = within(both).await;
+            stopped.unwrap();
+            started.unwrap();
+            assert!(engine.view("job").is_some());
+        }
+    });
+}
+
 #[test]
 fn what_was_stopped_has_ended_when_the_order_returns() {
     block_on(async {
