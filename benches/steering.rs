@@ -23,7 +23,8 @@ use iterd::{
     config::{Settings, job::JobFile},
     iteration::RunStatus,
     plugin::{Launcher, launch},
-    runtime::{Clear, Deploy, Engine, EngineSetup, LimiterOrder, RecordName, RunView, Selection},
+    runtime::{Clear, Deploy, Engine, EngineSetup, LimiterOrder, RunView, Selection},
+    store::RecordName,
     time::SystemClock,
 };
 use tokio::sync::watch;
@@ -138,10 +139,12 @@ impl<'a> Load<'a> {
             hidden: Vec::new(),
             launcher: Launcher::default(),
         };
-        let engine = Engine::open(&directory.join("state"), setup).unwrap();
+        let engine =
+            tokio::task::block_in_place(|| Engine::open(&directory.join("state"), setup).unwrap());
         engine.start(&file, false).await.unwrap();
         let mut view = engine.view("bench").unwrap();
-        let warm = |view: &RunView| view.figures.counters.done > 2 * REDONE;
+        let warm =
+            |view: &RunView| view.figures.counters.done > REDONE * (TIMES + PAIRS + 2) as u64;
         view.wait_for(warm).await.unwrap();
         Self {
             directory,
@@ -233,7 +236,9 @@ impl<'a> Load<'a> {
                 self.versions += 1;
                 write_handler(self.directory, self.versions);
                 let deploy = Deploy {
-                    what: self.directory.join("echo").to_string_lossy().into_owned(),
+                    what: "bench".to_owned(),
+                    from: None,
+                    version: None,
                     resume: false,
                     author: "the owner".to_owned(),
                 };
@@ -250,10 +255,11 @@ impl<'a> Load<'a> {
                 started.elapsed()
             }
             Order::Redo => {
-                let run = self.run();
+                // Why others each time: those of the time before may be on their way still.
+                let (run, first) = (self.run(), self.redone);
                 let store = self.engine.store().clone();
-                let before = store.result(run, 0).unwrap().unwrap().redo;
-                let names = (0..REDONE).map(RecordName::Index).collect();
+                let before = store.result(run, first).unwrap().unwrap().redo;
+                let names = (first..first + REDONE).map(RecordName::Index).collect();
                 let selection = Selection {
                     names: Some(names),
                     ..Selection::default()
@@ -261,7 +267,7 @@ impl<'a> Load<'a> {
                 let engine = self.engine.clone();
                 let redo =
                     tokio::spawn(async move { engine.redo("bench", selection, "the owner").await });
-                until(|| store.result(run, 0).unwrap().unwrap().redo > before).await;
+                until(|| store.result(run, first).unwrap().unwrap().redo > before).await;
                 let taken = started.elapsed();
                 assert_eq!(redo.await.unwrap().unwrap().items, REDONE);
                 self.redone += REDONE;

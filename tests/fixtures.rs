@@ -28,7 +28,7 @@ use iterd::{
     machine::{self, Execution, Input, StepContext},
     payload::{Failure, Payload},
     plugin::Launcher,
-    runtime::{Engine, EngineSetup, IDENTITY, Plan, RecordName, Selection},
+    runtime::{Engine, EngineSetup, IDENTITY, Plan, Selection},
     store::{
         Change, ChildRow, EventQuery, ExecutionStatus, FORMAT, FailureRow, ResultRow, RunRow,
         Store, StoreSettings, VersionRow, WorkerRow,

@@ -72,6 +72,6 @@ pub use pruner::Pruner;
 pub use redo::{ChangedRecord, Redone, preview_redo};
 pub use run::RunView;
 pub use scheduler::Scheduler;
-pub use selection::{RecordName, Selection};
+pub use selection::Selection;
 pub use state_dir::{StateDir, StateError, StatePaths};
 pub use tester::{TestCall, Tested, Tester};

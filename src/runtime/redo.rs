@@ -9,12 +9,12 @@ use super::{
     Engine, RuntimeError,
     control::was_told,
     records::Records,
-    selection::{RecordName, Search, Selection},
+    selection::{Search, Selection},
 };
 use crate::{
     ids::{Index, RunId},
     iteration::{Ending, Input},
-    store::{Change, EventKind, RedoRow, ResultRow, RunRow, Store},
+    store::{Change, EventKind, RecordName, RedoRow, ResultRow, RunRow, Store},
 };
 
 /// Records put back in one commit: some 30 ms of the writer's time.

@@ -9,17 +9,8 @@ use super::RuntimeError;
 use crate::{
     asl::path::{Budget, Condition},
     ids::{Index, RunId},
-    store::{ResultRow, ResultScope, Store},
+    store::{NAMES_MAX, RecordName, ResultRow, ResultScope, Store},
 };
-
-/// How a person names one record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RecordName {
-    /// By its own identity.
-    Id(String),
-    /// By its place in the dataset.
-    Index(Index),
-}
 
 /// Which results are meant.
 #[derive(Debug, Clone, Default)]
@@ -34,26 +25,6 @@ pub struct Selection {
 
 /// Bytes that one evaluation of a condition may produce: it produces none but where it gathers lists.
 const CONDITION_BYTES_MAX: u64 = 1 << 20;
-
-impl RecordName {
-    /// Reads a name: `#17` is a place, everything else an identity.
-    #[must_use]
-    pub fn parse(text: &str) -> Self {
-        let index = text
-            .strip_prefix('#')
-            .and_then(|digits| digits.parse().ok());
-        index.map_or_else(|| Self::Id(text.to_owned()), Self::Index)
-    }
-}
-
-impl std::fmt::Display for RecordName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Id(id) => f.write_str(id),
-            Self::Index(index) => write!(f, "#{index}"),
-        }
-    }
-}
 
 impl std::fmt::Display for Selection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -99,19 +70,15 @@ impl Search {
         let mut unknown = Vec::new();
         let mut only = None;
         if let Some(names) = &selection.names {
-            let indexes = only.insert(Vec::with_capacity(names.len()));
-            for name in names {
-                let found = match name {
-                    RecordName::Id(id) => store.results_of_id(run, id)?,
-                    RecordName::Index(index) => {
-                        let found = store.result(run, *index)?;
-                        found.map(|row| row.index).into_iter().collect()
+            let indexes: &mut Vec<Index> = only.insert(Vec::with_capacity(names.len()));
+            for names in names.chunks(NAMES_MAX) {
+                let found = store.results_named(run, names)?;
+                for (name, found) in names.iter().zip(found) {
+                    if found.is_empty() {
+                        unknown.push(name.clone());
                     }
-                };
-                if found.is_empty() {
-                    unknown.push(name.clone());
+                    indexes.extend(found);
                 }
-                indexes.extend(found);
             }
             indexes.sort_unstable();
             indexes.dedup();
@@ -179,11 +146,8 @@ impl Search {
         let only = self.only.as_deref().unwrap_or_default();
         let left = &only[only.partition_point(|index| *index < from)..];
         let here = &left[..left.len().min(rows_max)];
-        let mut rows = Vec::with_capacity(here.len());
-        for index in here {
-            let found = self.store.result_to_redo(self.run, *index)?;
-            rows.extend(found.filter(|(row, _)| self.scope.has(row)));
-        }
+        let mut rows = self.store.results_to_redo(self.run, here)?;
+        rows.retain(|(row, _)| self.scope.has(row));
         self.place = left.get(here.len()).copied();
         Ok(rows)
     }

@@ -10,7 +10,7 @@ use crate::{
     config::{Config, job::JobFile},
     iteration::{Checkpoint, RunStatus},
     plugin::Launcher,
-    store::{Change, ExecutionStatus, FailureRow, RunRow, Store},
+    store::{Change, ExecutionStatus, FailureRow, RecordName, RunRow, Store},
     time::{SystemClock, Timestamp},
 };
 

@@ -70,7 +70,7 @@ pub use page::Page;
 pub use plugins::{DeployedVersion, InForceRow, VersionRow};
 pub use positions::{POSITION_EVERY_ITEMS, Position};
 pub use records::{KeptRecord, Sought};
-pub use redo::{RedoRow, RedoScan, ResultScope, SupersededRow};
+pub use redo::{NAMES_MAX, RecordName, RedoRow, RedoScan, ResultScope, SupersededRow};
 pub use results::ResultRow;
 pub use runs::RunRow;
 /// A value of a column that is changed while rows are copied.

@@ -122,6 +122,38 @@ fn read_superseded(row: &Row<'_>) -> rusqlite::Result<SupersededRow> {
     })
 }
 
+/// Names that one read looks up: some 20 ms.
+pub const NAMES_MAX: usize = 2000;
+
+/// How a person names one record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecordName {
+    /// By its own identity.
+    Id(String),
+    /// By its place in the dataset.
+    Index(Index),
+}
+
+impl RecordName {
+    /// Reads a name: `#17` is a place, everything else an identity.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let index = text
+            .strip_prefix('#')
+            .and_then(|digits| digits.parse().ok());
+        index.map_or_else(|| Self::Id(text.to_owned()), Self::Index)
+    }
+}
+
+impl std::fmt::Display for RecordName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Id(id) => f.write_str(id),
+            Self::Index(index) => write!(f, "#{index}"),
+        }
+    }
+}
+
 /// Whether the record of the row has a child already: it is being redone.
 const UNDER_WAY: &str = "EXISTS (SELECT 1 FROM children AS c WHERE c.run = result_rows.run AND c.idx = result_rows.idx)";
 
@@ -166,32 +198,52 @@ impl Store {
         })
     }
 
-    /// The result of one record, and whether it is being redone.
-    pub fn result_to_redo(
+    /// The results of these records, at most [`NAMES_MAX`], each with whether it is being redone.
+    pub fn results_to_redo(
         &self,
         run: RunId,
-        index: Index,
-    ) -> Result<Option<(ResultRow, bool)>, StoreError> {
+        indexes: &[Index],
+    ) -> Result<Vec<(ResultRow, bool)>, StoreError> {
         let columns = results::COLUMNS;
         self.readers.with(|db| {
-            Ok(db
-                .prepare_cached(&format!(
-                    "SELECT {columns}, {UNDER_WAY} FROM result_rows WHERE run = ?1 AND idx = ?2"
-                ))?
-                .query_row(params![run.0, signed(index)], |row| {
+            // Why: a read for each would cost a snapshot each.
+            let snapshot = db.unchecked_transaction()?;
+            let mut statement = snapshot.prepare_cached(&format!(
+                "SELECT {columns}, {UNDER_WAY} FROM result_rows WHERE run = ?1 AND idx = ?2"
+            ))?;
+            let mut rows = Vec::with_capacity(indexes.len());
+            for index in indexes {
+                let row = statement.query_row(params![run.0, signed(*index)], |row| {
                     Ok((results::read(row)?, row.get(7)?))
-                })
-                .optional()?)
+                });
+                rows.extend(row.optional()?);
+            }
+            Ok(rows)
         })
     }
 
-    /// The places of the results that have this identity; where ids are unique, at most one.
-    pub fn results_of_id(&self, run: RunId, id: &str) -> Result<Vec<Index>, StoreError> {
+    /// The places of the results that these names mean, at most [`NAMES_MAX`] names; where ids are
+    /// unique, at most one for each.
+    pub fn results_named(
+        &self,
+        run: RunId,
+        names: &[RecordName],
+    ) -> Result<Vec<Vec<Index>>, StoreError> {
         self.readers.with(|db| {
-            db.prepare_cached("SELECT idx FROM result_rows WHERE run = ?1 AND id = ?2")?
-                .query_map(params![run.0, id], |row| row.get::<_, i64>(0).map(unsigned))?
-                .collect::<rusqlite::Result<_>>()
-                .map_err(StoreError::from)
+            let snapshot = db.unchecked_transaction()?;
+            let mut of_id =
+                snapshot.prepare_cached("SELECT idx FROM result_rows WHERE run = ?1 AND id = ?2")?;
+            let mut of_index =
+                snapshot.prepare_cached("SELECT idx FROM result_rows WHERE run = ?1 AND idx = ?2")?;
+            let place = |row: &Row<'_>| row.get::<_, i64>(0).map(unsigned);
+            let found = names.iter().map(|name| match name {
+                RecordName::Id(id) => of_id.query_map(params![run.0, id], place)?.collect(),
+                RecordName::Index(index) => {
+                    let index = params![run.0, signed(*index)];
+                    of_index.query_map(index, place)?.collect()
+                }
+            });
+            Ok(found.collect::<rusqlite::Result<_>>()?)
         })
     }
 

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::{Api, ApiError, list_results};
 use crate::{
     asl::path::{Condition, PathError},
-    runtime::{ChangedRecord, RecordName, Redone, RuntimeError, Selection, preview_redo},
-    store::{ResultRow, ResultScope},
+    runtime::{ChangedRecord, Redone, RuntimeError, Selection, preview_redo},
+    store::{RecordName, ResultRow, ResultScope},
     time::Timestamp,
 };
 

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How often the source of a run is looked at that reads nothing for now.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_mins(1);
 
 /// The source of a run and what was read of it.
 pub(super) struct Pages {
