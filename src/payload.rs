@@ -64,6 +64,12 @@ impl Payload {
         })
     }
 
+    /// Whether both are one payload, not only an equal one.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Whether the text is there already, so that [`Payload::text`] costs nothing.
     #[must_use]
     pub fn is_text(&self) -> bool {

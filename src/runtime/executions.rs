@@ -16,7 +16,7 @@ use crate::{
         self, Context, Effect, Execution, Input, Machine, Options, Outcome, Row, StepContext,
     },
     payload::{Failure, Payload},
-    store::{Change, ExecutionRow, ExecutionStatus, RunRow},
+    store::{Change, ExecutionRow, ExecutionStatus, RunRow, Runs},
     time::Timestamp,
 };
 
@@ -42,19 +42,8 @@ pub(super) fn begin(
     checkpoint: Checkpoint,
     now: Timestamp,
 ) -> Result<Begun, RuntimeError> {
-    let row = ExecutionRow {
-        id: execution,
-        machine: job.to_owned(),
-        name: name_of(job, execution),
-        definition: definition.to_owned(),
-        status: ExecutionStatus::Running,
-        input: "{}".to_owned(),
-        output: None,
-        error: None,
-        cause: None,
-        started: now,
-        stopped: None,
-    };
+    let name = name_of(job, execution);
+    let row = ExecutionRow::of_job(execution, job, name, definition.to_owned(), now);
     let machine = machine_of(definition)?;
     let (mut live, waiting) = set_out(&machine, now)?;
     let run = RunRow {
@@ -91,7 +80,11 @@ pub(super) fn conclude(
     checkpoint: &Checkpoint,
     now: Timestamp,
 ) -> Result<Vec<Change>, RuntimeError> {
-    let machine = machine_of(&execution.definition)?;
+    let definition = match &execution.runs {
+        Runs::Text(text) => text,
+        Runs::Definition(_) => return Ok(Vec::new()),
+    };
+    let machine = machine_of(definition)?;
     // Why anew: an execution that was reopened has no frames, and its one state is its run.
     let (mut live, (frame, generation)) = set_out(&machine, now)?;
     if !rows.is_empty() {

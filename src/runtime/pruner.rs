@@ -178,19 +178,8 @@ mod tests {
         /// An execution with a run of that job which stands so since that day, and rows of each kind.
         fn run(&self, job: &str, status: RunStatus, at: Timestamp, results: u64) -> RunId {
             let (id, run) = (self.store.next_execution_id(), self.store.next_run_id());
-            let execution = ExecutionRow {
-                id,
-                machine: job.to_owned(),
-                name: format!("{job}-{id}"),
-                definition: "{}".to_owned(),
-                status: ExecutionStatus::Running,
-                input: "{}".to_owned(),
-                output: None,
-                error: None,
-                cause: None,
-                started: at,
-                stopped: None,
-            };
+            let name = format!("{job}-{id}");
+            let execution = ExecutionRow::of_job(id, job, name, "{}".to_owned(), at);
             let row = RunRow {
                 id: run,
                 execution: id,

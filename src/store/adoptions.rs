@@ -73,7 +73,7 @@ const ROWS_MAX: usize = 2000;
 const BYTES_MAX: usize = 4 << 20;
 
 /// What tells of an adoption itself, or of a whole run, and is not copied with the run's rows.
-const NOT_COPIED: [&str; 2] = ["adoptions", "runs"];
+const NOT_COPIED: [&str; 3] = ["adoptions", "runs", "executions"];
 
 pub(super) fn put_rows(db: &Connection, copied: &CopiedRows) -> rusqlite::Result<()> {
     let columns: Vec<String> = copied.columns.iter().map(|name| quoted(name)).collect();

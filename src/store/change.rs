@@ -4,15 +4,15 @@ use rusqlite::Connection;
 
 use super::{
     AdoptionRow, ChildRow, CopiedRows, DayRow, Delivery, DepartureRow, EventRow, ExecutionRow,
-    ExecutionStatus, ExportRow, FailureRow, InForceRow, InterventionRow, JobRow, LimiterOrders,
-    Requeue, ResultRow, RunRow, SessionChange, SourceRow, VersionRow, VersionTally, WorkerRow,
-    adoptions, children, events, executions, exports, failures, figures, interventions, jobs,
-    limiters, notifications, plugins, pruning, results, runs, sessions, sources, workers,
+    ExecutionStatus, ExportRow, FailureRow, HistoryRow, InForceRow, InterventionRow, JobRow, LimiterOrders,
+    Requeue, ResultRow, RunRow, SessionChange, SourceRow, TimerRow, VersionRow, VersionTally, WorkerRow,
+    adoptions, children, events, executions, exports, failures, figures, history, interventions, jobs,
+    limiters, notifications, plugins, pruning, results, runs, sessions, sources, timers, workers,
 };
 use super::{Position, RedoRow, positions, redo};
 use crate::{
     config::Overrides,
-    ids::{ExecutionId, Index, RunId},
+    ids::{ExecutionId, FrameId, Index, RunId},
     iteration::{Checkpoint, RowStatus},
     machine,
     time::Timestamp,
@@ -65,6 +65,40 @@ pub enum Change {
         execution: ExecutionId,
         /// What is to be removed and what to be put.
         changes: machine::Changes,
+    },
+    /// Whether something of an execution is under way in this process.
+    Awake {
+        /// Which execution.
+        execution: ExecutionId,
+        /// Whether.
+        awake: bool,
+    },
+    /// What happened in an execution.
+    History {
+        /// Which.
+        execution: ExecutionId,
+        /// The events.
+        row: HistoryRow,
+        /// Large payloads that came with them, by their events.
+        payloads: Vec<(u64, String)>,
+    },
+    /// Events in the middle of a history are kept no longer.
+    RollUp {
+        /// Which execution's.
+        execution: ExecutionId,
+        /// From this event to that one, which stays.
+        events: (u64, u64),
+        /// The payloads that came with these are meant by none that stays.
+        payloads: (u64, u64),
+    },
+    /// An execution waits for an instant.
+    PutTimer(TimerRow),
+    /// A frame waits no longer.
+    RemoveTimers {
+        /// Which execution.
+        execution: ExecutionId,
+        /// Which frame.
+        frame: FrameId,
     },
     /// A new run.
     NewRun(RunRow),
@@ -335,6 +369,19 @@ impl Change {
                 *at,
             ),
             Self::ReopenExecution { execution } => executions::reopen(db, *execution),
+            Self::Awake { execution, awake } => executions::set_awake(db, *execution, *awake),
+            Self::History {
+                execution,
+                row,
+                payloads,
+            } => history::insert(db, *execution, row, payloads),
+            Self::RollUp {
+                execution,
+                events,
+                payloads,
+            } => history::roll_up(db, *execution, *events, *payloads),
+            Self::PutTimer(row) => timers::put(db, row),
+            Self::RemoveTimers { execution, frame } => timers::remove(db, *execution, *frame),
             Self::Frames { execution, changes } => executions::put_frames(db, *execution, changes),
             Self::NewRun(row) => runs::insert(db, row),
             Self::RunPlan { run, plan } => runs::set_plan(db, *run, plan),

@@ -2,9 +2,12 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::{Store, StoreError};
+use super::{
+    Store, StoreError,
+    change::{signed, unsigned},
+};
 use crate::{
-    ids::{ExecutionId, FrameId},
+    ids::{ExecutionId, FrameId, Index, RunId},
     machine::{self, Part, RowKey},
     time::Timestamp,
 };
@@ -14,12 +17,26 @@ use crate::{
 pub struct ExecutionRow {
     /// Its number.
     pub id: ExecutionId,
+    /// What kind it is.
+    pub kind: ExecutionKind,
     /// The machine's name; of a job: the job's.
     pub machine: String,
-    /// Its name, unique within the machine.
+    /// Its name, unique within the machine but for express executions.
     pub name: String,
-    /// The definition it runs.
-    pub definition: String,
+    /// What it runs.
+    pub runs: Runs,
+    /// The version of the machine, where one was asked for.
+    pub version: Option<u32>,
+    /// The alias of the machine, where one was asked for.
+    pub alias: Option<String>,
+    /// The role that it was given.
+    pub role_arn: Option<String>,
+    /// The trace that it belongs to, for its owner.
+    pub trace_header: Option<String>,
+    /// The Map Run that it is a child of, and its first item there.
+    pub child_of: Option<(RunId, Index)>,
+    /// Whether something of it is under way in a process; else it waits for a row.
+    pub awake: bool,
     /// Where it stands.
     pub status: ExecutionStatus,
     /// What it was started with, JSON.
@@ -30,10 +47,77 @@ pub struct ExecutionRow {
     pub error: Option<String>,
     /// The error's cause.
     pub cause: Option<String>,
+    /// How often it was redriven.
+    pub redrives: u32,
     /// When it started.
     pub started: Timestamp,
     /// When it ended.
     pub stopped: Option<Timestamp>,
+    /// When it was last redriven.
+    pub redriven: Option<Timestamp>,
+}
+
+/// The definition that an execution runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Runs {
+    /// This text: a job's.
+    Text(String),
+    /// The stored definition of that number.
+    Definition(i64),
+}
+
+impl ExecutionRow {
+    /// A running execution of a job.
+    #[must_use]
+    pub fn of_job(id: ExecutionId, job: &str, name: String, text: String, at: Timestamp) -> Self {
+        Self {
+            id,
+            kind: ExecutionKind::Job,
+            machine: job.to_owned(),
+            name,
+            runs: Runs::Text(text),
+            version: None,
+            alias: None,
+            role_arn: None,
+            trace_header: None,
+            child_of: None,
+            awake: false,
+            status: ExecutionStatus::Running,
+            input: "{}".to_owned(),
+            output: None,
+            error: None,
+            cause: None,
+            redrives: 0,
+            started: at,
+            stopped: None,
+            redriven: None,
+        }
+    }
+}
+
+/// What kind of execution it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExecutionKind {
+    /// A job's.
+    Job,
+    /// Of a standard machine: every step is durable, with its history.
+    Standard,
+    /// Of an express machine: short, told to nobody who asks later.
+    Express,
+}
+
+impl ExecutionKind {
+    const ALL: [Self; 3] = [Self::Job, Self::Standard, Self::Express];
+
+    /// As stored.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Job => "job",
+            Self::Standard => "standard",
+            Self::Express => "express",
+        }
+    }
 }
 
 /// Where an execution stands.
@@ -73,43 +157,89 @@ impl ExecutionStatus {
     }
 }
 
-const COLUMNS: &str = "id, machine, name, definition, status, input, output, error, cause, \
-                       started_us, stopped_us";
+const COLUMNS: &str = "id, kind, machine, name, text, definition, version, alias, role_arn, \
+                       trace_header, run, item, awake, status, input, output, error, cause, redrives, \
+                       started_us, stopped_us, redriven_us";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<ExecutionRow> {
-    let status: String = row.get(4)?;
+    let (kind, status): (String, String) = (row.get(1)?, row.get(13)?);
+    let text: Option<String> = row.get(4)?;
+    let run: Option<i64> = row.get(10)?;
     Ok(ExecutionRow {
         id: ExecutionId(row.get(0)?),
-        machine: row.get(1)?,
-        name: row.get(2)?,
-        definition: row.get(3)?,
-        // Invariant: the schema's CHECK lets no other text in.
+        // Invariant: the schema's CHECKs let no other texts in.
+        kind: ExecutionKind::ALL
+            .into_iter()
+            .find(|known| known.as_str() == kind)
+            .unwrap_or(ExecutionKind::Job),
+        machine: row.get(2)?,
+        name: row.get(3)?,
+        runs: match text {
+            Some(text) => Runs::Text(text),
+            None => Runs::Definition(row.get(5)?),
+        },
+        version: row.get(6)?,
+        alias: row.get(7)?,
+        role_arn: row.get(8)?,
+        trace_header: row.get(9)?,
+        child_of: match run {
+            Some(run) => Some((RunId(run), unsigned(row.get(11)?))),
+            None => None,
+        },
+        awake: row.get(12)?,
         status: ExecutionStatus::ALL
             .into_iter()
             .find(|known| known.as_str() == status)
             .unwrap_or(ExecutionStatus::Aborted),
-        input: row.get(5)?,
-        output: row.get(6)?,
-        error: row.get(7)?,
-        cause: row.get(8)?,
-        started: Timestamp(row.get(9)?),
-        stopped: row.get::<_, Option<i64>>(10)?.map(Timestamp),
+        input: row.get(14)?,
+        output: row.get(15)?,
+        error: row.get(16)?,
+        cause: row.get(17)?,
+        redrives: row.get(18)?,
+        started: Timestamp(row.get(19)?),
+        stopped: row.get::<_, Option<i64>>(20)?.map(Timestamp),
+        redriven: row.get::<_, Option<i64>>(21)?.map(Timestamp),
     })
 }
 
+/// Writes an execution with all that is known of it: one that ends in the step that began it is one
+/// row, and one write.
 pub(super) fn insert(db: &Connection, row: &ExecutionRow) -> rusqlite::Result<()> {
-    db.prepare_cached(
-        "INSERT INTO executions (id, machine, name, definition, status, input, started_us)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-    )?
+    let (text, definition) = match &row.runs {
+        Runs::Text(text) => (Some(text), None),
+        Runs::Definition(number) => (None, Some(number)),
+    };
+    let (run, item) = match row.child_of {
+        Some((run, item)) => (Some(run.0), Some(signed(item))),
+        None => (None, None),
+    };
+    db.prepare_cached(&format!(
+        "INSERT INTO executions ({COLUMNS})
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)"
+    ))?
     .execute(params![
         row.id.0,
+        row.kind.as_str(),
         row.machine,
         row.name,
-        row.definition,
+        text,
+        definition,
+        row.version,
+        row.alias,
+        row.role_arn,
+        row.trace_header,
+        run,
+        item,
+        row.awake,
         row.status.as_str(),
         row.input,
-        row.started.0
+        row.output,
+        row.error,
+        row.cause,
+        row.redrives,
+        row.started.0,
+        row.stopped.map(|at| at.0),
+        row.redriven.map(|at| at.0),
     ])?;
     Ok(())
 }
@@ -122,8 +252,8 @@ pub(super) fn end(
     at: Timestamp,
 ) -> rusqlite::Result<()> {
     db.prepare_cached(
-        "UPDATE executions SET status = ?2, output = ?3, error = ?4, cause = ?5, stopped_us = ?6
-         WHERE id = ?1",
+        "UPDATE executions SET status = ?2, output = ?3, error = ?4, cause = ?5, stopped_us = ?6,
+         awake = 0 WHERE id = ?1",
     )?
     .execute(params![
         execution.0,
@@ -133,8 +263,22 @@ pub(super) fn end(
         cause,
         at.0
     ])?;
-    db.prepare_cached("DELETE FROM frames WHERE execution = ?1")?
-        .execute([execution.0])?;
+    for sql in [
+        "DELETE FROM frames WHERE execution = ?1",
+        "DELETE FROM timers WHERE execution = ?1",
+    ] {
+        db.prepare_cached(sql)?.execute([execution.0])?;
+    }
+    Ok(())
+}
+
+pub(super) fn set_awake(
+    db: &Connection,
+    execution: ExecutionId,
+    awake: bool,
+) -> rusqlite::Result<()> {
+    db.prepare_cached("UPDATE executions SET awake = ?2 WHERE id = ?1")?
+        .execute(params![execution.0, awake])?;
     Ok(())
 }
 
@@ -195,25 +339,60 @@ impl Store {
         })
     }
 
-    /// The executions that were running when the file was last written, oldest first.
+    /// The executions of jobs that were running when the file was last written, oldest first.
     pub fn running_executions(&self) -> Result<Vec<ExecutionRow>, StoreError> {
         self.readers.with(|db| {
             let mut statement = db.prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM executions WHERE status = 'running' ORDER BY id"
+                "SELECT {COLUMNS} FROM executions WHERE status = 'running' AND kind = 'job' ORDER BY id"
             ))?;
             let rows = statement.query_map([], read)?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
     }
 
-    /// The newest execution of a machine.
-    pub fn newest_execution(&self, machine: &str) -> Result<Option<ExecutionRow>, StoreError> {
+    /// The newest execution of a job.
+    pub fn newest_execution(&self, job: &str) -> Result<Option<ExecutionRow>, StoreError> {
         self.readers.with(|db| {
             Ok(db
                 .prepare_cached(&format!(
-                    "SELECT {COLUMNS} FROM executions WHERE machine = ?1 ORDER BY id DESC LIMIT 1"
+                    "SELECT {COLUMNS} FROM executions WHERE machine = ?1 AND kind = 'job' AND run IS NULL
+                     ORDER BY id DESC LIMIT 1"
                 ))?
-                .query_row([machine], read)
+                .query_row([job], read)
+                .optional()?)
+        })
+    }
+
+    /// Executions that something was under way of, behind that one, at most so many.
+    pub fn awake_executions(
+        &self,
+        behind: ExecutionId,
+        rows_max: u32,
+    ) -> Result<Vec<ExecutionId>, StoreError> {
+        self.readers.with(|db| {
+            let mut statement = db.prepare_cached(
+                "SELECT id FROM executions WHERE awake = 1 AND id > ?1 ORDER BY id LIMIT ?2",
+            )?;
+            let rows = statement.query_map(params![behind.0, rows_max], |row| {
+                row.get(0).map(ExecutionId)
+            })?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    /// The standard execution of a machine with this name.
+    pub fn execution_named(
+        &self,
+        machine: &str,
+        name: &str,
+    ) -> Result<Option<ExecutionRow>, StoreError> {
+        self.readers.with(|db| {
+            Ok(db
+                .prepare_cached(&format!(
+                    "SELECT {COLUMNS} FROM executions WHERE kind = 'standard' AND machine = ?1
+                     AND name = ?2 AND run IS NULL"
+                ))?
+                .query_row(params![machine, name], read)
                 .optional()?)
         })
     }

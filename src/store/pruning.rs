@@ -57,6 +57,9 @@ pub(super) fn remove_execution(db: &Connection, execution: ExecutionId) -> rusql
         "DELETE FROM run_versions WHERE run IN (SELECT id FROM runs WHERE execution = ?1)",
         "DELETE FROM runs WHERE execution = ?1",
         "DELETE FROM frames WHERE execution = ?1",
+        "DELETE FROM timers WHERE execution = ?1",
+        "DELETE FROM history WHERE execution = ?1",
+        "DELETE FROM history_payloads WHERE execution = ?1",
         "DELETE FROM executions WHERE id = ?1",
     ] {
         db.prepare_cached(sql)?.execute([execution.0])?;

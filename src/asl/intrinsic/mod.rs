@@ -17,6 +17,7 @@ mod tests;
 use std::{fmt, ops::RangeInclusive};
 
 use serde_json::Value;
+pub(crate) use string::uuid_of;
 
 use super::{
     path::{Exhausted, Path},

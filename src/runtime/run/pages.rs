@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use tokio::{
     task::JoinHandle,
-    time::{Interval, MissedTickBehavior, interval},
+    time::Instant,
 };
 
 use super::{
@@ -20,8 +20,12 @@ use crate::{
     time::{Clock, Timestamp},
 };
 
-/// How often the source of a run is looked at that reads nothing for now.
-const LOOK_EVERY: Duration = Duration::from_mins(1);
+/// When the source of a run that reads nothing for now is looked at first; each look without a page
+/// between doubles the time to the next.
+const LOOK_AFTER: Duration = Duration::from_secs(10);
+
+/// The longest time between two looks: a thousand runs that wait for weeks cost next to nothing.
+const LOOK_EVERY_MAX: Duration = Duration::from_mins(2);
 
 /// The source of a run and what was read of it.
 pub(super) struct Pages {
@@ -40,7 +44,8 @@ pub(super) struct Pages {
     /// Where some of what was read begins, to be stored with the next commit.
     positions: Vec<store::Position>,
     orders: Vec<SourceOrder>,
-    looks: Interval,
+    look_at: Instant,
+    look_after: Duration,
     /// Somebody asked for a page after the source was lost.
     lost: bool,
 }
@@ -68,9 +73,6 @@ struct Back {
 
 impl Pages {
     pub(super) fn new(origin: Origin, bounds: PageBounds, position: Position) -> Self {
-        let mut looks = interval(LOOK_EVERY);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        looks.reset();
         Self {
             bounds,
             origin: Some(origin),
@@ -83,7 +85,8 @@ impl Pages {
             extent: None,
             positions: Vec::new(),
             orders: Vec::new(),
-            looks,
+            look_at: Instant::now() + LOOK_AFTER,
+            look_after: LOOK_AFTER,
             lost: false,
         }
     }
@@ -134,7 +137,7 @@ impl Pages {
             } else if let (Some(at), Some(_)) = (self.not_before, &self.wanted) {
                 clock.wait_until(at).await;
             } else if running && self.origin.as_ref().is_some_and(Origin::is_watched) {
-                self.looks.tick().await;
+                tokio::time::sleep_until(self.look_at).await;
                 self.begin(None, idle, clock.now());
             } else {
                 return std::future::pending().await;
@@ -167,7 +170,11 @@ impl Pages {
                 SourceOrder::Accept(known) => origin.accept(*known, now),
             }
         }
-        self.looks.reset();
+        self.look_after = match wanted {
+            Some(_) => LOOK_AFTER,
+            None => (self.look_after * 2).min(LOOK_EVERY_MAX),
+        };
+        self.look_at = Instant::now() + self.look_after;
         self.not_before = None;
         let (bounds, position) = (self.bounds, self.position.clone());
         let standing = (self.at_end, idle);

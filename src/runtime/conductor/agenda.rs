@@ -1,0 +1,110 @@
+//! What is due when: the timers in the store, and those of executions that nothing is written of.
+//!
+//! Of the stored ones only the earliest instant is in memory, and those that were taken up and whose
+//! commit is on its way.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashSet},
+};
+
+use crate::{
+    ids::{ExecutionId, FrameId, Generation},
+    store::{Store, StoreError, TimerKind, TimerRow},
+    time::Timestamp,
+};
+
+/// Timers that are taken up at a time.
+const DUE_MAX: usize = 512;
+
+#[derive(Default)]
+pub(super) struct Agenda {
+    /// The earliest stored one that was not taken up, or before it.
+    next: Option<Timestamp>,
+    /// Taken up, and still in the store as far as is known.
+    taken: HashSet<TimerRow>,
+    volatile: BinaryHeap<Reverse<(Timestamp, i64, u32, u32, TimerKind)>>,
+}
+
+/// Timers that are due.
+#[derive(Default)]
+pub(super) struct Due {
+    pub(super) stored: Vec<TimerRow>,
+    pub(super) volatile: Vec<TimerRow>,
+}
+
+impl Agenda {
+    /// One that will look into the store at once.
+    pub(super) fn new() -> Self {
+        Self {
+            next: Some(Timestamp::default()),
+            ..Self::default()
+        }
+    }
+
+    /// When something is due.
+    pub(super) fn next(&self) -> Timestamp {
+        let volatile = self.volatile.peek().map(|Reverse((at, ..))| *at);
+        let first = self.next.into_iter().chain(volatile).min();
+        first.unwrap_or(Timestamp::MAX)
+    }
+
+    /// A timer is in the store.
+    pub(super) fn stored(&mut self, due: Timestamp) {
+        self.next = Some(self.next.map_or(due, |next| next.min(due)));
+    }
+
+    /// A timer is in memory alone.
+    pub(super) fn put_volatile(&mut self, row: TimerRow) {
+        self.volatile.push(Reverse((
+            row.due,
+            row.execution.0,
+            row.frame.0,
+            row.generation.0,
+            row.kind,
+        )));
+    }
+
+    /// What is due; blocks. Each is answered once.
+    pub(super) fn due(&mut self, store: &Store, now: Timestamp) -> Result<Due, StoreError> {
+        let mut due = Due::default();
+        while let Some(Reverse((at, execution, frame, generation, kind))) = self.volatile.peek().copied()
+            && at <= now
+            && due.volatile.len() < DUE_MAX
+        {
+            self.volatile.pop();
+            due.volatile.push(TimerRow {
+                execution: ExecutionId(execution),
+                frame: FrameId(frame),
+                kind,
+                generation: Generation(generation),
+                due: at,
+            });
+        }
+        if self.next.is_none_or(|next| next > now) {
+            return Ok(due);
+        }
+        let most = DUE_MAX + self.taken.len();
+        let rows = store.first_timers(u32::try_from(most).unwrap_or(u32::MAX))?;
+        let all = rows.len() < most;
+        let mut open = rows.into_iter().filter(|row| !self.taken.contains(row));
+        let mut next = (!all).then_some(now);
+        let mut taken = Vec::new();
+        for row in open.by_ref() {
+            if row.due > now {
+                next = Some(row.due);
+                break;
+            }
+            taken.push(row);
+        }
+        self.next = next;
+        self.taken.extend(taken.iter().copied());
+        due.stored = taken;
+        Ok(due)
+    }
+
+    /// What was taken up is out of the store.
+    pub(super) fn done(&mut self, row: &TimerRow) {
+        self.taken.remove(row);
+    }
+}

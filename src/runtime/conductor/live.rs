@@ -1,0 +1,390 @@
+//! An execution in memory: its steps, and what of it is to be written.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use super::{ExecutionEnd, Program};
+use crate::{
+    asl::Definition,
+    ids::{ExecutionId, FrameId},
+    machine::{
+        self, Context, Effect, Execution, Input, Machine, Options, Outcome, StepContext,
+    },
+    payload::Payload,
+    runtime::{
+        Engine, RuntimeError,
+        history::{Bounds, History},
+    },
+    store::{Change, ExecutionKind, ExecutionRow, ExecutionStatus, Runs, TimerKind, TimerRow},
+    time::Timestamp,
+};
+
+/// An execution in memory.
+pub(super) struct Live {
+    pub(super) row: ExecutionRow,
+    input: Payload,
+    machine: Machine,
+    state: Execution,
+    history: History,
+    names: Names,
+    /// Whether the execution has a row.
+    stored: bool,
+    /// Nothing of it is written.
+    pub(super) volatile: bool,
+    /// Whether its row says that something is under way.
+    stored_awake: bool,
+    /// Frames whose task or run is under way here.
+    under_way: BTreeSet<FrameId>,
+    /// The last step was cut short.
+    cut_short: bool,
+    output: Option<Payload>,
+    /// Changes of its timers since it was last written.
+    timers: Vec<Change>,
+    /// Commits on their way that hold something of it.
+    pub(super) commits: u32,
+    pub(super) touched: bool,
+}
+
+/// How the execution and its machine are called; empty where the definition does not ask.
+#[derive(Default)]
+struct Names {
+    execution: String,
+    machine: String,
+}
+
+impl Live {
+    /// One that is about to begin.
+    pub(super) fn begin(
+        engine: &Engine,
+        program: &Program,
+        definition: Arc<Definition>,
+        row: ExecutionRow,
+        input: Payload,
+        volatile: bool,
+    ) -> Self {
+        let names = names(engine, &definition, &row);
+        Self {
+            machine: Machine::new(definition, options(program.kind)),
+            row,
+            input,
+            state: Execution::new(),
+            history: History::new(),
+            names,
+            stored: false,
+            volatile,
+            stored_awake: false,
+            under_way: BTreeSet::new(),
+            cut_short: false,
+            output: None,
+            timers: Vec::new(),
+            commits: 0,
+            touched: false,
+        }
+    }
+
+    /// One from its rows; `None` where it is not running any more. Blocks.
+    pub(super) fn load(engine: &Engine, id: ExecutionId) -> Result<Option<Self>, RuntimeError> {
+        let store = engine.store();
+        let Some(row) = store.execution(id)? else {
+            return Ok(None);
+        };
+        let Runs::Definition(definition) = row.runs else {
+            return Ok(None);
+        };
+        if row.status != ExecutionStatus::Running {
+            return Ok(None);
+        }
+        let damaged = |cause: String| RuntimeError::Damaged {
+            what: format!("execution {id}"),
+            cause,
+        };
+        let definition = engine.programs().definition(store, definition)?;
+        let names = names(engine, &definition, &row);
+        let machine = Machine::new(definition, options(row.kind));
+        let input =
+            Payload::parse(row.input.clone()).map_err(|error| damaged(error.to_string()))?;
+        let state = Execution::restore(&machine, &input, store.frames(id)?)
+            .map_err(|error| damaged(error.to_string()))?;
+        Ok(Some(Self {
+            machine,
+            input,
+            state,
+            history: History::load(store, id)?,
+            names,
+            stored: true,
+            volatile: false,
+            stored_awake: row.awake,
+            under_way: BTreeSet::new(),
+            cut_short: false,
+            output: None,
+            timers: Vec::new(),
+            commits: 0,
+            touched: false,
+            row,
+        }))
+    }
+
+    /// Whether the execution has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.row.status != ExecutionStatus::Running
+    }
+
+    /// Whether something is under way that no row would bring back.
+    pub(super) fn is_awake(&self) -> bool {
+        self.cut_short || !self.under_way.is_empty()
+    }
+
+    /// Steps once; answers what is to be done when that is durable.
+    pub(super) fn step(&mut self, input: Input, now: Timestamp) -> Vec<Effect> {
+        self.touched = true;
+        match &input {
+            Input::TaskDone { frame, .. }
+            | Input::TaskFailed { frame, .. }
+            | Input::RunEnded { frame, .. }
+            | Input::Woken { frame, .. } => self.wait_no_more(*frame),
+            Input::Continue => self.cut_short = false,
+            Input::Start { .. }
+            | Input::Started { .. }
+            | Input::GoOn
+            | Input::Stop { .. }
+            | Input::TimedOut => {}
+        }
+        let mut random = rand::random::<u64>;
+        let effects = machine::step(
+            &self.machine,
+            &mut self.state,
+            input,
+            &mut StepContext {
+                now,
+                random: &mut random,
+                context: Context {
+                    execution_id: &self.names.execution,
+                    execution_name: &self.row.name,
+                    role_arn: self.row.role_arn.as_deref(),
+                    started: self.row.started,
+                    redrive_count: self.row.redrives,
+                    input: &self.input,
+                    machine_id: &self.names.machine,
+                    machine_name: &self.row.machine,
+                    item: None,
+                },
+            },
+        );
+        let mut later = Vec::new();
+        for effect in effects {
+            self.take_in(effect, now, &mut later);
+        }
+        later
+    }
+
+    fn take_in(&mut self, effect: Effect, now: Timestamp, later: &mut Vec<Effect>) {
+        match &effect {
+            Effect::Record(_) => {
+                if let Effect::Record(record) = effect {
+                    self.history.push(*record);
+                }
+                return;
+            }
+            Effect::Wake {
+                frame,
+                generation,
+                at,
+                ..
+            } => self.put_timer(*frame, TimerKind::Wake, *generation, *at),
+            Effect::Invoke {
+                frame,
+                generation,
+                timeout,
+                heartbeat,
+                ..
+            } => {
+                self.under_way.insert(*frame);
+                for (kind, limit) in [
+                    (TimerKind::Timeout, timeout),
+                    (TimerKind::Heartbeat, heartbeat),
+                ] {
+                    if let Some(limit) = limit {
+                        self.put_timer(*frame, kind, *generation, now.after(*limit));
+                    }
+                }
+            }
+            Effect::StartRun { frame, .. } => {
+                self.under_way.insert(*frame);
+            }
+            Effect::Cancel { frame, .. } => self.wait_no_more(*frame),
+            Effect::Continue => self.cut_short = true,
+            Effect::Ended { outcome } => self.end(outcome, now),
+        }
+        later.push(effect);
+    }
+
+    /// The execution may take so long.
+    pub(super) fn set_deadline(&mut self, at: Timestamp) {
+        self.put_timer(
+            FrameId(0),
+            TimerKind::Deadline,
+            crate::ids::Generation(0),
+            at,
+        );
+    }
+
+    fn put_timer(
+        &mut self,
+        frame: FrameId,
+        kind: TimerKind,
+        generation: crate::ids::Generation,
+        due: Timestamp,
+    ) {
+        self.timers.push(Change::PutTimer(TimerRow {
+            execution: self.row.id,
+            frame,
+            kind,
+            generation,
+            due,
+        }));
+    }
+
+    fn wait_no_more(&mut self, frame: FrameId) {
+        self.under_way.remove(&frame);
+        self.timers.push(Change::RemoveTimers {
+            execution: self.row.id,
+            frame,
+        });
+    }
+
+    fn end(&mut self, outcome: &Outcome, now: Timestamp) {
+        let row = &mut self.row;
+        row.stopped = Some(now);
+        row.awake = false;
+        self.under_way.clear();
+        self.cut_short = false;
+        row.status = match outcome {
+            Outcome::Succeeded(output) => {
+                self.output = Some(output.clone());
+                ExecutionStatus::Succeeded
+            }
+            Outcome::Failed { error, cause } => {
+                (row.error, row.cause) = (error.clone(), cause.clone());
+                ExecutionStatus::Failed
+            }
+            Outcome::TimedOut => ExecutionStatus::TimedOut,
+            Outcome::Aborted { error, cause } => {
+                (row.error, row.cause) = (error.clone(), cause.clone());
+                ExecutionStatus::Aborted
+            }
+        };
+    }
+
+    /// How it ended; `None` where it goes on.
+    pub(super) fn ended(&self) -> Option<ExecutionEnd> {
+        Some(ExecutionEnd {
+            id: self.row.id,
+            name: self.row.name.clone(),
+            status: self.row.status,
+            output: self.output.clone(),
+            error: self.row.error.clone(),
+            cause: self.row.cause.clone(),
+            started: self.row.started,
+            stopped: self.row.stopped?,
+        })
+    }
+
+    /// Timers that it waits for, where nothing of it is written.
+    pub(super) fn take_volatile_timers(&mut self) -> Vec<TimerRow> {
+        let timers = std::mem::take(&mut self.timers);
+        let put = timers.into_iter().filter_map(|change| match change {
+            Change::PutTimer(row) => Some(row),
+            _ => None,
+        });
+        put.collect()
+    }
+
+    /// Everything that is to be written of what the steps since the last time have changed; with when
+    /// its timers are due.
+    pub(super) fn take_changes(
+        &mut self,
+        engine: &Engine,
+        bounds: Bounds,
+        changes: &mut Vec<Change>,
+        due: &mut Vec<Timestamp>,
+    ) -> Result<(), RuntimeError> {
+        self.touched = false;
+        let execution = self.row.id;
+        let timers = std::mem::take(&mut self.timers);
+        if self.has_ended() {
+            if self.row.kind == ExecutionKind::Express {
+                // Why: nobody can ask for an express execution that has ended.
+                if self.stored {
+                    changes.push(Change::RemoveExecution { execution });
+                }
+                return Ok(());
+            }
+            self.row.output = self.output.as_ref().map(|output| output.text().to_owned());
+            if self.stored {
+                changes.push(self.end_change());
+            } else {
+                changes.push(Change::NewExecution(self.row.clone()));
+            }
+        } else {
+            self.row.awake = self.is_awake();
+            if !self.stored {
+                changes.push(Change::NewExecution(self.row.clone()));
+            } else if self.row.awake != self.stored_awake {
+                let awake = self.row.awake;
+                changes.push(Change::Awake { execution, awake });
+            }
+            self.stored_awake = self.row.awake;
+            changes.push(Change::Frames {
+                execution,
+                changes: self.state.take_changes(&self.machine),
+            });
+            for change in timers {
+                if let Change::PutTimer(row) = &change {
+                    due.push(row.due);
+                }
+                // Why not before it has a row: there is nothing to remove.
+                if self.stored || matches!(change, Change::PutTimer(_)) {
+                    changes.push(change);
+                }
+            }
+        }
+        self.stored = true;
+        if !self.history.is_empty() {
+            self.history
+                .take_changes(engine.store(), execution, bounds, changes)?;
+        }
+        Ok(())
+    }
+
+    fn end_change(&self) -> Change {
+        Change::EndExecution {
+            execution: self.row.id,
+            status: self.row.status,
+            output: self.row.output.clone(),
+            error: self.row.error.clone(),
+            cause: self.row.cause.clone(),
+            at: self.row.stopped.unwrap_or_default(),
+        }
+    }
+}
+
+fn options(kind: ExecutionKind) -> Options {
+    Options {
+        records: kind == ExecutionKind::Standard,
+        ..Options::default()
+    }
+}
+
+fn names(engine: &Engine, definition: &Definition, row: &ExecutionRow) -> Names {
+    if !definition.uses_context() {
+        return Names::default();
+    }
+    let place = engine.place();
+    let execution = match row.kind {
+        ExecutionKind::Express => place.express(&row.machine, &row.name, &row.id.to_string()),
+        ExecutionKind::Job | ExecutionKind::Standard => place.execution(&row.machine, &row.name),
+    };
+    Names {
+        execution,
+        machine: place.machine(&row.machine),
+    }
+}

@@ -1,0 +1,183 @@
+//! Conducts the executions of state machines: loads, steps, commits, carries out.
+//!
+//! One task for all of them. It takes orders and what is due in batches, steps each execution that is
+//! concerned, and writes a batch in one commit; what the steps asked for is carried out when that is
+//! durable. An execution that waits is rows and no memory. Executions of jobs are not its business.
+//!
+//! Invariant: nothing but the conductor steps an execution, so what it holds of one is as new as the
+//! rows or newer; only what is durable and waits is let go of.
+
+mod agenda;
+mod live;
+mod program;
+mod work;
+
+use tokio::sync::{mpsc, oneshot};
+
+pub use self::program::Program;
+pub(super) use self::program::Programs;
+use super::{Engine, RuntimeError};
+use crate::{
+    ids::ExecutionId,
+    machine::Input,
+    payload::Payload,
+    store::ExecutionStatus,
+    time::Timestamp,
+};
+
+/// Orders that wait for the conductor; beyond it, whoever orders waits.
+const ORDERS_MAX: usize = 1024;
+
+/// What the conductor is asked.
+pub(super) enum Order {
+    /// Begin an execution.
+    Start(Box<Start>),
+    /// Something happened to an execution.
+    Tell {
+        /// Which.
+        execution: ExecutionId,
+        /// What.
+        input: Input,
+    },
+    /// End an execution.
+    Stop {
+        /// Which.
+        execution: ExecutionId,
+        /// A name for why.
+        error: Option<String>,
+        /// For people.
+        cause: Option<String>,
+        /// Answered with when it ended, durably; `None`: there is none.
+        done: oneshot::Sender<Result<Option<Timestamp>, RuntimeError>>,
+    },
+}
+
+/// An execution to be begun.
+pub(super) struct Start {
+    pub(super) asked: StartExecution,
+    /// Nothing of it is written: its caller waits for its end.
+    pub(super) volatile: bool,
+    pub(super) end: Option<oneshot::Sender<ExecutionEnd>>,
+    /// Answered when it is durable.
+    pub(super) begun: oneshot::Sender<Result<Begun, RuntimeError>>,
+}
+
+/// What somebody wants to be run.
+#[derive(Debug, Clone)]
+pub struct StartExecution {
+    /// Of which machine.
+    pub program: Program,
+    /// Its name; made up where there is none.
+    pub name: Option<String>,
+    /// Its input.
+    pub input: Payload,
+    /// The trace that it belongs to.
+    pub trace_header: Option<String>,
+}
+
+/// An execution that was begun, or was running under its name already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Begun {
+    /// It goes.
+    Running {
+        /// Its number.
+        id: ExecutionId,
+        /// Its name.
+        name: String,
+        /// When it began.
+        started: Timestamp,
+    },
+    /// Another one has its name.
+    Exists {
+        /// The name.
+        name: String,
+    },
+}
+
+/// How an execution ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExecutionEnd {
+    /// Its number.
+    pub id: ExecutionId,
+    /// Its name.
+    pub name: String,
+    /// How.
+    pub status: ExecutionStatus,
+    /// Its output, where it succeeded.
+    pub output: Option<Payload>,
+    /// The error's name, where it did not.
+    pub error: Option<String>,
+    /// The error's cause.
+    pub cause: Option<String>,
+    /// When it began.
+    pub started: Timestamp,
+    /// When it ended.
+    pub stopped: Timestamp,
+}
+
+impl Engine {
+    /// Sets the conductor going, with what was under way when the last process ended. Once for each
+    /// engine that keeps things running.
+    pub fn conduct(&self) {
+        let (orders, queue) = mpsc::channel(ORDERS_MAX);
+        if self.set_conductor(orders) {
+            tokio::spawn(work::Work::new(self.clone()).work(queue));
+        }
+    }
+
+    /// Begins an execution; when this returns it is durable.
+    pub async fn start_execution(&self, asked: StartExecution) -> Result<Begun, RuntimeError> {
+        let (begun, answer) = oneshot::channel();
+        let start = Start {
+            asked,
+            volatile: false,
+            end: None,
+            begun,
+        };
+        self.conductor(Order::Start(Box::new(start))).await?;
+        answer.await.map_err(|_| RuntimeError::Closed)?
+    }
+
+    /// Runs an express execution to its end. Nothing of it is written: should the process end, whoever
+    /// waits is not answered.
+    pub async fn run_execution(&self, asked: StartExecution) -> Result<ExecutionEnd, RuntimeError> {
+        let (begun, answer) = oneshot::channel();
+        let (end, ended) = oneshot::channel();
+        let start = Start {
+            asked,
+            volatile: true,
+            end: Some(end),
+            begun,
+        };
+        self.conductor(Order::Start(Box::new(start))).await?;
+        answer.await.map_err(|_| RuntimeError::Closed)??;
+        ended.await.map_err(|_| RuntimeError::Closed)
+    }
+
+    /// Ends an execution as aborted; when this returns that is durable. Answers when it ended, which for
+    /// one that had ended is then; `None` where there is no such execution.
+    pub async fn stop_execution(
+        &self,
+        execution: ExecutionId,
+        error: Option<String>,
+        cause: Option<String>,
+    ) -> Result<Option<Timestamp>, RuntimeError> {
+        let (done, answer) = oneshot::channel();
+        let order = Order::Stop {
+            execution,
+            error,
+            cause,
+            done,
+        };
+        self.conductor(order).await?;
+        answer.await.map_err(|_| RuntimeError::Closed)?
+    }
+
+    async fn conductor(&self, order: Order) -> Result<(), RuntimeError> {
+        let orders = self.orders_of_conductor().ok_or(RuntimeError::Closed)?;
+        orders.send(order).await.map_err(|_| RuntimeError::Closed)
+    }
+}
+
+#[cfg(test)]
+mod tests;

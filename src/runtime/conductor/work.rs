@@ -1,0 +1,570 @@
+//! The conductor's loop: a batch of what happened, one commit, what follows from it.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Begun, ExecutionEnd, Order, Start, agenda::Agenda, live::Live};
+use crate::{
+    asl::intrinsic::uuid_of,
+    ids::ExecutionId,
+    machine::{Effect, Input},
+    payload::Failure,
+    runtime::{Engine, RuntimeError, history::Bounds},
+    store::{
+        Change, Committed, ExecutionKind, ExecutionRow, ExecutionStatus, Line, Runs, StoreError,
+        TimerKind, TimerRow,
+    },
+    time::Timestamp,
+};
+
+/// Inputs that share a commit.
+const BATCH_MAX: usize = 256;
+
+/// Commits on their way; while so many are, what happens gathers.
+const COMMITS_MAX: usize = 2;
+
+/// How long an express execution may take: AWS's bound.
+const EXPRESS_MAX: Duration = Duration::from_mins(5);
+
+/// Executions that are taken up at a time at the start.
+const RESUMED_MAX: u32 = 512;
+
+/// The conductor.
+pub(super) struct Work {
+    engine: Engine,
+    line: Line,
+    bounds: Bounds,
+    live: HashMap<ExecutionId, Live>,
+    /// What is to be stepped before anything new is taken.
+    queue: VecDeque<Item>,
+    agenda: Agenda,
+    on_their_way: VecDeque<(Committed, After)>,
+    /// Names of executions whose first commit is on its way.
+    beginning: HashMap<(String, String), ExecutionId>,
+    /// Who waits for an end.
+    waiting: HashMap<ExecutionId, Vec<oneshot::Sender<ExecutionEnd>>>,
+}
+
+/// Something that happened to an execution.
+struct Item {
+    execution: ExecutionId,
+    input: Input,
+    /// The stored timer that said so.
+    timer: Option<TimerRow>,
+}
+
+/// What is to be done once a batch is durable.
+#[derive(Default)]
+struct After {
+    begun: Vec<(oneshot::Sender<Result<Begun, RuntimeError>>, Begun)>,
+    stopped: Vec<(
+        oneshot::Sender<Result<Option<Timestamp>, RuntimeError>>,
+        Option<Timestamp>,
+    )>,
+    effects: Vec<(ExecutionId, Effect)>,
+    due: Vec<Timestamp>,
+    /// Timers whose rows are gone.
+    timers: Vec<TimerRow>,
+    /// Executions that something was written of.
+    executions: Vec<ExecutionId>,
+    /// Names that can be found in the store now.
+    names: Vec<(String, String)>,
+}
+
+/// A batch that is being worked on.
+#[derive(Default)]
+struct Batch {
+    after: After,
+    /// What follows for executions that nothing is written of.
+    at_once: Vec<(ExecutionId, Effect)>,
+    touched: Vec<ExecutionId>,
+    /// Rows of timers that outlived what they were for.
+    stale: Vec<Change>,
+}
+
+impl Work {
+    pub(super) fn new(engine: Engine) -> Self {
+        Self {
+            line: engine.store().line(),
+            bounds: Bounds::of(&engine.config().history),
+            live: HashMap::new(),
+            queue: VecDeque::new(),
+            agenda: Agenda::new(),
+            on_their_way: VecDeque::new(),
+            beginning: HashMap::new(),
+            waiting: HashMap::new(),
+            engine,
+        }
+    }
+
+    /// Works until the engine closes.
+    pub(super) async fn work(mut self, mut orders: mpsc::Receiver<Order>) {
+        let mut closing = self.engine.closing();
+        let clock = std::sync::Arc::clone(self.engine.clock());
+        let mut taken = Vec::with_capacity(BATCH_MAX);
+        if let Err(error) = self.resume() {
+            tracing::error!(%error, "cannot take up the executions that were under way");
+        }
+        loop {
+            if !self.queue.is_empty() && self.on_their_way.len() < COMMITS_MAX {
+                let outcome = self.batch(&mut taken).await;
+                self.recover(outcome);
+                continue;
+            }
+            let room = self.on_their_way.len() < COMMITS_MAX;
+            tokio::select! {
+                biased;
+                durable = durable(&mut self.on_their_way) => {
+                    let outcome = durable.map_err(RuntimeError::from);
+                    let outcome = outcome.map(|after| self.carry_out(after));
+                    self.recover(outcome);
+                }
+                got = orders.recv_many(&mut taken, BATCH_MAX), if room => {
+                    if got == 0 {
+                        return;
+                    }
+                    let outcome = self.batch(&mut taken).await;
+                    self.recover(outcome);
+                }
+                () = clock.wait_until(self.agenda.next()), if room => {
+                    let outcome = self.take_due().map(drop);
+                    self.recover(outcome);
+                    if !self.queue.is_empty() {
+                        let outcome = self.batch(&mut taken).await;
+                        self.recover(outcome);
+                    }
+                }
+                _ = closing.wait_for(|closing| *closing) => return,
+            }
+        }
+    }
+
+    /// Should a batch be refused, all that is in memory may be ahead of what is stored: it is let go of,
+    /// and everything goes on from its last commit.
+    fn recover(&mut self, outcome: Result<(), RuntimeError>) {
+        let Err(error) = outcome else {
+            return;
+        };
+        tracing::error!(%error, "executions go on from their last commit");
+        self.line = self.engine.store().line();
+        self.live.retain(|_, live| live.volatile);
+        self.queue.clear();
+        self.agenda = Agenda::new();
+        self.on_their_way.clear();
+        self.beginning.clear();
+        if let Err(error) = self.resume() {
+            tracing::error!(%error, "cannot take up the executions that were under way");
+        }
+    }
+
+    /// Takes up what was under way when the last process ended.
+    fn resume(&mut self) -> Result<(), RuntimeError> {
+        let mut behind = ExecutionId(0);
+        loop {
+            let store = self.engine.store().clone();
+            let ids = tokio::task::block_in_place(|| store.awake_executions(behind, RESUMED_MAX))?;
+            let Some(last) = ids.last() else {
+                return Ok(());
+            };
+            behind = *last;
+            for id in ids {
+                self.push(id, Input::GoOn);
+                self.push(id, Input::Continue);
+            }
+        }
+    }
+
+    fn push(&mut self, execution: ExecutionId, input: Input) {
+        self.queue.push_back(Item {
+            execution,
+            input,
+            timer: None,
+        });
+    }
+
+    /// Queues what is due.
+    fn take_due(&mut self) -> Result<(), RuntimeError> {
+        let (now, store) = (self.engine.now(), self.engine.store().clone());
+        let due = tokio::task::block_in_place(|| self.agenda.due(&store, now))?;
+        for row in due.volatile {
+            if self.live.contains_key(&row.execution) {
+                self.push(row.execution, due_input(&row));
+            }
+        }
+        for row in due.stored {
+            self.queue.push_back(Item {
+                execution: row.execution,
+                input: due_input(&row),
+                timer: Some(row),
+            });
+        }
+        Ok(())
+    }
+
+    /// Steps what is queued and what was ordered, and sends one commit.
+    async fn batch(&mut self, orders: &mut Vec<Order>) -> Result<(), RuntimeError> {
+        let now = self.engine.now();
+        let mut batch = Batch::default();
+        tokio::task::block_in_place(|| {
+            let queued = self.queue.len().min(BATCH_MAX);
+            let queued: Vec<_> = self.queue.drain(..queued).collect();
+            for Item {
+                execution,
+                input,
+                timer,
+            } in queued
+            {
+                let known = self.tell(execution, input, now, &mut batch)?;
+                if let Some(row) = timer {
+                    if !known {
+                        let frame = row.frame;
+                        batch.stale.push(Change::RemoveTimers { execution, frame });
+                    }
+                    // Why: the row goes with the commit of this step.
+                    batch.after.timers.push(row);
+                }
+            }
+            for order in orders.drain(..) {
+                self.obey(order, now, &mut batch)?;
+            }
+            Ok::<_, RuntimeError>(())
+        })?;
+        let changes = tokio::task::block_in_place(|| self.seal(&mut batch))?;
+        let at_once = After {
+            effects: std::mem::take(&mut batch.at_once),
+            ..After::default()
+        };
+        self.carry_out(at_once);
+        if changes.is_empty() {
+            self.carry_out(batch.after);
+        } else {
+            let committed = self.line.commit(changes).await;
+            self.on_their_way.push_back((committed, batch.after));
+        }
+        Ok(())
+    }
+
+    fn obey(&mut self, order: Order, now: Timestamp, batch: &mut Batch) -> Result<(), RuntimeError> {
+        match order {
+            Order::Start(start) => self.begin(*start, now, batch),
+            Order::Tell { execution, input } => self.tell(execution, input, now, batch).map(drop),
+            Order::Stop {
+                execution,
+                error,
+                cause,
+                done,
+            } => {
+                let input = Input::Stop { error, cause };
+                let known = self.tell(execution, input, now, batch)?;
+                let stopped = if known {
+                    Some(now)
+                } else {
+                    let row = self.engine.store().execution(execution)?;
+                    row.and_then(|row| row.stopped)
+                };
+                batch.after.stopped.push((done, stopped));
+                Ok(())
+            }
+        }
+    }
+
+    fn begin(&mut self, start: Start, now: Timestamp, batch: &mut Batch) -> Result<(), RuntimeError> {
+        let Start {
+            asked,
+            volatile,
+            end,
+            begun,
+        } = start;
+        let (program, store) = (&asked.program, self.engine.store().clone());
+        if let Some(name) = &asked.name
+            && program.kind == ExecutionKind::Standard
+            && let Some(there) = self.find(&program.machine, name)?
+        {
+            let same = there.status == ExecutionStatus::Running
+                && there.input == asked.input.text();
+            let answer = if same {
+                Begun::Running {
+                    id: there.id,
+                    name: name.clone(),
+                    started: there.started,
+                }
+            } else {
+                Begun::Exists { name: name.clone() }
+            };
+            batch.after.begun.push((begun, answer));
+            return Ok(());
+        }
+        let definition = match self.engine.programs().definition(&store, program.definition) {
+            Ok(definition) => definition,
+            Err(error) => {
+                begun.send(Err(error)).ok();
+                return Ok(());
+            }
+        };
+        let id = store.next_execution_id();
+        let name = asked.name.clone().unwrap_or_else(|| uuid_of(&mut rand::random::<u64>));
+        let row = new_row(id, &asked, name.clone(), now);
+        let limit = definition.timeout();
+        let limit = match program.kind {
+            ExecutionKind::Express => Some(limit.unwrap_or(EXPRESS_MAX).min(EXPRESS_MAX)),
+            ExecutionKind::Standard | ExecutionKind::Job => limit,
+        };
+        let mut live = Live::begin(
+            &self.engine,
+            program,
+            definition,
+            row,
+            asked.input.clone(),
+            volatile,
+        );
+        if let Some(limit) = limit {
+            live.set_deadline(now.after(limit));
+        }
+        if !volatile {
+            let key = (program.machine.clone(), name.clone());
+            self.beginning.insert(key.clone(), id);
+            batch.after.names.push(key);
+        }
+        self.live.insert(id, live);
+        self.waiting.entry(id).or_default().extend(end);
+        let answer = Begun::Running {
+            id,
+            name,
+            started: now,
+        };
+        if volatile {
+            begun.send(Ok(answer)).ok();
+        } else {
+            batch.after.begun.push((begun, answer));
+        }
+        let input = asked.input;
+        self.tell(id, Input::Start { input }, now, batch).map(drop)
+    }
+
+    /// The execution of that name, whether its first commit is durable or not.
+    fn find(&self, machine: &str, name: &str) -> Result<Option<ExecutionRow>, RuntimeError> {
+        let key = (machine.to_owned(), name.to_owned());
+        if let Some(live) = self.beginning.get(&key).and_then(|id| self.live.get(id)) {
+            return Ok(Some(live.row.clone()));
+        }
+        Ok(self.engine.store().execution_named(machine, name)?)
+    }
+
+    /// Steps an execution; whether it was running.
+    fn tell(
+        &mut self,
+        execution: ExecutionId,
+        input: Input,
+        now: Timestamp,
+        batch: &mut Batch,
+    ) -> Result<bool, RuntimeError> {
+        if !self.live.contains_key(&execution) {
+            let Some(live) = Live::load(&self.engine, execution)? else {
+                return Ok(false);
+            };
+            self.live.insert(execution, live);
+        }
+        let Some(live) = self.live.get_mut(&execution) else {
+            return Ok(false);
+        };
+        if live.has_ended() {
+            return Ok(false);
+        }
+        if !live.touched {
+            batch.touched.push(execution);
+        }
+        let volatile = live.volatile;
+        let effects = live.step(input, now).into_iter();
+        let effects = effects.map(|effect| (execution, effect));
+        if volatile {
+            batch.at_once.extend(effects);
+        } else {
+            batch.after.effects.extend(effects);
+        }
+        Ok(true)
+    }
+
+    /// Everything that is to be written of a batch.
+    fn seal(&mut self, batch: &mut Batch) -> Result<Vec<Change>, RuntimeError> {
+        let mut changes = std::mem::take(&mut batch.stale);
+        for execution in batch.touched.drain(..) {
+            let Some(live) = self.live.get_mut(&execution) else {
+                continue;
+            };
+            if live.volatile {
+                live.touched = false;
+                for row in live.take_volatile_timers() {
+                    self.agenda.put_volatile(row);
+                }
+                continue;
+            }
+            live.take_changes(
+                &self.engine,
+                self.bounds,
+                &mut changes,
+                &mut batch.after.due,
+            )?;
+            live.commits += 1;
+            batch.after.executions.push(execution);
+        }
+        Ok(changes)
+    }
+
+    fn carry_out(&mut self, after: After) {
+        for key in after.names {
+            self.beginning.remove(&key);
+        }
+        for row in &after.timers {
+            self.agenda.done(row);
+        }
+        for due in after.due {
+            self.agenda.stored(due);
+        }
+        // Why ok: whoever does not wait any more does not want to know.
+        for (begun, answer) in after.begun {
+            begun.send(Ok(answer)).ok();
+        }
+        for (done, stopped) in after.stopped {
+            done.send(Ok(stopped)).ok();
+        }
+        for (execution, effect) in after.effects {
+            self.follow(execution, effect);
+        }
+        for execution in after.executions {
+            self.let_go(execution);
+        }
+    }
+
+    /// Carries out what a step asked for.
+    fn follow(&mut self, execution: ExecutionId, effect: Effect) {
+        match effect {
+            Effect::Invoke {
+                frame,
+                generation,
+                resource,
+                ..
+            } => {
+                let failure = Failure::new(
+                    "States.Runtime",
+                    format!("no service of this daemon answers to the resource {resource}"),
+                );
+                let input = Input::TaskFailed {
+                    frame,
+                    generation,
+                    failure,
+                };
+                self.push(execution, input);
+            }
+            Effect::StartRun {
+                frame, generation, ..
+            } => {
+                let failure = Failure::new("States.Runtime", "distributed maps are not run yet");
+                let input = Input::RunEnded {
+                    frame,
+                    generation,
+                    outcome: Err(failure),
+                };
+                self.push(execution, input);
+            }
+            Effect::Continue => self.push(execution, Input::Continue),
+            Effect::Ended { .. } => self.tell_end(execution),
+            // In the commit already, or taken in by the step.
+            Effect::Wake { .. } | Effect::Cancel { .. } | Effect::Record(_) => {}
+        }
+    }
+
+    fn tell_end(&mut self, execution: ExecutionId) {
+        let end = self.live.get(&execution).and_then(Live::ended);
+        let waiting = self.waiting.remove(&execution).unwrap_or_default();
+        if let Some(end) = end {
+            for waiter in waiting {
+                waiter.send(end.clone()).ok();
+            }
+        }
+        if self.live.get(&execution).is_some_and(|live| live.volatile) {
+            self.live.remove(&execution);
+        }
+    }
+
+    /// What is durable and waits for a row, or has ended, needs no memory.
+    fn let_go(&mut self, execution: ExecutionId) {
+        let Some(live) = self.live.get_mut(&execution) else {
+            return;
+        };
+        live.commits = live.commits.saturating_sub(1);
+        if live.commits == 0 && !live.touched && (live.has_ended() || !live.is_awake()) {
+            self.live.remove(&execution);
+        }
+    }
+}
+
+/// What a timer that is due says to its execution.
+fn due_input(row: &TimerRow) -> Input {
+    let (frame, generation) = (row.frame, row.generation);
+    let late = |error: &str| Input::TaskFailed {
+        frame,
+        generation,
+        failure: Failure::new(error, ""),
+    };
+    match row.kind {
+        TimerKind::Wake => Input::Woken { frame, generation },
+        TimerKind::Timeout => late("States.Timeout"),
+        TimerKind::Heartbeat => late("States.HeartbeatTimeout"),
+        TimerKind::Deadline => Input::TimedOut,
+    }
+}
+
+fn new_row(
+    id: ExecutionId,
+    asked: &super::StartExecution,
+    name: String,
+    now: Timestamp,
+) -> ExecutionRow {
+    let program = &asked.program;
+    ExecutionRow {
+        id,
+        kind: program.kind,
+        machine: program.machine.clone(),
+        name,
+        runs: Runs::Definition(program.definition),
+        version: program.version,
+        alias: program.alias.clone(),
+        role_arn: program.role_arn.clone(),
+        trace_header: asked.trace_header.clone(),
+        child_of: None,
+        awake: false,
+        status: ExecutionStatus::Running,
+        input: asked.input.text().to_owned(),
+        output: None,
+        error: None,
+        cause: None,
+        redrives: 0,
+        started: now,
+        stopped: None,
+        redriven: None,
+    }
+}
+
+/// What is to be done after the next commit that has become durable; waits for ever where none is on
+/// its way. Cancelling loses nothing.
+async fn durable(commits: &mut VecDeque<(Committed, After)>) -> Result<After, StoreError> {
+    std::future::poll_fn(|context| poll(commits, context)).await
+}
+
+fn poll(
+    commits: &mut VecDeque<(Committed, After)>,
+    context: &mut Context<'_>,
+) -> Poll<Result<After, StoreError>> {
+    let Some((committed, _)) = commits.front_mut() else {
+        return Poll::Pending;
+    };
+    let outcome = ready!(Pin::new(committed).poll(context));
+    let after = commits.pop_front().map(|(_, after)| after);
+    Poll::Ready(outcome.map(|()| after.unwrap_or_default()))
+}
