@@ -215,6 +215,7 @@ pub(super) fn machine_step<T>(now: Timestamp, step: impl FnOnce(&mut StepContext
     step(&mut StepContext {
         now,
         random: &mut random,
+        token: &machine::no_token,
         context: Context {
             execution_id: "",
             execution_name: "",
@@ -224,6 +225,8 @@ pub(super) fn machine_step<T>(now: Timestamp, step: impl FnOnce(&mut StepContext
             input: empty_input(),
             machine_id: "",
             machine_name: "",
+            version_arn: None,
+            alias_arn: None,
             item: None,
         },
     })
