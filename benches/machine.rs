@@ -10,7 +10,7 @@ use iterd::{
         template::{Scope, Template},
     },
     ids::{FrameId, Generation},
-    machine::{Context, Execution, Input, Machine, Options, StepContext, step},
+    machine::{Context, Execution, Input, Machine, Options, StepContext, no_token, step},
     payload::Payload,
     time::Timestamp,
 };
@@ -45,6 +45,7 @@ fn child(c: &mut Criterion) {
     let mut context = StepContext {
         now: Timestamp(5),
         random: &mut random,
+        token: &no_token,
         context: Context {
             execution_id: "",
             execution_name: "",
@@ -54,6 +55,8 @@ fn child(c: &mut Criterion) {
             input: &input,
             machine_id: "",
             machine_name: "",
+            version_arn: None,
+            alias_arn: None,
             item: None,
         },
     };

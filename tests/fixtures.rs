@@ -265,6 +265,7 @@ fn frame(plan: &Plan, index: Index, backs_off: bool) -> String {
         let mut context = StepContext {
             now,
             random: &mut random,
+            token: &machine::no_token,
             context: machine::Context {
                 execution_id: "",
                 execution_name: "",
@@ -274,6 +275,8 @@ fn frame(plan: &Plan, index: Index, backs_off: bool) -> String {
                 input: &payload(index),
                 machine_id: "",
                 machine_name: "",
+                version_arn: None,
+                alias_arn: None,
                 item: None,
             },
         };

@@ -5,6 +5,7 @@
 //! Invariant: an unsigned, wrongly signed or oversized request reaches no operation.
 
 mod error;
+pub mod history;
 mod key;
 mod listen;
 mod operations;

@@ -1,8 +1,14 @@
 //! What a step is given beside its input: the instant, random numbers, and what `$$` means.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
-use crate::{payload::Payload, time::Timestamp};
+use crate::{
+    ids::{FrameId, Generation},
+    payload::Payload,
+    time::Timestamp,
+};
 
 /// What a step is given.
 pub struct StepContext<'a> {
@@ -10,8 +16,18 @@ pub struct StepContext<'a> {
     pub now: Timestamp,
     /// The step's random numbers, for jitter, `States.MathRandom` and `States.UUID`.
     pub random: &'a mut dyn FnMut() -> u64,
+    /// Gives the token of a task that waits for one, by what asks for it: known to nobody else, and the
+    /// same for the same execution, frame and generation.
+    pub token: &'a dyn Fn(FrameId, Generation) -> Arc<str>,
     /// The facts of the execution.
     pub context: Context<'a>,
+}
+
+/// For [`StepContext::token`], where no task waits for one: jobs, and definitions without
+/// `.waitForTaskToken`.
+#[must_use]
+pub fn no_token(_: FrameId, _: Generation) -> Arc<str> {
+    Arc::default()
 }
 
 /// The facts of an execution that a definition can ask for. Where
@@ -34,6 +50,10 @@ pub struct Context<'a> {
     pub machine_id: &'a str,
     /// `$$.StateMachine.Name`
     pub machine_name: &'a str,
+    /// The version of the machine that was started, as an Amazon resource name; for the history.
+    pub version_arn: Option<&'a str>,
+    /// The alias that it was started by; for the history.
+    pub alias_arn: Option<&'a str>,
     /// `$$.Map.Item`, for children of a Map Run.
     pub item: Option<&'a MapItem>,
 }

@@ -31,6 +31,10 @@ pub enum Effect {
         heartbeat: Option<Duration>,
         /// Which try this is, from 1.
         attempt: u32,
+        /// The token that the task waits for (`.waitForTaskToken`): whoever knows it gives the result.
+        token: Option<Arc<str>>,
+        /// What the task is to be done with (`Credentials`).
+        credentials: Option<Payload>,
     },
     /// Say `Woken` at this instant, not earlier.
     Wake {

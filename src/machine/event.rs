@@ -24,8 +24,13 @@ pub struct Record {
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "the fields are AWS's, by AWS's names")]
 pub enum Event {
-    /// The execution began.
-    ExecutionStarted { input: Payload },
+    /// The execution began. The three names are Amazon resource names, where somebody gave them.
+    ExecutionStarted {
+        input: Payload,
+        role: Option<Arc<str>>,
+        version: Option<Arc<str>>,
+        alias: Option<Arc<str>>,
+    },
     /// A state was entered; `kind` is its type.
     StateEntered {
         kind: &'static str,
@@ -37,16 +42,51 @@ pub enum Event {
         kind: &'static str,
         name: Arc<str>,
         output: Payload,
+        assigned: Option<Assigned>,
     },
-    /// A task was asked for.
+    /// A state within a Map or a Parallel was given up because another one failed.
+    StateAborted { kind: &'static str },
+    /// An expression of a state gave no value that the state can go on with.
+    EvaluationFailed {
+        state: Arc<str>,
+        location: Option<String>,
+        error: String,
+        cause: String,
+    },
+    /// A task was asked for. `role` is the one that its credentials name.
     TaskScheduled {
         resource: Arc<str>,
+        region: Arc<str>,
         parameters: Payload,
         timeout: Option<Duration>,
         heartbeat: Option<Duration>,
+        role: Option<Arc<str>>,
     },
-    /// A worker took it.
-    TaskStarted { resource: Arc<str> },
+    /// It could not be asked for.
+    TaskScheduleFailed {
+        resource: Arc<str>,
+        error: Option<String>,
+        cause: Option<String>,
+    },
+    /// A worker took it; activities name theirs.
+    TaskStarted {
+        resource: Arc<str>,
+        worker: Option<Arc<str>>,
+    },
+    /// It could not be started.
+    TaskStartFailed {
+        resource: Arc<str>,
+        error: Option<String>,
+        cause: Option<String>,
+    },
+    /// Who does the work has it; the result comes by a callback, or when the job has ended.
+    TaskSubmitted { resource: Arc<str>, output: Payload },
+    /// Who was to do the work did not take it.
+    TaskSubmitFailed {
+        resource: Arc<str>,
+        error: Option<String>,
+        cause: Option<String>,
+    },
     /// It gave a result.
     TaskSucceeded { resource: Arc<str>, output: Payload },
     /// It failed.
@@ -71,8 +111,8 @@ pub enum Event {
     MapIterationFailed { name: Arc<str>, index: u32 },
     /// It was dropped because another one failed.
     MapIterationAborted { name: Arc<str>, index: u32 },
-    /// A distributed Map's run began.
-    MapRunStarted,
+    /// A distributed Map's run began; `run` is its Amazon resource name.
+    MapRunStarted { run: Option<Arc<str>> },
     /// It ended well.
     MapRunSucceeded,
     /// It failed.
@@ -80,6 +120,10 @@ pub enum Event {
         error: Option<String>,
         cause: Option<String>,
     },
+    /// It was stopped.
+    MapRunAborted,
+    /// An operator restarted it.
+    MapRunRedriven { run: Option<Arc<str>>, count: u32 },
     /// All iterations ended well.
     MapStateSucceeded,
     /// The Map failed and is not retried.
@@ -98,10 +142,18 @@ pub enum Event {
         cause: Option<String>,
     },
     /// Its own time was over.
-    ExecutionTimedOut,
+    ExecutionTimedOut {
+        error: Option<String>,
+        cause: Option<String>,
+    },
     /// Somebody stopped it.
     ExecutionAborted {
         error: Option<String>,
         cause: Option<String>,
     },
+    /// An operator restarted it, for the `count`th time.
+    ExecutionRedriven { count: u32 },
 }
+
+/// The variables that a state assigned when it was left: names, and values as their text.
+pub type Assigned = Vec<(Arc<str>, Payload)>;

@@ -4,6 +4,8 @@
 //! with an older generation came too late and is ignored. An interruption (the process went away) is
 //! no failure: what was under way is asked for again, with [`Input::GoOn`] where nobody remembers it.
 
+use std::sync::Arc;
+
 use crate::{
     ids::{FrameId, Generation},
     payload::{Failure, Payload},
@@ -23,6 +25,18 @@ pub enum Input {
         frame: FrameId,
         /// The effect's.
         generation: Generation,
+        /// The name that an activity's worker gave itself, or the run's Amazon resource name.
+        by: Option<Arc<str>>,
+    },
+    /// Who does the work has taken it, and the result comes later: by the task's token, or when the
+    /// job that was started has ended. For the history alone.
+    Submitted {
+        /// The effect's.
+        frame: FrameId,
+        /// The effect's.
+        generation: Generation,
+        /// What it answered.
+        output: Payload,
     },
     /// A task's result.
     TaskDone {

@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use super::{
-    Effect, Event, Execution, Input, Machine, Outcome, Record, Status, StepContext, WakeReason,
+    Context, Effect, Event, Execution, Input, Machine, Outcome, Record, Status, StepContext,
+    WakeReason,
     execution::TOP,
     failure::{HEARTBEAT, Raised, TIMEOUT},
     fork,
@@ -71,7 +72,16 @@ impl<'a> Stepper<'a, '_> {
     fn take(&mut self, input: Input) -> Option<FrameId> {
         match input {
             Input::Start { input } => self.start(input),
-            Input::Started { frame, generation } => self.note_start(frame, generation),
+            Input::Started {
+                frame,
+                generation,
+                by,
+            } => self.note_start(frame, generation, by),
+            Input::Submitted {
+                frame,
+                generation,
+                output,
+            } => self.note_submission(frame, generation, output),
             Input::TaskDone {
                 frame,
                 generation,
@@ -108,11 +118,11 @@ impl<'a> Stepper<'a, '_> {
                 None
             }
             Input::TimedOut => {
-                self.end(
-                    Status::TimedOut,
-                    Event::ExecutionTimedOut,
-                    Outcome::TimedOut,
-                );
+                let event = Event::ExecutionTimedOut {
+                    error: None,
+                    cause: None,
+                };
+                self.end(Status::TimedOut, event, Outcome::TimedOut);
                 None
             }
         }
@@ -127,21 +137,55 @@ impl<'a> Stepper<'a, '_> {
         self.execution
             .add(Frame::new(TOP, None, start, input.clone()));
         self.bytes += input.text().len();
-        self.note(0, || Event::ExecutionStarted { input });
+        let Context {
+            role_arn,
+            version_arn,
+            alias_arn,
+            ..
+        } = self.context.context;
+        self.note(0, || Event::ExecutionStarted {
+            input,
+            role: role_arn.map(Into::into),
+            version: version_arn.map(Into::into),
+            alias: alias_arn.map(Into::into),
+        });
         Some(TOP)
     }
 
     /// A worker or a run has begun: an event, and nothing else.
-    fn note_start(&mut self, id: FrameId, generation: Generation) -> Option<FrameId> {
+    fn note_start(
+        &mut self,
+        id: FrameId,
+        generation: Generation,
+        by: Option<Arc<str>>,
+    ) -> Option<FrameId> {
         if let Some(state) = self.asked(id, generation, FrameStatus::Task)
             && let Kind::Task(task) = &state.kind
         {
             self.record(id, || Event::TaskStarted {
                 resource: task.resource.clone(),
+                worker: by,
             });
         } else {
             self.asked(id, generation, FrameStatus::Run)?;
-            self.record(id, || Event::MapRunStarted);
+            self.record(id, || Event::MapRunStarted { run: by });
+        }
+        None
+    }
+
+    /// The task is somebody else's now, and its result comes later: an event, and nothing else.
+    fn note_submission(
+        &mut self,
+        id: FrameId,
+        generation: Generation,
+        output: Payload,
+    ) -> Option<FrameId> {
+        let state = self.asked(id, generation, FrameStatus::Task)?;
+        if let Kind::Task(task) = &state.kind {
+            self.record(id, || Event::TaskSubmitted {
+                resource: task.resource.clone(),
+                output,
+            });
         }
         None
     }
@@ -261,6 +305,7 @@ impl<'a> Stepper<'a, '_> {
             kind: state.kind.name(),
             name: state.name.clone(),
             output: output.clone(),
+            assigned: None,
         });
         let Some(next) = next else {
             return self.finish(id, output);

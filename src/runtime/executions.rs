@@ -208,6 +208,7 @@ pub(super) fn machine_step<T>(now: Timestamp, step: impl FnOnce(&mut StepContext
     step(&mut StepContext {
         now,
         random: &mut random,
+        token: &machine::no_token,
         context: Context {
             execution_id: "",
             execution_name: "",
@@ -217,6 +218,8 @@ pub(super) fn machine_step<T>(now: Timestamp, step: impl FnOnce(&mut StepContext
             input: empty_input(),
             machine_id: "",
             machine_name: "",
+            version_arn: None,
+            alias_arn: None,
             item: None,
         },
     })

@@ -34,11 +34,14 @@ pub(in crate::machine) fn enter(
     if step.exceeds(&payload) {
         return Err(Raised::too_large(&state.name));
     }
+    let region = region(step.context.context.execution_id);
     step.record(id, || Event::TaskScheduled {
         resource: task.resource.clone(),
+        region: region.into(),
         parameters: payload.clone(),
         timeout,
         heartbeat,
+        role: None,
     });
     let Some(frame) = step.execution.frame_mut(id) else {
         return Ok(Turn::Blocked);
@@ -53,8 +56,20 @@ pub(in crate::machine) fn enter(
         timeout,
         heartbeat,
         attempt: frame.retry_count().saturating_add(1),
+        token: None,
+        credentials: None,
     });
     Ok(Turn::Blocked)
+}
+
+/// The region in an execution's Amazon resource name; where it has none, the one that iterd takes for
+/// granted.
+fn region(execution: &str) -> &str {
+    execution
+        .split(':')
+        .nth(3)
+        .filter(|region| !region.is_empty())
+        .unwrap_or("us-east-1")
 }
 
 /// The work is done.

@@ -113,7 +113,7 @@ fn any_input() -> impl Strategy<Value = Input> {
         Just("States.Timeout"),
         Just("States.Runtime")
     ];
-    (frame, generation, value, error, 0..20).prop_map(|(frame, generation, value, error, kind)| {
+    (frame, generation, value, error, 0..21).prop_map(|(frame, generation, value, error, kind)| {
         let failure = Failure::new(error, "c");
         match kind {
             0..8 => Input::TaskDone {
@@ -138,7 +138,16 @@ fn any_input() -> impl Strategy<Value = Input> {
                 outcome: Err(failure),
             },
             18 => Input::Continue,
-            _ => Input::Started { frame, generation },
+            19 => Input::Submitted {
+                frame,
+                generation,
+                output: Payload::from(json!(1)),
+            },
+            _ => Input::Started {
+                frame,
+                generation,
+                by: None,
+            },
         }
     })
 }

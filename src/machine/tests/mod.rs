@@ -8,6 +8,7 @@
 )]
 
 mod bounds;
+mod events;
 mod map;
 mod parallel;
 mod retries;
@@ -76,6 +77,7 @@ impl World {
         let mut context = StepContext {
             now: self.now,
             random: &mut random,
+            token: &no_token,
             context: Context {
                 execution_id: "arn:e",
                 execution_name: "e",
@@ -85,6 +87,8 @@ impl World {
                 input: &self.input,
                 machine_id: "arn:m",
                 machine_name: "m",
+                version_arn: None,
+                alias_arn: None,
                 item: None,
             },
         };
@@ -283,6 +287,7 @@ fn a_history_tells_every_event_and_what_led_to_it() {
     effects.extend(world.step(Input::Started {
         frame: FrameId(0),
         generation: Generation(1),
+        by: None,
     }));
     effects.extend(world.done(0, 1, json!(2)));
     let places: Vec<_> = effects

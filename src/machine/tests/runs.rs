@@ -70,6 +70,7 @@ fn a_childs_input_is_the_item_verbatim_or_what_the_selector_makes_of_it() {
     let mut context = StepContext {
         now: Timestamp(0),
         random: &mut random,
+        token: &no_token,
         context: Context {
             execution_id: "arn:e",
             execution_name: "e",
@@ -79,6 +80,8 @@ fn a_childs_input_is_the_item_verbatim_or_what_the_selector_makes_of_it() {
             input: &null,
             machine_id: "arn:m",
             machine_name: "m",
+            version_arn: None,
+            alias_arn: None,
             item: None,
         },
     };
