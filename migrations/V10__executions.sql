@@ -86,3 +86,23 @@ CREATE TABLE timers (
 ) STRICT, WITHOUT ROWID;
 -- Query: what is due, the longest first.
 CREATE INDEX timers_by_due ON timers (due_us, execution, frame, kind, generation);
+
+-- Map Runs of executions that no job is: what `runs` does not know of them. Writer: the conductor, in the
+-- commits that begin, change and redrive them.
+CREATE TABLE map_runs (
+    run        INTEGER PRIMARY KEY NOT NULL,
+    uuid       TEXT NOT NULL,               -- its own part of its name
+    machine    TEXT NOT NULL,               -- the machine of the execution that waits for it
+    label      TEXT NOT NULL,
+    kind       TEXT NOT NULL CHECK (kind IN ('standard', 'express')), -- of its children
+    generation INTEGER NOT NULL,            -- what the frame that waits asked for with it
+    concurrency INTEGER NOT NULL,           -- 0: as many as there is room for
+    tolerated_count      INTEGER NOT NULL,
+    tolerated_percentage REAL NOT NULL,
+    aborted    INTEGER NOT NULL DEFAULT 0,  -- children that were stopped
+    timed_out  INTEGER NOT NULL DEFAULT 0,  -- children whose time was over; they count as failed, too
+    redrives   INTEGER NOT NULL DEFAULT 0,
+    redriven_us INTEGER
+) STRICT;
+-- Query: a run by its name.
+CREATE UNIQUE INDEX map_runs_by_uuid ON map_runs (uuid);

@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -16,12 +16,14 @@ use super::{
     Chronicler, Lookout, Notifier, Pruner, RuntimeError,
     author::author,
     chronicler,
+    conductor::{self, Programs},
     disk::Disk,
     limiters::{Limiters, SharedLimiter},
     plugins::{Plugins, worker_record},
     run::{Order, RunView},
     state_dir::{StateDir, StatePaths},
     tester,
+    token::Tokens,
 };
 use crate::{
     config::Config,
@@ -76,6 +78,10 @@ struct Shared {
     jobs_changed: Notify,
     /// Whoever tells notifications holds it, so that none is told twice at once.
     telling: tokio::sync::Mutex<()>,
+    /// Where orders for the conductor go, once there is one.
+    conductor: OnceLock<mpsc::Sender<conductor::Order>>,
+    programs: Programs,
+    tokens: Tokens,
     /// Last, so that the directory is given back when everything else is gone.
     state: StateDir,
 }
@@ -128,6 +134,7 @@ impl Engine {
             // keep the daemon from saying that it is full.
             store.commit_soon(chronicler::begin(&store, setup.clock.now())?)?;
         }
+        let tokens = Tokens::read(&paths.token_key())?;
         let hidden = [paths.root().to_owned()]
             .into_iter()
             .chain(setup.hidden)
@@ -156,6 +163,9 @@ impl Engine {
             closing: watch::Sender::new(false),
             jobs_changed: Notify::new(),
             telling: tokio::sync::Mutex::new(()),
+            conductor: OnceLock::new(),
+            programs: Programs::default(),
+            tokens,
         })))
     }
 
@@ -349,6 +359,25 @@ impl Engine {
 
     pub(super) fn begin_closing(&self) {
         self.0.closing.send_replace(true);
+    }
+
+    /// Takes note of where orders for the conductor go; whether there was none before.
+    pub(super) fn set_conductor(&self, orders: mpsc::Sender<conductor::Order>) -> bool {
+        self.0.conductor.set(orders).is_ok()
+    }
+
+    pub(super) fn orders_of_conductor(&self) -> Option<&mpsc::Sender<conductor::Order>> {
+        self.0.conductor.get()
+    }
+
+    /// Definitions of machines that were read lately.
+    pub(super) fn programs(&self) -> &Programs {
+        &self.0.programs
+    }
+
+    /// Makes task tokens and reads them.
+    pub(super) fn tokens(&self) -> &Tokens {
+        &self.0.tokens
     }
 
     /// How much of a source is read at a time.

@@ -75,6 +75,12 @@ impl StatePaths {
         self.root.join("key")
     }
 
+    /// The secret that task tokens are made with. Why not the key: that may be exchanged while tasks wait.
+    #[must_use]
+    pub fn token_key(&self) -> PathBuf {
+        self.root.join("tokens.key")
+    }
+
     /// Immutable copies of plugins' folders.
     #[must_use]
     pub fn plugins(&self) -> PathBuf {
@@ -157,6 +163,7 @@ impl StateDir {
             make_dir(&directory)?;
         }
         make_key(&paths.key())?;
+        make_key(&paths.token_key())?;
         Ok(Self { paths, _lock: lock })
     }
 
@@ -193,7 +200,7 @@ fn make_dir(path: &Path) -> Result<(), StateError> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)).map_err(io)
 }
 
-/// Makes the key that commands sign with: 256 random bits. Plugins cannot read it, because their
+/// Makes a key: 256 random bits. Plugins cannot read it, because their
 /// sandbox does not reach the state directory.
 fn make_key(path: &Path) -> Result<(), StateError> {
     let io = |error| StateError::Io {

@@ -4,10 +4,10 @@ use rusqlite::Connection;
 
 use super::{
     AdoptionRow, ChildRow, CopiedRows, DayRow, Delivery, DepartureRow, EventRow, ExecutionRow,
-    ExecutionStatus, ExportRow, FailureRow, HistoryRow, InForceRow, InterventionRow, JobRow, LimiterOrders,
+    ExecutionStatus, ExportRow, FailureRow, HistoryRow, InForceRow, InterventionRow, JobRow, LimiterOrders, MapRunRow,
     Requeue, ResultRow, RunRow, SessionChange, SourceRow, TimerRow, VersionRow, VersionTally, WorkerRow,
     adoptions, children, events, executions, exports, failures, figures, history, interventions, jobs,
-    limiters, notifications, plugins, pruning, results, runs, sessions, sources, timers, workers,
+    limiters, map_runs, notifications, plugins, pruning, results, runs, sessions, sources, timers, workers,
 };
 use super::{Position, RedoRow, positions, redo};
 use crate::{
@@ -91,6 +91,8 @@ pub enum Change {
         /// The payloads that came with these are meant by none that stays.
         payloads: (u64, u64),
     },
+    /// A Map Run of an execution, new or changed.
+    PutMapRun(Box<MapRunRow>),
     /// An execution waits for an instant.
     PutTimer(TimerRow),
     /// A frame waits no longer.
@@ -380,6 +382,7 @@ impl Change {
                 events,
                 payloads,
             } => history::roll_up(db, *execution, *events, *payloads),
+            Self::PutMapRun(row) => map_runs::put(db, row),
             Self::PutTimer(row) => timers::put(db, row),
             Self::RemoveTimers { execution, frame } => timers::remove(db, *execution, *frame),
             Self::Frames { execution, changes } => executions::put_frames(db, *execution, changes),

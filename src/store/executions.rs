@@ -118,6 +118,12 @@ impl ExecutionKind {
             Self::Express => "express",
         }
     }
+
+    /// From what was stored. Invariant: the schema's CHECK lets no other text in.
+    pub(super) fn parse(text: &str) -> Self {
+        let known = Self::ALL.into_iter().find(|kind| kind.as_str() == text);
+        known.unwrap_or(Self::Job)
+    }
 }
 
 /// Where an execution stands.
@@ -167,11 +173,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ExecutionRow> {
     let run: Option<i64> = row.get(10)?;
     Ok(ExecutionRow {
         id: ExecutionId(row.get(0)?),
-        // Invariant: the schema's CHECKs let no other texts in.
-        kind: ExecutionKind::ALL
-            .into_iter()
-            .find(|known| known.as_str() == kind)
-            .unwrap_or(ExecutionKind::Job),
+        kind: ExecutionKind::parse(&kind),
         machine: row.get(2)?,
         name: row.get(3)?,
         runs: match text {
@@ -187,6 +189,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ExecutionRow> {
             None => None,
         },
         awake: row.get(12)?,
+        // Invariant: the schema's CHECK lets no other text in.
         status: ExecutionStatus::ALL
             .into_iter()
             .find(|known| known.as_str() == status)

@@ -55,6 +55,7 @@ pub(super) fn remove_execution(db: &Connection, execution: ExecutionId) -> rusql
         "DELETE FROM adoptions WHERE run IN (SELECT id FROM runs WHERE execution = ?1)",
         "DELETE FROM run_days WHERE run IN (SELECT id FROM runs WHERE execution = ?1)",
         "DELETE FROM run_versions WHERE run IN (SELECT id FROM runs WHERE execution = ?1)",
+        "DELETE FROM map_runs WHERE run IN (SELECT id FROM runs WHERE execution = ?1)",
         "DELETE FROM runs WHERE execution = ?1",
         "DELETE FROM frames WHERE execution = ?1",
         "DELETE FROM timers WHERE execution = ?1",

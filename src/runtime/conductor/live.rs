@@ -13,6 +13,7 @@ use crate::{
     runtime::{
         Engine, RuntimeError,
         history::{Bounds, History},
+        token::{TaskToken, Tokens},
     },
     store::{Change, ExecutionKind, ExecutionRow, ExecutionStatus, Runs, TimerKind, TimerRow},
     time::Timestamp,
@@ -26,6 +27,7 @@ pub(super) struct Live {
     state: Execution,
     history: History,
     names: Names,
+    tokens: Tokens,
     /// Whether the execution has a row.
     stored: bool,
     /// Nothing of it is written.
@@ -49,6 +51,8 @@ pub(super) struct Live {
 struct Names {
     execution: String,
     machine: String,
+    version: Option<String>,
+    alias: Option<String>,
 }
 
 impl Live {
@@ -69,6 +73,7 @@ impl Live {
             state: Execution::new(),
             history: History::new(),
             names,
+            tokens: engine.tokens().clone(),
             stored: false,
             volatile,
             stored_awake: false,
@@ -110,6 +115,7 @@ impl Live {
             state,
             history: History::load(store, id)?,
             names,
+            tokens: engine.tokens().clone(),
             stored: true,
             volatile: false,
             stored_awake: row.awake,
@@ -145,10 +151,21 @@ impl Live {
             Input::Start { .. }
             | Input::Started { .. }
             | Input::GoOn
+            | Input::Submitted { .. }
             | Input::Stop { .. }
             | Input::TimedOut => {}
         }
         let mut random = rand::random::<u64>;
+        let (id, tokens) = (self.row.id, &self.tokens);
+        let token = |frame, generation| {
+            tokens
+                .make(TaskToken {
+                    execution: id,
+                    frame,
+                    generation,
+                })
+                .into()
+        };
         let effects = machine::step(
             &self.machine,
             &mut self.state,
@@ -156,6 +173,7 @@ impl Live {
             &mut StepContext {
                 now,
                 random: &mut random,
+                token: &token,
                 context: Context {
                     execution_id: &self.names.execution,
                     execution_name: &self.row.name,
@@ -165,6 +183,8 @@ impl Live {
                     input: &self.input,
                     machine_id: &self.names.machine,
                     machine_name: &self.row.machine,
+                    version_arn: self.names.version.as_deref(),
+                    alias_arn: self.names.alias.as_deref(),
                     item: None,
                 },
             },
@@ -375,10 +395,16 @@ fn options(kind: ExecutionKind) -> Options {
 }
 
 fn names(engine: &Engine, definition: &Definition, row: &ExecutionRow) -> Names {
-    if !definition.uses_context() {
-        return Names::default();
-    }
     let place = engine.place();
+    let version = row.version.map(|version| place.version(&row.machine, version));
+    let alias = row.alias.as_ref().map(|alias| place.alias(&row.machine, alias));
+    if !definition.uses_context() {
+        return Names {
+            version,
+            alias,
+            ..Names::default()
+        };
+    }
     let execution = match row.kind {
         ExecutionKind::Express => place.express(&row.machine, &row.name, &row.id.to_string()),
         ExecutionKind::Job | ExecutionKind::Standard => place.execution(&row.machine, &row.name),
@@ -386,5 +412,7 @@ fn names(engine: &Engine, definition: &Definition, row: &ExecutionRow) -> Names 
     Names {
         execution,
         machine: place.machine(&row.machine),
+        version,
+        alias,
     }
 }

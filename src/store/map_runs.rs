@@ -1,0 +1,152 @@
+//! What is known of a Map Run beside its row among the runs: how it is called, whose children it has, and
+//! its limits, which may change while it runs.
+
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use super::{ExecutionKind, Store, StoreError};
+use crate::{
+    ids::{ExecutionId, Generation, RunId},
+    time::Timestamp,
+};
+
+/// A Map Run of an execution.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MapRunRow {
+    /// Its number among the runs.
+    pub run: RunId,
+    /// Its own part of its name.
+    pub uuid: String,
+    /// The machine of the execution that waits for it.
+    pub machine: String,
+    /// The label of the Map.
+    pub label: String,
+    /// What its children are.
+    pub kind: ExecutionKind,
+    /// What the waiting frame asked for with it.
+    pub generation: Generation,
+    /// Children at a time; 0: as many as there is room for.
+    pub concurrency: u32,
+    /// So many items may fail.
+    pub tolerated_count: u64,
+    /// So many percent of the items may fail.
+    pub tolerated_percentage: f64,
+    /// Children that were stopped.
+    pub aborted: u64,
+    /// Children whose time was over.
+    pub timed_out: u64,
+    /// How often it was redriven.
+    pub redrives: u32,
+    /// When it was last redriven.
+    pub redriven: Option<Timestamp>,
+}
+
+const COLUMNS: &str = "run, uuid, machine, label, kind, generation, concurrency, tolerated_count, \
+                       tolerated_percentage, aborted, timed_out, redrives, redriven_us";
+
+fn read(row: &Row<'_>) -> rusqlite::Result<MapRunRow> {
+    let kind: String = row.get(4)?;
+    let number = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
+    Ok(MapRunRow {
+        run: RunId(row.get(0)?),
+        uuid: row.get(1)?,
+        machine: row.get(2)?,
+        label: row.get(3)?,
+        kind: ExecutionKind::parse(&kind),
+        generation: Generation(row.get(5)?),
+        concurrency: row.get(6)?,
+        tolerated_count: number(7)?,
+        tolerated_percentage: row.get(8)?,
+        aborted: number(9)?,
+        timed_out: number(10)?,
+        redrives: row.get(11)?,
+        redriven: row.get::<_, Option<i64>>(12)?.map(Timestamp),
+    })
+}
+
+pub(super) fn put(db: &Connection, row: &MapRunRow) -> rusqlite::Result<()> {
+    db.prepare_cached(&format!(
+        "INSERT OR REPLACE INTO map_runs ({COLUMNS})
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
+    ))?
+    .execute(params![
+        row.run.0,
+        row.uuid,
+        row.machine,
+        row.label,
+        row.kind.as_str(),
+        row.generation.0,
+        row.concurrency,
+        row.tolerated_count.cast_signed(),
+        row.tolerated_percentage,
+        row.aborted.cast_signed(),
+        row.timed_out.cast_signed(),
+        row.redrives,
+        row.redriven.map(|at| at.0),
+    ])?;
+    Ok(())
+}
+
+impl Store {
+    /// A Map Run by its number among the runs.
+    pub fn map_run(&self, run: RunId) -> Result<Option<MapRunRow>, StoreError> {
+        self.map_run_where("run = ?1", run.0)
+    }
+
+    /// A Map Run by its own part of its name.
+    pub fn map_run_named(&self, uuid: &str) -> Result<Option<MapRunRow>, StoreError> {
+        self.map_run_where("uuid = ?1", uuid)
+    }
+
+    fn map_run_where(
+        &self,
+        which: &str,
+        value: impl rusqlite::ToSql,
+    ) -> Result<Option<MapRunRow>, StoreError> {
+        self.readers.with(|db| {
+            Ok(db
+                .prepare_cached(&format!("SELECT {COLUMNS} FROM map_runs WHERE {which}"))?
+                .query_row([value], read)
+                .optional()?)
+        })
+    }
+
+    /// The Map Runs of an execution, the newest first.
+    pub fn map_runs_of(&self, execution: ExecutionId) -> Result<Vec<MapRunRow>, StoreError> {
+        self.readers.with(|db| {
+            let mut statement = db.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM map_runs
+                 WHERE run IN (SELECT id FROM runs WHERE execution = ?1) ORDER BY run DESC"
+            ))?;
+            let rows = statement.query_map([execution.0], read)?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    /// Map Runs that were under way when the file was last written, oldest first.
+    pub fn running_map_runs(&self) -> Result<Vec<MapRunRow>, StoreError> {
+        self.readers.with(|db| {
+            let mut statement = db.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM map_runs
+                 WHERE run IN (SELECT id FROM runs WHERE status = 'running') ORDER BY run"
+            ))?;
+            let rows = statement.query_map([], read)?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    /// The children of a Map Run that are running, by their items.
+    pub fn running_children(
+        &self,
+        run: RunId,
+    ) -> Result<Vec<(crate::ids::Index, ExecutionId)>, StoreError> {
+        self.readers.with(|db| {
+            let mut statement = db.prepare_cached(
+                "SELECT item, id FROM executions WHERE run = ?1 AND status = 'running' ORDER BY item",
+            )?;
+            let rows = statement.query_map([run.0], |row| {
+                Ok((super::change::unsigned(row.get(0)?), ExecutionId(row.get(1)?)))
+            })?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+}
