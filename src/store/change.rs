@@ -5,9 +5,9 @@ use rusqlite::Connection;
 use super::{
     AdoptionRow, ChildRow, CopiedRows, DayRow, Delivery, DepartureRow, EventRow, ExecutionRow,
     ExecutionStatus, ExportRow, FailureRow, InForceRow, InterventionRow, JobRow, LimiterOrders,
-    Requeue, ResultRow, RunRow, SessionChange, SourceRow, VersionRow, VersionTally, WorkerRow,
-    adoptions, children, events, executions, exports, failures, figures, interventions, jobs,
-    limiters, notifications, plugins, pruning, results, runs, sessions, sources, workers,
+    MachineChange, Requeue, ResultRow, RunRow, SessionChange, SourceRow, VersionRow, VersionTally,
+    WorkerRow, adoptions, children, events, executions, exports, failures, figures, interventions,
+    jobs, limiters, notifications, plugins, pruning, results, runs, sessions, sources, workers,
 };
 use super::{Position, RedoRow, positions, redo};
 use crate::{
@@ -287,6 +287,8 @@ pub enum Change {
         /// When.
         at: Timestamp,
     },
+    /// Something about a state machine, an activity, or their tags.
+    Machine(MachineChange),
     /// Removes rows of an ended run: results, failures, children, a batch of each.
     PruneRun {
         /// Which.
@@ -395,6 +397,7 @@ impl Change {
                 at,
             } => notifications::settle(db, *event, delivery, *at),
             Self::Session { change, at } => sessions::put(db, change, *at),
+            Self::Machine(change) => change.apply(db),
             Self::PruneRun { run, rows_max } => pruning::prune_run(db, *run, *rows_max),
             Self::RemoveExecution { execution } => pruning::remove_execution(db, *execution),
             Self::PruneEvents { before, rows_max } => pruning::prune_events(db, *before, *rows_max),
