@@ -30,8 +30,8 @@ use iterd::{
     plugin::Launcher,
     runtime::{Engine, EngineSetup, IDENTITY, Plan, Selection},
     store::{
-        Change, ChildRow, EventQuery, ExecutionStatus, FORMAT, FailureRow, ResultRow, RunRow,
-        Store, StoreSettings, VersionRow, WorkerRow,
+        Change, ChildRow, EventQuery, ExecutionStatus, FORMAT, FailureRow, RecordName, ResultRow,
+        RunRow, Store, StoreSettings, VersionRow, WorkerRow,
     },
     time::{SystemClock, Timestamp},
 };
