@@ -1,7 +1,7 @@
 //! The identities that travel between modules, as types that cannot be taken for one another.
 //!
 //! Owns how an identity is written and read back; never allocates one: numbers come from the store,
-//! names from the user. Amazon resource names belong to `api`, which is where they are spoken.
+//! names from the user. Amazon resource names are `arn`'s.
 
 use std::fmt;
 
@@ -34,6 +34,21 @@ numbered!(
 numbered!(
     /// A run (a Map Run): the row number in `runs`, never given twice.
     RunId,
+    i64
+);
+numbered!(
+    /// A state machine: the row number in `machines`, never given twice.
+    MachineId,
+    i64
+);
+numbered!(
+    /// An activity: the row number in `activities`, never given twice.
+    ActivityId,
+    i64
+);
+numbered!(
+    /// The text of a definition: the row number in `definitions`.
+    DefinitionId,
     i64
 );
 numbered!(

@@ -6,7 +6,7 @@
 //!
 //! | rank | modules |
 //! |---|---|
-//! | 0 | [`ids`] [`payload`] [`time`] [`config`] [`telemetry`] |
+//! | 0 | [`arn`] [`ids`] [`payload`] [`time`] [`config`] [`telemetry`] |
 //! | 1 | [`asl`] [`limiter`] [`plugin`] [`integration`] |
 //! | 2 | [`machine`] [`iteration`] |
 //! | 3 | [`store`] |
@@ -15,6 +15,7 @@
 //! | 6 | [`cli`] |
 
 pub mod api;
+pub mod arn;
 pub mod asl;
 pub mod cli;
 pub mod config;

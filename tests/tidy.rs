@@ -16,7 +16,7 @@ use source::{Named, Source};
 
 /// The ranks of the modules; each imports only from ranks below its own.
 const RANKS: [(u8, &[&str]); 8] = [
-    (0, &["ids", "payload", "time", "config", "telemetry"]),
+    (0, &["arn", "ids", "payload", "time", "config", "telemetry"]),
     (1, &["asl", "limiter", "plugin", "integration"]),
     (2, &["machine", "iteration"]),
     (3, &["store"]),

@@ -80,13 +80,16 @@ impl ApiError {
 impl From<RuntimeError> for ApiError {
     fn from(error: RuntimeError) -> Self {
         let kind = match &error {
-            RuntimeError::Config(_) | RuntimeError::Job(_) | RuntimeError::Plugin { .. } => {
-                ErrorKind::Validation
-            }
+            RuntimeError::Config(_)
+            | RuntimeError::Job(_)
+            | RuntimeError::Plugin { .. }
+            | RuntimeError::Arn(_)
+            | RuntimeError::ArnKind { .. } => ErrorKind::Validation,
             RuntimeError::UnknownJob { .. }
+            | RuntimeError::UnknownMachine { .. }
             | RuntimeError::UnknownLimiter { .. }
             | RuntimeError::UnknownItem { .. } => ErrorKind::NotFound,
-            RuntimeError::Conflict(_) => ErrorKind::Conflict,
+            RuntimeError::Conflict(_) | RuntimeError::MachineDeleting { .. } => ErrorKind::Conflict,
             RuntimeError::State(_)
             | RuntimeError::Store(_)
             | RuntimeError::Damaged { .. }

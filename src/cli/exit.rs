@@ -75,11 +75,16 @@ impl From<RuntimeError> for Failure {
         let code = match &error {
             RuntimeError::State(_) => STATE,
             RuntimeError::Store(error) => store_code(error),
-            RuntimeError::Config(_) | RuntimeError::Job(_) | RuntimeError::Plugin { .. } => INVALID,
+            RuntimeError::Config(_)
+            | RuntimeError::Job(_)
+            | RuntimeError::Plugin { .. }
+            | RuntimeError::Arn(_)
+            | RuntimeError::ArnKind { .. } => INVALID,
             RuntimeError::UnknownJob { .. }
+            | RuntimeError::UnknownMachine { .. }
             | RuntimeError::UnknownLimiter { .. }
             | RuntimeError::UnknownItem { .. } => NOT_FOUND,
-            RuntimeError::Conflict(_) => CONFLICT,
+            RuntimeError::Conflict(_) | RuntimeError::MachineDeleting { .. } => CONFLICT,
             RuntimeError::Damaged { .. } | RuntimeError::Io { .. } | RuntimeError::Closed => FAILED,
         };
         Self::new(code, error.to_string())

@@ -71,6 +71,9 @@ struct Shared {
     live: Mutex<HashMap<String, Live>>,
     /// Who changes a job holds its lock; one for each job that was changed here.
     turns: Turns,
+    /// Who changes a state machine, or what belongs to one, holds it: what is there is read, judged and
+    /// written in one step.
+    machine_turn: Arc<tokio::sync::Mutex<()>>,
     /// Who puts finished records of a job back holds its lock; beside the other, which is taken for
     /// each page anew.
     redo_turns: Turns,
@@ -113,7 +116,7 @@ impl Gone {
     }
 }
 
-/// The right to change a job, until it is dropped.
+/// The right to change a job, or the state machines, until it is dropped.
 pub(super) type Turn = OwnedMutexGuard<()>;
 
 impl Engine {
@@ -160,6 +163,7 @@ impl Engine {
             live: Mutex::default(),
             turns: Mutex::default(),
             redo_turns: Mutex::default(),
+            machine_turn: Arc::default(),
             closing: watch::Sender::new(false),
             jobs_changed: Notify::new(),
             telling: tokio::sync::Mutex::new(()),
@@ -325,6 +329,11 @@ impl Engine {
     /// Waits until nobody else puts finished records of the job back.
     pub(super) async fn redo_turn(&self, job: &str) -> Turn {
         turn_in(&self.0.redo_turns, job).await
+    }
+
+    /// Waits until nobody else changes a state machine or an activity, or what belongs to one.
+    pub async fn machine_turn(&self) -> Turn {
+        Arc::clone(&self.0.machine_turn).lock_owned().await
     }
 
     /// Takes a job among the live ones; refused once the engine is closing, so that nothing sets out

@@ -1,6 +1,6 @@
 //! What can go wrong in the shell.
 
-use crate::{config::ConfigError, store::StoreError};
+use crate::{arn::ArnError, config::ConfigError, store::StoreError};
 
 use super::state_dir::StateError;
 
@@ -44,6 +44,31 @@ pub enum RuntimeError {
         name: String,
         /// What may help.
         hint: String,
+    },
+    /// A text is no name of a resource.
+    #[error(transparent)]
+    Arn(#[from] ArnError),
+    /// A name is well formed and one of another kind than is meant.
+    #[error("{arn} is no name of {wanted}")]
+    ArnKind {
+        /// The name.
+        arn: String,
+        /// Its kind, as it is written.
+        kind: &'static str,
+        /// What is meant.
+        wanted: &'static str,
+    },
+    /// A state machine, or the version or alias of one, is not there.
+    #[error("no state machine {arn}")]
+    UnknownMachine {
+        /// What was asked for.
+        arn: String,
+    },
+    /// A state machine is being deleted.
+    #[error("the state machine {arn} is being deleted")]
+    MachineDeleting {
+        /// Which.
+        arn: String,
     },
     /// It cannot be done as things stand.
     #[error("{0}")]

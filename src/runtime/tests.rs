@@ -21,6 +21,7 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
         .expect("it never happened")
 }
 
+mod machines;
 mod steering;
 
 /// A folder with a dataset, a job over it, and a state directory.

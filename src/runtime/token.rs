@@ -110,7 +110,10 @@ mod tests {
             let mut changed = text.clone().into_bytes();
             changed[place] = if changed[place] == b'A' { b'B' } else { b'A' };
             let changed = String::from_utf8(changed).unwrap();
-            assert!(changed == text || ours.parse(&changed) != Some(token), "{changed}");
+            assert!(
+                changed == text || ours.parse(&changed) != Some(token),
+                "{changed}"
+            );
         }
         for text in ["", "x", "====", &"A".repeat(10_000)] {
             assert_eq!(ours.parse(text), None);

@@ -4,10 +4,11 @@ use rusqlite::Connection;
 
 use super::{
     AdoptionRow, ChildRow, CopiedRows, DayRow, Delivery, DepartureRow, EventRow, ExecutionRow,
-    ExecutionStatus, ExportRow, FailureRow, HistoryRow, InForceRow, InterventionRow, JobRow, LimiterOrders, MapRunRow,
-    Requeue, ResultRow, RunRow, SessionChange, SourceRow, TimerRow, VersionRow, VersionTally, WorkerRow,
-    adoptions, children, events, executions, exports, failures, figures, history, interventions, jobs,
-    limiters, map_runs, notifications, plugins, pruning, results, runs, sessions, sources, timers, workers,
+    ExecutionStatus, ExportRow, FailureRow, HistoryRow, InForceRow, InterventionRow, JobRow,
+    LimiterOrders, MachineChange, MapRunRow, Requeue, ResultRow, RunRow, SessionChange, SourceRow,
+    TimerRow, VersionRow, VersionTally, WorkerRow, adoptions, children, events, executions,
+    exports, failures, figures, history, interventions, jobs, limiters, map_runs, notifications,
+    plugins, pruning, results, runs, sessions, sources, timers, workers,
 };
 use super::{Position, RedoRow, positions, redo};
 use crate::{
@@ -323,6 +324,8 @@ pub enum Change {
         /// When.
         at: Timestamp,
     },
+    /// Something about a state machine, an activity, or their tags.
+    Machine(MachineChange),
     /// Removes rows of an ended run: results, failures, children, a batch of each.
     PruneRun {
         /// Which.
@@ -445,6 +448,7 @@ impl Change {
                 at,
             } => notifications::settle(db, *event, delivery, *at),
             Self::Session { change, at } => sessions::put(db, change, *at),
+            Self::Machine(change) => change.apply(db),
             Self::PruneRun { run, rows_max } => pruning::prune_run(db, *run, *rows_max),
             Self::RemoveExecution { execution } => pruning::remove_execution(db, *execution),
             Self::PruneEvents { before, rows_max } => pruning::prune_events(db, *before, *rows_max),

@@ -7,7 +7,7 @@ use super::{
     change::{signed, unsigned},
 };
 use crate::{
-    ids::{ExecutionId, FrameId, Index, RunId},
+    ids::{DefinitionId, ExecutionId, FrameId, Index, RunId},
     machine::{self, Part, RowKey},
     time::Timestamp,
 };
@@ -63,7 +63,7 @@ pub enum Runs {
     /// This text: a job's.
     Text(String),
     /// The stored definition of that number.
-    Definition(i64),
+    Definition(DefinitionId),
 }
 
 impl ExecutionRow {
@@ -178,7 +178,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ExecutionRow> {
         name: row.get(3)?,
         runs: match text {
             Some(text) => Runs::Text(text),
-            None => Runs::Definition(row.get(5)?),
+            None => Runs::Definition(DefinitionId(row.get(5)?)),
         },
         version: row.get(6)?,
         alias: row.get(7)?,
@@ -210,7 +210,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ExecutionRow> {
 pub(super) fn insert(db: &Connection, row: &ExecutionRow) -> rusqlite::Result<()> {
     let (text, definition) = match &row.runs {
         Runs::Text(text) => (Some(text), None),
-        Runs::Definition(number) => (None, Some(number)),
+        Runs::Definition(definition) => (None, Some(definition.0)),
     };
     let (run, item) = match row.child_of {
         Some((run, item)) => (Some(run.0), Some(signed(item))),

@@ -70,8 +70,10 @@ pub(super) fn insert(
         row.body
     ])?;
     for (id, text) in payloads {
-        db.prepare_cached("INSERT INTO history_payloads (execution, id, text) VALUES (?1, ?2, ?3)")?
-            .execute(params![execution.0, id.cast_signed(), text])?;
+        db.prepare_cached(
+            "INSERT INTO history_payloads (execution, id, text) VALUES (?1, ?2, ?3)",
+        )?
+        .execute(params![execution.0, id.cast_signed(), text])?;
     }
     Ok(())
 }
@@ -87,8 +89,11 @@ pub(super) fn roll_up(
     let sql = "DELETE FROM history WHERE execution = ?1 AND first >= ?2 AND first < ?3";
     let of_payloads = "DELETE FROM history_payloads WHERE execution = ?1 AND id >= ?2 AND id < ?3";
     for (sql, (from, to)) in [(sql, events), (of_payloads, payloads)] {
-        db.prepare_cached(sql)?
-            .execute(params![execution.0, from.cast_signed(), to.cast_signed()])?;
+        db.prepare_cached(sql)?.execute(params![
+            execution.0,
+            from.cast_signed(),
+            to.cast_signed()
+        ])?;
     }
     Ok(())
 }
@@ -177,7 +182,9 @@ impl Store {
     ) -> Result<Option<String>, StoreError> {
         self.readers.with(|db| {
             Ok(db
-                .prepare_cached("SELECT text FROM history_payloads WHERE execution = ?1 AND id = ?2")?
+                .prepare_cached(
+                    "SELECT text FROM history_payloads WHERE execution = ?1 AND id = ?2",
+                )?
                 .query_row(params![execution.0, id.cast_signed()], |row| row.get(0))
                 .optional()?)
         })

@@ -8,10 +8,12 @@
 //! Invariant: the changes of one [`Store::commit`] are in the file together or not at all, and
 //! those of one [`Line`] in the order they were sent, none of them behind one that was refused.
 
+mod activities;
 mod adoptions;
 mod change;
 mod children;
 mod connection;
+mod definitions;
 mod error;
 mod event_kind;
 mod events;
@@ -23,6 +25,10 @@ mod history;
 mod interventions;
 mod jobs;
 mod limiters;
+mod machine_aliases;
+mod machine_change;
+mod machine_versions;
+mod machines;
 mod map_runs;
 mod notifications;
 mod outcomes;
@@ -37,6 +43,7 @@ mod results;
 mod runs;
 mod sessions;
 mod sources;
+mod tags;
 mod timers;
 mod traces;
 mod workers;
@@ -53,10 +60,12 @@ use std::{
     },
 };
 
+pub use activities::ActivityRow;
 pub use adoptions::{AdoptionRow, CopiedRows, Copying, DepartureRow};
 pub use change::Change;
 pub use children::ChildRow;
 pub use connection::{FORMAT, StoreSettings};
+pub use definitions::DefinitionHash;
 pub use error::StoreError;
 pub use event_kind::EventKind;
 pub use events::{EventQuery, EventRow};
@@ -68,6 +77,10 @@ pub use history::{HistoryExtent, HistoryFigures, HistoryRow};
 pub use interventions::{Intervention, InterventionRow};
 pub use jobs::JobRow;
 pub use limiters::{By, LimiterOrders};
+pub use machine_aliases::{MachineAliasRow, Route, Routing};
+pub use machine_change::MachineChange;
+pub use machine_versions::MachineVersionRow;
+pub use machines::{MachineKind, MachineRow, NewRevision, Revision};
 pub use map_runs::MapRunRow;
 pub use notifications::{Delivery, NotificationFigures, NotificationRow};
 pub use outcomes::{Place, PlaceKind};
@@ -82,12 +95,13 @@ pub use runs::RunRow;
 pub use rusqlite::types::Value as CopiedValue;
 pub use sessions::{SessionChange, SessionRow};
 pub use sources::SourceRow;
+pub use tags::TagOwner;
 pub use timers::{TimerKind, TimerRow};
 pub use traces::Trace;
 pub use workers::WorkerRow;
 pub use writer::{Committed, WriterPulse};
 
-use crate::ids::{ExecutionId, RunId};
+use crate::ids::{ActivityId, ExecutionId, MachineId, RunId};
 
 /// The open file. Cheap to clone.
 #[derive(Clone)]
@@ -103,6 +117,8 @@ pub struct Store {
 struct NextIds {
     execution: AtomicI64,
     run: AtomicI64,
+    machine: AtomicI64,
+    activity: AtomicI64,
 }
 
 impl Store {
@@ -117,6 +133,8 @@ impl Store {
         let next = NextIds {
             execution: AtomicI64::new(connection::last_id(&connection, "executions")? + 1),
             run: AtomicI64::new(connection::last_id(&connection, "runs")? + 1),
+            machine: AtomicI64::new(connection::last_id(&connection, "machines")? + 1),
+            activity: AtomicI64::new(connection::last_id(&connection, "activities")? + 1),
         };
         let readers = readers::Readers::open(&path)?;
         let writer = writer::Writer::start(connection, &path, settings)?;
@@ -138,6 +156,8 @@ impl Store {
             next: Arc::new(NextIds {
                 execution: AtomicI64::new(i64::MAX),
                 run: AtomicI64::new(i64::MAX),
+                machine: AtomicI64::new(i64::MAX),
+                activity: AtomicI64::new(i64::MAX),
             }),
         })
     }
@@ -224,6 +244,18 @@ impl Store {
     #[must_use]
     pub fn next_run_id(&self) -> RunId {
         RunId(self.next.run.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A number for a new machine, never given before.
+    #[must_use]
+    pub fn next_machine_id(&self) -> MachineId {
+        MachineId(self.next.machine.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A number for a new activity, never given before.
+    #[must_use]
+    pub fn next_activity_id(&self) -> ActivityId {
+        ActivityId(self.next.activity.fetch_add(1, Ordering::Relaxed))
     }
 }
 

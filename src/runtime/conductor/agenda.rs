@@ -68,7 +68,8 @@ impl Agenda {
     /// What is due; blocks. Each is answered once.
     pub(super) fn due(&mut self, store: &Store, now: Timestamp) -> Result<Due, StoreError> {
         let mut due = Due::default();
-        while let Some(Reverse((at, execution, frame, generation, kind))) = self.volatile.peek().copied()
+        while let Some(Reverse((at, execution, frame, generation, kind))) =
+            self.volatile.peek().copied()
             && at <= now
             && due.volatile.len() < DUE_MAX
         {

@@ -6,9 +6,7 @@ use super::{ExecutionEnd, Program};
 use crate::{
     asl::Definition,
     ids::{ExecutionId, FrameId},
-    machine::{
-        self, Context, Effect, Execution, Input, Machine, Options, Outcome, StepContext,
-    },
+    machine::{self, Context, Effect, Execution, Input, Machine, Options, Outcome, StepContext},
     payload::Payload,
     runtime::{
         Engine, RuntimeError,
@@ -396,8 +394,13 @@ fn options(kind: ExecutionKind) -> Options {
 
 fn names(engine: &Engine, definition: &Definition, row: &ExecutionRow) -> Names {
     let place = engine.place();
-    let version = row.version.map(|version| place.version(&row.machine, version));
-    let alias = row.alias.as_ref().map(|alias| place.alias(&row.machine, alias));
+    let version = row
+        .version
+        .map(|version| place.version(&row.machine, version));
+    let alias = row
+        .alias
+        .as_ref()
+        .map(|alias| place.alias(&row.machine, alias));
     if !definition.uses_context() {
         return Names {
             version,

@@ -18,11 +18,7 @@ pub use self::program::Program;
 pub(super) use self::program::Programs;
 use super::{Engine, RuntimeError};
 use crate::{
-    ids::ExecutionId,
-    machine::Input,
-    payload::Payload,
-    store::ExecutionStatus,
-    time::Timestamp,
+    ids::ExecutionId, machine::Input, payload::Payload, store::ExecutionStatus, time::Timestamp,
 };
 
 /// Orders that wait for the conductor; beyond it, whoever orders waits.

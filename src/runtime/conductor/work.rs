@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{Begun, ExecutionEnd, Order, Start, agenda::Agenda, live::Live};
 use crate::{
@@ -140,7 +140,7 @@ impl Work {
                         self.recover(outcome);
                     }
                 }
-                _ = closing.wait_for(|closing| *closing) => return,
+                () = until_true(&mut closing) => return,
             }
         }
     }
@@ -250,7 +250,12 @@ impl Work {
         Ok(())
     }
 
-    fn obey(&mut self, order: Order, now: Timestamp, batch: &mut Batch) -> Result<(), RuntimeError> {
+    fn obey(
+        &mut self,
+        order: Order,
+        now: Timestamp,
+        batch: &mut Batch,
+    ) -> Result<(), RuntimeError> {
         match order {
             Order::Start(start) => self.begin(*start, now, batch),
             Order::Tell { execution, input } => self.tell(execution, input, now, batch).map(drop),
@@ -274,7 +279,12 @@ impl Work {
         }
     }
 
-    fn begin(&mut self, start: Start, now: Timestamp, batch: &mut Batch) -> Result<(), RuntimeError> {
+    fn begin(
+        &mut self,
+        start: Start,
+        now: Timestamp,
+        batch: &mut Batch,
+    ) -> Result<(), RuntimeError> {
         let Start {
             asked,
             volatile,
@@ -286,8 +296,8 @@ impl Work {
             && program.kind == ExecutionKind::Standard
             && let Some(there) = self.find(&program.machine, name)?
         {
-            let same = there.status == ExecutionStatus::Running
-                && there.input == asked.input.text();
+            let same =
+                there.status == ExecutionStatus::Running && there.input == asked.input.text();
             let answer = if same {
                 Begun::Running {
                     id: there.id,
@@ -300,7 +310,11 @@ impl Work {
             batch.after.begun.push((begun, answer));
             return Ok(());
         }
-        let definition = match self.engine.programs().definition(&store, program.definition) {
+        let definition = match self
+            .engine
+            .programs()
+            .definition(&store, program.definition)
+        {
             Ok(definition) => definition,
             Err(error) => {
                 begun.send(Err(error)).ok();
@@ -308,7 +322,10 @@ impl Work {
             }
         };
         let id = store.next_execution_id();
-        let name = asked.name.clone().unwrap_or_else(|| uuid_of(&mut rand::random::<u64>));
+        let name = asked
+            .name
+            .clone()
+            .unwrap_or_else(|| uuid_of(&mut rand::random::<u64>));
         let row = new_row(id, &asked, name.clone(), now);
         let limit = definition.timeout();
         let limit = match program.kind {
@@ -502,6 +519,11 @@ impl Work {
             self.live.remove(&execution);
         }
     }
+}
+
+async fn until_true(watched: &mut watch::Receiver<bool>) {
+    // Why ok: the engine goes only behind whoever works for it.
+    watched.wait_for(|closing| *closing).await.ok();
 }
 
 /// What a timer that is due says to its execution.

@@ -3,10 +3,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use tokio::{
-    task::JoinHandle,
-    time::Instant,
-};
+use tokio::{task::JoinHandle, time::Instant};
 
 use super::{
     child::Child,

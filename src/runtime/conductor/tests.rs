@@ -1,0 +1,246 @@
+//! Executions from their start to their end, over the real store.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use super::*;
+use crate::{
+    config::Config,
+    ids::DefinitionId,
+    machine::Event,
+    plugin::Launcher,
+    runtime::{EngineSetup, read_history},
+    store::{DefinitionHash, ExecutionKind, ExecutionRow, MachineChange},
+    time::SystemClock,
+};
+
+struct World {
+    directory: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn state(&self) -> PathBuf {
+        self.directory.path().join("state")
+    }
+
+    fn open(&self) -> Engine {
+        let mut config = Config::default();
+        config.history.events_max = 100;
+        let setup = EngineSetup {
+            config,
+            clock: Arc::new(SystemClock),
+            working: true,
+            service: false,
+            hidden: Vec::new(),
+            launcher: Launcher::default(),
+        };
+        let engine = tokio::task::block_in_place(|| Engine::open(&self.state(), setup).unwrap());
+        engine.conduct();
+        engine
+    }
+}
+
+fn program(engine: &Engine, kind: ExecutionKind, text: &str) -> Program {
+    let text = text.to_owned();
+    let hash = DefinitionHash::of(&text);
+    let definition = tokio::task::block_in_place(|| {
+        let put = MachineChange::PutDefinition { text };
+        engine.store().commit_blocking(vec![put.into()]).unwrap();
+        engine.store().definition_id(hash).unwrap().unwrap()
+    });
+    Program {
+        kind,
+        machine: "pay".to_owned(),
+        definition,
+        version: None,
+        alias: None,
+        role_arn: None,
+    }
+}
+
+async fn start(engine: &Engine, program: &Program, name: Option<&str>, input: &str) -> Begun {
+    let asked = StartExecution {
+        program: program.clone(),
+        name: name.map(str::to_owned),
+        input: Payload::parse(input).unwrap(),
+        trace_header: None,
+    };
+    engine.start_execution(asked).await.unwrap()
+}
+
+fn id_of(begun: &Begun) -> ExecutionId {
+    match begun {
+        Begun::Running { id, .. } => *id,
+        Begun::Exists { name } => panic!("{name} exists"),
+    }
+}
+
+async fn end(engine: &Engine, id: ExecutionId) -> ExecutionRow {
+    let patience = std::time::Instant::now() + Duration::from_secs(60);
+    loop {
+        let row = engine.store().execution(id).unwrap().unwrap();
+        if row.status != ExecutionStatus::Running {
+            return row;
+        }
+        assert!(std::time::Instant::now() < patience, "it does not end");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+const PASSES: &str = r#"{"StartAt": "A", "States": {
+    "A": {"Type": "Pass", "Result": {"a": 1}, "ResultPath": "$.made", "Next": "B"},
+    "B": {"Type": "Pass", "End": true}}}"#;
+
+const WAITS: &str = r#"{"StartAt": "W", "States": {
+    "W": {"Type": "Wait", "SecondsPath": "$.seconds", "Next": "B"},
+    "B": {"Type": "Pass", "Result": "over", "End": true}}}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_execution_runs_to_its_end_in_one_commit_and_tells_its_history() {
+    let world = World::new();
+    let engine = world.open();
+    let program = program(&engine, ExecutionKind::Standard, PASSES);
+    let before = engine.store().pulse().unwrap().commits;
+    let begun = start(&engine, &program, Some("one"), r#"{"in":  true}"#).await;
+    assert_eq!(engine.store().pulse().unwrap().commits, before + 1);
+    let row = end(&engine, id_of(&begun)).await;
+    assert_eq!(row.status, ExecutionStatus::Succeeded);
+    assert_eq!(row.output.as_deref(), Some(r#"{"in":true,"made":{"a":1}}"#));
+    let page = read_history(engine.store(), row.id, 1, false, 1000).unwrap();
+    assert_eq!(page.next, None);
+    let ids: Vec<u64> = page.records.iter().map(|record| record.id).collect();
+    assert_eq!(ids, [1, 2, 3, 4, 5, 6]);
+    assert!(matches!(
+        page.records[0].event,
+        Event::ExecutionStarted { .. }
+    ));
+    assert!(matches!(
+        page.records[5].event,
+        Event::ExecutionSucceeded { .. }
+    ));
+    let backwards = read_history(engine.store(), row.id, u64::MAX, true, 4).unwrap();
+    assert_eq!(backwards.next, Some(2));
+    let ids: Vec<u64> = backwards.records.iter().map(|record| record.id).collect();
+    assert_eq!(ids, [6, 5, 4, 3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_is_taken_once_and_the_same_start_again_is_answered_as_the_first() {
+    let world = World::new();
+    let engine = world.open();
+    let waits = program(&engine, ExecutionKind::Standard, WAITS);
+    let first = start(&engine, &waits, Some("one"), r#"{"seconds": 1000}"#).await;
+    let again = start(&engine, &waits, Some("one"), r#"{"seconds": 1000}"#).await;
+    assert_eq!(first, again);
+    let other = start(&engine, &waits, Some("one"), r#"{"seconds": 1001}"#).await;
+    assert!(matches!(other, Begun::Exists { .. }), "{other:?}");
+    let id = id_of(&first);
+    let stopped = engine
+        .stop_execution(id, Some("Why".into()), None)
+        .await
+        .unwrap();
+    let row = end(&engine, id).await;
+    assert_eq!(
+        (row.status, row.stopped),
+        (ExecutionStatus::Aborted, stopped)
+    );
+    assert_eq!(row.error.as_deref(), Some("Why"));
+    let again = engine.stop_execution(id, None, None).await.unwrap();
+    assert_eq!(again, stopped, "one that has ended stays as it is");
+    let unknown = engine.stop_execution(ExecutionId(99), None, None).await;
+    assert_eq!(unknown.unwrap(), None);
+    let ended = start(&engine, &waits, Some("one"), r#"{"seconds": 1000}"#).await;
+    assert!(matches!(ended, Begun::Exists { .. }), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_is_a_row_and_goes_on_in_another_process() {
+    let world = World::new();
+    let engine = world.open();
+    let waits = program(&engine, ExecutionKind::Standard, WAITS);
+    let short = id_of(&start(&engine, &waits, None, r#"{"seconds": 1}"#).await);
+    let long = id_of(&start(&engine, &waits, None, r#"{"seconds": 3000}"#).await);
+    assert!(!engine.store().execution(long).unwrap().unwrap().awake);
+    engine.shut_down(Duration::from_secs(5)).await;
+    drop(engine);
+    let engine = loop {
+        // Why again: tasks of the first engine may hold it for a moment still.
+        let there =
+            tokio::task::block_in_place(|| crate::runtime::StateDir::own(&world.state()).is_ok());
+        if there {
+            break world.open();
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let row = end(&engine, short).await;
+    assert_eq!(row.output.as_deref(), Some("\"over\""));
+    assert_eq!(engine.store().first_timers(10).unwrap().len(), 1);
+    let row = engine.store().execution(long).unwrap().unwrap();
+    assert_eq!(row.status, ExecutionStatus::Running);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_takes_longer_than_it_may_times_out() {
+    let world = World::new();
+    let engine = world.open();
+    let text = WAITS.replacen('{', "{\"TimeoutSeconds\": 1,", 1);
+    let waits = program(&engine, ExecutionKind::Standard, &text);
+    let id = id_of(&start(&engine, &waits, None, r#"{"seconds": 1000}"#).await);
+    assert_eq!(end(&engine, id).await.status, ExecutionStatus::TimedOut);
+    assert_eq!(engine.store().first_timers(10).unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_express_execution_that_is_waited_for_leaves_nothing() {
+    let world = World::new();
+    let engine = world.open();
+    let waits = program(&engine, ExecutionKind::Express, WAITS);
+    let before = engine.store().pulse().unwrap().commits;
+    let asked = StartExecution {
+        program: waits.clone(),
+        name: None,
+        input: Payload::parse(r#"{"seconds": 1}"#).unwrap(),
+        trace_header: None,
+    };
+    let end = engine.run_execution(asked).await.unwrap();
+    assert_eq!(end.status, ExecutionStatus::Succeeded);
+    assert_eq!(end.output.unwrap().text(), "\"over\"");
+    assert_eq!(engine.store().pulse().unwrap().commits, before);
+    let id = id_of(&start(&engine, &waits, None, r#"{"seconds": 1}"#).await);
+    let patience = std::time::Instant::now() + Duration::from_secs(60);
+    while engine.store().execution(id).unwrap().is_some() {
+        assert!(std::time::Instant::now() < patience);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_history_keeps_its_first_and_its_newest_events_and_each_payload_once() {
+    let world = World::new();
+    let engine = world.open();
+    let text = r#"{"StartAt": "Count", "States": {
+        "Count": {"Type": "Pass", "Parameters": {"n.$": "States.MathAdd($.n, 1)", "ballast.$": "$.ballast"}, "Next": "More"},
+        "More": {"Type": "Choice", "Choices": [{"Variable": "$.n", "NumericLessThan": 200, "Next": "Wait"}], "Default": "Over"},
+        "Wait": {"Type": "Wait", "Seconds": 0, "Next": "Count"},
+        "Over": {"Type": "Succeed"}}}"#;
+    let loops = program(&engine, ExecutionKind::Standard, text);
+    let ballast = "x".repeat(10_000);
+    let input = format!(r#"{{"n": 0, "ballast": "{ballast}"}}"#);
+    let id = id_of(&start(&engine, &loops, None, &input).await);
+    assert_eq!(end(&engine, id).await.status, ExecutionStatus::Succeeded);
+    let page = read_history(engine.store(), id, 1, false, 10_000).unwrap();
+    let ids: Vec<u64> = page.records.iter().map(|record| record.id).collect();
+    assert_eq!(ids[0], 1);
+    assert!(ids.is_sorted());
+    assert!(*ids.last().unwrap() > 1000, "{ids:?}");
+    assert!(ids.len() > 50, "the newest stay: {ids:?}");
+    assert!(matches!(
+        page.records.last().unwrap().event,
+        Event::ExecutionSucceeded { .. }
+    ));
+}
