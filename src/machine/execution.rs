@@ -57,6 +57,12 @@ impl Execution {
         self.counters.events
     }
 
+    /// The frames that wait for a Map Run.
+    pub fn frames_with_runs(&self) -> impl Iterator<Item = FrameId> {
+        let waits = |frame: &&Frame| matches!(frame.phase, Phase::Run);
+        self.all_frames().filter(waits).map(|frame| frame.id)
+    }
+
     pub(super) fn frame(&self, id: FrameId) -> Option<&Frame> {
         if id == TOP {
             self.top.as_ref()

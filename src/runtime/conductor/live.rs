@@ -2,11 +2,14 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{ExecutionEnd, Program};
+use super::ExecutionEnd;
 use crate::{
+    arn::Place,
     asl::Definition,
-    ids::{ExecutionId, FrameId},
-    machine::{self, Context, Effect, Execution, Input, Machine, Options, Outcome, StepContext},
+    ids::{ExecutionId, FrameId, Generation, RunId},
+    machine::{
+        self, Context, Effect, Execution, Input, Machine, MapItem, Options, Outcome, StepContext,
+    },
     payload::Payload,
     runtime::{
         Engine, RuntimeError,
@@ -20,11 +23,10 @@ use crate::{
 /// An execution in memory.
 pub(super) struct Live {
     pub(super) row: ExecutionRow,
-    input: Payload,
-    machine: Machine,
+    pub(super) machine: Machine,
     state: Execution,
     history: History,
-    names: Names,
+    pub(super) facts: Facts,
     tokens: Tokens,
     /// Whether the execution has a row.
     stored: bool,
@@ -44,33 +46,85 @@ pub(super) struct Live {
     pub(super) touched: bool,
 }
 
-/// How the execution and its machine are called; empty where the definition does not ask.
-#[derive(Default)]
-struct Names {
-    execution: String,
+/// What an execution can be asked of itself.
+#[derive(Clone)]
+pub(super) struct Facts {
+    /// Empty where the definition does not ask.
+    execution_arn: String,
+    machine_arn: String,
+    version_arn: Option<String>,
+    alias_arn: Option<String>,
+    name: String,
     machine: String,
-    version: Option<String>,
-    alias: Option<String>,
+    started: Timestamp,
+    redrives: u32,
+    input: Payload,
+    /// The definition, for its children.
+    pub(super) runs: Runs,
+    pub(super) role_arn: Option<String>,
+}
+
+impl Facts {
+    fn of(engine: &Engine, definition: &Definition, row: &ExecutionRow, input: Payload) -> Self {
+        let place = engine.place();
+        let (mut execution_arn, mut machine_arn) = (String::new(), String::new());
+        if definition.uses_context() {
+            execution_arn = arn_of(&place, row);
+            machine_arn = place.machine(&row.machine);
+        }
+        Self {
+            execution_arn,
+            machine_arn,
+            version_arn: row
+                .version
+                .map(|version| place.version(&row.machine, version)),
+            alias_arn: row
+                .alias
+                .as_ref()
+                .map(|alias| place.alias(&row.machine, alias)),
+            name: row.name.clone(),
+            machine: row.machine.clone(),
+            role_arn: row.role_arn.clone(),
+            started: row.started,
+            redrives: row.redrives,
+            input,
+            runs: row.runs.clone(),
+        }
+    }
+
+    pub(super) fn context<'a>(&'a self, item: Option<&'a MapItem>) -> Context<'a> {
+        Context {
+            execution_id: &self.execution_arn,
+            execution_name: &self.name,
+            role_arn: self.role_arn.as_deref(),
+            started: self.started,
+            redrive_count: self.redrives,
+            input: &self.input,
+            machine_id: &self.machine_arn,
+            machine_name: &self.machine,
+            version_arn: self.version_arn.as_deref(),
+            alias_arn: self.alias_arn.as_deref(),
+            item,
+        }
+    }
 }
 
 impl Live {
     /// One that is about to begin.
     pub(super) fn begin(
         engine: &Engine,
-        program: &Program,
         definition: Arc<Definition>,
         row: ExecutionRow,
         input: Payload,
         volatile: bool,
     ) -> Self {
-        let names = names(engine, &definition, &row);
+        let facts = Facts::of(engine, &definition, &row, input);
         Self {
-            machine: Machine::new(definition, options(program.kind)),
+            machine: Machine::new(definition, options(row.kind)),
             row,
-            input,
             state: Execution::new(),
             history: History::new(),
-            names,
+            facts,
             tokens: engine.tokens().clone(),
             stored: false,
             volatile,
@@ -84,8 +138,13 @@ impl Live {
         }
     }
 
-    /// One from its rows; `None` where it is not running any more. Blocks.
-    pub(super) fn load(engine: &Engine, id: ExecutionId) -> Result<Option<Self>, RuntimeError> {
+    /// One from its rows; `processor` knows what the children of a Map Run run. `None` where it is not
+    /// running any more. Blocks.
+    pub(super) fn load(
+        engine: &Engine,
+        id: ExecutionId,
+        processor: impl Fn(RunId) -> Option<Arc<Definition>>,
+    ) -> Result<Option<Self>, RuntimeError> {
         let store = engine.store();
         let Some(row) = store.execution(id)? else {
             return Ok(None);
@@ -100,24 +159,30 @@ impl Live {
             what: format!("execution {id}"),
             cause,
         };
-        let definition = engine.programs().definition(store, definition)?;
-        let names = names(engine, &definition, &row);
+        let definition = match row.child_of {
+            None => engine.programs().definition(store, definition)?,
+            Some((run, _)) => {
+                let found = processor(run);
+                found.ok_or_else(|| damaged(format!("its run {run} is gone")))?
+            }
+        };
         let machine = Machine::new(definition, options(row.kind));
         let input =
             Payload::parse(row.input.clone()).map_err(|error| damaged(error.to_string()))?;
         let state = Execution::restore(&machine, &input, store.frames(id)?)
             .map_err(|error| damaged(error.to_string()))?;
+        let facts = Facts::of(engine, machine.definition(), &row, input);
+        let under_way = state.frames_with_runs().collect();
         Ok(Some(Self {
             machine,
-            input,
             state,
             history: History::load(store, id)?,
-            names,
+            facts,
             tokens: engine.tokens().clone(),
             stored: true,
             volatile: false,
             stored_awake: row.awake,
-            under_way: BTreeSet::new(),
+            under_way,
             cut_short: false,
             output: None,
             timers: Vec::new(),
@@ -172,19 +237,7 @@ impl Live {
                 now,
                 random: &mut random,
                 token: &token,
-                context: Context {
-                    execution_id: &self.names.execution,
-                    execution_name: &self.row.name,
-                    role_arn: self.row.role_arn.as_deref(),
-                    started: self.row.started,
-                    redrive_count: self.row.redrives,
-                    input: &self.input,
-                    machine_id: &self.names.machine,
-                    machine_name: &self.row.machine,
-                    version_arn: self.names.version.as_deref(),
-                    alias_arn: self.names.alias.as_deref(),
-                    item: None,
-                },
+                context: self.facts.context(None),
             },
         );
         let mut later = Vec::new();
@@ -237,19 +290,14 @@ impl Live {
 
     /// The execution may take so long.
     pub(super) fn set_deadline(&mut self, at: Timestamp) {
-        self.put_timer(
-            FrameId(0),
-            TimerKind::Deadline,
-            crate::ids::Generation(0),
-            at,
-        );
+        self.put_timer(FrameId(0), TimerKind::Deadline, Generation(0), at);
     }
 
     fn put_timer(
         &mut self,
         frame: FrameId,
         kind: TimerKind,
-        generation: crate::ids::Generation,
+        generation: Generation,
         due: Timestamp,
     ) {
         self.timers.push(Change::PutTimer(TimerRow {
@@ -392,30 +440,10 @@ fn options(kind: ExecutionKind) -> Options {
     }
 }
 
-fn names(engine: &Engine, definition: &Definition, row: &ExecutionRow) -> Names {
-    let place = engine.place();
-    let version = row
-        .version
-        .map(|version| place.version(&row.machine, version));
-    let alias = row
-        .alias
-        .as_ref()
-        .map(|alias| place.alias(&row.machine, alias));
-    if !definition.uses_context() {
-        return Names {
-            version,
-            alias,
-            ..Names::default()
-        };
-    }
-    let execution = match row.kind {
+/// How an execution is called.
+pub(in crate::runtime) fn arn_of(place: &Place, row: &ExecutionRow) -> String {
+    match row.kind {
         ExecutionKind::Express => place.express(&row.machine, &row.name, &row.id.to_string()),
         ExecutionKind::Job | ExecutionKind::Standard => place.execution(&row.machine, &row.name),
-    };
-    Names {
-        execution,
-        machine: place.machine(&row.machine),
-        version,
-        alias,
     }
 }

@@ -9,7 +9,9 @@
 
 mod agenda;
 mod live;
+mod map_run;
 mod program;
+mod runs;
 mod work;
 
 use tokio::sync::{mpsc, oneshot};

@@ -5,7 +5,6 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use super::*;
 use crate::{
     config::Config,
-    ids::DefinitionId,
     machine::Event,
     plugin::Launcher,
     runtime::{EngineSetup, read_history},
@@ -243,4 +242,103 @@ async fn a_long_history_keeps_its_first_and_its_newest_events_and_each_payload_o
         page.records.last().unwrap().event,
         Event::ExecutionSucceeded { .. }
     ));
+}
+
+const MAPS: &str = r#"{"StartAt": "M", "States": {
+    "M": {"Type": "Map", "MaxConcurrency": 3, "Label": "each", "ToleratedFailureCountPath": "$.bears",
+        "ItemsPath": "$.items",
+        "ItemSelector": {"value.$": "$$.Map.Item.Value", "index.$": "$$.Map.Item.Index"},
+        "ItemProcessor": {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+            "StartAt": "Ask", "States": {
+                "Ask": {"Type": "Choice", "Default": "Wait",
+                    "Choices": [{"Variable": "$.value", "NumericLessThan": 0, "Next": "Bad"}]},
+                "Wait": {"Type": "Wait", "Seconds": 0, "Next": "Done"},
+                "Done": {"Type": "Pass", "OutputPath": "$.index", "End": true},
+                "Bad": {"Type": "Fail", "Error": "Negative", "Cause": "below zero"}}},
+        "End": true}}}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_distributed_map_runs_its_children_as_executions_and_gathers_their_outputs() {
+    let world = World::new();
+    let engine = world.open();
+    let maps = program(&engine, ExecutionKind::Standard, MAPS);
+    let items: Vec<u32> = (0..700).collect();
+    let input = format!(r#"{{"bears": 0, "items": {items:?}}}"#);
+    let id = id_of(&start(&engine, &maps, None, &input).await);
+    let row = end(&engine, id).await;
+    assert_eq!(row.status, ExecutionStatus::Succeeded, "{:?}", row.cause);
+    let output: Vec<u32> = serde_json::from_str(row.output.as_deref().unwrap()).unwrap();
+    assert_eq!(output, items);
+    let runs = engine.store().map_runs_of(id).unwrap();
+    assert_eq!((runs.len(), runs[0].label.as_str()), (1, "each"));
+    assert_eq!(engine.store().running_children(runs[0].run).unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_fails_beyond_the_failures_that_it_bears_and_stops_its_children() {
+    let world = World::new();
+    let engine = world.open();
+    let maps = program(&engine, ExecutionKind::Standard, MAPS);
+    let bears = id_of(
+        &start(
+            &engine,
+            &maps,
+            None,
+            r#"{"bears": 2, "items": [1, -1, 2, -2]}"#,
+        )
+        .await,
+    );
+    let fails = id_of(
+        &start(
+            &engine,
+            &maps,
+            None,
+            r#"{"bears": 1, "items": [1, -1, 2, -2]}"#,
+        )
+        .await,
+    );
+    let row = end(&engine, bears).await;
+    assert_eq!(row.output.as_deref(), Some("[0,2]"), "{:?}", row.cause);
+    let row = end(&engine, fails).await;
+    assert_eq!(row.status, ExecutionStatus::Failed);
+    assert_eq!(
+        row.error.as_deref(),
+        Some("States.ExceedToleratedFailureThreshold")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopping_an_execution_stops_its_run_and_the_children() {
+    let world = World::new();
+    let engine = world.open();
+    let text = MAPS.replace("\"Seconds\": 0", "\"Seconds\": 1000");
+    let maps = program(&engine, ExecutionKind::Standard, &text);
+    let id = id_of(
+        &start(
+            &engine,
+            &maps,
+            None,
+            r#"{"bears": 0, "items": [1, 2, 3, 4, 5]}"#,
+        )
+        .await,
+    );
+    let runs = loop {
+        let runs = engine.store().map_runs_of(id).unwrap();
+        if !runs.is_empty() && engine.store().running_children(runs[0].run).unwrap().len() == 3 {
+            break runs;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    };
+    engine.stop_execution(id, None, None).await.unwrap();
+    let patience = std::time::Instant::now() + Duration::from_secs(60);
+    while !engine
+        .store()
+        .running_children(runs[0].run)
+        .unwrap()
+        .is_empty()
+    {
+        assert!(std::time::Instant::now() < patience);
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert_eq!(engine.store().first_timers(10).unwrap(), []);
 }

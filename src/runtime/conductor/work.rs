@@ -3,17 +3,21 @@
 use std::{
     collections::{HashMap, VecDeque},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Begun, ExecutionEnd, Order, Start, agenda::Agenda, live::Live};
+use super::{
+    Begun, ExecutionEnd, Order, Start, agenda::Agenda, live::Live, map_run::MapRun, runs::RunInput,
+};
 use crate::{
     asl::intrinsic::uuid_of,
-    ids::ExecutionId,
-    machine::{Effect, Input},
+    ids::{ExecutionId, FrameId, Generation, RunId},
+    iteration::{self, RunStatus},
+    machine::{Effect, Input, RunRequest},
     payload::Failure,
     runtime::{Engine, RuntimeError, history::Bounds},
     store::{
@@ -26,6 +30,9 @@ use crate::{
 /// Inputs that share a commit.
 const BATCH_MAX: usize = 256;
 
+/// Children of Map Runs that one commit begins.
+const BEGUN_MAX: u32 = 512;
+
 /// Commits on their way; while so many are, what happens gathers.
 const COMMITS_MAX: usize = 2;
 
@@ -37,31 +44,45 @@ const RESUMED_MAX: u32 = 512;
 
 /// The conductor.
 pub(super) struct Work {
-    engine: Engine,
+    pub(super) engine: Engine,
     line: Line,
     bounds: Bounds,
-    live: HashMap<ExecutionId, Live>,
+    pub(super) live: HashMap<ExecutionId, Live>,
     /// What is to be stepped before anything new is taken.
-    queue: VecDeque<Item>,
+    pub(super) queue: VecDeque<Item>,
     agenda: Agenda,
     on_their_way: VecDeque<(Committed, After)>,
     /// Names of executions whose first commit is on its way.
     beginning: HashMap<(String, String), ExecutionId>,
+    /// Map Runs under way.
+    pub(super) runs: HashMap<RunId, MapRun>,
     /// Who waits for an end.
     waiting: HashMap<ExecutionId, Vec<oneshot::Sender<ExecutionEnd>>>,
 }
 
-/// Something that happened to an execution.
-struct Item {
-    execution: ExecutionId,
-    input: Input,
-    /// The stored timer that said so.
-    timer: Option<TimerRow>,
+/// Something that happened.
+pub(super) enum Item {
+    /// To an execution.
+    Execution {
+        execution: ExecutionId,
+        input: Input,
+        /// The stored timer that said so.
+        timer: Option<TimerRow>,
+    },
+    /// To a Map Run.
+    Run(RunId, Vec<RunInput>),
+    /// An execution asked for a Map Run.
+    StartRun {
+        execution: ExecutionId,
+        frame: FrameId,
+        generation: Generation,
+        request: Arc<RunRequest>,
+    },
 }
 
 /// What is to be done once a batch is durable.
 #[derive(Default)]
-struct After {
+pub(super) struct After {
     begun: Vec<(oneshot::Sender<Result<Begun, RuntimeError>>, Begun)>,
     stopped: Vec<(
         oneshot::Sender<Result<Option<Timestamp>, RuntimeError>>,
@@ -73,19 +94,27 @@ struct After {
     timers: Vec<TimerRow>,
     /// Executions that something was written of.
     executions: Vec<ExecutionId>,
+    /// Map Runs that have ended.
+    pub(super) runs: Vec<(RunId, RunStatus)>,
     /// Names that can be found in the store now.
     names: Vec<(String, String)>,
 }
 
 /// A batch that is being worked on.
 #[derive(Default)]
-struct Batch {
-    after: After,
+pub(super) struct Batch {
+    pub(super) after: After,
     /// What follows for executions that nothing is written of.
     at_once: Vec<(ExecutionId, Effect)>,
     touched: Vec<ExecutionId>,
-    /// Rows of timers that outlived what they were for.
-    stale: Vec<Change>,
+    /// What is written beside executions: new runs, and rows of timers that outlived what they were for.
+    pub(super) changes: Vec<Change>,
+    /// What Map Runs are to be told.
+    pub(super) runs: VecDeque<(RunId, Vec<RunInput>)>,
+    /// Map Runs that were stepped.
+    pub(super) stepped: Vec<RunId>,
+    /// Children that may still be begun.
+    pub(super) begin_max: u32,
 }
 
 impl Work {
@@ -98,6 +127,7 @@ impl Work {
             agenda: Agenda::new(),
             on_their_way: VecDeque::new(),
             beginning: HashMap::new(),
+            runs: HashMap::new(),
             waiting: HashMap::new(),
             engine,
         }
@@ -106,7 +136,7 @@ impl Work {
     /// Works until the engine closes.
     pub(super) async fn work(mut self, mut orders: mpsc::Receiver<Order>) {
         let mut closing = self.engine.closing();
-        let clock = std::sync::Arc::clone(self.engine.clock());
+        let clock = Arc::clone(self.engine.clock());
         let mut taken = Vec::with_capacity(BATCH_MAX);
         if let Err(error) = self.resume() {
             tracing::error!(%error, "cannot take up the executions that were under way");
@@ -165,6 +195,7 @@ impl Work {
 
     /// Takes up what was under way when the last process ended.
     fn resume(&mut self) -> Result<(), RuntimeError> {
+        tokio::task::block_in_place(|| self.resume_runs())?;
         let mut behind = ExecutionId(0);
         loop {
             let store = self.engine.store().clone();
@@ -180,8 +211,8 @@ impl Work {
         }
     }
 
-    fn push(&mut self, execution: ExecutionId, input: Input) {
-        self.queue.push_back(Item {
+    pub(super) fn push(&mut self, execution: ExecutionId, input: Input) {
+        self.queue.push_back(Item::Execution {
             execution,
             input,
             timer: None,
@@ -198,7 +229,7 @@ impl Work {
             }
         }
         for row in due.stored {
-            self.queue.push_back(Item {
+            self.queue.push_back(Item::Execution {
                 execution: row.execution,
                 input: due_input(&row),
                 timer: Some(row),
@@ -210,30 +241,20 @@ impl Work {
     /// Steps what is queued and what was ordered, and sends one commit.
     async fn batch(&mut self, orders: &mut Vec<Order>) -> Result<(), RuntimeError> {
         let now = self.engine.now();
-        let mut batch = Batch::default();
+        let mut batch = Batch {
+            begin_max: BEGUN_MAX,
+            ..Batch::default()
+        };
         tokio::task::block_in_place(|| {
             let queued = self.queue.len().min(BATCH_MAX);
             let queued: Vec<_> = self.queue.drain(..queued).collect();
-            for Item {
-                execution,
-                input,
-                timer,
-            } in queued
-            {
-                let known = self.tell(execution, input, now, &mut batch)?;
-                if let Some(row) = timer {
-                    if !known {
-                        let frame = row.frame;
-                        batch.stale.push(Change::RemoveTimers { execution, frame });
-                    }
-                    // Why: the row goes with the commit of this step.
-                    batch.after.timers.push(row);
-                }
+            for item in queued {
+                self.take_up(item, now, &mut batch)?;
             }
             for order in orders.drain(..) {
                 self.obey(order, now, &mut batch)?;
             }
-            Ok::<_, RuntimeError>(())
+            self.step_runs(now, &mut batch)
         })?;
         let changes = tokio::task::block_in_place(|| self.seal(&mut batch))?;
         let at_once = After {
@@ -248,6 +269,44 @@ impl Work {
             self.on_their_way.push_back((committed, batch.after));
         }
         Ok(())
+    }
+
+    fn take_up(
+        &mut self,
+        item: Item,
+        now: Timestamp,
+        batch: &mut Batch,
+    ) -> Result<(), RuntimeError> {
+        match item {
+            Item::Execution {
+                execution,
+                input,
+                timer,
+            } => {
+                let known = self.tell(execution, input, now, batch)?;
+                if let Some(row) = timer {
+                    if !known {
+                        let frame = row.frame;
+                        batch
+                            .changes
+                            .push(Change::RemoveTimers { execution, frame });
+                    }
+                    // Why: the row goes with the commit of this step.
+                    batch.after.timers.push(row);
+                }
+                Ok(())
+            }
+            Item::Run(run, inputs) => {
+                batch.runs.push_back((run, inputs));
+                Ok(())
+            }
+            Item::StartRun {
+                execution,
+                frame,
+                generation,
+                request,
+            } => self.begin_run(execution, (frame, generation), request, now, batch),
+        }
     }
 
     fn obey(
@@ -332,14 +391,7 @@ impl Work {
             ExecutionKind::Express => Some(limit.unwrap_or(EXPRESS_MAX).min(EXPRESS_MAX)),
             ExecutionKind::Standard | ExecutionKind::Job => limit,
         };
-        let mut live = Live::begin(
-            &self.engine,
-            program,
-            definition,
-            row,
-            asked.input.clone(),
-            volatile,
-        );
+        let mut live = Live::begin(&self.engine, definition, row, asked.input.clone(), volatile);
         if let Some(limit) = limit {
             live.set_deadline(now.after(limit));
         }
@@ -374,7 +426,7 @@ impl Work {
     }
 
     /// Steps an execution; whether it was running.
-    fn tell(
+    pub(super) fn tell(
         &mut self,
         execution: ExecutionId,
         input: Input,
@@ -382,7 +434,8 @@ impl Work {
         batch: &mut Batch,
     ) -> Result<bool, RuntimeError> {
         if !self.live.contains_key(&execution) {
-            let Some(live) = Live::load(&self.engine, execution)? else {
+            let processor = |run| self.runs.get(&run)?.definition();
+            let Some(live) = Live::load(&self.engine, execution, processor)? else {
                 return Ok(false);
             };
             self.live.insert(execution, live);
@@ -399,6 +452,13 @@ impl Work {
         let volatile = live.volatile;
         let effects = live.step(input, now).into_iter();
         let effects = effects.map(|effect| (execution, effect));
+        if let Some((run, index)) = live.row.child_of
+            && live.has_ended()
+        {
+            batch
+                .runs
+                .push_back((run, vec![RunInput::Ended(index, execution)]));
+        }
         if volatile {
             batch.at_once.extend(effects);
         } else {
@@ -409,7 +469,15 @@ impl Work {
 
     /// Everything that is to be written of a batch.
     fn seal(&mut self, batch: &mut Batch) -> Result<Vec<Change>, RuntimeError> {
-        let mut changes = std::mem::take(&mut batch.stale);
+        let mut changes = std::mem::take(&mut batch.changes);
+        let now = self.engine.now();
+        for run in batch.stepped.drain(..) {
+            if let Some(run) = self.runs.get_mut(&run)
+                && run.touched
+            {
+                run.take_changes(now, &mut changes);
+            }
+        }
         for execution in batch.touched.drain(..) {
             let Some(live) = self.live.get_mut(&execution) else {
                 continue;
@@ -453,6 +521,9 @@ impl Work {
         for (execution, effect) in after.effects {
             self.follow(execution, effect);
         }
+        for (run, status) in after.runs {
+            self.run_is_over(run, status);
+        }
         for execution in after.executions {
             self.let_go(execution);
         }
@@ -479,20 +550,27 @@ impl Work {
                 self.push(execution, input);
             }
             Effect::StartRun {
-                frame, generation, ..
-            } => {
-                let failure = Failure::new("States.Runtime", "distributed maps are not run yet");
-                let input = Input::RunEnded {
-                    frame,
-                    generation,
-                    outcome: Err(failure),
-                };
-                self.push(execution, input);
+                frame,
+                generation,
+                request,
+            } => self.queue.push_back(Item::StartRun {
+                execution,
+                frame,
+                generation,
+                request,
+            }),
+            Effect::Cancel { frame, .. } => {
+                let cancelled = |run: &&MapRun| run.parent == (execution, frame);
+                if let Some(run) = self.runs.values().find(cancelled) {
+                    let id = run.row.run;
+                    let abort = vec![RunInput::Core(iteration::Input::Abort)];
+                    self.queue.push_back(Item::Run(id, abort));
+                }
             }
             Effect::Continue => self.push(execution, Input::Continue),
             Effect::Ended { .. } => self.tell_end(execution),
             // In the commit already, or taken in by the step.
-            Effect::Wake { .. } | Effect::Cancel { .. } | Effect::Record(_) => {}
+            Effect::Wake { .. } | Effect::Record(_) => {}
         }
     }
 

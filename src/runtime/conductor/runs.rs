@@ -1,0 +1,269 @@
+//! How the conductor works with Map Runs: begins them, takes them up after a restart, and feeds them.
+
+use std::sync::Arc;
+
+use super::{
+    live::Live,
+    map_run::{Follow, MapRun, kind_of, outcome},
+    work::{Batch, Item, Work},
+};
+use crate::{
+    asl::intrinsic::uuid_of,
+    ids::{ExecutionId, FrameId, Generation, Index, RunId},
+    iteration::{self, RunStatus},
+    machine::{Input, RunRequest},
+    payload::Payload,
+    runtime::RuntimeError,
+    store::{ExecutionRow, ExecutionStatus, MapRunRow},
+    time::Timestamp,
+};
+
+/// What a Map Run is told.
+pub(super) enum RunInput {
+    /// A child has ended.
+    Ended(Index, ExecutionId),
+    /// Something for its core.
+    Core(iteration::Input),
+    /// Its limits are these from now on.
+    Limits(Box<MapRunRow>),
+}
+
+/// The label of a Map that names none: AWS makes one up; ours is the same for the same Map.
+const LABEL_CHARS_MAX: usize = 40;
+
+impl Work {
+    /// Begins the Map Run that an execution asked for.
+    pub(super) fn begin_run(
+        &mut self,
+        execution: ExecutionId,
+        (frame, generation): (FrameId, Generation),
+        request: Arc<RunRequest>,
+        now: Timestamp,
+        batch: &mut Batch,
+    ) -> Result<(), RuntimeError> {
+        let (Some(parent), Some(distributed)) = (self.live.get(&execution), request.distributed())
+        else {
+            return Ok(());
+        };
+        let row = MapRunRow {
+            run: self.engine.store().next_run_id(),
+            uuid: uuid_of(&mut rand::random::<u64>),
+            machine: parent.row.machine.clone(),
+            label: label(distributed.label.as_deref(), request.state_name()),
+            kind: kind_of(distributed.execution_type),
+            generation,
+            concurrency: u32::try_from(request.max_concurrency).unwrap_or(u32::MAX),
+            tolerated_count: request.tolerance.count.unwrap_or(0),
+            tolerated_percentage: request.tolerance.percentage.unwrap_or(0.0),
+            aborted: 0,
+            timed_out: 0,
+            redrives: 0,
+            redriven: None,
+        };
+        let run = row.run;
+        let place = self.engine.place();
+        let arn = place.map_run(&row.machine, &row.label, &row.uuid);
+        let facts = parent.facts.clone();
+        let (made, changes) = MapRun::begin(row, (execution, frame), request, facts, now);
+        batch.changes.extend(changes);
+        self.runs.insert(run, made);
+        let tick = vec![RunInput::Core(iteration::Input::Tick)];
+        batch.runs.push_back((run, tick));
+        let started = Input::Started {
+            frame,
+            generation,
+            by: Some(arn.into()),
+        };
+        self.tell(execution, started, now, batch).map(drop)
+    }
+
+    /// Takes up the Map Runs that were under way when the last process ended; blocks.
+    pub(super) fn resume_runs(&mut self) -> Result<(), RuntimeError> {
+        let store = self.engine.store().clone();
+        for row in store.running_map_runs()? {
+            let damaged = |cause: String| RuntimeError::Damaged {
+                what: format!("map run {}", row.uuid),
+                cause,
+            };
+            let run = store.run(row.run)?;
+            let run = run.ok_or_else(|| damaged("it is gone".to_owned()))?;
+            let processor = |run| self.runs.get(&run)?.definition();
+            let Some(parent) = Live::load(&self.engine, run.execution, processor)? else {
+                continue;
+            };
+            let request = RunRequest::from_text(&parent.machine, &run.plan)
+                .map_err(|error| damaged(error.to_string()))?;
+            let children = store.running_children(row.run)?;
+            let id = row.run;
+            let made = MapRun::restore(row, &run, Arc::new(request), parent.facts, &children);
+            self.runs.insert(id, made);
+            let tick = vec![RunInput::Core(iteration::Input::Tick)];
+            self.queue.push_back(Item::Run(id, tick));
+        }
+        Ok(())
+    }
+
+    /// Tells Map Runs what happened to them, and what comes of that, until there is nothing more.
+    pub(super) fn step_runs(
+        &mut self,
+        now: Timestamp,
+        batch: &mut Batch,
+    ) -> Result<(), RuntimeError> {
+        while let Some((id, inputs)) = batch.runs.pop_front() {
+            let Some(run) = self.runs.get_mut(&id) else {
+                continue;
+            };
+            if !run.touched {
+                batch.stepped.push(id);
+            }
+            let mut told = Vec::with_capacity(inputs.len());
+            for input in inputs {
+                match input {
+                    RunInput::Core(input) => told.push(input),
+                    RunInput::Limits(row) => told.push(run.set_limits(*row)),
+                    RunInput::Ended(index, child) => {
+                        let Some(end) = self.live.get(&child).and_then(Live::ended) else {
+                            continue;
+                        };
+                        let why = (end.error.as_deref(), end.cause.as_deref());
+                        told.extend(run.ended(index, end.status, end.output.as_ref(), why, now));
+                    }
+                }
+            }
+            for follow in run.step(told, &mut batch.begin_max, now) {
+                self.follow_run(id, follow, now, batch)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn follow_run(
+        &mut self,
+        id: RunId,
+        follow: Follow,
+        now: Timestamp,
+        batch: &mut Batch,
+    ) -> Result<(), RuntimeError> {
+        match follow {
+            Follow::Begin { index, input } => self.begin_child(id, index, input, now, batch),
+            Follow::Refuse { index, failure } => {
+                if let Some(run) = self.runs.get_mut(&id) {
+                    let inputs = run.refused(index, failure, now);
+                    let inputs = inputs.into_iter().map(RunInput::Core).collect();
+                    batch.runs.push_back((id, inputs));
+                }
+                Ok(())
+            }
+            Follow::Stop(children) => {
+                for child in children {
+                    let stop = Input::Stop {
+                        error: None,
+                        cause: None,
+                    };
+                    self.tell(child, stop, now, batch)?;
+                }
+                Ok(())
+            }
+            Follow::Ended(status) => {
+                batch.after.runs.push((id, status));
+                Ok(())
+            }
+            Follow::Again => {
+                let tick = vec![RunInput::Core(iteration::Input::Tick)];
+                self.queue.push_back(Item::Run(id, tick));
+                Ok(())
+            }
+        }
+    }
+
+    fn begin_child(
+        &mut self,
+        id: RunId,
+        index: Index,
+        input: Payload,
+        now: Timestamp,
+        batch: &mut Batch,
+    ) -> Result<(), RuntimeError> {
+        let Some(run) = self.runs.get(&id) else {
+            return Ok(());
+        };
+        let Some(definition) = run.definition() else {
+            return Ok(());
+        };
+        let child = self.engine.store().next_execution_id();
+        let row = ExecutionRow {
+            id: child,
+            kind: run.kind(),
+            machine: format!("{}/{}", run.row.machine, run.row.label),
+            name: uuid_of(&mut rand::random::<u64>),
+            runs: run.facts.runs.clone(),
+            version: None,
+            alias: None,
+            role_arn: run.facts.role_arn.clone(),
+            trace_header: None,
+            child_of: Some((id, index)),
+            awake: false,
+            status: ExecutionStatus::Running,
+            input: input.text().to_owned(),
+            output: None,
+            error: None,
+            cause: None,
+            redrives: 0,
+            started: now,
+            stopped: None,
+            redriven: None,
+        };
+        let limit = definition.timeout();
+        let mut live = Live::begin(&self.engine, definition, row, input.clone(), false);
+        if let Some(limit) = limit {
+            live.set_deadline(now.after(limit));
+        }
+        self.live.insert(child, live);
+        if let Some(run) = self.runs.get_mut(&id) {
+            run.began(index, child);
+        }
+        self.tell(child, Input::Start { input }, now, batch)
+            .map(drop)
+    }
+
+    /// A Map Run has ended, durably: whoever waits for it is told.
+    pub(super) fn run_is_over(&mut self, id: RunId, status: RunStatus) {
+        let Some(run) = self.runs.remove(&id) else {
+            return;
+        };
+        let (execution, frame) = run.parent;
+        let store = self.engine.store().clone();
+        match tokio::task::block_in_place(|| outcome(&store, id, status)) {
+            Ok(outcome) => self.push(
+                execution,
+                Input::RunEnded {
+                    frame,
+                    generation: run.row.generation,
+                    outcome,
+                },
+            ),
+            Err(error) => {
+                // Crash: the next start finds that the run has ended.
+                tracing::error!(run = id.0, %error, "cannot read the results of a map run");
+            }
+        }
+    }
+}
+
+/// The label of a Map's children.
+fn label(given: Option<&str>, state: &str) -> String {
+    if let Some(given) = given {
+        return given.to_owned();
+    }
+    let allowed = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let label: String = state
+        .chars()
+        .filter(allowed)
+        .take(LABEL_CHARS_MAX)
+        .collect();
+    if label.is_empty() {
+        "Map".to_owned()
+    } else {
+        label
+    }
+}
