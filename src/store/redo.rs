@@ -231,10 +231,10 @@ impl Store {
     ) -> Result<Vec<Vec<Index>>, StoreError> {
         self.readers.with(|db| {
             let snapshot = db.unchecked_transaction()?;
-            let mut of_id =
-                snapshot.prepare_cached("SELECT idx FROM result_rows WHERE run = ?1 AND id = ?2")?;
-            let mut of_index =
-                snapshot.prepare_cached("SELECT idx FROM result_rows WHERE run = ?1 AND idx = ?2")?;
+            let mut of_id = snapshot
+                .prepare_cached("SELECT idx FROM result_rows WHERE run = ?1 AND id = ?2")?;
+            let mut of_index = snapshot
+                .prepare_cached("SELECT idx FROM result_rows WHERE run = ?1 AND idx = ?2")?;
             let place = |row: &Row<'_>| row.get::<_, i64>(0).map(unsigned);
             let found = names.iter().map(|name| match name {
                 RecordName::Id(id) => of_id.query_map(params![run.0, id], place)?.collect(),
