@@ -14,7 +14,9 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use super::{Api, ApiError, ErrorKind, Key, call, sigv4};
+use super::{
+    Api, ApiError, ErrorKind, Fault, Key, call, call_states, operations::fresh_uuid, sigv4,
+};
 use crate::time::{Clock as _, SystemClock};
 
 /// The largest body: what AWS takes, and more than any of our own operations need.
@@ -22,6 +24,12 @@ pub const BODY_BYTES_MAX: usize = 1 << 20;
 
 /// What the target header of our own operations begins with.
 pub const TARGET_PREFIX: &str = "Iterd.";
+
+/// What it begins with for the operations of AWS Step Functions.
+pub const STATES_TARGET_PREFIX: &str = "AWSStepFunctions.";
+
+/// A header of each answer: clients of AWS show it with an error.
+const REQUEST_ID: &str = "x-amzn-requestid";
 
 /// How long a body may take: the largest one over a line of 64 KiB/s takes half of it.
 const BODY_TIME_MAX: Duration = Duration::from_secs(30);
@@ -34,6 +42,9 @@ pub(super) enum Door {
     /// TCP, on this address.
     Tcp(IpAddr),
 }
+
+/// Spec: the host prefix of StartSyncExecution and TestState in the service model.
+const SYNC_PREFIX: &str = "sync-";
 
 struct Server {
     api: Api,
@@ -53,15 +64,20 @@ async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response
         Err(error) => {
             let status = StatusCode::from_u16(error.kind.http_status())
                 .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            let body = json!({ "__type": error.kind.name(), "message": error.message });
+            let mut body = json!({ "__type": error.kind.name(), "message": error.message });
+            if let Some((name, value)) = error.member {
+                body[name] = value.into();
+            }
             respond(status, &body)
         }
     }
 }
 
 fn respond(status: StatusCode, body: &Value) -> Response {
-    let content_type = [(header::CONTENT_TYPE, "application/x-amz-json-1.0")];
-    (status, content_type, body.to_string()).into_response()
+    let content_type = (header::CONTENT_TYPE.as_str(), "application/x-amz-json-1.0");
+    let id = fresh_uuid();
+    let headers = [content_type, (REQUEST_ID, id.as_str())];
+    (status, headers, body.to_string()).into_response()
 }
 
 async fn handle(server: &Server, request: Request) -> Result<Value, ApiError> {
@@ -86,30 +102,59 @@ async fn handle(server: &Server, request: Request) -> Result<Value, ApiError> {
         .iter()
         .find(|(name, _)| name == "x-amz-target")
         .map_or("", |(_, value)| value.as_str());
-    let operation = target
-        .strip_prefix(TARGET_PREFIX)
-        .ok_or_else(|| ApiError::validation(format!("no operation {target:?} is known here")))?;
+    let family = Family::of(target)?;
     let input = if body.is_empty() {
         json!({})
     } else {
-        serde_json::from_slice(&body)
-            .map_err(|error| ApiError::validation(format!("the body is no JSON: {error}")))?
+        serde_json::from_slice(&body).map_err(|error| family.no_json(&error))?
     };
-    let (api, operation) = (server.api.clone(), operation.to_owned());
-    let caller = key.id.clone();
+    let (api, caller) = (server.api.clone(), key.id.clone());
     // Why a task of its own: what was begun is carried out, also when the caller hangs up.
-    let work = tokio::spawn(async move { call(&api, &operation, input, &caller).await });
-    work.await.map_err(|error| ApiError {
-        kind: ErrorKind::Internal,
-        message: format!("the operation broke off: {error}"),
+    let work = tokio::spawn(async move {
+        match family {
+            Family::Iterd(operation) => call(&api, &operation, input, &caller).await,
+            Family::States(operation) => call_states(&api, &operation, input).await,
+        }
+    });
+    work.await.map_err(|error| {
+        ApiError::new(
+            ErrorKind::Internal,
+            format!("the operation broke off: {error}"),
+        )
     })?
 }
 
-fn denied(why: &impl ToString) -> ApiError {
-    ApiError {
-        kind: ErrorKind::Denied,
-        message: why.to_string(),
+/// An operation, by whose it is.
+enum Family {
+    /// iterd's own.
+    Iterd(String),
+    /// AWS Step Functions'.
+    States(String),
+}
+
+impl Family {
+    fn of(target: &str) -> Result<Self, ApiError> {
+        if let Some(operation) = target.strip_prefix(TARGET_PREFIX) {
+            return Ok(Self::Iterd(operation.to_owned()));
+        }
+        if let Some(operation) = target.strip_prefix(STATES_TARGET_PREFIX) {
+            return Ok(Self::States(operation.to_owned()));
+        }
+        let message = format!("no operation {target:?} is known here");
+        Err(ApiError::states(Fault::UnknownOperation, message))
     }
+
+    fn no_json(&self, error: &serde_json::Error) -> ApiError {
+        let message = format!("the body is no JSON: {error}");
+        match self {
+            Self::Iterd(_) => ApiError::validation(message),
+            Self::States(_) => ApiError::states(Fault::Serialization, message),
+        }
+    }
+}
+
+fn denied(why: &impl ToString) -> ApiError {
+    ApiError::new(ErrorKind::Denied, why.to_string())
 }
 
 /// Refuses a request over TCP that was meant for another host: a page in a browser can send one here
@@ -130,7 +175,10 @@ fn check_host(door: Door, headers: &HeaderMap) -> Result<(), ApiError> {
     )))
 }
 
+/// `sync-` is what the SDKs of AWS put before the host for some operations; it makes no address of a
+/// name that is none.
 fn is_ours(host: &str, listening: IpAddr) -> bool {
+    let host = host.strip_prefix(SYNC_PREFIX).unwrap_or(host);
     let without_port = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         Some(_) | None => host,
@@ -186,6 +234,12 @@ mod tests {
             ("127.0.0.1", "127.0.0.1.evil.example", false),
             ("127.0.0.1", "10.0.0.5:8083", false),
             ("127.0.0.1", "", false),
+            ("127.0.0.1", "sync-127.0.0.1:8083", true),
+            ("127.0.0.1", "sync-localhost:8083", true),
+            ("127.0.0.1", "sync-evil.example:8083", false),
+            ("127.0.0.1", "sync-sync-localhost", false),
+            ("127.0.0.1", "sync-", false),
+            ("10.0.0.5", "sync-10.0.0.6", false),
             ("127.0.0.1", "localhost.evil.example", false),
             ("10.0.0.5", "10.0.0.5:8083", true),
             ("10.0.0.5", "10.0.0.6:8083", false),

@@ -190,10 +190,7 @@ pub(super) async fn over_socket(
         return Ok(answer);
     }
     let text = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();
-    let error = ApiError {
-        kind: ErrorKind::of_name(&text("__type")),
-        message: text("message"),
-    };
+    let error = ApiError::new(ErrorKind::of_name(&text("__type")), text("message"));
     Err(Unanswered::Refused(error.into()))
 }
 

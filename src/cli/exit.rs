@@ -116,7 +116,8 @@ impl From<ApiError> for Failure {
             ErrorKind::NotFound => NOT_FOUND,
             ErrorKind::Conflict => CONFLICT,
             ErrorKind::Denied => STATE,
-            ErrorKind::Internal => FAILED,
+            // Why: no command asks for an operation of Step Functions.
+            ErrorKind::Internal | ErrorKind::States(_) => FAILED,
         };
         Self::new(code, error.message)
     }

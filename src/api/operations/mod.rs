@@ -1,78 +1,23 @@
-//! iterd's own operations; one file for each.
+//! What can be asked of the daemon, by who speaks: iterd's own operations in `iterd/`, those of AWS Step
+//! Functions in `states/`; one file for each.
 //!
 //! An operation reads its input, asks the engine or the store, and answers JSON. It knows nothing of
-//! HTTP. Where nobody serves, a command calls the same operation on the file itself.
+//! HTTP.
 
-mod adopt_job;
-mod deploy_plugin;
-mod describe_item;
-mod describe_job;
-mod describe_job_settings;
-mod edit_item;
-mod eta;
-mod figures;
-mod find_record;
-mod list_events;
-mod list_items;
-mod list_jobs;
-mod list_limiters;
-mod list_results;
-mod list_superseded;
-mod list_versions;
-mod order_limiter;
-mod pause_job;
-mod redo_items;
-mod resolve_items;
-mod resume_job;
-mod retry_items;
-mod set_job;
-mod skip_items;
-mod standing;
-mod start_job;
-mod stop_job;
-mod test_notification;
+mod iterd;
+mod states;
 
-pub use figures::run_figures;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+pub use self::iterd::{OPERATIONS, call, run_figures};
+pub use states::{OPERATIONS as STATES_OPERATIONS, call as call_states};
 
 use super::{ApiError, ErrorKind};
 use crate::{
+    arn::Place,
     config::Config,
-    payload::Payload,
-    runtime::{Engine, ItemName, on_behalf_of, unknown_job},
+    runtime::{Engine, unknown_job},
     store::{RunRow, Store},
     time::{Clock as _, SystemClock, Timestamp},
 };
-
-/// Every operation, by its name on the wire.
-pub const OPERATIONS: &[&str] = &[
-    "AdoptJob",
-    "DescribeJob",
-    "DescribeJobSettings",
-    "DeployPlugin",
-    "FindRecord",
-    "DescribeItem",
-    "EditItem",
-    "ListEvents",
-    "ListItems",
-    "ListJobs",
-    "ListLimiters",
-    "ListResults",
-    "OrderLimiter",
-    "ListVersions",
-    "ListSuperseded",
-    "PauseJob",
-    "RedoItems",
-    "ResumeJob",
-    "RetryItems",
-    "SetJob",
-    "ResolveItems",
-    "SkipItems",
-    "StartJob",
-    "StopJob",
-    "TestNotification",
-];
 
 /// What operations work on: an engine, or the file alone.
 #[derive(Clone)]
@@ -117,6 +62,15 @@ impl Api {
             .map_or_else(|| self.settings.clone(), Engine::config)
     }
 
+    /// Where our names lie.
+    fn place(&self) -> Place {
+        let config = self.config();
+        Place {
+            region: config.region,
+            account: config.account,
+        }
+    }
+
     fn now(&self) -> Timestamp {
         self.engine
             .as_ref()
@@ -129,9 +83,11 @@ impl Api {
     }
 
     fn engine(&self) -> Result<&Engine, ApiError> {
-        self.engine.as_ref().ok_or_else(|| ApiError {
-            kind: ErrorKind::Conflict,
-            message: "the state was opened for reading alone".to_owned(),
+        self.engine.as_ref().ok_or_else(|| {
+            ApiError::new(
+                ErrorKind::Conflict,
+                "the state was opened for reading alone".to_owned(),
+            )
         })
     }
 
@@ -145,90 +101,12 @@ impl Api {
     }
 }
 
-/// Calls an operation; `caller` names who asks, for what is written down. Whoever asks for somebody
-/// else says so in `author`, which every operation takes.
-pub async fn call(
-    api: &Api,
-    operation: &str,
-    mut input: Value,
-    caller: &str,
-) -> Result<Value, ApiError> {
-    let author = input
-        .as_object_mut()
-        .and_then(|input| input.remove("author"));
-    let author = match author.as_ref().map(|author| (author, author.as_str())) {
-        Some((_, Some(author))) => author,
-        None | Some((Value::Null, None)) => caller,
-        Some((other, None)) => {
-            return Err(ApiError::validation(format!(
-                "author: {other} is no text; write who asks"
-            )));
-        }
-    };
-    on_behalf_of(author.to_owned(), carry_out(api, operation, input, author)).await
-}
-
-async fn carry_out(
-    api: &Api,
-    operation: &str,
-    input: Value,
-    caller: &str,
-) -> Result<Value, ApiError> {
-    match operation {
-        "AdoptJob" => adopt_job::call(api, &read(input)?, caller).await,
-        "DeployPlugin" => deploy_plugin::call(api, read(input)?, caller).await,
-        "DescribeJob" => describe_job::call(api, &read(input)?),
-        "DescribeJobSettings" => describe_job_settings::call(api, &read(input)?),
-        "FindRecord" => find_record::call(api, &read(input)?),
-        "DescribeItem" => describe_item::call(api, &read(input)?),
-        "EditItem" => edit_item::call(api, read(input)?, caller).await,
-        "ListEvents" => list_events::call(api, read(input)?),
-        "ListItems" => list_items::call(api, &read(input)?),
-        "ListJobs" => list_jobs::call(api, &read(input)?),
-        "ListLimiters" => list_limiters::call(api, &read(input)?),
-        "ListResults" => list_results::call(api, &read(input)?),
-        "OrderLimiter" => order_limiter::call(api, read(input)?, caller).await,
-        "ListVersions" => list_versions::call(api, &read(input)?),
-        "ListSuperseded" => list_superseded::call(api, &read(input)?),
-        "PauseJob" => pause_job::call(api, read(input)?, caller).await,
-        "RedoItems" => redo_items::call(api, read(input)?, caller).await,
-        "ResumeJob" => resume_job::call(api, &read(input)?, caller).await,
-        "RetryItems" => retry_items::call(api, read(input)?).await,
-        "SetJob" => set_job::call(api, read(input)?, caller).await,
-        "ResolveItems" => resolve_items::call(api, read(input)?, caller).await,
-        "SkipItems" => skip_items::call(api, read(input)?, caller).await,
-        "StartJob" => start_job::call(api, &read(input)?).await,
-        "StopJob" => stop_job::call(api, &read(input)?, caller).await,
-        "TestNotification" => test_notification::call(api, &read(input)?).await,
-        _ => Err(ApiError::validation(format!(
-            "no operation {operation:?} is known here; known are {}",
-            OPERATIONS.join(", ")
-        ))),
-    }
-}
-
-/// An item as it was named.
-fn item(text: &str) -> Result<ItemName, ApiError> {
-    ItemName::parse(text).map_err(ApiError::validation)
-}
-
-fn items(texts: &[String]) -> Result<Vec<ItemName>, ApiError> {
-    let mut names = Vec::with_capacity(texts.len());
-    for text in texts {
-        let name = item(text)?;
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    Ok(names)
-}
-
-/// Text that was sent beside a payload: JSON, kept as it was written.
-fn payload(what: &str, text: String) -> Result<Payload, ApiError> {
-    Payload::parse(text)
-        .map_err(|error| ApiError::validation(format!("{what} is no JSON: {error}")))
-}
-
-fn read<T: DeserializeOwned>(input: Value) -> Result<T, ApiError> {
-    serde_json::from_value(input).map_err(|error| ApiError::validation(error.to_string()))
+/// A name that nothing else has: a random UUID, version 4.
+pub(super) fn fresh_uuid() -> String {
+    let high = rand::random::<u64>() & 0xffff_ffff_ffff_0fff | 0x4000;
+    let low = rand::random::<u64>() & 0x3fff_ffff_ffff_ffff | 0x8000_0000_0000_0000;
+    let digits = format!("{high:016x}{low:016x}");
+    let parts = [(0, 8), (8, 12), (12, 16), (16, 20), (20, 32)];
+    let parts: Vec<&str> = parts.iter().map(|(from, to)| &digits[*from..*to]).collect();
+    parts.join("-")
 }

@@ -29,12 +29,12 @@ pub(super) fn call(api: &Api, input: &Input) -> Result<Value, ApiError> {
     for name in names {
         let versions = api.store.versions(&name)?;
         if versions.is_empty() {
-            return Err(ApiError {
-                kind: ErrorKind::NotFound,
-                message: format!(
+            return Err(ApiError::new(
+                ErrorKind::NotFound,
+                format!(
                     "no plugin {name:?} has versions here; iterd plugin list shows those that have"
                 ),
-            });
+            ));
         }
         let here: Vec<&InForceRow> = in_force.iter().filter(|row| row.plugin == name).collect();
         let versions: Vec<Value> = versions.iter().map(|it| version(api, it, &here)).collect();

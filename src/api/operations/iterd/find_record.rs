@@ -19,10 +19,7 @@ pub(super) struct Input {
 
 pub(super) fn call(api: &Api, input: &Input) -> Result<Value, ApiError> {
     let Input { job, item } = input;
-    let missing = |message: String| ApiError {
-        kind: ErrorKind::NotFound,
-        message,
-    };
+    let missing = |message: String| ApiError::new(ErrorKind::NotFound, message);
     let Some(run) = api.run(job)? else {
         return Err(missing(format!(
             "job {job:?} was never started, so nothing of its records is kept; give the record with --file"

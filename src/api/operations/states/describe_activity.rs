@@ -1,0 +1,29 @@
+//! `DescribeActivity`.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{configurations::told, names, seconds, shapes::ARN};
+use crate::api::{Api, ApiError, Fault, shape::Member};
+
+pub(super) const INPUT: &[Member] = &[Member::required("activityArn", &ARN)];
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Input {
+    activity_arn: String,
+}
+
+pub(super) fn call(api: &Api, input: &Input) -> Result<Value, ApiError> {
+    let arn = &input.activity_arn;
+    let row = names::activity(api, arn)?.ok_or_else(|| {
+        let message = format!("Activity Does Not Exist: '{arn}'");
+        ApiError::states(Fault::ActivityDoesNotExist, message)
+    })?;
+    Ok(json!({
+        "activityArn": arn,
+        "name": row.name,
+        "creationDate": seconds(row.created),
+        "encryptionConfiguration": told(&row.encryption)?,
+    }))
+}

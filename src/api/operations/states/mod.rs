@@ -1,0 +1,173 @@
+//! The operations of AWS Step Functions; one file for each.
+//!
+//! Each takes and answers what AWS does, with AWS's errors and messages. Spec: the service model of
+//! 2016-11-23 and the API reference. What belongs to several operations is in `names` (what names lead
+//! to), `shapes` (what requests are made of), `listing` (pages) and `configurations`.
+//!
+//! Invariant: whoever changes a machine, an activity or what belongs to one holds the turn of machines
+//! from its first look to its commit.
+
+mod configurations;
+mod create_activity;
+mod create_state_machine;
+mod create_state_machine_alias;
+mod definition;
+mod delete_activity;
+mod delete_state_machine;
+mod delete_state_machine_alias;
+mod delete_state_machine_version;
+mod describe_activity;
+mod describe_state_machine;
+mod describe_state_machine_alias;
+mod label;
+mod list_activities;
+mod list_state_machine_aliases;
+mod list_state_machine_versions;
+mod list_state_machines;
+mod list_tags_for_resource;
+mod listing;
+mod names;
+mod publish_state_machine_version;
+mod routing;
+mod shapes;
+mod tag_resource;
+mod tags;
+mod untag_resource;
+mod update_state_machine;
+mod update_state_machine_alias;
+mod validate_state_machine_definition;
+mod variable_references;
+
+use serde_json::{Number, Value, json};
+
+use super::Api;
+use crate::{
+    api::{ApiError, Fault, shape::read},
+    store::Change,
+    time::Timestamp,
+};
+
+/// Every operation, by its name on the wire.
+pub const OPERATIONS: &[&str] = &[
+    "CreateActivity",
+    "CreateStateMachine",
+    "CreateStateMachineAlias",
+    "DeleteActivity",
+    "DeleteStateMachine",
+    "DeleteStateMachineAlias",
+    "DeleteStateMachineVersion",
+    "DescribeActivity",
+    "DescribeStateMachine",
+    "DescribeStateMachineAlias",
+    "ListActivities",
+    "ListStateMachineAliases",
+    "ListStateMachineVersions",
+    "ListStateMachines",
+    "ListTagsForResource",
+    "PublishStateMachineVersion",
+    "TagResource",
+    "UntagResource",
+    "UpdateStateMachine",
+    "UpdateStateMachineAlias",
+    "ValidateStateMachineDefinition",
+];
+
+/// Calls an operation.
+pub async fn call(api: &Api, operation: &str, input: Value) -> Result<Value, ApiError> {
+    match operation {
+        "CreateActivity" => create_activity::call(api, read(create_activity::INPUT, input)?).await,
+        "CreateStateMachine" => {
+            create_state_machine::call(api, read(create_state_machine::INPUT, input)?).await
+        }
+        "CreateStateMachineAlias" => {
+            let input = read(create_state_machine_alias::INPUT, input)?;
+            create_state_machine_alias::call(api, input).await
+        }
+        "DeleteActivity" => delete_activity::call(api, &read(delete_activity::INPUT, input)?).await,
+        "DeleteStateMachine" => {
+            delete_state_machine::call(api, &read(delete_state_machine::INPUT, input)?).await
+        }
+        "DeleteStateMachineAlias" => {
+            let input = read(delete_state_machine_alias::INPUT, input)?;
+            delete_state_machine_alias::call(api, &input).await
+        }
+        "DeleteStateMachineVersion" => {
+            let input = read(delete_state_machine_version::INPUT, input)?;
+            delete_state_machine_version::call(api, &input).await
+        }
+        "PublishStateMachineVersion" => {
+            let input = read(publish_state_machine_version::INPUT, input)?;
+            publish_state_machine_version::call(api, input).await
+        }
+        "TagResource" => tag_resource::call(api, read(tag_resource::INPUT, input)?).await,
+        "UntagResource" => untag_resource::call(api, read(untag_resource::INPUT, input)?).await,
+        "UpdateStateMachine" => {
+            update_state_machine::call(api, read(update_state_machine::INPUT, input)?).await
+        }
+        "UpdateStateMachineAlias" => {
+            let input = read(update_state_machine_alias::INPUT, input)?;
+            update_state_machine_alias::call(api, input).await
+        }
+        _ => look(api, operation, input),
+    }
+}
+
+/// Calls an operation that changes nothing.
+fn look(api: &Api, operation: &str, input: Value) -> Result<Value, ApiError> {
+    match operation {
+        "DescribeActivity" => describe_activity::call(api, &read(describe_activity::INPUT, input)?),
+        "DescribeStateMachine" => {
+            describe_state_machine::call(api, &read(describe_state_machine::INPUT, input)?)
+        }
+        "DescribeStateMachineAlias" => {
+            let input = read(describe_state_machine_alias::INPUT, input)?;
+            describe_state_machine_alias::call(api, &input)
+        }
+        "ListActivities" => list_activities::call(api, &read(list_activities::INPUT, input)?),
+        "ListStateMachineAliases" => {
+            list_state_machine_aliases::call(api, &read(list_state_machine_aliases::INPUT, input)?)
+        }
+        "ListStateMachineVersions" => {
+            let input = read(list_state_machine_versions::INPUT, input)?;
+            list_state_machine_versions::call(api, &input)
+        }
+        "ListStateMachines" => {
+            list_state_machines::call(api, &read(list_state_machines::INPUT, input)?)
+        }
+        "ListTagsForResource" => {
+            list_tags_for_resource::call(api, &read(list_tags_for_resource::INPUT, input)?)
+        }
+        "ValidateStateMachineDefinition" => {
+            let input = read(validate_state_machine_definition::INPUT, input)?;
+            Ok(validate_state_machine_definition::call(&input))
+        }
+        _ => Err(ApiError::states(
+            Fault::UnknownOperation,
+            format!("no operation {operation:?} is known here"),
+        )),
+    }
+}
+
+/// An instant as the protocol tells it: seconds since 1970, with milliseconds.
+fn seconds(at: Timestamp) -> Value {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "milliseconds of the next 285,000 years are whole numbers in a double"
+    )]
+    let seconds = at.as_millis() as f64 / 1000.0;
+    Number::from_f64(seconds).map_or(Value::Null, Value::Number)
+}
+
+/// What an operation answers that has nothing to tell.
+fn nothing() -> Value {
+    json!({})
+}
+
+/// Commits what an operation decided, and waits until it is durable.
+async fn commit(
+    api: &Api,
+    changes: impl IntoIterator<Item = impl Into<Change>>,
+) -> Result<(), ApiError> {
+    let changes = changes.into_iter().map(Into::into).collect();
+    Ok(api.store.commit(changes).await.await?)
+}
