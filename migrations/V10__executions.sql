@@ -44,6 +44,7 @@ CREATE INDEX executions_by_machine ON executions (machine, kind, id) WHERE run I
 CREATE INDEX executions_by_status ON executions (machine, kind, status, id) WHERE run IS NULL;
 -- Query: the children of a Map Run, the newest first; of one status; by its item.
 CREATE INDEX executions_by_run ON executions (run, status, id) WHERE run IS NOT NULL;
+CREATE INDEX executions_by_child ON executions (machine, name) WHERE run IS NOT NULL;
 CREATE INDEX executions_by_item ON executions (run, item) WHERE run IS NOT NULL;
 -- Query: what to resume at boot.
 CREATE INDEX executions_running ON executions (kind, id) WHERE status = 'running';

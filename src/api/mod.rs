@@ -5,8 +5,8 @@
 //! Invariant: an unsigned, wrongly signed or oversized request reaches no operation.
 
 mod error;
-pub mod history;
 mod fault;
+pub mod history;
 mod key;
 mod listen;
 mod operations;

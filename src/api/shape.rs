@@ -124,7 +124,6 @@ impl Shape {
     }
 
     /// A number.
-    #[cfg_attr(not(test), expect(dead_code, reason = "what Map Runs tolerate is one"))]
     pub(super) const fn number(min: f64, max: f64) -> Self {
         Self::of(Kind::Number { min, max })
     }

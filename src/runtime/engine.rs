@@ -176,6 +176,7 @@ impl Engine {
     /// Sets the services going that work behind the jobs, until the engine closes: they watch the
     /// disk, remove what is old, write down what happens, and tell it.
     pub fn spawn_services(&self) {
+        self.conduct();
         tokio::spawn(self.disk().clone().watch());
         tokio::spawn(Pruner::new(self.clone()).work());
         tokio::spawn(Chronicler::new(self.clone()).work());

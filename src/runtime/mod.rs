@@ -55,7 +55,7 @@ pub use adopter::Adopted;
 pub use auditor::{Audit, AuditError, Found as FoundRecords, audit, audit_trusting};
 pub use author::on_behalf_of;
 pub use chronicler::Chronicler;
-pub use conductor::{Begun, ExecutionEnd, Program, StartExecution};
+pub use conductor::{Begun, ExecutionEnd, MapRunLimits, Program, StartExecution};
 pub use control::unknown_job;
 pub use decisions::{DECIDED_MAX, DecisionOrder, Deed};
 pub use deployer::{Deploy, Deployed, DeployedJob, Switch};
@@ -83,3 +83,5 @@ pub use selection::Selection;
 pub use state_dir::{StateDir, StateError, StatePaths};
 pub use tester::{TestCall, Tested, Tester};
 pub use token::TaskToken;
+
+pub use conductor::arn_of as execution_arn;

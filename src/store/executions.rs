@@ -95,6 +95,15 @@ impl ExecutionRow {
     }
 }
 
+/// Which executions are listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExecutionsOf {
+    /// Those of a machine.
+    Machine(String),
+    /// The children of a Map Run.
+    Run(RunId),
+}
+
 /// What kind of execution it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExecutionKind {
@@ -161,6 +170,12 @@ impl ExecutionStatus {
             Self::Aborted => "aborted",
         }
     }
+
+    /// From what was stored. Invariant: the schema's CHECK lets no other text in.
+    fn parse(text: &str) -> Self {
+        let known = Self::ALL.into_iter().find(|status| status.as_str() == text);
+        known.unwrap_or(Self::Aborted)
+    }
 }
 
 const COLUMNS: &str = "id, kind, machine, name, text, definition, version, alias, role_arn, \
@@ -189,11 +204,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ExecutionRow> {
             None => None,
         },
         awake: row.get(12)?,
-        // Invariant: the schema's CHECK lets no other text in.
-        status: ExecutionStatus::ALL
-            .into_iter()
-            .find(|known| known.as_str() == status)
-            .unwrap_or(ExecutionStatus::Aborted),
+        status: ExecutionStatus::parse(&status),
         input: row.get(14)?,
         output: row.get(15)?,
         error: row.get(16)?,
@@ -397,6 +408,73 @@ impl Store {
                 ))?
                 .query_row(params![machine, name], read)
                 .optional()?)
+        })
+    }
+
+    /// The child of a Map Run with this name, of the labelled part of a machine.
+    pub fn child_named(
+        &self,
+        machine: &str,
+        name: &str,
+    ) -> Result<Option<ExecutionRow>, StoreError> {
+        self.readers.with(|db| {
+            Ok(db
+                .prepare_cached(&format!(
+                    "SELECT {COLUMNS} FROM executions WHERE name = ?2 AND machine = ?1
+                     AND run IS NOT NULL"
+                ))?
+                .query_row(params![machine, name], read)
+                .optional()?)
+        })
+    }
+
+    /// Executions before that one, the newest first, at most so many: of this status, and redriven or
+    /// not, where that is asked for.
+    pub fn executions(
+        &self,
+        of: &ExecutionsOf,
+        (status, redriven): (Option<ExecutionStatus>, Option<bool>),
+        before: ExecutionId,
+        rows_max: u32,
+    ) -> Result<Vec<ExecutionRow>, StoreError> {
+        let (which, value): (_, &dyn rusqlite::ToSql) = match of {
+            ExecutionsOf::Machine(name) => {
+                ("kind = 'standard' AND run IS NULL AND machine = ?1", name)
+            }
+            ExecutionsOf::Run(run) => ("run = ?1", &run.0),
+        };
+        let status = status.map(ExecutionStatus::as_str);
+        let of_status = if status.is_some() {
+            " AND status = ?4"
+        } else {
+            " AND ?4 IS NULL"
+        };
+        let of_redrive = match redriven {
+            None => "",
+            Some(true) => " AND redrives > 0",
+            Some(false) => " AND redrives = 0",
+        };
+        self.readers.with(|db| {
+            let mut statement = db.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM executions WHERE {which} AND id < ?2{of_status}{of_redrive}
+                 ORDER BY id DESC LIMIT ?3"
+            ))?;
+            let rows = statement.query_map(params![value, before.0, rows_max, status], read)?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    /// How many children of a Map Run stand how.
+    pub fn child_counts(&self, run: RunId) -> Result<Vec<(ExecutionStatus, u64)>, StoreError> {
+        self.readers.with(|db| {
+            let mut statement = db.prepare_cached(
+                "SELECT status, count(*) FROM executions WHERE run = ?1 GROUP BY status",
+            )?;
+            let rows = statement.query_map([run.0], |row| {
+                let status: String = row.get(0)?;
+                Ok((ExecutionStatus::parse(&status), unsigned(row.get(1)?)))
+            })?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
     }
 

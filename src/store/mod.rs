@@ -69,7 +69,7 @@ pub use definitions::DefinitionHash;
 pub use error::StoreError;
 pub use event_kind::EventKind;
 pub use events::{EventQuery, EventRow};
-pub use executions::{ExecutionKind, ExecutionRow, ExecutionStatus, Runs};
+pub use executions::{ExecutionKind, ExecutionRow, ExecutionStatus, ExecutionsOf, Runs};
 pub use exports::{ExportPage, ExportRow};
 pub use failures::{ErrorGroup, FailureRow, Requeue, RequeuePage};
 pub use figures::{DayRow, PausedTime, RunVersionRow, VersionTally};

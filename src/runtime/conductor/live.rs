@@ -441,7 +441,8 @@ fn options(kind: ExecutionKind) -> Options {
 }
 
 /// How an execution is called.
-pub(in crate::runtime) fn arn_of(place: &Place, row: &ExecutionRow) -> String {
+#[must_use]
+pub fn arn_of(place: &Place, row: &ExecutionRow) -> String {
     match row.kind {
         ExecutionKind::Express => place.express(&row.machine, &row.name, &row.id.to_string()),
         ExecutionKind::Job | ExecutionKind::Standard => place.execution(&row.machine, &row.name),

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
 
 use serde_json::Value;
 
-use super::live::Facts;
+use super::{MapRunLimits, live::Facts};
 use crate::{
     asl::{Definition, states::ExecutionType},
     ids::{Cursor, ExecutionId, FrameId, Generation, Index, RunId},
@@ -191,8 +191,13 @@ impl MapRun {
     }
 
     /// Its limits are these from now on.
-    pub(super) fn set_limits(&mut self, row: MapRunRow) -> Input {
-        self.row = row;
+    pub(super) fn set_limits(&mut self, limits: MapRunLimits) -> Input {
+        let row = &mut self.row;
+        row.concurrency = limits.concurrency.unwrap_or(row.concurrency);
+        row.tolerated_count = limits.tolerated_count.unwrap_or(row.tolerated_count);
+        row.tolerated_percentage = limits
+            .tolerated_percentage
+            .unwrap_or(row.tolerated_percentage);
         self.limits_changed = true;
         Input::Options(options(&self.row))
     }

@@ -16,11 +16,16 @@ mod work;
 
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::live::arn_of;
 pub use self::program::Program;
 pub(super) use self::program::Programs;
 use super::{Engine, RuntimeError};
 use crate::{
-    ids::ExecutionId, machine::Input, payload::Payload, store::ExecutionStatus, time::Timestamp,
+    ids::{ExecutionId, RunId},
+    machine::Input,
+    payload::Payload,
+    store::ExecutionStatus,
+    time::Timestamp,
 };
 
 /// Orders that wait for the conductor; beyond it, whoever orders waits.
@@ -36,6 +41,15 @@ pub(super) enum Order {
         execution: ExecutionId,
         /// What.
         input: Input,
+    },
+    /// Other limits for a Map Run.
+    Limits {
+        /// Which.
+        run: RunId,
+        /// What changes.
+        limits: MapRunLimits,
+        /// Answered when that is durable; whether the run was under way.
+        done: oneshot::Sender<bool>,
     },
     /// End an execution.
     Stop {
@@ -90,6 +104,17 @@ pub enum Begun {
         /// The name.
         name: String,
     },
+}
+
+/// What is to change of a Map Run's limits.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct MapRunLimits {
+    /// Children at a time; 0: as many as there is room for.
+    pub concurrency: Option<u32>,
+    /// So many percent of the items may fail.
+    pub tolerated_percentage: Option<f64>,
+    /// So many items may fail.
+    pub tolerated_count: Option<u64>,
 }
 
 /// How an execution ended.
@@ -169,6 +194,23 @@ impl Engine {
         };
         self.conductor(order).await?;
         answer.await.map_err(|_| RuntimeError::Closed)?
+    }
+
+    /// Changes the limits of a Map Run; when this returns that is in force. Refused where it has ended.
+    pub async fn update_map_run(
+        &self,
+        run: RunId,
+        limits: MapRunLimits,
+    ) -> Result<(), RuntimeError> {
+        let (done, answer) = oneshot::channel();
+        let order = Order::Limits { run, limits, done };
+        self.conductor(order).await?;
+        if answer.await.map_err(|_| RuntimeError::Closed)? {
+            return Ok(());
+        }
+        Err(RuntimeError::Conflict(
+            "the map run has ended; its limits change nothing any more".to_owned(),
+        ))
     }
 
     async fn conductor(&self, order: Order) -> Result<(), RuntimeError> {

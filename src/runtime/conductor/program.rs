@@ -8,8 +8,8 @@ use std::{
 use crate::{
     asl::{Definition, Dialect},
     ids::DefinitionId,
-    runtime::RuntimeError,
-    store::{ExecutionKind, Store},
+    runtime::{ResolvedMachine, RuntimeError},
+    store::{ExecutionKind, MachineKind, Store},
 };
 
 /// A machine in one of its revisions.
@@ -27,6 +27,22 @@ pub struct Program {
     pub alias: Option<String>,
     /// The role that it is given.
     pub role_arn: Option<String>,
+}
+
+impl From<&ResolvedMachine> for Program {
+    fn from(machine: &ResolvedMachine) -> Self {
+        Self {
+            kind: match machine.kind {
+                MachineKind::Standard => ExecutionKind::Standard,
+                MachineKind::Express => ExecutionKind::Express,
+            },
+            machine: machine.name.clone(),
+            definition: machine.definition_id,
+            version: machine.version,
+            alias: machine.alias.clone(),
+            role_arn: Some(machine.role_arn.clone()),
+        }
+    }
 }
 
 /// Definitions that were read lately.

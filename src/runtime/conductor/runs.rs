@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{
+    MapRunLimits,
     live::Live,
     map_run::{Follow, MapRun, kind_of, outcome},
     work::{Batch, Item, Work},
@@ -25,7 +26,7 @@ pub(super) enum RunInput {
     /// Something for its core.
     Core(iteration::Input),
     /// Its limits are these from now on.
-    Limits(Box<MapRunRow>),
+    Limits(MapRunLimits),
 }
 
 /// The label of a Map that names none: AWS makes one up; ours is the same for the same Map.
@@ -120,7 +121,7 @@ impl Work {
             for input in inputs {
                 match input {
                     RunInput::Core(input) => told.push(input),
-                    RunInput::Limits(row) => told.push(run.set_limits(*row)),
+                    RunInput::Limits(limits) => told.push(run.set_limits(limits)),
                     RunInput::Ended(index, child) => {
                         let Some(end) = self.live.get(&child).and_then(Live::ended) else {
                             continue;

@@ -88,6 +88,7 @@ pub(super) struct After {
         oneshot::Sender<Result<Option<Timestamp>, RuntimeError>>,
         Option<Timestamp>,
     )>,
+    told: Vec<(oneshot::Sender<bool>, bool)>,
     effects: Vec<(ExecutionId, Effect)>,
     due: Vec<Timestamp>,
     /// Timers whose rows are gone.
@@ -317,6 +318,14 @@ impl Work {
     ) -> Result<(), RuntimeError> {
         match order {
             Order::Start(start) => self.begin(*start, now, batch),
+            Order::Limits { run, limits, done } => {
+                let known = self.runs.contains_key(&run);
+                if known {
+                    batch.runs.push_back((run, vec![RunInput::Limits(limits)]));
+                }
+                batch.after.told.push((done, known));
+                Ok(())
+            }
             Order::Tell { execution, input } => self.tell(execution, input, now, batch).map(drop),
             Order::Stop {
                 execution,
@@ -514,6 +523,9 @@ impl Work {
         // Why ok: whoever does not wait any more does not want to know.
         for (begun, answer) in after.begun {
             begun.send(Ok(answer)).ok();
+        }
+        for (done, known) in after.told {
+            done.send(known).ok();
         }
         for (done, stopped) in after.stopped {
             done.send(Ok(stopped)).ok();

@@ -44,6 +44,16 @@ impl<'a> Page<'a> {
         self.rows_max + 1
     }
 
+    /// How many rows the page has at most.
+    pub(super) const fn rows_max(&self) -> u32 {
+        self.rows_max
+    }
+
+    /// The token of the page that begins there.
+    pub(super) fn token(&self, position: &str) -> String {
+        page_token::make(self.query, position, self.now)
+    }
+
     /// The answer: the rows in `key`, with a token where more follow. `show` tells a row, `position`
     /// where the page behind it begins.
     pub(super) fn answer<T>(
@@ -57,8 +67,7 @@ impl<'a> Page<'a> {
         let list: Vec<Value> = shown.iter().map(show).collect();
         let mut answer = json!({ key: list });
         if let Some(last) = shown.last().filter(|_| shown.len() < rows.len()) {
-            let token = page_token::make(self.query, &position(last), self.now);
-            answer["nextToken"] = token.into();
+            answer["nextToken"] = self.token(&position(last)).into();
         }
         answer
     }

@@ -17,22 +17,34 @@ mod delete_state_machine;
 mod delete_state_machine_alias;
 mod delete_state_machine_version;
 mod describe_activity;
+mod describe_execution;
+mod describe_map_run;
 mod describe_state_machine;
 mod describe_state_machine_alias;
+mod describe_state_machine_for_execution;
+mod executions;
+mod get_execution_history;
 mod label;
 mod list_activities;
+mod list_executions;
+mod list_map_runs;
 mod list_state_machine_aliases;
 mod list_state_machine_versions;
 mod list_state_machines;
 mod list_tags_for_resource;
 mod listing;
+mod map_runs;
 mod names;
 mod publish_state_machine_version;
 mod routing;
 mod shapes;
+mod start_execution;
+mod start_sync_execution;
+mod stop_execution;
 mod tag_resource;
 mod tags;
 mod untag_resource;
+mod update_map_run;
 mod update_state_machine;
 mod update_state_machine_alias;
 mod validate_state_machine_definition;
@@ -57,16 +69,26 @@ pub const OPERATIONS: &[&str] = &[
     "DeleteStateMachineAlias",
     "DeleteStateMachineVersion",
     "DescribeActivity",
+    "DescribeExecution",
+    "DescribeMapRun",
     "DescribeStateMachine",
     "DescribeStateMachineAlias",
+    "DescribeStateMachineForExecution",
+    "GetExecutionHistory",
     "ListActivities",
+    "ListExecutions",
+    "ListMapRuns",
     "ListStateMachineAliases",
     "ListStateMachineVersions",
     "ListStateMachines",
     "ListTagsForResource",
     "PublishStateMachineVersion",
+    "StartExecution",
+    "StartSyncExecution",
+    "StopExecution",
     "TagResource",
     "UntagResource",
+    "UpdateMapRun",
     "UpdateStateMachine",
     "UpdateStateMachineAlias",
     "ValidateStateMachineDefinition",
@@ -108,6 +130,12 @@ pub async fn call(api: &Api, operation: &str, input: Value) -> Result<Value, Api
             let input = read(update_state_machine_alias::INPUT, input)?;
             update_state_machine_alias::call(api, input).await
         }
+        "StartExecution" => start_execution::call(api, read(start_execution::INPUT, input)?).await,
+        "StartSyncExecution" => {
+            start_sync_execution::call(api, read(start_sync_execution::INPUT, input)?).await
+        }
+        "StopExecution" => stop_execution::call(api, read(stop_execution::INPUT, input)?).await,
+        "UpdateMapRun" => update_map_run::call(api, &read(update_map_run::INPUT, input)?).await,
         _ => look(api, operation, input),
     }
 }
@@ -116,6 +144,19 @@ pub async fn call(api: &Api, operation: &str, input: Value) -> Result<Value, Api
 fn look(api: &Api, operation: &str, input: Value) -> Result<Value, ApiError> {
     match operation {
         "DescribeActivity" => describe_activity::call(api, &read(describe_activity::INPUT, input)?),
+        "DescribeExecution" => {
+            describe_execution::call(api, &read(describe_execution::INPUT, input)?)
+        }
+        "DescribeMapRun" => describe_map_run::call(api, &read(describe_map_run::INPUT, input)?),
+        "DescribeStateMachineForExecution" => {
+            let input = read(describe_state_machine_for_execution::INPUT, input)?;
+            describe_state_machine_for_execution::call(api, &input)
+        }
+        "GetExecutionHistory" => {
+            get_execution_history::call(api, &read(get_execution_history::INPUT, input)?)
+        }
+        "ListExecutions" => list_executions::call(api, &read(list_executions::INPUT, input)?),
+        "ListMapRuns" => list_map_runs::call(api, &read(list_map_runs::INPUT, input)?),
         "DescribeStateMachine" => {
             describe_state_machine::call(api, &read(describe_state_machine::INPUT, input)?)
         }

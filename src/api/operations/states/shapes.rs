@@ -101,6 +101,30 @@ pub(super) const ENCRYPTION: Shape = Shape::structure(
     ],
 );
 
+pub(super) const EXECUTION_INPUT: Shape = Shape::text(0, 262_144).sensitive();
+pub(super) const ERROR: Shape = Shape::text(0, 256).sensitive();
+pub(super) const CAUSE: Shape = Shape::text(0, 32_768).sensitive();
+pub(super) const TRACE_HEADER: Shape = Shape::pattern(
+    0,
+    256,
+    Pattern {
+        text: r"\p{ASCII}*",
+        holds: str::is_ascii,
+    },
+);
+pub(super) const EXECUTION_STATUS: Shape = Shape::one_of(&[
+    "RUNNING",
+    "SUCCEEDED",
+    "FAILED",
+    "TIMED_OUT",
+    "ABORTED",
+    "PENDING_REDRIVE",
+]);
+pub(super) const REDRIVE_FILTER: Shape = Shape::one_of(&["REDRIVEN", "NOT_REDRIVEN"]);
+pub(super) const CONCURRENCY: Shape = Shape::whole(0, i64::MAX);
+pub(super) const TOLERATED_COUNT: Shape = Shape::whole(0, i64::MAX);
+pub(super) const PERCENTAGE: Shape = Shape::number(0.0, 100.0);
+
 /// What every listing takes, beside what it lists.
 pub(super) const MAX_RESULTS: Member = Member::optional("maxResults", &PAGE_SIZE);
 /// See [`MAX_RESULTS`].

@@ -1,0 +1,129 @@
+//! Executions as callers name them, and as they are told.
+
+use serde_json::{Value, json};
+
+use super::{names, seconds};
+use crate::{
+    api::{Api, ApiError, Fault},
+    arn::{Arn, Part, Resource},
+    payload::Payload,
+    runtime::{ResolvedMachine, RuntimeError, execution_arn},
+    store::{ExecutionRow, ExecutionStatus},
+};
+
+/// Largest input of an execution, in bytes of its JSON.
+const INPUT_BYTES_MAX: usize = 262_144;
+
+/// The execution that a name speaks of.
+pub(super) fn execution(api: &Api, arn: &str) -> Result<ExecutionRow, ApiError> {
+    let parsed: Arn = arn.parse().map_err(RuntimeError::from)?;
+    let kind = parsed.resource.kind();
+    let Resource::Execution { machine, name } = &parsed.resource else {
+        return Err(names::wrong_kind(arn, kind));
+    };
+    let found = if parsed.place == api.place() {
+        match machine {
+            Part {
+                name: of,
+                label: None,
+            } => api.store.execution_named(of, name)?,
+            Part {
+                name: of,
+                label: Some(label),
+            } => api.store.child_named(&format!("{of}/{label}"), name)?,
+        }
+    } else {
+        None
+    };
+    found.ok_or_else(|| unknown(arn))
+}
+
+pub(super) fn unknown(arn: &str) -> ApiError {
+    let message = format!("Execution Does Not Exist: '{arn}'");
+    ApiError::states(Fault::ExecutionDoesNotExist, message)
+}
+
+/// An execution's input as it was sent; nothing is an empty object.
+pub(super) fn input(text: Option<String>) -> Result<Payload, ApiError> {
+    let text = text.unwrap_or_else(|| "{}".to_owned());
+    if text.len() > INPUT_BYTES_MAX {
+        let message = format!(
+            "Invalid State Machine Execution Input: it has {} bytes, at most {INPUT_BYTES_MAX} are allowed",
+            text.len()
+        );
+        return Err(ApiError::states(Fault::InvalidExecutionInput, message));
+    }
+    Payload::parse(text).map_err(|error| {
+        let message = format!("Invalid State Machine Execution Input: '{error}'");
+        ApiError::states(Fault::InvalidExecutionInput, message)
+    })
+}
+
+/// The machine that is to be run; not a part of one.
+pub(super) fn resolve(api: &Api, arn: &str) -> Result<ResolvedMachine, ApiError> {
+    let machine = api.engine()?.resolve_machine(arn)?;
+    if machine.label.is_some() {
+        return Err(names::labelled());
+    }
+    Ok(machine)
+}
+
+/// As AWS spells it.
+pub(super) const fn status_name(status: ExecutionStatus) -> &'static str {
+    match status {
+        ExecutionStatus::Running => "RUNNING",
+        ExecutionStatus::Succeeded => "SUCCEEDED",
+        ExecutionStatus::Failed => "FAILED",
+        ExecutionStatus::TimedOut => "TIMED_OUT",
+        ExecutionStatus::Aborted => "ABORTED",
+    }
+}
+
+/// The status of that name.
+pub(super) fn status_of(name: &str) -> Option<ExecutionStatus> {
+    [
+        ExecutionStatus::Running,
+        ExecutionStatus::Succeeded,
+        ExecutionStatus::Failed,
+        ExecutionStatus::TimedOut,
+        ExecutionStatus::Aborted,
+    ]
+    .into_iter()
+    .find(|status| status_name(*status) == name)
+}
+
+/// What lists and descriptions both tell of an execution.
+pub(super) fn told(api: &Api, row: &ExecutionRow) -> Result<Value, ApiError> {
+    let place = api.place();
+    let machine = match row.child_of {
+        None => place.machine(&row.machine),
+        // Of a child: the labelled part of the machine.
+        Some(_) => place.machine(&row.machine),
+    };
+    let mut shown = json!({
+        "executionArn": execution_arn(&place, row),
+        "stateMachineArn": machine,
+        "name": row.name,
+        "status": status_name(row.status),
+        "startDate": seconds(row.started),
+    });
+    if let Some(stopped) = row.stopped {
+        shown["stopDate"] = seconds(stopped);
+    }
+    if let Some(version) = row.version {
+        shown["stateMachineVersionArn"] = place.version(&row.machine, version).into();
+    }
+    if let Some(alias) = &row.alias {
+        shown["stateMachineAliasArn"] = place.alias(&row.machine, alias).into();
+    }
+    if let Some((run, _)) = row.child_of
+        && let Some(run) = api.store.map_run(run)?
+    {
+        shown["mapRunArn"] = place.map_run(&run.machine, &run.label, &run.uuid).into();
+    }
+    shown["redriveCount"] = row.redrives.into();
+    if let Some(redriven) = row.redriven {
+        shown["redriveDate"] = seconds(redriven);
+    }
+    Ok(shown)
+}
