@@ -41,6 +41,8 @@ mod schedules;
 mod settings;
 #[path = "commands/sources.rs"]
 mod sources;
+#[path = "commands/states.rs"]
+mod states;
 #[path = "commands/told.rs"]
 mod told;
 #[path = "commands/world.rs"]

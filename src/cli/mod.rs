@@ -13,6 +13,7 @@ mod completions;
 mod deploy;
 mod dry_run;
 mod edit;
+mod env;
 mod eta;
 pub mod exit;
 mod export;
@@ -92,6 +93,8 @@ enum Command {
     Run(run::Arguments),
     /// Be the daemon: keep the jobs of a folder running
     Serve(serve::Arguments),
+    /// Print what makes the AWS CLI and SDKs talk to the daemon: eval "$(iterd env)"
+    Env(env::Arguments),
     /// Look at a job file without running it: records, time, problems
     Check(check::Arguments),
     /// Show every setting, or those of a job, and where each comes from
@@ -169,6 +172,7 @@ pub fn main() -> ExitCode {
     let outcome = match command {
         Command::Run(arguments) => run::main(&session, &arguments),
         Command::Serve(arguments) => serve::main(&session, &arguments),
+        Command::Env(arguments) => env::main(&session, &arguments),
         Command::Check(arguments) => check::main(&session, &arguments),
         Command::Show(arguments) => settings::main(&session, &arguments),
         Command::Start(arguments) => start::main(&session, &arguments),

@@ -120,7 +120,7 @@ async fn listen(
     if !address.ip().is_loopback() {
         tracing::warn!(%address, "requests are signed, and neither they nor the answers are encrypted");
     }
-    let api = Api::of_engine(engine.clone());
+    let api = Api::of_engine(engine.clone()).listening_on(address);
     let mut listening = JoinSet::new();
     let (socket, served, keys) = (engine.paths().socket(), api.clone(), vec![key.clone()]);
     listening.spawn(async move { api::serve_unix(&socket, served, keys).await });

@@ -45,9 +45,15 @@ impl Session {
 
     /// Where things lie, for a command that asks; it says so on standard error.
     pub(super) fn paths(&self) -> Result<StatePaths, Failure> {
+        let paths = self.paths_quietly()?;
+        note(&format!("state: {}", paths.root().display()));
+        Ok(paths)
+    }
+
+    /// The same, for a command that has said so.
+    pub(super) fn paths_quietly(&self) -> Result<StatePaths, Failure> {
         let settings = self.settings(&[])?;
         let directory = self.state_dir(&settings)?;
-        note(&format!("state: {}", directory.display()));
         Ok(StatePaths::new(&directory))
     }
 

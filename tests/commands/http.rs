@@ -22,17 +22,21 @@ fn served() -> (World, Running) {
     (world, daemon)
 }
 
-struct Request<'a> {
-    host: &'a str,
-    operation: &'a str,
-    body: &'a str,
-    date: Timestamp,
+/// A request; its fields are what it is told apart by.
+pub(crate) struct Request<'a> {
+    pub(crate) host: &'a str,
+    /// Whose operation it asks for, as the target header begins.
+    pub(crate) family: &'a str,
+    pub(crate) operation: &'a str,
+    pub(crate) body: &'a str,
+    pub(crate) date: Timestamp,
 }
 
 impl Request<'_> {
-    fn good() -> Self {
+    pub(crate) fn good() -> Self {
         Self {
             host: "127.0.0.1:8083",
+            family: "Iterd.",
             operation: "ListJobs",
             body: "{}",
             date: SystemClock.now(),
@@ -40,13 +44,13 @@ impl Request<'_> {
     }
 
     /// Header lines and body, signed with the key of this state directory.
-    fn signed(&self, world: &World) -> String {
+    pub(crate) fn signed(&self, world: &World) -> String {
         let key = Key::read(&world.state().join("key")).unwrap();
         self.signed_with(&key)
     }
 
     fn signed_with(&self, key: &Key) -> String {
-        let target = format!("Iterd.{}", self.operation);
+        let target = format!("{}{}", self.family, self.operation);
         let mut headers = vec![
             ("host".to_owned(), self.host.to_owned()),
             ("x-amz-target".to_owned(), target),
@@ -78,7 +82,7 @@ fn connect(port: u16) -> TcpStream {
 }
 
 /// Sends bytes and reads what comes back until the other side closes.
-fn ask(port: u16, bytes: &[u8]) -> String {
+pub(crate) fn ask(port: u16, bytes: &[u8]) -> String {
     let mut stream = connect(port);
     // Why ok: whoever refuses early does not read to the end.
     stream.write_all(bytes).ok();
@@ -165,6 +169,7 @@ fn a_request_for_another_host_or_without_sense_reaches_no_operation() {
         let host = "localhost";
         let request = Request {
             host,
+            family: "Iterd.",
             operation,
             body,
             date,

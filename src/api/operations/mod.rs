@@ -7,6 +7,8 @@
 mod iterd;
 mod states;
 
+use std::net::SocketAddr;
+
 pub use self::iterd::{OPERATIONS, call, run_figures};
 pub use states::{OPERATIONS as STATES_OPERATIONS, call as call_states};
 
@@ -26,6 +28,8 @@ pub struct Api {
     store: Store,
     /// What a command reads for itself; an engine has its own.
     settings: Config,
+    /// Where the daemon listens on TCP.
+    listening: Option<SocketAddr>,
 }
 
 impl Api {
@@ -36,6 +40,7 @@ impl Api {
             store: engine.store().clone(),
             engine: Some(engine),
             settings: Config::default(),
+            listening: None,
         }
     }
 
@@ -46,6 +51,7 @@ impl Api {
             engine: None,
             store,
             settings: Config::default(),
+            listening: None,
         }
     }
 
@@ -53,6 +59,15 @@ impl Api {
     #[must_use]
     pub fn with_settings(self, settings: Config) -> Self {
         Self { settings, ..self }
+    }
+
+    /// Over an engine whose daemon listens on this address.
+    #[must_use]
+    pub fn listening_on(self, address: SocketAddr) -> Self {
+        Self {
+            listening: Some(address),
+            ..self
+        }
     }
 
     /// The settings in force.

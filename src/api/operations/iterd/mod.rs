@@ -8,6 +8,7 @@ mod deploy_plugin;
 mod describe_item;
 mod describe_job;
 mod describe_job_settings;
+mod describe_server;
 mod edit_item;
 mod eta;
 mod figures;
@@ -47,6 +48,7 @@ pub const OPERATIONS: &[&str] = &[
     "AdoptJob",
     "DescribeJob",
     "DescribeJobSettings",
+    "DescribeServer",
     "DeployPlugin",
     "FindRecord",
     "DescribeItem",
@@ -105,6 +107,7 @@ async fn carry_out(
         "DeployPlugin" => deploy_plugin::call(api, read(input)?, caller).await,
         "DescribeJob" => describe_job::call(api, &read(input)?),
         "DescribeJobSettings" => describe_job_settings::call(api, &read(input)?),
+        "DescribeServer" => describe_server::call(api, &read(input)?),
         "FindRecord" => find_record::call(api, &read(input)?),
         "DescribeItem" => describe_item::call(api, &read(input)?),
         "EditItem" => edit_item::call(api, read(input)?, caller).await,
