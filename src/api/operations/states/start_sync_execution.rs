@@ -68,6 +68,7 @@ pub(super) async fn call(api: &Api, input: Input) -> Result<Value, ApiError> {
         "stopDate": seconds(end.stopped),
         "status": status_name(end.status),
         "inputDetails": { "included": with_data },
+        "outputDetails": { "included": with_data },
         "billingDetails": {
             "billedDurationInMilliseconds": took.div_ceil(BILLED_MS).max(1) * BILLED_MS,
             "billedMemoryUsedInMB": BILLED_MB,
@@ -76,11 +77,8 @@ pub(super) async fn call(api: &Api, input: Input) -> Result<Value, ApiError> {
     if with_data {
         answer["input"] = payload.text().into();
     }
-    if let Some(output) = &end.output {
-        answer["outputDetails"] = json!({ "included": with_data });
-        if with_data {
-            answer["output"] = output.text().into();
-        }
+    if let Some(output) = end.output.filter(|_| with_data) {
+        answer["output"] = output.text().into();
     }
     for (key, value) in [("error", end.error), ("cause", end.cause)] {
         if let Some(value) = value {
