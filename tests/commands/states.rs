@@ -6,6 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+use iterd::api::Key;
 use serde_json::{Value, json};
 
 use super::{
@@ -427,6 +428,59 @@ fn env_says_what_to_do_where_nobody_serves() {
         "{nobody:?}"
     );
     assert!(nobody.err.contains("iterd serve"), "{nobody:?}");
+}
+
+#[test]
+fn whoever_has_another_key_is_told_so_by_the_name_that_sdks_know() {
+    let states = States::serve();
+    let request = Request {
+        family: "AWSStepFunctions.",
+        operation: "ListStateMachines",
+        ..Request::good()
+    };
+    let stranger = Key {
+        id: Key::LOCAL_ID.to_owned(),
+        secret: "guessed".to_owned(),
+    };
+    let signed = request.signed_with(&stranger);
+    let lines = signed.split("\r\n");
+    let unsigned: Vec<&str> = lines
+        .filter(|line| !line.starts_with("authorization"))
+        .collect();
+    for (request, name) in [
+        (signed.clone(), "InvalidSignatureException"),
+        (unsigned.join("\r\n"), "MissingAuthenticationTokenException"),
+        (
+            signed.replace("AWS4-HMAC-SHA256", "Basic"),
+            "IncompleteSignatureException",
+        ),
+    ] {
+        let answer = ask(states.daemon.port(), request.as_bytes());
+        assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+        assert!(answer.contains(name), "{name}: {answer}");
+    }
+}
+
+#[test]
+fn a_page_has_a_hundred_rows_where_nobody_says_how_many() {
+    let states = States::serve();
+    for n in 0..101 {
+        states.call("CreateActivity", &json!({"name": format!("a{n:03}")}));
+    }
+    for input in [json!({}), json!({"maxResults": 0})] {
+        let first = states.call("ListActivities", &input);
+        assert_eq!(first["activities"].as_array().unwrap().len(), 100);
+        let rest = json!({"nextToken": first["nextToken"]});
+        let second = states.call("ListActivities", &rest);
+        assert_eq!(second["activities"][0]["name"], "a100");
+        assert_eq!(second.get("nextToken"), None);
+    }
+    let all = states.call("ListActivities", &json!({"maxResults": 101}));
+    assert_eq!(
+        all.get("nextToken"),
+        None,
+        "nothing follows a page that holds all"
+    );
 }
 
 /// What `tests/run` installs for the tests that speak to the daemon with the SDK of AWS.
