@@ -23,6 +23,30 @@ fn definition(comment: &str) -> String {
         .to_string()
 }
 
+/// A signed request.
+fn signed(world: &World, operation: &str, body: &str) -> String {
+    let request = Request {
+        family: "AWSStepFunctions.",
+        operation,
+        body,
+        ..Request::good()
+    };
+    request.signed(world)
+}
+
+/// Status and body of the answer to a signed request.
+fn answered(port: u16, request: &str) -> (u16, Value) {
+    let answer = ask(port, request.as_bytes());
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(
+        head.contains("content-type: application/x-amz-json-1.0"),
+        "{head}"
+    );
+    assert!(head.contains("x-amzn-requestid: "), "{head}");
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, serde_json::from_str(body).unwrap())
+}
+
 /// A daemon, and calls of its operations.
 struct States {
     world: World,
@@ -38,21 +62,7 @@ impl States {
 
     /// Status and body of an answer.
     fn ask(&self, operation: &str, body: &str) -> (u16, Value) {
-        let request = Request {
-            family: "AWSStepFunctions.",
-            operation,
-            body,
-            ..Request::good()
-        };
-        let answer = ask(self.daemon.port(), request.signed(&self.world).as_bytes());
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(
-            head.contains("content-type: application/x-amz-json-1.0"),
-            "{head}"
-        );
-        assert!(head.contains("x-amzn-requestid: "), "{head}");
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, serde_json::from_str(body).unwrap())
+        answered(self.daemon.port(), &signed(&self.world, operation, body))
     }
 
     /// What a good request is answered.
@@ -383,6 +393,54 @@ fn what_was_made_is_there_after_a_kill_and_gone_after_its_deletion() {
     assert_eq!(states.describe(&arn)["creationDate"], anew["creationDate"]);
     let tags = states.call("ListTagsForResource", &json!({"resourceArn": arn}));
     assert_eq!(tags, json!({"tags": []}));
+}
+
+/// What eight callers are answered who ask at once, each for what its number makes of it.
+fn at_once(states: &States, operation: &str, input: impl Fn(u32) -> Value) -> Vec<(u16, Value)> {
+    let port = states.daemon.port();
+    let requests: Vec<String> = (0..8)
+        .map(|n| signed(&states.world, operation, &input(n).to_string()))
+        .collect();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = requests
+            .iter()
+            .map(|request| scope.spawn(move || answered(port, request)))
+            .collect();
+        let answers = threads.into_iter().map(|thread| thread.join().unwrap());
+        answers.collect()
+    })
+}
+
+#[test]
+fn those_who_change_a_machine_at_once_do_it_one_after_the_other() {
+    let states = States::serve();
+    let made = at_once(
+        &states,
+        "CreateStateMachine",
+        |_| json!({"name": "pay", "definition": definition("same"), "roleArn": ROLE, "publish": true}),
+    );
+    for answer in &made {
+        assert_eq!(
+            (answer.0, &answer.1),
+            (200, &made[0].1),
+            "they have made one"
+        );
+    }
+    let arn = format!("{HERE}stateMachine:pay");
+    let updated = at_once(
+        &states,
+        "UpdateStateMachine",
+        |n| json!({"stateMachineArn": arn, "definition": definition(&n.to_string()), "publish": true}),
+    );
+    let told = updated
+        .iter()
+        .map(|(_, told)| told["stateMachineVersionArn"].to_string());
+    let mut versions: Vec<String> = told.collect();
+    versions.sort_unstable();
+    let expected: Vec<String> = (2..10)
+        .map(|version| format!("\"{arn}:{version}\""))
+        .collect();
+    assert_eq!(versions, expected, "each revision has a version of its own");
 }
 
 #[test]
