@@ -59,9 +59,10 @@ impl ErrorKind {
     #[must_use]
     pub const fn http_status(self) -> u16 {
         match self {
-            Self::Validation | Self::NotFound | Self::Conflict | Self::States(_) => 400,
+            Self::Validation | Self::NotFound | Self::Conflict => 400,
             Self::Denied => 403,
             Self::Internal => 500,
+            Self::States(fault) => fault.http_status(),
         }
     }
 

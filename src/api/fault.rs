@@ -1,6 +1,7 @@
 //! The errors of AWS Step Functions, by their names there.
 //!
-//! Spec: the error shapes of the service model. AWS tells all of them with status 400.
+//! Spec: the error shapes of the service model, which AWS tells with status 400, and the errors that all
+//! of AWS's services have in common.
 
 /// An error that a client of Step Functions knows by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub enum Fault {
     ExecutionLimitExceeded,
     /// The execution cannot be taken up again.
     ExecutionNotRedrivable,
+    /// The signature's own form is wrong.
+    IncompleteSignature,
     /// A text is no name of what is meant.
     InvalidArn,
     /// The definition is none.
@@ -35,10 +38,14 @@ pub enum Fault {
     InvalidName,
     /// The output is no JSON.
     InvalidOutput,
+    /// The signature is not the key's, or too old.
+    InvalidSignature,
     /// A page token is none of ours, of another query, or too old.
     InvalidToken,
     /// The tracing configuration contradicts itself.
     InvalidTracingConfiguration,
+    /// The request is not signed.
+    MissingAuthenticationToken,
     /// Nothing was named that is to be changed.
     MissingRequiredParameter,
     /// The body is no JSON, or a value has the wrong type.
@@ -66,7 +73,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    const ALL: [Self; 29] = [
+    const ALL: [Self; 32] = [
         Self::ActivityAlreadyExists,
         Self::ActivityDoesNotExist,
         Self::ActivityLimitExceeded,
@@ -75,6 +82,7 @@ impl Fault {
         Self::ExecutionDoesNotExist,
         Self::ExecutionLimitExceeded,
         Self::ExecutionNotRedrivable,
+        Self::IncompleteSignature,
         Self::InvalidArn,
         Self::InvalidDefinition,
         Self::InvalidEncryptionConfiguration,
@@ -82,8 +90,10 @@ impl Fault {
         Self::InvalidLoggingConfiguration,
         Self::InvalidName,
         Self::InvalidOutput,
+        Self::InvalidSignature,
         Self::InvalidToken,
         Self::InvalidTracingConfiguration,
+        Self::MissingAuthenticationToken,
         Self::MissingRequiredParameter,
         Self::Serialization,
         Self::ServiceQuotaExceeded,
@@ -110,6 +120,7 @@ impl Fault {
             Self::ExecutionDoesNotExist => "ExecutionDoesNotExist",
             Self::ExecutionLimitExceeded => "ExecutionLimitExceeded",
             Self::ExecutionNotRedrivable => "ExecutionNotRedrivable",
+            Self::IncompleteSignature => "IncompleteSignatureException",
             Self::InvalidArn => "InvalidArn",
             Self::InvalidDefinition => "InvalidDefinition",
             Self::InvalidEncryptionConfiguration => "InvalidEncryptionConfiguration",
@@ -117,8 +128,10 @@ impl Fault {
             Self::InvalidLoggingConfiguration => "InvalidLoggingConfiguration",
             Self::InvalidName => "InvalidName",
             Self::InvalidOutput => "InvalidOutput",
+            Self::InvalidSignature => "InvalidSignatureException",
             Self::InvalidToken => "InvalidToken",
             Self::InvalidTracingConfiguration => "InvalidTracingConfiguration",
+            Self::MissingAuthenticationToken => "MissingAuthenticationTokenException",
             Self::MissingRequiredParameter => "MissingRequiredParameter",
             Self::Serialization => "SerializationException",
             Self::ServiceQuotaExceeded => "ServiceQuotaExceededException",
@@ -134,9 +147,35 @@ impl Fault {
         }
     }
 
+    /// The HTTP status.
+    #[must_use]
+    pub const fn http_status(self) -> u16 {
+        if matches!(
+            self,
+            Self::IncompleteSignature | Self::InvalidSignature | Self::MissingAuthenticationToken
+        ) {
+            403
+        } else {
+            400
+        }
+    }
+
     /// From the name on the wire.
     #[must_use]
     pub fn of_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|fault| fault.name() == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_is_read_back_from_its_name() {
+        for fault in Fault::ALL {
+            assert_eq!(Fault::of_name(fault.name()), Some(fault));
+        }
+        assert_eq!(Fault::of_name("Nothing"), None);
     }
 }

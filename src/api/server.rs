@@ -15,7 +15,9 @@ use axum::{
 use serde_json::{Value, json};
 
 use super::{
-    Api, ApiError, ErrorKind, Fault, Key, call, call_states, operations::fresh_uuid, sigv4,
+    Api, ApiError, ErrorKind, Fault, Key, call, call_states,
+    operations::fresh_uuid,
+    sigv4::{self, SignatureError},
 };
 use crate::time::{Clock as _, SystemClock};
 
@@ -84,9 +86,13 @@ async fn handle(server: &Server, request: Request) -> Result<Value, ApiError> {
     let (parts, body) = request.into_parts();
     let headers = text_headers(&parts.headers)?;
     check_host(server.door, &parts.headers)?;
+    let target = headers
+        .iter()
+        .find(|(name, _)| name == "x-amz-target")
+        .map_or("", |(_, value)| value.as_str());
     if !parts.headers.contains_key(header::AUTHORIZATION) {
         // Why before the body: nobody sends us a megabyte for nothing.
-        return Err(denied(&sigv4::SignatureError::Missing));
+        return Err(unproven(target, SignatureError::Missing));
     }
     let body = read(body).await?;
     let signed = sigv4::Request {
@@ -97,11 +103,8 @@ async fn handle(server: &Server, request: Request) -> Result<Value, ApiError> {
         body: &body,
     };
     // Why the machine's clock, whatever the engine goes by: a signature's age is counted in real time.
-    let key = sigv4::verify(&signed, &server.keys, SystemClock.now()).map_err(|e| denied(&e))?;
-    let target = headers
-        .iter()
-        .find(|(name, _)| name == "x-amz-target")
-        .map_or("", |(_, value)| value.as_str());
+    let key = sigv4::verify(&signed, &server.keys, SystemClock.now())
+        .map_err(|error| unproven(target, error))?;
     let family = Family::of(target)?;
     let input = if body.is_empty() {
         json!({})
@@ -151,6 +154,19 @@ impl Family {
             Self::States(_) => ApiError::states(Fault::Serialization, message),
         }
     }
+}
+
+/// A caller who is not known: told to clients of AWS by the names that they know.
+fn unproven(target: &str, error: SignatureError) -> ApiError {
+    if !target.starts_with(STATES_TARGET_PREFIX) {
+        return denied(&error);
+    }
+    let fault = match error {
+        SignatureError::Missing => Fault::MissingAuthenticationToken,
+        SignatureError::Malformed => Fault::IncompleteSignature,
+        SignatureError::Mismatch | SignatureError::Stale => Fault::InvalidSignature,
+    };
+    ApiError::states(fault, format!("{error}; iterd env tells the key"))
 }
 
 fn denied(why: &impl ToString) -> ApiError {

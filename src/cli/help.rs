@@ -9,7 +9,7 @@ use clap::{Command, CommandFactory, FromArgMatches};
 const GROUPS: [(&str, &[&str]); 5] = [
     (
         "begin",
-        &["init", "check", "run", "serve", "start", "adopt"],
+        &["init", "check", "run", "serve", "env", "start", "adopt"],
     ),
     (
         "look",

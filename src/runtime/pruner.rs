@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{Engine, RuntimeError, copies};
 use crate::{
     config::Retention,
-    store::{Change, Store, StoreError},
+    store::{Change, MachineChange, Store, StoreError},
     time::Timestamp,
 };
 
@@ -88,6 +88,9 @@ fn prune(
 ) -> Result<u64, StoreError> {
     let commit = |change| store.commit_blocking(vec![change]);
     let rows_max = BATCH_ROWS_MAX;
+    if store.has_deleting_machines()? {
+        commit(MachineChange::FinishDeletes.into())?;
+    }
     if let Some(before) = before(now, retention.results) {
         while !halted()
             && let Some(run) = store.prunable_run(before)?

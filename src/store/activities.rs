@@ -55,6 +55,15 @@ impl Store {
         })
     }
 
+    /// How many activities there are.
+    pub fn count_activities(&self) -> Result<u32, StoreError> {
+        self.readers.with(|db| {
+            Ok(db
+                .prepare_cached("SELECT count(*) FROM activities")?
+                .query_row([], |row| row.get(0))?)
+        })
+    }
+
     /// The activities by name, from the one behind `after` on.
     pub fn activities(&self, after: &str, rows_max: u32) -> Result<Vec<ActivityRow>, StoreError> {
         self.readers.with(|db| {

@@ -214,6 +214,24 @@ impl Store {
         })
     }
 
+    /// How many machines there are, those that are being deleted among them.
+    pub fn count_machines(&self) -> Result<u32, StoreError> {
+        self.readers.with(|db| {
+            Ok(db
+                .prepare_cached("SELECT count(*) FROM machines")?
+                .query_row([], |row| row.get(0))?)
+        })
+    }
+
+    /// Whether a machine waits for its executions to end, to be gone.
+    pub fn has_deleting_machines(&self) -> Result<bool, StoreError> {
+        self.readers.with(|db| {
+            Ok(db
+                .prepare_cached("SELECT EXISTS (SELECT 1 FROM machines WHERE status = 'deleting')")?
+                .query_row([], |row| row.get(0))?)
+        })
+    }
+
     /// The machines that are not being deleted, by name, from the one behind `after` on.
     pub fn machines(&self, after: &str, rows_max: u32) -> Result<Vec<MachineRow>, StoreError> {
         self.readers.with(|db| {

@@ -49,7 +49,7 @@ impl Request<'_> {
         self.signed_with(&key)
     }
 
-    fn signed_with(&self, key: &Key) -> String {
+    pub(crate) fn signed_with(&self, key: &Key) -> String {
         let target = format!("{}{}", self.family, self.operation);
         let mut headers = vec![
             ("host".to_owned(), self.host.to_owned()),

@@ -6,6 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+use iterd::api::Key;
 use serde_json::{Value, json};
 
 use super::{
@@ -20,6 +21,30 @@ const HERE: &str = "arn:aws:states:us-east-1:000000000000:";
 fn definition(comment: &str) -> String {
     json!({"Comment": comment, "StartAt": "A", "States": {"A": {"Type": "Pass", "End": true}}})
         .to_string()
+}
+
+/// A signed request.
+fn signed(world: &World, operation: &str, body: &str) -> String {
+    let request = Request {
+        family: "AWSStepFunctions.",
+        operation,
+        body,
+        ..Request::good()
+    };
+    request.signed(world)
+}
+
+/// Status and body of the answer to a signed request.
+fn answered(port: u16, request: &str) -> (u16, Value) {
+    let answer = ask(port, request.as_bytes());
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(
+        head.contains("content-type: application/x-amz-json-1.0"),
+        "{head}"
+    );
+    assert!(head.contains("x-amzn-requestid: "), "{head}");
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, serde_json::from_str(body).unwrap())
 }
 
 /// A daemon, and calls of its operations.
@@ -37,21 +62,7 @@ impl States {
 
     /// Status and body of an answer.
     fn ask(&self, operation: &str, body: &str) -> (u16, Value) {
-        let request = Request {
-            family: "AWSStepFunctions.",
-            operation,
-            body,
-            ..Request::good()
-        };
-        let answer = ask(self.daemon.port(), request.signed(&self.world).as_bytes());
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(
-            head.contains("content-type: application/x-amz-json-1.0"),
-            "{head}"
-        );
-        assert!(head.contains("x-amzn-requestid: "), "{head}");
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, serde_json::from_str(body).unwrap())
+        answered(self.daemon.port(), &signed(&self.world, operation, body))
     }
 
     /// What a good request is answered.
@@ -384,6 +395,54 @@ fn what_was_made_is_there_after_a_kill_and_gone_after_its_deletion() {
     assert_eq!(tags, json!({"tags": []}));
 }
 
+/// What eight callers are answered who ask at once, each for what its number makes of it.
+fn at_once(states: &States, operation: &str, input: impl Fn(u32) -> Value) -> Vec<(u16, Value)> {
+    let port = states.daemon.port();
+    let requests: Vec<String> = (0..8)
+        .map(|n| signed(&states.world, operation, &input(n).to_string()))
+        .collect();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = requests
+            .iter()
+            .map(|request| scope.spawn(move || answered(port, request)))
+            .collect();
+        let answers = threads.into_iter().map(|thread| thread.join().unwrap());
+        answers.collect()
+    })
+}
+
+#[test]
+fn those_who_change_a_machine_at_once_do_it_one_after_the_other() {
+    let states = States::serve();
+    let made = at_once(
+        &states,
+        "CreateStateMachine",
+        |_| json!({"name": "pay", "definition": definition("same"), "roleArn": ROLE, "publish": true}),
+    );
+    for answer in &made {
+        assert_eq!(
+            (answer.0, &answer.1),
+            (200, &made[0].1),
+            "they have made one"
+        );
+    }
+    let arn = format!("{HERE}stateMachine:pay");
+    let updated = at_once(
+        &states,
+        "UpdateStateMachine",
+        |n| json!({"stateMachineArn": arn, "definition": definition(&n.to_string()), "publish": true}),
+    );
+    let told = updated
+        .iter()
+        .map(|(_, told)| told["stateMachineVersionArn"].to_string());
+    let mut versions: Vec<String> = told.collect();
+    versions.sort_unstable();
+    let expected: Vec<String> = (2..10)
+        .map(|version| format!("\"{arn}:{version}\""))
+        .collect();
+    assert_eq!(versions, expected, "each revision has a version of its own");
+}
+
 #[test]
 fn a_host_with_the_prefix_of_synchronous_operations_is_the_same_host() {
     let states = States::serve();
@@ -427,6 +486,59 @@ fn env_says_what_to_do_where_nobody_serves() {
         "{nobody:?}"
     );
     assert!(nobody.err.contains("iterd serve"), "{nobody:?}");
+}
+
+#[test]
+fn whoever_has_another_key_is_told_so_by_the_name_that_sdks_know() {
+    let states = States::serve();
+    let request = Request {
+        family: "AWSStepFunctions.",
+        operation: "ListStateMachines",
+        ..Request::good()
+    };
+    let stranger = Key {
+        id: Key::LOCAL_ID.to_owned(),
+        secret: "guessed".to_owned(),
+    };
+    let signed = request.signed_with(&stranger);
+    let lines = signed.split("\r\n");
+    let unsigned: Vec<&str> = lines
+        .filter(|line| !line.starts_with("authorization"))
+        .collect();
+    for (request, name) in [
+        (signed.clone(), "InvalidSignatureException"),
+        (unsigned.join("\r\n"), "MissingAuthenticationTokenException"),
+        (
+            signed.replace("AWS4-HMAC-SHA256", "Basic"),
+            "IncompleteSignatureException",
+        ),
+    ] {
+        let answer = ask(states.daemon.port(), request.as_bytes());
+        assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+        assert!(answer.contains(name), "{name}: {answer}");
+    }
+}
+
+#[test]
+fn a_page_has_a_hundred_rows_where_nobody_says_how_many() {
+    let states = States::serve();
+    for n in 0..101 {
+        states.call("CreateActivity", &json!({"name": format!("a{n:03}")}));
+    }
+    for input in [json!({}), json!({"maxResults": 0})] {
+        let first = states.call("ListActivities", &input);
+        assert_eq!(first["activities"].as_array().unwrap().len(), 100);
+        let rest = json!({"nextToken": first["nextToken"]});
+        let second = states.call("ListActivities", &rest);
+        assert_eq!(second["activities"][0]["name"], "a100");
+        assert_eq!(second.get("nextToken"), None);
+    }
+    let all = states.call("ListActivities", &json!({"maxResults": 101}));
+    assert_eq!(
+        all.get("nextToken"),
+        None,
+        "nothing follows a page that holds all"
+    );
 }
 
 /// What `tests/run` installs for the tests that speak to the daemon with the SDK of AWS.

@@ -16,6 +16,9 @@ use crate::{
     store::{ActivityRow, MachineChange, TagOwner},
 };
 
+/// Activities of an account. Spec: "100,000 state machines/activities".
+const ACTIVITIES_MAX: u32 = 100_000;
+
 pub(super) const INPUT: &[Member] = &[
     Member::required("name", &NAME),
     Member::optional("tags", &TAGS),
@@ -50,6 +53,10 @@ pub(super) async fn call(api: &Api, input: Input) -> Result<Value, ApiError> {
             return Err(ApiError::states(Fault::ActivityAlreadyExists, message));
         }
         None => {
+            if api.store.count_activities()? >= ACTIVITIES_MAX {
+                let message = format!("Maximum number of activities reached: {ACTIVITIES_MAX}");
+                return Err(ApiError::states(Fault::ActivityLimitExceeded, message));
+            }
             let row = ActivityRow {
                 id: api.store.next_activity_id(),
                 name: input.name,

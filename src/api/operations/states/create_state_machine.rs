@@ -23,6 +23,9 @@ use crate::{
     time::Timestamp,
 };
 
+/// Machines of an account. Spec: "100,000 state machines/activities".
+const MACHINES_MAX: u32 = 100_000;
+
 pub(super) const INPUT: &[Member] = &[
     Member::required("name", &NAME),
     Member::required("definition", &DEFINITION),
@@ -66,7 +69,7 @@ pub(super) async fn call(api: &Api, input: Input) -> Result<Value, ApiError> {
     let arn = api.place().machine(&new.name);
     tags::check(&arn, &[], &new.tags)?;
     let _turn = api.engine()?.machine_turn().await;
-    let (created, version) = match api.store.machine(&new.name)? {
+    let (created, version) = match settled(api, &new.name).await? {
         Some(row) if row.deleting => return Err(deleting(&arn)),
         Some(row) => (row.created, same(api, &row, &new, &arn)?),
         None => make(api, new).await?,
@@ -76,6 +79,17 @@ pub(super) async fn call(api: &Api, input: Input) -> Result<Value, ApiError> {
         told["stateMachineVersionArn"] = format!("{arn}:{version}").into();
     }
     Ok(told)
+}
+
+/// The machine of that name, if there still is one: one that was to go is gone as soon as nothing of it
+/// runs any more.
+async fn settled(api: &Api, name: &str) -> Result<Option<MachineRow>, ApiError> {
+    let row = api.store.machine(name)?;
+    if !row.as_ref().is_some_and(|row| row.deleting) {
+        return Ok(row);
+    }
+    commit(api, [MachineChange::FinishDeletes]).await?;
+    Ok(api.store.machine(name)?)
 }
 
 fn check(input: Input) -> Result<New, ApiError> {
@@ -144,6 +158,10 @@ fn same(api: &Api, row: &MachineRow, new: &New, arn: &str) -> Result<Option<u32>
 /// Makes it; answers when, and the version that was published with it.
 async fn make(api: &Api, new: New) -> Result<(Timestamp, Option<u32>), ApiError> {
     const FIRST: u32 = 1;
+    if api.store.count_machines()? >= MACHINES_MAX {
+        let message = format!("Maximum number of state machines reached: {MACHINES_MAX}");
+        return Err(ApiError::states(Fault::StateMachineLimitExceeded, message));
+    }
     let (id, at) = (api.store.next_machine_id(), api.now());
     let mut changes = vec![
         MachineChange::New {
