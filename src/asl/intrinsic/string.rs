@@ -26,8 +26,13 @@ pub(super) fn split(arguments: &[Value], _: &mut Scope<'_>) -> Outcome {
     reason = "every function of the table has this shape"
 )]
 pub(super) fn uuid(_: &[Value], scope: &mut Scope<'_>) -> Outcome {
-    let high = (scope.random)() & 0xffff_ffff_ffff_0fff | 0x4000;
-    let low = (scope.random)() & 0x3fff_ffff_ffff_ffff | 0x8000_0000_0000_0000;
+    Ok(uuid_of((scope.random)(), (scope.random)()).into())
+}
+
+/// The identifier that two random numbers make.
+pub(crate) fn uuid_of(high: u64, low: u64) -> String {
+    let high = high & 0xffff_ffff_ffff_0fff | 0x4000;
+    let low = low & 0x3fff_ffff_ffff_ffff | 0x8000_0000_0000_0000;
     let digits = format!("{high:016x}{low:016x}");
     let mut text = String::with_capacity(36);
     for (place, digit) in digits.chars().enumerate() {
@@ -36,5 +41,5 @@ pub(super) fn uuid(_: &[Value], scope: &mut Scope<'_>) -> Outcome {
         }
         text.push(digit);
     }
-    Ok(text.into())
+    text
 }
