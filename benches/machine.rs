@@ -6,6 +6,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use iterd::{
     asl::{
         Definition, Dialect,
+        jsonata::Jsonata,
         path::Budget,
         template::{Scope, Template},
     },
@@ -106,11 +107,55 @@ fn template(c: &mut Criterion) {
         b.iter(|| {
             let mut scope = Scope {
                 input: &input,
+                result: None,
+                error_output: None,
+                variables: &|_| None,
+                now: Timestamp(0),
                 context: &context,
                 random: &mut random,
                 budget: Budget::of_bytes(1024 * 1024),
             };
             template.map(|template| template.evaluate(&mut scope))
+        });
+    });
+}
+
+/// An expression of JSONata as a state evaluates it, and as its crate does alone: the second parses the
+/// same payload and evaluates the same tree.
+fn jsonata(c: &mut Criterion) {
+    let expression = "$sum($states.input.orders[price > 100].price)";
+    let Ok(compiled) = Jsonata::parse(expression) else {
+        unreachable!("the expression is right")
+    };
+    let orders: Vec<_> = (0..60).map(|n| json!({"price": n * 5, "id": n})).collect();
+    let value = json!({"orders": orders, "padding": vec!["0123456789"; 700]});
+    let input = Payload::from(value.clone());
+    let context = LazyCell::new(|| Value::Null);
+    let mut random = || 7;
+    c.bench_function("an expression of JSONata over 10 KiB", |b| {
+        b.iter(|| {
+            let mut scope = Scope {
+                input: &input,
+                result: None,
+                error_output: None,
+                variables: &|_| None,
+                now: Timestamp(0),
+                context: &context,
+                random: &mut random,
+                budget: Budget::of_bytes(1024 * 1024),
+            };
+            compiled.evaluate(&mut scope)
+        });
+    });
+    let Ok(tree) = jsonata_core::parser::parse("$sum(states.input.orders[price > 100].price)")
+    else {
+        unreachable!("the expression is right")
+    };
+    let text = json!({"states": {"input": value}}).to_string();
+    c.bench_function("the same by jsonata-core alone", |b| {
+        b.iter(|| {
+            let data = jsonata_core::value::JValue::from_json_str(&text);
+            data.map(|data| jsonata_core::evaluator::Evaluator::new().evaluate(&tree, &data))
         });
     });
 }
@@ -133,5 +178,5 @@ fn definition(c: &mut Criterion) {
     c.bench_function("a definition of a megabyte", |b| b.iter(|| parse(&text)));
 }
 
-criterion_group!(benches, child, template, definition);
+criterion_group!(benches, child, template, jsonata, definition);
 criterion_main!(benches);

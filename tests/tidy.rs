@@ -106,11 +106,43 @@ const FILE_LINES_MAX: usize = 700;
 const FUNCTION_LINES_MAX: usize = 70;
 
 /// Functions that are longer: (file, name, why). Tables and exhaustive matches, never control flow.
-const LONG_FUNCTIONS: [(&str, &str, &str); 1] = [(
-    "src/store/change.rs",
-    "apply",
-    "one arm for each change that there is",
-)];
+const LONG_FUNCTIONS: [(&str, &str, &str); 7] = [
+    (
+        "src/asl/jsonata/uses.rs",
+        "look",
+        "one arm for each kind of node that there is",
+    ),
+    (
+        "src/store/change.rs",
+        "apply",
+        "one arm for each change that there is",
+    ),
+    (
+        "src/api/history.rs",
+        "described",
+        "one arm for each event that there is",
+    ),
+    (
+        "src/api/history.rs",
+        "of_task",
+        "one arm for each event that there is",
+    ),
+    (
+        "src/machine/event_stored.rs",
+        "parts",
+        "one arm for each event that there is",
+    ),
+    (
+        "src/machine/event_stored.rs",
+        "from_stored",
+        "one arm for each event that there is",
+    ),
+    (
+        "src/machine/tests/events.rs",
+        "all",
+        "one of each event that there is",
+    ),
+];
 
 #[test]
 fn modules_import_only_from_ranks_below_their_own() {

@@ -79,6 +79,10 @@ impl Details {
 type Described = (String, Option<(&'static str, Details)>);
 
 /// The event's type, and its details with their key.
+#[expect(
+    clippy::too_many_lines,
+    reason = "one arm for each event that there is"
+)]
 fn described(event: &Event, data: bool) -> Described {
     let empty = || Details {
         fields: Map::new(),
@@ -224,7 +228,7 @@ fn described(event: &Event, data: bool) -> Described {
         | Event::TaskSubmitFailed { resource, .. }
         | Event::TaskSucceeded { resource, .. }
         | Event::TaskFailed { resource, .. }
-        | Event::TaskTimedOut { resource, .. } => of_task(event, Resource::of(resource), empty()),
+        | Event::TaskTimedOut { resource, .. } => of_task(event, &Resource::of(resource), empty()),
     }
 }
 
@@ -293,7 +297,7 @@ macro_rules! named {
     };
 }
 
-fn of_task(event: &Event, resource: Resource<'_>, details: Details) -> Described {
+fn of_task(event: &Event, resource: &Resource<'_>, details: Details) -> Described {
     let failure = |error: &Option<String>, cause: &Option<String>, details: Details| {
         details.failure(error.as_ref(), cause.as_ref())
     };
@@ -306,7 +310,7 @@ fn of_task(event: &Event, resource: Resource<'_>, details: Details) -> Described
             role,
             ..
         } => {
-            let details = match &resource {
+            let details = match resource {
                 Resource::Function(name) | Resource::Activity(name) => {
                     details.with("resource", *name).payload("input", parameters)
                 }
@@ -386,8 +390,8 @@ fn of_task(event: &Event, resource: Resource<'_>, details: Details) -> Described
             names.service.0,
             names.service.1,
             details
-                .with("resourceType", service)
-                .with("resource", operation),
+                .with("resourceType", *service)
+                .with("resource", *operation),
         ),
     };
     (kind.to_owned(), Some((key, details)))

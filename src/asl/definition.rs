@@ -6,16 +6,28 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{diagnostic::DefinitionError, path::Path, reader, states::State};
+use super::{diagnostic::DefinitionError, jsonata::Jsonata, path::Path, reader, states::State};
 
 /// What is allowed beyond, or refused within, the language.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
-    /// What AWS accepts.
+    /// What AWS accepts of a standard workflow.
     Aws,
+    /// What AWS accepts of an express workflow: nothing that waits for others.
+    AwsExpress,
     /// What jobs are written in: durations may have fractions of a second, sources and sinks are
     /// named by other resources than S3's.
     Iterd,
+}
+
+/// The language of a state's fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum QueryLanguage {
+    /// Paths and intrinsic calls.
+    #[default]
+    JsonPath,
+    /// Expressions between `{%` and `%}`.
+    Jsonata,
 }
 
 /// The place of a state in its definition.
@@ -29,6 +41,8 @@ pub enum Setting<T> {
     Fixed(T),
     /// Found in the input when the state is entered.
     Path(Path),
+    /// Computed when the state is entered.
+    Jsonata(Arc<Jsonata>),
 }
 
 /// A validated state machine, or the item processor of a distributed Map.
@@ -86,6 +100,22 @@ impl Definition {
     #[must_use]
     pub const fn uses_context(&self) -> bool {
         self.uses_context
+    }
+
+    /// The variables that each state reads, for states that read some; the processors of distributed Maps
+    /// included.
+    #[must_use]
+    pub fn variable_references(&self) -> Vec<(Arc<str>, Vec<Arc<str>>)> {
+        let mut found = Vec::new();
+        for state in &self.states {
+            if !state.references.is_empty() {
+                found.push((Arc::clone(&state.name), state.references.to_vec()));
+            }
+            if let Some(processor) = state.processor() {
+                found.extend(processor.variable_references());
+            }
+        }
+        found
     }
 
     /// The item processor of the distributed Map with this name, here or in a processor within.

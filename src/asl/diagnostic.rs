@@ -25,8 +25,6 @@ pub enum Code {
     MissingTransitionTarget,
     /// No transition leads to a state.
     UnreachableState,
-    /// The language has it, iterd has not.
-    NotSupported,
 }
 
 impl Code {
@@ -38,7 +36,6 @@ impl Code {
             Self::SchemaValidationFailed => "SCHEMA_VALIDATION_FAILED",
             Self::MissingTransitionTarget => "MISSING_TRANSITION_TARGET",
             Self::UnreachableState => "UNREACHABLE_STATE",
-            Self::NotSupported => "NOT_SUPPORTED",
         }
     }
 }
@@ -125,19 +122,10 @@ impl Problems {
         self.report(at, Code::SchemaValidationFailed, message);
     }
 
-    /// A text in the field `key` that is no path or call, or one of a kind to come.
+    /// A text in the field `key` that is no path, call or expression.
     pub(crate) fn expression(&mut self, at: Span, key: &str, text: &str, error: &PathError) {
-        let code = if error.unsupported {
-            Code::NotSupported
-        } else {
-            Code::SchemaValidationFailed
-        };
         let message = format!("{} in {}: {error}", quote(text), quote(key));
-        self.report(at, code, message);
-    }
-
-    pub(crate) fn unsupported(&mut self, at: Span, what: &str) {
-        self.report(at, Code::NotSupported, format!("{what} not supported yet"));
+        self.report(at, Code::SchemaValidationFailed, message);
     }
 
     /// Whether more problems would only be counted as "and more".

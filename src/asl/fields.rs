@@ -13,17 +13,6 @@ use super::{
     text::{Json, Member, Node},
 };
 
-/// Fields of AWS's language that are known and refused, so that the message says what is the matter.
-const LATER: &[(&str, &str)] = &[
-    ("QueryLanguage", "JSONata is"),
-    ("Assign", "variables (Assign) are"),
-    ("Arguments", "JSONata (Arguments) is"),
-    ("Output", "JSONata (Output) is"),
-    ("Condition", "JSONata (Condition) is"),
-    ("Items", "JSONata (Items) is"),
-    ("Credentials", "credentials of a task are"),
-];
-
 /// The fields of one object, and which of them were asked for.
 pub(crate) struct Fields<'n> {
     pub(crate) node: &'n Node,
@@ -195,10 +184,6 @@ impl<'n> Fields<'n> {
             if problems.is_full() {
                 problems.schema(member.key_span, String::new());
                 return;
-            }
-            if let Some((_, what)) = LATER.iter().find(|(key, _)| *key == &*member.key) {
-                problems.unsupported(member.key_span, what);
-                continue;
             }
             // Why: nearness costs the product of both lengths, and a key may be a megabyte.
             let nearest = self

@@ -3,12 +3,14 @@
 //! [`Definition::parse`] is the entry: it reads JSON with positions (`text`), checks every field
 //! (`reader`, `states/`), compiles every path and template, and reports everything that is wrong at
 //! once. What comes out is immutable and needs no parsing at run time. Nothing here runs a state:
-//! that is `machine`'s. Spec: <https://states-language.net>, JSONPath flavour.
+//! that is `machine`'s. Spec: <https://states-language.net>,
+//! JSONPath and JSONata.
 
 mod definition;
 mod diagnostic;
 mod fields;
 pub mod intrinsic;
+pub mod jsonata;
 pub mod path;
 mod policy;
 mod reader;
@@ -19,7 +21,7 @@ mod tests;
 mod text;
 mod timestamp;
 
-pub use definition::{Definition, Dialect, Setting, StateId};
+pub use definition::{Definition, Dialect, QueryLanguage, Setting, StateId};
 pub use diagnostic::{Code, DIAGNOSTICS_MAX, DefinitionError, Diagnostic};
 pub use policy::{Catcher, Jitter, Retrier};
 pub use text::DEFINITION_BYTES_MAX;

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use super::{
-    definition::StateId,
+    definition::{QueryLanguage, StateId},
     diagnostic::quote,
     fields::{Fields, wrong_kind},
     path::ReferencePath,
     reader::{Reader, SECONDS_MAX},
     states::ResultPath,
+    template::Template,
     text::{Json, Node},
 };
 
@@ -48,8 +49,12 @@ pub struct Catcher {
     pub errors: Box<[Box<str>]>,
     /// Where the execution goes on.
     pub next: StateId,
-    /// Where the error output goes in the state's input.
+    /// Where the error output goes in the state's input; JSONPath.
     pub result_path: ResultPath,
+    /// What is handed on instead of the error output; JSONata.
+    pub output: Option<Template>,
+    /// Variables that are set.
+    pub assign: Option<Template>,
 }
 
 pub(crate) fn retry<'n>(fields: &mut Fields<'n>, reader: &mut Reader<'n>) -> Box<[Retrier]> {
@@ -113,12 +118,19 @@ fn catcher<'n>(node: &'n Node, last: bool, reader: &mut Reader<'n>) -> Option<Ca
     let errors = error_equals(&mut fields, last, reader);
     let next = fields.required("Next", &mut reader.problems);
     let next = next.and_then(|next| reader.target(next, "Next"));
-    let result_path = result_path(&mut fields, reader);
+    let (mut output, mut path) = (None, ResultPath::Replace);
+    match reader.language {
+        QueryLanguage::JsonPath => path = result_path(&mut fields, reader),
+        QueryLanguage::Jsonata => output = reader.template(&mut fields, "Output"),
+    }
+    let assign = reader.assign(&mut fields);
     fields.finish(&mut reader.problems);
     Some(Catcher {
         errors: errors?,
         next: next?,
-        result_path,
+        result_path: path,
+        output,
+        assign,
     })
 }
 

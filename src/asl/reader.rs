@@ -12,10 +12,11 @@ use std::{
 };
 
 use super::{
-    definition::{Definition, Dialect, Setting, StateId},
+    definition::{Definition, Dialect, QueryLanguage, Setting, StateId},
     diagnostic::{Code, DefinitionError, Problems, quote},
     fields::{Fields, wrong_kind},
-    path::Path,
+    jsonata::{self, Jsonata},
+    path::{Path, VARIABLE_CHARS_MAX},
     states::State,
     template::{Expression, Template},
     text::{self, Json, Member, Node},
@@ -33,6 +34,10 @@ pub(crate) fn read(text: &str, dialect: Dialect) -> Result<Definition, Definitio
     let Some(root) = text::read(text, &mut problems) else {
         return Err(problems.into_error(text, None));
     };
+    if !matches!(root.json, Json::Object(_)) {
+        problems.schema(root.span, "Definition must be a valid JSON object");
+        return Err(problems.into_error(text, Some(&root)));
+    }
     let mut reader = Reader {
         dialect,
         problems,
@@ -41,6 +46,10 @@ pub(crate) fn read(text: &str, dialect: Dialect) -> Result<Definition, Definitio
         names: HashSet::new(),
         labels: HashSet::new(),
         uses_context: false,
+        language: QueryLanguage::JsonPath,
+        default_language: QueryLanguage::JsonPath,
+        references: Vec::new(),
+        assigned: Vec::new(),
     };
     let definition = reader.machine(&root);
     match definition {
@@ -61,6 +70,14 @@ pub(crate) struct Reader<'n> {
     /// All labels of the text.
     pub(crate) labels: HashSet<&'n str>,
     uses_context: bool,
+    /// The language of the state under way.
+    pub(crate) language: QueryLanguage,
+    /// The language of states that do not name theirs.
+    default_language: QueryLanguage,
+    /// The variables that the state under way reads.
+    pub(crate) references: Vec<Arc<str>>,
+    /// The variables that the scopes around the one under way assign, and those of its own.
+    assigned: Vec<HashSet<&'n str>>,
 }
 
 impl<'n> Reader<'n> {
@@ -73,7 +90,9 @@ impl<'n> Reader<'n> {
         let timeout = fields
             .integer("TimeoutSeconds", 0..=SECONDS_MAX, &mut self.problems)
             .map(Duration::from_secs);
-        self.query_language(&mut fields);
+        if let Some(language) = self.query_language(&mut fields) {
+            (self.language, self.default_language) = (language, language);
+        }
         let start = self.scope(&mut fields);
         fields.finish(&mut self.problems);
         self.definition(start?, timeout)
@@ -95,7 +114,10 @@ impl<'n> Reader<'n> {
     pub(crate) fn sub_definition(&mut self, fields: Fields<'n>) -> Option<Arc<Definition>> {
         let outer_states = mem::take(&mut self.states);
         let outer_context = mem::take(&mut self.uses_context);
+        // Its children are executions of their own, which see no variable of this one.
+        let outer_assigned = mem::take(&mut self.assigned);
         let start = self.sub_scope(fields);
+        self.assigned = outer_assigned;
         let definition = start.and_then(|start| self.definition(start, None));
         self.states = outer_states;
         self.uses_context = outer_context;
@@ -105,33 +127,59 @@ impl<'n> Reader<'n> {
     /// A processor that runs within this definition.
     pub(crate) fn sub_scope(&mut self, mut fields: Fields<'n>) -> Option<StateId> {
         let outer = mem::take(&mut self.scope);
-        self.query_language(&mut fields);
+        let outer_language = (self.language, self.default_language);
+        let outer_references = mem::take(&mut self.references);
+        if let Some(language) = self.query_language(&mut fields) {
+            self.default_language = language;
+        }
         let start = self.scope(&mut fields);
         fields.finish(&mut self.problems);
         self.scope = outer;
+        (self.language, self.default_language) = outer_language;
+        self.references = outer_references;
         start
     }
 
-    /// `"JSONPath"` may be said everywhere; the other language is refused where it is named.
-    pub(crate) fn query_language(&mut self, fields: &mut Fields<'n>) {
-        if let Some(node) = fields.take("QueryLanguage") {
-            match node.as_str() {
-                Some("JSONPath") => {}
-                Some("JSONata") => self.problems.unsupported(node.span, "JSONata is"),
-                _ => wrong_kind(
-                    node,
-                    "QueryLanguage",
-                    "\"JSONPath\" or \"JSONata\"",
-                    &mut self.problems,
-                ),
+    /// The language that an object names. Spec: where JSONata is the language of the whole, no part can
+    /// go back to JSONPath.
+    pub(crate) fn query_language(&mut self, fields: &mut Fields<'n>) -> Option<QueryLanguage> {
+        let node = fields.take("QueryLanguage")?;
+        match node.as_str() {
+            Some("JSONPath") if self.default_language == QueryLanguage::Jsonata => {
+                self.problems.schema(
+                    fields.node.span,
+                    "'QueryLanguage' can not be 'JSONPath' if set to 'JSONata' for whole state machine",
+                );
+                None
+            }
+            Some("JSONPath") => Some(QueryLanguage::JsonPath),
+            Some("JSONata") => Some(QueryLanguage::Jsonata),
+            _ => {
+                let wanted = "\"JSONPath\" or \"JSONata\"";
+                wrong_kind(node, "QueryLanguage", wanted, &mut self.problems);
+                None
             }
         }
     }
 
+    /// The language that a state names, or the whole.
+    pub(crate) fn state_language(&mut self, fields: &mut Fields<'n>) {
+        self.language = self.query_language(fields).unwrap_or(self.default_language);
+    }
+
     /// Reads `StartAt` and `States`; where the result is none, the reason is reported.
     fn scope(&mut self, fields: &mut Fields<'n>) -> Option<StateId> {
-        let states = fields.required("States", &mut self.problems);
-        let start = fields.required("StartAt", &mut self.problems);
+        let states = fields.take("States");
+        let start = fields.take("StartAt");
+        let missing: Vec<_> = [("States", states), ("StartAt", start)]
+            .into_iter()
+            .filter_map(|(key, node)| node.is_none().then_some(key))
+            .collect();
+        if !missing.is_empty() {
+            // In AWS's words.
+            let message = format!("These fields are required: [{}]", missing.join(", "));
+            self.problems.schema(fields.node.span, message);
+        }
         let states = states?;
         let Json::Object(members) = &states.json else {
             wrong_kind(states, "States", "an object", &mut self.problems);
@@ -144,10 +192,12 @@ impl<'n> Reader<'n> {
         }
         let first = self.states.len();
         self.declare(members);
+        self.assigned.push(variables_of(members));
         for (place, member) in members.iter().enumerate() {
             let state = State::read(member, self);
             self.states[first + place] = state;
         }
+        self.assigned.pop();
         let start = self.target(start?, "StartAt")?;
         self.check_flow(first, members, start);
         Some(start)
@@ -242,6 +292,7 @@ impl<'n> Reader<'n> {
         match Path::parse(text) {
             Ok(path) => {
                 self.uses_context |= path.root() == super::path::Root::Context;
+                self.references.extend(path.variable().map(Into::into));
                 Some(path)
             }
             Err(error) => {
@@ -260,7 +311,7 @@ impl<'n> Reader<'n> {
         };
         match Expression::parse(text) {
             Ok(expression) => {
-                self.uses_context |= expression.uses_context();
+                self.note_expression(&expression);
                 Some(expression)
             }
             Err(error) => {
@@ -268,6 +319,79 @@ impl<'n> Reader<'n> {
                 None
             }
         }
+    }
+
+    fn note_expression(&mut self, expression: &Expression) {
+        self.uses_context |= expression.uses_context();
+        let mut found = Vec::new();
+        expression.variables(&mut found);
+        self.references.extend(found.into_iter().map(Into::into));
+    }
+
+    /// What the text of a JSONata state says: an expression, or itself.
+    pub(crate) fn jsonata(&mut self, node: &Node, key: &str) -> Option<Jsonata> {
+        let text = node.as_str()?;
+        match Jsonata::parse(jsonata::within(text)?) {
+            Ok(expression) => {
+                self.uses_context |= expression.uses_context();
+                let names = expression.variables().map(Into::into);
+                self.references.extend(names);
+                Some(expression)
+            }
+            Err(error) => {
+                self.problems.expression(node.span, key, text, &error);
+                None
+            }
+        }
+    }
+
+    /// Whether the state under way is one of JSONata, and the field has an expression.
+    pub(crate) fn is_jsonata(&self, node: Option<&Node>) -> bool {
+        let text = node.and_then(Node::as_str);
+        self.language == QueryLanguage::Jsonata && text.and_then(jsonata::within).is_some()
+    }
+
+    /// `Assign`: names of variables, and what they are to be.
+    pub(crate) fn assign(&mut self, fields: &mut Fields<'n>) -> Option<Template> {
+        let node = fields.take("Assign")?;
+        let Json::Object(members) = &node.json else {
+            wrong_kind(node, "Assign", "an object", &mut self.problems);
+            return None;
+        };
+        for member in members {
+            let name = self.variable_name(&member.key);
+            let outer = self.assigned.len().saturating_sub(1);
+            if let Err(message) = variable(name) {
+                self.problems.schema(member.key_span, message);
+            } else if self.assigned[..outer]
+                .iter()
+                .any(|scope| scope.contains(name))
+            {
+                let message = format!(
+                    "the variable {} of a scope around this one cannot be assigned here",
+                    quote(name)
+                );
+                self.problems.schema(member.key_span, message);
+            }
+        }
+        Some(self.read_template(node, "Assign"))
+    }
+
+    /// The variable that a key of `Assign` names.
+    fn variable_name<'k>(&self, key: &'k str) -> &'k str {
+        match self.language {
+            QueryLanguage::JsonPath => key.strip_suffix(".$").unwrap_or(key),
+            QueryLanguage::Jsonata => key,
+        }
+    }
+
+    fn read_template(&mut self, node: &Node, key: &str) -> Template {
+        let template = Template::read(node, key, self.language, &mut self.problems);
+        self.uses_context |= template.uses_context();
+        let mut found = Vec::new();
+        template.variables(&mut found);
+        self.references.extend(found.into_iter().map(Into::into));
+        template
     }
 
     /// A path field that must be one, where it is there.
@@ -287,9 +411,7 @@ impl<'n> Reader<'n> {
         key: &'static str,
     ) -> Option<Template> {
         let node = fields.take(key)?;
-        let template = Template::read(node, &mut self.problems);
-        self.uses_context |= template.uses_context();
-        Some(template)
+        Some(self.read_template(node, key))
     }
 
     /// A number, or the path to one (`MaxConcurrency`, `MaxConcurrencyPath`): one of them at most.
@@ -299,7 +421,15 @@ impl<'n> Reader<'n> {
         keys: (&'static str, &'static str),
         read: impl FnOnce(&mut Fields<'n>, &mut Problems) -> Option<T>,
     ) -> Option<Setting<T>> {
+        let plain = fields.take(keys.0);
+        if self.is_jsonata(plain) {
+            let expression = self.jsonata(plain?, keys.0)?;
+            return Some(Setting::Jsonata(Arc::new(expression)));
+        }
         let fixed = read(fields, &mut self.problems);
+        if self.language == QueryLanguage::Jsonata {
+            return fixed.map(Setting::Fixed);
+        }
         let path = fields.take(keys.1);
         if let Some(node) = path.filter(|_| fields.has(keys.0)) {
             self.problems.schema(
@@ -322,7 +452,7 @@ impl<'n> Reader<'n> {
         problems: &mut Problems,
     ) -> Option<Duration> {
         match dialect {
-            Dialect::Aws => fields
+            Dialect::Aws | Dialect::AwsExpress => fields
                 .integer(key, 1..=most, problems)
                 .map(Duration::from_secs),
             Dialect::Iterd => {
@@ -333,4 +463,50 @@ impl<'n> Reader<'n> {
             }
         }
     }
+}
+
+/// The variables that the states of a scope assign when they are left. Recorded: what a catcher of a
+/// Parallel assigns, its branches may assign, too.
+fn variables_of(members: &[Member]) -> HashSet<&str> {
+    let mut found = HashSet::new();
+    for member in members {
+        let Json::Object(fields) = &member.value.json else {
+            continue;
+        };
+        for field in fields {
+            if let ("Assign", Json::Object(assigned)) = (&*field.key, &field.value.json) {
+                names_of(assigned, &mut found);
+            }
+        }
+    }
+    found
+}
+
+fn names_of<'n>(assigned: &'n [Member], found: &mut HashSet<&'n str>) {
+    for member in assigned {
+        found.insert(member.key.strip_suffix(".$").unwrap_or(&member.key));
+    }
+}
+
+/// Whether a text can name a variable. Spec: an identifier of UAX #31 of at most 80 characters; `states`
+/// is the language's own.
+fn variable(name: &str) -> Result<(), String> {
+    let mut chars = name.chars();
+    let begins = chars.next().is_some_and(|c| c == '_' || c.is_alphabetic());
+    if !begins || !chars.all(|c| c == '_' || c.is_alphanumeric()) {
+        return Err(format!(
+            "{} is no name of a variable: letters, digits and _, and no digit first",
+            quote(name)
+        ));
+    }
+    if name.chars().count() > VARIABLE_CHARS_MAX {
+        return Err(format!(
+            "the name of the variable {} has more than {VARIABLE_CHARS_MAX} characters",
+            quote(name)
+        ));
+    }
+    if name == "states" {
+        return Err("\"states\" is the language's own, and cannot be assigned".to_owned());
+    }
+    Ok(())
 }

@@ -1,20 +1,22 @@
 //! Payload templates (`Parameters`, `ResultSelector`, `ItemSelector`, `BatchInput`): compiled when the
 //! definition is read, evaluated against a [`Scope`].
 //!
-//! A key that ends in `.$` has a path or an intrinsic call as its value; what has none below it is
-//! kept as one literal. Invariant: evaluation neither parses a path nor runs longer than its budget.
+//! In JSONPath a key that ends in `.$` has a path or an intrinsic call as its value; in JSONata any text may
+//! be an expression. What has none of them below it is kept as one literal. Invariant: evaluation neither parses a path nor runs longer than its budget.
 
-use std::{collections::HashSet, fmt, ops::Deref};
+use std::{collections::HashSet, fmt, ops::Deref, sync::Arc};
 
 use serde_json::{Map, Value};
 
 use super::{
+    definition::QueryLanguage,
     diagnostic::{Problems, quote},
     intrinsic::Call,
+    jsonata::{self, Jsonata, JsonataFailure},
     path::{Budget, Exhausted, Found, Path, PathError, PathFailure, Root},
     text::{Json, Member, Node},
 };
-use crate::payload::Payload;
+use crate::{payload::Payload, time::Timestamp};
 
 /// A compiled template.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,12 +38,22 @@ pub enum Expression {
     Path(Path),
     /// `States...(..)`
     Call(Call),
+    /// `{% .. %}`
+    Jsonata(Arc<Jsonata>),
 }
 
 /// What a template is evaluated against.
 pub struct Scope<'a> {
-    /// What `$` means.
+    /// What `$` means in JSONPath, and `$states.input` in JSONata.
     pub input: &'a Payload,
+    /// What `$states.result` means, where there is a result.
+    pub result: Option<&'a Payload>,
+    /// What `$states.errorOutput` means, where an error was caught.
+    pub error_output: Option<&'a Payload>,
+    /// The variables that can be seen, by their names.
+    pub variables: &'a dyn Fn(&str) -> Option<&'a Payload>,
+    /// The step's instant.
+    pub now: Timestamp,
     /// What `$$` means; made when it is first looked at.
     pub context: &'a dyn Deref<Target = Value>,
     /// The step's random numbers.
@@ -79,6 +91,22 @@ pub enum EvalError {
         /// In the function's words.
         reason: String,
     },
+    /// A path starts at a variable that nobody assigned.
+    #[error("The variable '{name}' is not defined")]
+    Variable {
+        /// The variable's name.
+        name: String,
+    },
+    /// A JSONata expression gives no value that its field can do with.
+    #[error("The JSONata expression '{expression}' specified for the field '{location}' {failure}")]
+    Jsonata {
+        /// The expression's text.
+        expression: String,
+        /// The field, from the state on: `Output/name`.
+        location: String,
+        /// Why.
+        failure: JsonataFailure,
+    },
     /// The result would be larger than anything the limits allow.
     #[error("the evaluation visits or produces more than is allowed")]
     Exhausted,
@@ -99,6 +127,14 @@ impl<'a> Scope<'a> {
         let root = match path.root() {
             Root::Context => &**self.context,
             Root::Input | Root::Item => self.input.value(),
+            Root::Variable => {
+                let name = path.variable().unwrap_or_default();
+                let variable = (self.variables)(name);
+                let missing = || EvalError::Variable {
+                    name: name.to_owned(),
+                };
+                variable.ok_or_else(missing)?.value()
+            }
         };
         path.find(root, &mut self.budget)
             .map_err(|failure| match failure {
@@ -147,6 +183,16 @@ impl Expression {
         match self {
             Self::Path(path) => path.root() == Root::Context,
             Self::Call(call) => call.uses_context(),
+            Self::Jsonata(expression) => expression.uses_context(),
+        }
+    }
+
+    /// The variables that it reads.
+    pub(crate) fn variables<'e>(&'e self, found: &mut Vec<&'e str>) {
+        match self {
+            Self::Path(path) => found.extend(path.variable()),
+            Self::Call(call) => call.variables(found),
+            Self::Jsonata(expression) => found.extend(expression.variables()),
         }
     }
 
@@ -158,13 +204,75 @@ impl Expression {
         match self {
             Self::Path(path) => scope.find(path),
             Self::Call(call) => call.evaluate(scope),
+            Self::Jsonata(expression) => expression.evaluate(scope),
         }
     }
 }
 
 impl Template {
-    /// Compiles a template; what is wrong is reported where it stands.
-    pub(crate) fn read(node: &Node, problems: &mut Problems) -> Self {
+    /// Compiles a template; what is wrong is reported where it stands. `key` is the field that it is.
+    pub(crate) fn read(
+        node: &Node,
+        key: &str,
+        language: QueryLanguage,
+        problems: &mut Problems,
+    ) -> Self {
+        match language {
+            QueryLanguage::JsonPath => Self::read_paths(node, problems),
+            QueryLanguage::Jsonata => Self::read_jsonata(node, key, problems),
+        }
+    }
+
+    fn read_jsonata(node: &Node, key: &str, problems: &mut Problems) -> Self {
+        match &node.json {
+            Json::Object(members) => {
+                let fields: Vec<_> = members
+                    .iter()
+                    .map(|member| {
+                        let field = Self::read_jsonata(&member.value, &member.key, problems);
+                        (member.key.clone(), field)
+                    })
+                    .collect();
+                if fields.iter().all(|(_, field)| field.is_literal()) {
+                    return Self::Literal(node.to_value());
+                }
+                Self::Object(fields)
+            }
+            Json::Array(items) => {
+                let items: Vec<_> = items
+                    .iter()
+                    .map(|item| Self::read_jsonata(item, key, problems))
+                    .collect();
+                if items.iter().all(Self::is_literal) {
+                    return Self::Literal(node.to_value());
+                }
+                Self::Array(items)
+            }
+            Json::String(text) => match jsonata::within(text).map(Jsonata::parse) {
+                None => {
+                    if jsonata::is_broken(text) {
+                        problems.schema(
+                            node.span,
+                            format!(
+                                "{} in {} must begin with '{{%' and end with '%}}', without space around",
+                                quote(text),
+                                quote(key)
+                            ),
+                        );
+                    }
+                    Self::Literal(node.to_value())
+                }
+                Some(Ok(expression)) => Self::Expression(Expression::Jsonata(Arc::new(expression))),
+                Some(Err(error)) => {
+                    problems.expression(node.span, key, text, &error);
+                    Self::Literal(Value::Null)
+                }
+            },
+            Json::Null | Json::Bool(_) | Json::Number(_) => Self::Literal(node.to_value()),
+        }
+    }
+
+    fn read_paths(node: &Node, problems: &mut Problems) -> Self {
         match &node.json {
             Json::Object(members) => {
                 let keys: HashSet<&str> = members.iter().map(|member| &*member.key).collect();
@@ -180,7 +288,7 @@ impl Template {
             Json::Array(items) => {
                 let items: Vec<_> = items
                     .iter()
-                    .map(|item| Self::read(item, problems))
+                    .map(|item| Self::read_paths(item, problems))
                     .collect();
                 if items.iter().all(Self::is_literal) {
                     return Self::Literal(node.to_value());
@@ -199,7 +307,10 @@ impl Template {
         problems: &mut Problems,
     ) -> Option<(Box<str>, Self)> {
         let Some(name) = member.key.strip_suffix(".$") else {
-            return Some((member.key.clone(), Self::read(&member.value, problems)));
+            return Some((
+                member.key.clone(),
+                Self::read_paths(&member.value, problems),
+            ));
         };
         if siblings.contains(name) {
             problems.schema(
@@ -246,6 +357,24 @@ impl Template {
         }
     }
 
+    /// The variables that it reads.
+    pub(crate) fn variables<'t>(&'t self, found: &mut Vec<&'t str>) {
+        match self {
+            Self::Literal(_) => {}
+            Self::Expression(expression) => expression.variables(found),
+            Self::Object(fields) => fields.iter().for_each(|(_, field)| field.variables(found)),
+            Self::Array(items) => items.iter().for_each(|item| item.variables(found)),
+        }
+    }
+
+    /// The variables that it reads, each as often as it does.
+    #[must_use]
+    pub fn variable_names(&self) -> Vec<&str> {
+        let mut found = Vec::new();
+        self.variables(&mut found);
+        found
+    }
+
     /// The payload that the template makes.
     ///
     /// # Errors
@@ -258,14 +387,20 @@ impl Template {
                 let mut map = Map::with_capacity(fields.len());
                 for (name, field) in fields {
                     scope.budget.produce(name.len() + 3)?;
-                    let value = field
-                        .evaluate(scope)
-                        .map_err(|error| error.in_field(&format!("{name}.$")))?;
+                    let value = field.evaluate(scope).map_err(|error| error.in_key(name))?;
                     map.insert(name.to_string(), value);
                 }
                 Ok(Value::Object(map))
             }
-            Self::Array(items) => items.iter().map(|item| item.evaluate(scope)).collect(),
+            Self::Array(items) => {
+                let items = items.iter().enumerate();
+                items
+                    .map(|(place, item)| {
+                        let value = item.evaluate(scope);
+                        value.map_err(|error| error.in_item(place))
+                    })
+                    .collect()
+            }
         }
     }
 }
@@ -283,9 +418,38 @@ impl EvalError {
                 field: Some(name.to_owned()),
                 failure,
             },
-            Self::Path { .. } | Self::Choice { .. } | Self::Intrinsic { .. } | Self::Exhausted => {
-                self
-            }
+            Self::Path { .. }
+            | Self::Choice { .. }
+            | Self::Intrinsic { .. }
+            | Self::Variable { .. }
+            | Self::Jsonata { .. }
+            | Self::Exhausted => self,
         }
+    }
+
+    /// Says that the expression stands in this key of a template: `name.$` of a path, `name` of JSONata.
+    pub(crate) fn in_key(self, name: &str) -> Self {
+        match self {
+            Self::Jsonata { .. } => self.located(name),
+            Self::Path { .. }
+            | Self::Choice { .. }
+            | Self::Intrinsic { .. }
+            | Self::Variable { .. }
+            | Self::Exhausted => self.in_field(&format!("{name}.$")),
+        }
+    }
+
+    /// Says that the expression stands in this item of an array.
+    fn in_item(self, place: usize) -> Self {
+        self.located(&format!("[{place}]"))
+    }
+
+    /// Puts what surrounds the expression before what is known of its place.
+    pub(crate) fn located(mut self, around: &str) -> Self {
+        if let Self::Jsonata { location, .. } = &mut self {
+            let slash = !location.is_empty() && !location.starts_with('[');
+            *location = format!("{around}{}{location}", if slash { "/" } else { "" });
+        }
+        self
     }
 }

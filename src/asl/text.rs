@@ -139,6 +139,11 @@ pub(crate) fn read(text: &str, problems: &mut Problems) -> Option<Node> {
         );
         return None;
     }
+    if text.trim().is_empty() {
+        // In AWS's words.
+        problems.schema(Span::default(), "Definition must be a valid JSON object");
+        return None;
+    }
     let mut reader = Reader {
         text,
         at: 0,

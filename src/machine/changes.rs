@@ -1,6 +1,6 @@
 //! What of an execution is to be written after a step.
 //!
-//! The frame is the row; the items of an inline Map and each result of its iterations are rows of
+//! The frame is the row; the items of an inline Map each result of its iterations and each variable are rows of
 //! their own, so that a step of a Map of 10,000 items writes a handful of rows.
 
 use std::collections::BTreeSet;
@@ -32,7 +32,7 @@ pub struct RowKey {
     pub frame: FrameId,
     /// What of it.
     pub part: Part,
-    /// The iteration or branch of a result; else 0.
+    /// The iteration or branch of a result, the place of a variable; else 0.
     pub index: u32,
 }
 
@@ -47,6 +47,8 @@ pub enum Part {
     Items,
     /// The output of an iteration or a branch; written once.
     Result,
+    /// A variable of the frame's scope; written when it is assigned.
+    Variable,
 }
 
 impl Part {
@@ -58,15 +60,22 @@ impl Part {
             Self::Frame => "frame",
             Self::Items => "items",
             Self::Result => "result",
+            Self::Variable => "variable",
         }
     }
 
     /// The part of that name.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Head, Self::Frame, Self::Items, Self::Result]
-            .into_iter()
-            .find(|part| part.as_str() == text)
+        [
+            Self::Head,
+            Self::Frame,
+            Self::Items,
+            Self::Result,
+            Self::Variable,
+        ]
+        .into_iter()
+        .find(|part| part.as_str() == text)
     }
 }
 
@@ -77,5 +86,7 @@ pub(super) struct Dirty {
     pub(super) frames: BTreeSet<FrameId>,
     /// Forked frames and places whose result is new.
     pub(super) results: Vec<(FrameId, u32)>,
+    /// Frames and places whose variable is new.
+    pub(super) variables: BTreeSet<(FrameId, u32)>,
     pub(super) removed: Vec<FrameId>,
 }

@@ -78,6 +78,8 @@ pub(super) struct StateFacts<'a> {
     pub(super) entered: Timestamp,
     /// For states that are retried.
     pub(super) retry_count: Option<u32>,
+    /// For tasks that wait for one.
+    pub(super) token: Option<&'a str>,
 }
 
 impl Context<'_> {
@@ -108,6 +110,9 @@ impl Context<'_> {
             facts.insert("RetryCount".into(), count.into());
         }
         object.insert("State".into(), Value::Object(facts));
+        if let Some(token) = state.token {
+            object.insert("Task".into(), json!({ "Token": token }));
+        }
         Value::Object(object)
     }
 }

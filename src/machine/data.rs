@@ -1,4 +1,5 @@
-//! The data flow of a state: `InputPath`, `Parameters`, `ResultSelector`, `ResultPath`, `OutputPath`.
+//! The data flow of a state. In JSONPath: `InputPath`, `Parameters`, `ResultSelector`, `ResultPath`,
+//! `OutputPath`; in JSONata: `Arguments`, `Output`. In both: `Assign`.
 //!
 //! Where a state has none of them, the payload that came in goes out, by reference and with its text
 //! untouched: most records are only carried.
@@ -9,19 +10,55 @@ use serde_json::{Map, Value};
 
 use super::{
     context::{MapItem, StateFacts},
+    event::Assigned,
     failure::Raised,
     frame::Phase,
     step::Stepper,
 };
 use crate::{
     asl::{
+        QueryLanguage,
         path::Budget,
-        states::{Kind, ResultPath, Selection, State},
-        template::{EvalError, Scope},
+        states::{ResultPath, Selection, State},
+        template::{EvalError, Scope, Template},
     },
-    ids::FrameId,
+    ids::{FrameId, Generation},
     payload::Payload,
 };
+
+/// Most bytes of JSON that the variables of an execution have together: AWS's bound.
+pub(super) const VARIABLES_BYTES_MAX: usize = 10 * 1024 * 1024;
+
+/// What an expression looks at.
+#[derive(Clone, Copy)]
+pub(super) struct Seen<'p> {
+    /// `$`, and `$states.input`.
+    pub(super) input: &'p Payload,
+    /// `$states.result`
+    pub(super) result: Option<&'p Payload>,
+    /// `$states.errorOutput`
+    pub(super) error: Option<&'p Payload>,
+    /// The item under way, where the state hands items out.
+    pub(super) item: Option<&'p MapItem>,
+}
+
+impl<'p> Seen<'p> {
+    pub(super) const fn of(input: &'p Payload) -> Self {
+        Self {
+            input,
+            result: None,
+            error: None,
+            item: None,
+        }
+    }
+}
+
+/// What a state hands on when it is left, and the variables that it sets.
+#[derive(Debug)]
+pub(super) struct Exit {
+    pub(super) output: Payload,
+    pub(super) assigned: Option<Assigned>,
+}
 
 impl Stepper<'_, '_> {
     /// What the state looks at: `InputPath` applied to its input.
@@ -39,20 +76,91 @@ impl Stepper<'_, '_> {
         let input = self.effective_input(id, state)?;
         match &state.io.parameters {
             None => Ok(input),
-            Some(template) => self.compute(id, &input, None, |scope| template.evaluate(scope)),
+            Some(template) => {
+                let around = match state.language {
+                    QueryLanguage::JsonPath => "Parameters",
+                    QueryLanguage::Jsonata => "Arguments",
+                };
+                self.compute(id, Seen::of(&input), |scope| {
+                    located(template, scope, around)
+                })
+            }
         }
     }
 
-    /// What the state hands on, given its result.
-    pub(super) fn output(
+    /// How the state is left, given its result.
+    pub(super) fn exit(
         &mut self,
         id: FrameId,
         state: &State,
         result: Payload,
-    ) -> Result<Payload, Raised> {
+    ) -> Result<Exit, Raised> {
+        let input = self.state_input(id);
+        let seen = match state.language {
+            QueryLanguage::JsonPath => Seen::of(&result),
+            QueryLanguage::Jsonata => Seen {
+                result: state.kind.has_result().then_some(&result),
+                ..Seen::of(&input)
+            },
+        };
+        let assigned = self.assigned(id, state.assign.as_ref(), "Assign", seen)?;
+        let output = match (state.language, &state.io.output) {
+            (QueryLanguage::JsonPath, _) => self.output(id, state, result)?,
+            (QueryLanguage::Jsonata, None) => result,
+            (QueryLanguage::Jsonata, Some(output)) => {
+                self.compute(id, seen, |scope| located(output, scope, "Output"))?
+            }
+        };
+        Ok(Exit { output, assigned })
+    }
+
+    /// The variables that an `Assign` sets, as they will be. `around` is where it stands.
+    pub(super) fn assigned(
+        &mut self,
+        id: FrameId,
+        assign: Option<&Template>,
+        around: &str,
+        seen: Seen<'_>,
+    ) -> Result<Option<Assigned>, Raised> {
+        let Some(template) = assign else {
+            return Ok(None);
+        };
+        let value = self.evaluate(id, seen, |scope| located(template, scope, around))?;
+        let Value::Object(fields) = value else {
+            return Ok(None);
+        };
+        let bytes_max = self.machine.options().payload_bytes_max;
+        let mut assigned = Vec::with_capacity(fields.len());
+        let mut bytes = 0_usize;
+        for (name, value) in fields {
+            let value = flat(value)?;
+            bytes = bytes.saturating_add(value.text().len());
+            if bytes > bytes_max {
+                return Err(Raised::new(
+                    super::failure::DATA_LIMIT,
+                    format!(
+                        "The variables assigned by the field '{around}' exceed the maximum number of bytes service limit."
+                    ),
+                ));
+            }
+            assigned.push((name.into(), value));
+        }
+        if self.execution.variable_bytes_with(id, &assigned) > VARIABLES_BYTES_MAX {
+            return Err(Raised::new(
+                super::failure::DATA_LIMIT,
+                "The variables of the execution exceed the maximum number of bytes service limit.",
+            ));
+        }
+        Ok(Some(assigned))
+    }
+
+    /// What the state hands on, given its result; JSONPath.
+    fn output(&mut self, id: FrameId, state: &State, result: Payload) -> Result<Payload, Raised> {
         let result = match &state.io.result_selector {
             None => result,
-            Some(template) => self.compute(id, &result, None, |scope| template.evaluate(scope))?,
+            Some(template) => {
+                self.compute(id, Seen::of(&result), |scope| template.evaluate(scope))?
+            }
         };
         let placed = self.place(id, &state.io.result_path, result)?;
         self.select(id, &state.io.output_path, placed)
@@ -90,7 +198,7 @@ impl Stepper<'_, '_> {
         match selection {
             Selection::Whole => Ok(payload),
             Selection::Nothing => Ok(Value::Object(Map::new()).into()),
-            Selection::Path(path) => self.compute(id, &payload, None, |scope| scope.find(path)),
+            Selection::Path(path) => self.compute(id, Seen::of(&payload), |scope| scope.find(path)),
         }
     }
 
@@ -98,20 +206,18 @@ impl Stepper<'_, '_> {
     pub(super) fn compute(
         &mut self,
         id: FrameId,
-        input: &Payload,
-        item: Option<&MapItem>,
+        seen: Seen<'_>,
         run: impl FnOnce(&mut Scope<'_>) -> Result<Value, EvalError>,
     ) -> Result<Payload, Raised> {
-        flat(self.evaluate(id, input, item, run)?)
+        flat(self.evaluate(id, seen, run)?)
     }
 
-    /// Evaluates against a payload (`$`) and the context object of the frame's state (`$$`). `item`
-    /// is the item under way, where the state hands items out.
+    /// Evaluates against what is seen, the variables of the frame and those around it, and the context
+    /// object of the frame's state (`$$`).
     pub(super) fn evaluate<T>(
         &mut self,
         id: FrameId,
-        input: &Payload,
-        item: Option<&MapItem>,
+        seen: Seen<'_>,
         run: impl FnOnce(&mut Scope<'_>) -> Result<T, EvalError>,
     ) -> Result<T, Raised> {
         let Some(frame) = self.execution.frame(id) else {
@@ -119,31 +225,53 @@ impl Stepper<'_, '_> {
         };
         let state = self.machine.definition().state(frame.state);
         let execution = &*self.execution;
-        let context = self.context.context;
+        let (context, tokens) = (self.context.context, self.context.token);
         let object = LazyCell::new(|| {
+            let done = seen.result.is_some() || seen.error.is_some();
+            let token = state.task().filter(|task| task.waits_for_token());
+            let token = token.map(|_| {
+                let asked = frame.generation.0.wrapping_add(u32::from(!done));
+                tokens(id, Generation(asked))
+            });
             let facts = StateFacts {
                 name: &state.name,
                 entered: frame.entered,
-                retry_count: matches!(state.kind, Kind::Task(_) | Kind::Map(_) | Kind::Parallel(_))
-                    .then(|| frame.retry_count()),
+                retry_count: state.kind.has_result().then(|| frame.retry_count()),
+                token: token.as_deref(),
             };
-            let own = item.cloned().or_else(|| execution.item_of(frame));
+            let own = seen.item.cloned().or_else(|| execution.item_of(frame));
             context.object(facts, own.as_ref())
         });
+        let variables = |name: &str| execution.variable(id, name);
         let mut scope = Scope {
-            input,
+            input: seen.input,
+            result: seen.result,
+            error_output: seen.error,
+            variables: &variables,
+            now: self.context.now,
             context: &object,
             random: &mut *self.context.random,
             budget: budget(self.machine.options().payload_bytes_max),
         };
-        run(&mut scope).map_err(|error| Raised::evaluation(&error, &state.name, input))
+        run(&mut scope).map_err(|error| Raised::evaluation(&error, &state.name, seen.input))
     }
 
-    fn state_input(&self, id: FrameId) -> Payload {
+    pub(super) fn state_input(&self, id: FrameId) -> Payload {
         self.execution
             .frame(id)
             .map_or_else(|| Value::Null.into(), |frame| frame.data.clone())
     }
+}
+
+/// The template's value; an error within it knows the field that the template is.
+pub(super) fn located(
+    template: &Template,
+    scope: &mut Scope<'_>,
+    around: &str,
+) -> Result<Value, EvalError> {
+    template
+        .evaluate(scope)
+        .map_err(|error| error.located(around))
 }
 
 /// Deepest nesting of a payload: what JSON text may have to be read again.

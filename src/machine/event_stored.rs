@@ -3,7 +3,7 @@
 //! Events are rows that live as long as the history does, so names and fields here never change
 //! their meaning; a newer release adds some and reads all that ever were.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -65,7 +65,7 @@ struct Detail<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    assigned: Option<BTreeMap<Arc<str>, Box<RawValue>>>,
+    assigned: Option<Vec<(Arc<str>, Box<RawValue>)>>,
 }
 
 /// Types of states, as events name them.
@@ -208,7 +208,9 @@ impl Event {
             Self::MapRunFailed { error, cause }
             | Self::ExecutionFailed { error, cause }
             | Self::ExecutionTimedOut { error, cause }
-            | Self::ExecutionAborted { error, cause } => (failed(None, error, cause), None),
+            | Self::ExecutionAborted { error, cause } => {
+                (failed(None, error.as_ref(), cause.as_ref()), None)
+            }
             Self::MapRunSucceeded
             | Self::MapRunAborted
             | Self::MapStateSucceeded
@@ -290,7 +292,7 @@ impl Event {
             cause,
         } = self
         {
-            return (failed(Some(resource), error, cause), None);
+            return (failed(Some(resource), error.as_ref(), cause.as_ref()), None);
         }
         (Detail::default(), None)
     }
@@ -462,13 +464,13 @@ fn of_run(run: Option<&Arc<str>>, count: Option<u32>) -> Detail<'static> {
 
 fn failed(
     resource: Option<&Arc<str>>,
-    error: &Option<String>,
-    cause: &Option<String>,
+    error: Option<&String>,
+    cause: Option<&String>,
 ) -> Detail<'static> {
     Detail {
         resource: resource.cloned(),
-        error: error.clone(),
-        cause: cause.clone(),
+        error: error.cloned(),
+        cause: cause.cloned(),
         ..Detail::default()
     }
 }
@@ -487,14 +489,14 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-fn texts(assigned: &Assigned) -> BTreeMap<Arc<str>, Box<RawValue>> {
+fn texts(assigned: &Assigned) -> Vec<(Arc<str>, Box<RawValue>)> {
     assigned
         .iter()
         .filter_map(|(name, value)| Some((name.clone(), raw(value)?)))
         .collect()
 }
 
-fn variables(texts: BTreeMap<Arc<str>, Box<RawValue>>) -> Result<Assigned, RestoreError> {
+fn variables(texts: Vec<(Arc<str>, Box<RawValue>)>) -> Result<Assigned, RestoreError> {
     texts
         .into_iter()
         .map(|(name, text)| Ok((name, payload_of(&text)?)))

@@ -3,14 +3,18 @@
 //! Invariant: the parent of a frame lives as long as the frame and has a smaller id; `ready` holds
 //! exactly the frames in phase `Ready`, but for the one that a step is working on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     changes::Dirty,
+    event::Assigned,
     frame::{Frame, Phase},
     status::Status,
 };
-use crate::ids::FrameId;
+use crate::{ids::FrameId, payload::Payload};
 
 /// The id of the top frame.
 pub(super) const TOP: FrameId = FrameId(0);
@@ -90,6 +94,57 @@ impl Execution {
         self.top.iter().chain(self.frames.values())
     }
 
+    /// A variable as the frame sees it: its own, or one of the scopes around.
+    pub(super) fn variable(&self, id: FrameId, name: &str) -> Option<&Payload> {
+        let mut frame = self.frame(id)?;
+        loop {
+            let own = frame.variables.iter().find(|(own, _)| &**own == name);
+            if let Some((_, value)) = own {
+                return Some(value);
+            }
+            frame = self.frame(frame.parent?.0)?;
+        }
+    }
+
+    /// Bytes of all variables if the frame had these, too.
+    pub(super) fn variable_bytes_with(&self, id: FrameId, assigned: &Assigned) -> usize {
+        let size = |variables: &[(Arc<str>, Payload)]| {
+            let sizes = variables.iter().map(|(_, value)| value.text().len());
+            sizes.fold(0_usize, usize::saturating_add)
+        };
+        let mut bytes = size(assigned);
+        for frame in self.all_frames() {
+            for (name, value) in &frame.variables {
+                let replaced = frame.id == id && assigned.iter().any(|(other, _)| other == name);
+                if !replaced {
+                    bytes = bytes.saturating_add(value.text().len());
+                }
+            }
+        }
+        bytes
+    }
+
+    /// Sets variables of the frame's scope.
+    pub(super) fn assign(&mut self, id: FrameId, assigned: &Assigned) {
+        let mut changed = Vec::new();
+        let Some(frame) = self.frame_mut(id) else {
+            return;
+        };
+        for (name, value) in assigned {
+            let place = frame.variables.iter().position(|(own, _)| own == name);
+            let place = place.unwrap_or(frame.variables.len());
+            match frame.variables.get_mut(place) {
+                Some(variable) => variable.1 = value.clone(),
+                None => frame.variables.push((name.clone(), value.clone())),
+            }
+            changed.push(place);
+        }
+        for place in changed {
+            let place = u32::try_from(place).unwrap_or(u32::MAX);
+            self.dirty.variables.insert((id, place));
+        }
+    }
+
     pub(super) fn set_status(&mut self, status: Status) {
         debug_assert!(
             self.status.reason(status).is_some(),
@@ -144,6 +199,9 @@ impl Execution {
             && frame.stored
         {
             frame.stored = false;
+            // Its variables live on, so their rows are written anew.
+            let places = 0..u32::try_from(frame.variables.len()).unwrap_or(u32::MAX);
+            self.dirty.variables.extend(places.map(|place| (id, place)));
             self.dirty.removed.push(id);
         }
     }

@@ -22,8 +22,21 @@ pub(super) struct Raised {
     pub(super) retry_after: Option<Duration>,
     /// The interpreter's own finding: the cause still needs the name of the state.
     pub(super) unplaced: bool,
+    /// A task was silent for too long: it is a time-out, and has a name of its own to be matched by.
+    pub(super) silent: bool,
     /// A Map Run's, not the Map state's own.
     pub(super) of_run: bool,
+    /// An expression's of JSONata, or of a state in it: an event tells it, too.
+    pub(super) evaluation: Option<Evaluation>,
+}
+
+/// Where an evaluation failed.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Evaluation {
+    /// The field, from the state on; none where it is no field's.
+    pub(super) location: Option<String>,
+    /// Whether the expression itself gave a value, and the state could not do with it.
+    pub(super) of_value: bool,
 }
 
 /// Longest input that a cause quotes, in bytes: AWS's bound on causes.
@@ -31,6 +44,8 @@ const QUOTE_BYTES_MAX: usize = 32 * 1024;
 
 /// Spec: never matched by a retrier or a catcher, `States.ALL` included.
 pub(super) const RUNTIME: &str = "States.Runtime";
+/// An expression of JSONata gives nothing that its field can do with.
+pub(super) const QUERY: &str = "States.QueryEvaluationError";
 /// A payload is too large.
 pub(super) const DATA_LIMIT: &str = "States.DataLimitExceeded";
 /// A task took too long.
@@ -55,6 +70,29 @@ impl Raised {
         }
     }
 
+    /// A state in JSONata and its data do not fit together.
+    pub(super) fn query(location: Option<&str>, cause: impl Into<String>) -> Self {
+        Self {
+            unplaced: true,
+            evaluation: Some(Evaluation {
+                location: location.map(str::to_owned),
+                of_value: false,
+            }),
+            ..Self::new(QUERY, cause)
+        }
+    }
+
+    /// An expression gave a value of the right kind that its field cannot do with.
+    pub(super) fn query_value(location: &str, cause: impl Into<String>) -> Self {
+        Self {
+            evaluation: Some(Evaluation {
+                location: Some(location.to_owned()),
+                of_value: true,
+            }),
+            ..Self::query(None, cause)
+        }
+    }
+
     /// A state or task gave more than the limit.
     pub(super) fn too_large(name: &str) -> Self {
         Self::new(
@@ -76,7 +114,13 @@ impl Raised {
                 "The JSONPath '{path}' specified for the field '{field}' could not be found in the input '{}'",
                 abridged(input.text())
             )),
-            EvalError::Path { .. } | EvalError::Choice { .. } => Self::runtime(error.to_string()),
+            EvalError::Path { .. } | EvalError::Choice { .. } | EvalError::Variable { .. } => {
+                Self::runtime(error.to_string())
+            }
+            EvalError::Jsonata { location, .. } => {
+                let location = Some(location.as_str()).filter(|location| !location.is_empty());
+                Self::query(location, error.to_string())
+            }
             EvalError::Intrinsic { .. } => Self {
                 unplaced: true,
                 ..Self::new("States.IntrinsicFailure", error.to_string())
@@ -89,6 +133,12 @@ impl Raised {
     /// recorded of AWS.
     pub(super) fn output(&self) -> Payload {
         let mut output = Map::new();
+        if self.error.is_none() && self.cause.is_none() {
+            // Recorded of a task that failed without saying why.
+            output.insert("Error".into(), Value::Null);
+            output.insert("Cause".into(), Value::Null);
+            return Value::Object(output).into();
+        }
         if let Some(error) = &self.error {
             output.insert("Error".into(), error.as_str().into());
         }
@@ -104,13 +154,22 @@ impl Raised {
 
 impl From<Failure> for Raised {
     fn from(failure: Failure) -> Self {
+        // Recorded: AWS tells a silent task as one that took too long.
+        let silent = failure.error == HEARTBEAT;
+        let error = if silent {
+            TIMEOUT.to_owned()
+        } else {
+            failure.error
+        };
         Self {
-            error: Some(failure.error),
+            error: Some(error).filter(|error| !error.is_empty()),
             cause: Some(failure.cause).filter(|cause| !cause.is_empty()),
             retry: failure.retry,
             retry_after: failure.retry_after,
             unplaced: false,
             of_run: false,
+            silent,
+            evaluation: None,
         }
     }
 }

@@ -10,13 +10,17 @@ use serde_json::Value;
 
 use super::{
     Event,
+    data::Exit,
     failure::Raised,
     frame::{Fork, Frame, Phase},
     states,
     step::Stepper,
 };
 use crate::{
-    asl::{StateId, states::State},
+    asl::{
+        StateId,
+        states::{Kind, State},
+    },
     ids::FrameId,
     payload::Payload,
 };
@@ -109,18 +113,18 @@ pub(super) fn done(
     step.execution.end_fork(id);
     step.execution.frame_mut(id)?.last_event = event;
     match succeeded(step, id, state, &results) {
-        Ok(output) => step.leave(id, state, output, state.next),
+        Ok(exit) => step.leave(id, state, exit, state.next),
         Err(raised) => step.fail(id, raised),
     }
 }
 
-/// The state's output, of the results of all frames; each keeps its text.
+/// How the state is left, of the results of all frames; each keeps its text.
 pub(super) fn succeeded(
     step: &mut Stepper<'_, '_>,
     id: FrameId,
     state: &State,
     results: &[Option<Payload>],
-) -> Result<Payload, Raised> {
+) -> Result<Exit, Raised> {
     let last = step.execution.frame(id).map_or(0, |frame| frame.last_event);
     // Recorded: what follows names the event before this one.
     step.note(last, || match state.map() {
@@ -138,13 +142,13 @@ pub(super) fn succeeded(
     text.push(']');
     // Texts of payloads in brackets are a payload, unless it nests too deep.
     let result = Payload::parse(text).map_err(|_| Raised::too_large(&state.name))?;
-    step.output(id, state, result)
+    step.exit(id, state, result)
 }
 
 /// A frame has failed and is taken out; its state is next to be asked.
 pub(super) fn failed(step: &mut Stepper<'_, '_>, child: FrameId, id: FrameId, index: u32) {
     let frame = step.execution.remove(child);
-    let last = frame.map_or(0, |frame| frame.last_event);
+    let last = frame.as_ref().map_or(0, |frame| frame.last_event);
     let Some(state) = step.execution.frame(id).map(|frame| frame.state) else {
         return;
     };
@@ -152,6 +156,9 @@ pub(super) fn failed(step: &mut Stepper<'_, '_>, child: FrameId, id: FrameId, in
     if state.map().is_some() {
         let name = state.name.clone();
         step.note(last, || Event::MapIterationFailed { name, index });
+    }
+    if let Some(frame) = &frame {
+        aborted(step, frame, last);
     }
     if let Some(frame) = step.execution.frame_mut(id) {
         // Recorded: what follows names the event that made the frame fail.
@@ -168,6 +175,8 @@ pub(super) fn drop_all(step: &mut Stepper<'_, '_>, id: FrameId) {
         return;
     }
     let state = step.machine.definition().state(frame.state);
+    // Recorded: what is dropped names the event of the failure.
+    let failure = frame.last_event;
     for child in step.execution.descendants(id) {
         let Some(frame) = step.drop_frame(child) else {
             continue;
@@ -177,11 +186,28 @@ pub(super) fn drop_all(step: &mut Stepper<'_, '_>, id: FrameId) {
             && state.map().is_some()
         {
             let name = state.name.clone();
-            step.note(frame.last_event, || Event::MapIterationAborted {
-                name,
-                index,
-            });
+            step.note(failure, || Event::MapIterationAborted { name, index });
         }
+        aborted(step, &frame, failure);
     }
     step.execution.end_fork(id);
+}
+
+/// Notes that the state a frame was in is given up, where AWS has an event for that.
+fn aborted(step: &mut Stepper<'_, '_>, frame: &Frame, failure: u64) {
+    let kind = &step.machine.definition().state(frame.state).kind;
+    let entered = frame.phase != (Phase::Ready { again: false }) || frame.entered_event > 0;
+    match kind {
+        Kind::Task(_) | Kind::Wait(_) | Kind::Map(_) | Kind::Parallel(_) if entered => {
+            step.note(failure, || Event::StateAborted { kind: kind.name() });
+        }
+        Kind::Pass(_)
+        | Kind::Task(_)
+        | Kind::Choice(_)
+        | Kind::Wait(_)
+        | Kind::Succeed
+        | Kind::Fail(_)
+        | Kind::Map(_)
+        | Kind::Parallel(_) => {}
+    }
 }

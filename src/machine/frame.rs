@@ -4,6 +4,8 @@
 //! under way. A frame is what is
 //! stored: it holds nothing that could not be written down.
 
+use std::sync::Arc;
+
 use super::status::{FRAME_TRANSITIONS, FrameStatus};
 use crate::{
     asl::StateId,
@@ -28,6 +30,10 @@ pub(super) struct Frame {
     pub(super) entered: Timestamp,
     /// The history event of the entry, which error messages name.
     pub(super) entered_event: u64,
+    /// The frame's latest event before that.
+    pub(super) entered_after: u64,
+    /// The variables of its scope, each in its place for good.
+    pub(super) variables: Vec<(Arc<str>, Payload)>,
     /// The frame's latest event.
     pub(super) last_event: u64,
     /// Counts what the frame asked for; answers to older ones are stale.
@@ -120,6 +126,8 @@ impl Frame {
             entry: 0,
             entered: Timestamp::default(),
             entered_event: 0,
+            entered_after: 0,
+            variables: Vec::new(),
             last_event: 0,
             generation: Generation(0),
             retries: Vec::new(),

@@ -49,11 +49,12 @@ fn matches(names: &[Box<str>], raised: &Raised, all: bool) -> bool {
     if raised.is(RUNTIME) {
         return false;
     }
-    let timed_out = raised.is(TIMEOUT) || raised.is(HEARTBEAT);
+    let timed_out = raised.is(TIMEOUT);
     names.iter().any(|name| match &**name {
         "States.ALL" => all,
         "States.TaskFailed" => !timed_out,
         TIMEOUT => timed_out,
+        HEARTBEAT => raised.silent || raised.is(HEARTBEAT),
         name => raised.is(name),
     })
 }

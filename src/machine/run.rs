@@ -44,6 +44,8 @@ pub struct RunRequest {
     pub tolerance: Tolerance,
     /// How items are put together; `None`: each is a child.
     pub batch: Option<Batch>,
+    /// The variables that the item selector reads, as they were when the state was entered.
+    pub(super) variables: Vec<(Arc<str>, Payload)>,
     /// Where results are written; `None`: they are the state's result.
     pub write_to: Option<WriteTo>,
 }
@@ -130,17 +132,27 @@ impl RunRequest {
                 name,
                 entered: self.entered,
                 retry_count: None,
+                token: None,
             };
             facts.object(state, Some(item))
         });
+        let variables = |name: &str| {
+            let found = self.variables.iter().find(|(own, _)| &**own == name);
+            found.map(|(_, value)| value)
+        };
         let mut scope = Scope {
             input: &self.input,
+            result: None,
+            error_output: None,
+            variables: &variables,
+            now: context.now,
             context: &object,
             random: &mut *context.random,
             budget: budget(payload_bytes_max),
         };
         selector
             .evaluate(&mut scope)
+            .map_err(|error| error.located("ItemSelector"))
             .map(Payload::from)
             .map_err(|error| Raised::evaluation(&error, name, &self.input).into())
     }
@@ -176,6 +188,11 @@ impl RunRequest {
             parameters,
             max_items,
             max_concurrency: self.max_concurrency,
+            variables: self
+                .variables
+                .iter()
+                .filter_map(|(name, value)| Some((name.to_string(), raw(value)?)))
+                .collect(),
             tolerance: self.tolerance,
             batch: self.batch.as_ref().map(|batch| StoredBatch {
                 max_items: batch.max_items,
@@ -232,6 +249,11 @@ impl RunRequest {
             },
             source,
             max_concurrency: stored.max_concurrency,
+            variables: stored
+                .variables
+                .into_iter()
+                .map(|(name, value)| Ok((name.into(), payload(&value)?)))
+                .collect::<Result<_, RestoreError>>()?,
             tolerance: stored.tolerance,
             batch: batch.transpose()?,
             write_to: write_to.transpose()?,
@@ -253,6 +275,8 @@ struct Stored {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     max_items: Option<i64>,
     max_concurrency: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    variables: Vec<(String, Box<RawValue>)>,
     tolerance: Tolerance,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     batch: Option<StoredBatch>,

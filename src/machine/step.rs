@@ -9,8 +9,9 @@ use std::sync::Arc;
 use super::{
     Context, Effect, Event, Execution, Input, Machine, Outcome, Record, Status, StepContext,
     WakeReason,
+    data::{Exit, Seen, located},
     execution::TOP,
-    failure::{HEARTBEAT, Raised, TIMEOUT},
+    failure::{Raised, TIMEOUT},
     fork,
     frame::{Frame, Phase},
     retry,
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::{
     asl::{
-        StateId,
+        Catcher, QueryLanguage, StateId,
         states::{Kind, State},
     },
     ids::{FrameId, Generation},
@@ -261,8 +262,8 @@ impl<'a> Stepper<'a, '_> {
             Kind::Parallel(parallel) => states::parallel::enter(self, id, state, parallel),
         };
         match turn {
-            Ok(Turn::Leave(output)) => self.leave(id, state, output, state.next),
-            Ok(Turn::Choose(next, output)) => self.leave(id, state, output, Some(next)),
+            Ok(Turn::Leave(exit)) => self.leave(id, state, exit, state.next),
+            Ok(Turn::Choose(next, exit)) => self.leave(id, state, exit, Some(next)),
             Ok(Turn::Blocked) => None,
             Err(raised) => self.fail(id, raised),
         }
@@ -277,6 +278,7 @@ impl<'a> Stepper<'a, '_> {
         if frame.phase != (Phase::Ready { again: true }) {
             frame.entry = entry;
             frame.entered = now;
+            frame.entered_after = frame.last_event;
             frame.retries.clear();
             let input = frame.data.clone();
             self.execution.counters.entries = entry;
@@ -295,9 +297,10 @@ impl<'a> Stepper<'a, '_> {
         &mut self,
         id: FrameId,
         state: &State,
-        output: Payload,
+        exit: Exit,
         next: Option<StateId>,
     ) -> Option<FrameId> {
+        let Exit { output, assigned } = exit;
         if self.exceeds(&output) {
             return self.fail(id, Raised::too_large(&state.name));
         }
@@ -305,8 +308,14 @@ impl<'a> Stepper<'a, '_> {
             kind: state.kind.name(),
             name: state.name.clone(),
             output: output.clone(),
-            assigned: None,
+            assigned: assigned.clone().filter(|assigned| !assigned.is_empty()),
         });
+        if let Some(assigned) = &assigned {
+            self.bytes = assigned
+                .iter()
+                .fold(self.bytes, |bytes, (_, value)| bytes + value.text().len());
+            self.execution.assign(id, assigned);
+        }
         let Some(next) = next else {
             return self.finish(id, output);
         };
@@ -335,6 +344,7 @@ impl<'a> Stepper<'a, '_> {
     /// question for the state that it is an iteration or a branch of.
     pub(super) fn fail(&mut self, mut id: FrameId, mut raised: Raised) -> Option<FrameId> {
         self.place_cause(id, &mut raised);
+        self.record_evaluation(id, &raised);
         loop {
             let frame = self.execution.frame(id)?;
             let (parent, index) = match frame.parent {
@@ -342,8 +352,11 @@ impl<'a> Stepper<'a, '_> {
                 None => (None, 0),
             };
             let state = self.machine.definition().state(frame.state);
-            let began = raised.of_run || frame.phase.status() == FrameStatus::Forked;
+            // Recorded: a Map whose expressions fail has failed as if it had begun.
+            let in_vain = raised.evaluation.is_some() && state.map().is_some();
+            let began = raised.of_run || in_vain || frame.phase.status() == FrameStatus::Forked;
             raised.of_run = false;
+            raised.evaluation = None;
             fork::drop_all(self, id);
             if self.retry(id, state, &raised) {
                 return None;
@@ -355,13 +368,17 @@ impl<'a> Stepper<'a, '_> {
                 });
             }
             if let Some(catcher) = retry::catcher(&state.catch, &raised) {
-                match self.place(id, &catcher.result_path, raised.output()) {
+                match self.caught(id, state, catcher, &raised) {
                     // What a catcher makes is not for a catcher again: that would have no end.
-                    Ok(output) if self.exceeds(&output) => {
+                    Ok(exit) if self.exceeds(&exit.output) => {
                         raised = Raised::too_large(&state.name);
                     }
-                    Ok(output) => return self.leave(id, state, output, Some(catcher.next)),
-                    Err(failure) => raised = failure,
+                    Ok(exit) => return self.leave(id, state, exit, Some(catcher.next)),
+                    Err(failure) => {
+                        raised = failure;
+                        self.place_cause(id, &mut raised);
+                        self.record_evaluation(id, &raised);
+                    }
                 }
             }
             let Some(parent) = parent else {
@@ -370,6 +387,68 @@ impl<'a> Stepper<'a, '_> {
             };
             fork::failed(self, id, parent, index);
             id = parent;
+        }
+    }
+
+    /// How a state is left whose error is caught.
+    fn caught(
+        &mut self,
+        id: FrameId,
+        state: &State,
+        catcher: &Catcher,
+        raised: &Raised,
+    ) -> Result<Exit, Raised> {
+        let error = raised.output();
+        let input = self.state_input(id);
+        let seen = match state.language {
+            QueryLanguage::JsonPath => Seen::of(&error),
+            QueryLanguage::Jsonata => Seen {
+                error: Some(&error),
+                ..Seen::of(&input)
+            },
+        };
+        let place = state
+            .catch
+            .iter()
+            .position(|own| std::ptr::eq(own, catcher))
+            .unwrap_or_default();
+        let around = format!("Catch[{place}]/Assign");
+        let assigned = self.assigned(id, catcher.assign.as_ref(), &around, seen)?;
+        let output = match (state.language, &catcher.output) {
+            (QueryLanguage::JsonPath, _) => self.place(id, &catcher.result_path, error)?,
+            (QueryLanguage::Jsonata, None) => error,
+            (QueryLanguage::Jsonata, Some(output)) => {
+                let around = format!("Catch[{place}]/Output");
+                self.compute(id, seen, |scope| located(output, scope, &around))?
+            }
+        };
+        Ok(Exit { output, assigned })
+    }
+
+    /// The event of an expression that failed. Recorded: where that is the first thing that the state
+    /// does, the event names the one before the entry, and what follows names it.
+    fn record_evaluation(&mut self, id: FrameId, raised: &Raised) {
+        let Some(evaluation) = &raised.evaluation else {
+            return;
+        };
+        let Some(frame) = self.execution.frame(id) else {
+            return;
+        };
+        let early = frame.last_event == frame.entered_event && !evaluation.of_value;
+        let previous = if early {
+            frame.entered_after
+        } else {
+            frame.last_event
+        };
+        let state = self.machine.definition().state(frame.state);
+        let event = self.note(previous, || Event::EvaluationFailed {
+            state: state.name.clone(),
+            location: evaluation.location.clone(),
+            error: raised.error.clone().unwrap_or_default(),
+            cause: raised.cause.clone().unwrap_or_default(),
+        });
+        if let Some(frame) = self.execution.frame_mut(id) {
+            frame.last_event = event;
         }
     }
 
@@ -436,7 +515,13 @@ impl<'a> Stepper<'a, '_> {
 
     fn end(&mut self, status: Status, event: Event, outcome: Outcome) {
         self.execution.set_status(status);
-        let last = self.execution.frame(TOP).map_or(0, |top| top.last_event);
+        // Recorded: what ends the execution from outside names no event before it.
+        let last = match status {
+            Status::Aborted | Status::TimedOut => 0,
+            Status::New | Status::Running | Status::Succeeded | Status::Failed => {
+                self.execution.frame(TOP).map_or(0, |top| top.last_event)
+            }
+        };
         let ids: Vec<FrameId> = self.execution.all_frames().map(|frame| frame.id).collect();
         for id in ids {
             self.drop_frame(id);
@@ -503,7 +588,7 @@ impl<'a> Stepper<'a, '_> {
         self.record(id, || {
             let (resource, error, cause) =
                 (resource.clone(), raised.error.clone(), raised.cause.clone());
-            if raised.is(TIMEOUT) || raised.is(HEARTBEAT) {
+            if raised.is(TIMEOUT) {
                 Event::TaskTimedOut {
                     resource,
                     error,

@@ -4,7 +4,7 @@
 //! is stored by the runtime beside it, and handed back to [`Execution::restore`]; payloads keep their
 //! text. Invariant: what rows of this format give back continues exactly as what they were taken from.
 
-use std::{borrow::Cow, collections::BTreeMap, mem};
+use std::{borrow::Cow, collections::BTreeMap, mem, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
@@ -67,6 +67,8 @@ struct StoredFrame<'a> {
     entry: u64,
     entered: Timestamp,
     entered_event: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    entered_after: u64,
     last_event: u64,
     generation: Generation,
     #[serde(default, skip_serializing_if = "<[u32]>::is_empty")]
@@ -106,6 +108,13 @@ struct StoredResult {
     output: Box<RawValue>,
 }
 
+#[derive(Serialize, Deserialize)]
+struct StoredVariable<'a> {
+    v: u8,
+    name: Cow<'a, str>,
+    value: Box<RawValue>,
+}
+
 /// The payload's text within a row.
 pub(super) fn raw(payload: &Payload) -> Option<Box<RawValue>> {
     // A payload's text is one JSON value, so this does not fail.
@@ -136,6 +145,9 @@ impl Execution {
                 put.extend(items_row(frame, machine.definition()));
             }
             self.mark_stored(id);
+        }
+        for (id, place) in dirty.variables {
+            put.extend(self.frame(id).and_then(|frame| variable_row(frame, place)));
         }
         for (id, index) in dirty.results {
             put.extend(self.frame(id).and_then(|frame| result_row(frame, index)));
@@ -179,6 +191,8 @@ impl Execution {
         for frame in self.all_frames() {
             rows.push(frame_row(frame, machine.definition()));
             rows.extend(items_row(frame, machine.definition()));
+            let places = (0..).zip(&frame.variables);
+            rows.extend(places.filter_map(|(place, _)| variable_row(frame, place)));
             if let Phase::Forked(fork) = &frame.phase {
                 let indexes = (0..).zip(&fork.results);
                 rows.extend(indexes.filter_map(|(index, _)| result_row(frame, index)));
@@ -279,6 +293,8 @@ impl Execution {
             entry: stored.entry,
             entered: stored.entered,
             entered_event: stored.entered_event,
+            entered_after: stored.entered_after,
+            variables: restore_variables(id, rows)?,
             last_event: stored.last_event,
             generation: stored.generation,
             retries: stored.retries.into_owned(),
@@ -380,6 +396,7 @@ fn frame_row(frame: &Frame, definition: &Definition) -> Row {
         entry: frame.entry,
         entered: frame.entered,
         entered_event: frame.entered_event,
+        entered_after: frame.entered_after,
         last_event: frame.last_event,
         generation: frame.generation,
         retries: Cow::Borrowed(&frame.retries),
@@ -406,7 +423,9 @@ fn items_row(frame: &Frame, definition: &Definition) -> Option<Row> {
 /// Whether the fork's input differs from the state's, and a Map's items from that.
 fn derivation(frame: &Frame, definition: &Definition) -> (bool, bool) {
     let state = definition.state(frame.state);
-    let own_items = state.map().is_some_and(|map| map.items_path.is_some());
+    let own_items = state
+        .map()
+        .is_some_and(|map| map.items_path.is_some() || map.items.is_some());
     let same_input = state.io.input_path == Selection::Whole && state.io.parameters.is_none();
     (!same_input, own_items)
 }
@@ -418,6 +437,43 @@ fn result_row(frame: &Frame, index: u32) -> Option<Row> {
     let output = raw(fork.results.get(index as usize)?.as_ref()?)?;
     let stored = StoredResult { v: VERSION, output };
     Some(row(frame.id, Part::Result, index, text(&stored)))
+}
+
+fn variable_row(frame: &Frame, place: u32) -> Option<Row> {
+    let (name, value) = frame.variables.get(place as usize)?;
+    let stored = StoredVariable {
+        v: VERSION,
+        name: Cow::Borrowed(name),
+        value: raw(value)?,
+    };
+    Some(row(frame.id, Part::Variable, place, text(&stored)))
+}
+
+/// The variables of a frame; their places have no gaps.
+fn restore_variables(
+    id: FrameId,
+    rows: &BTreeMap<RowKey, String>,
+) -> Result<Vec<(Arc<str>, Payload)>, RestoreError> {
+    let key = |index| RowKey {
+        frame: id,
+        part: Part::Variable,
+        index,
+    };
+    let mut variables = Vec::new();
+    for (key, body) in rows.range(key(0)..=key(u32::MAX)) {
+        if key.index as usize != variables.len() {
+            return Err(RestoreError::Inconsistent("a variable is missing"));
+        }
+        let stored: StoredVariable<'_> = serde_json::from_str(body)?;
+        check(stored.v)?;
+        variables.push((stored.name.as_ref().into(), payload(&stored.value)?));
+    }
+    Ok(variables)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Whether a frame in this state can wait for this.

@@ -29,17 +29,20 @@ pub(super) fn hash(arguments: &[Value], _: &mut Scope<'_>) -> Outcome {
     if data.chars().count() > TEXT_CHARS_MAX {
         return Err(too_long());
     }
-    let digest = match arguments[1].as_str() {
-        Some("MD5") => hex(&md5::Md5::digest(data)),
-        Some("SHA-1") => hex(&sha1::Sha1::digest(data)),
-        Some("SHA-256") => hex(&sha2::Sha256::digest(data)),
-        Some("SHA-384") => hex(&sha2::Sha384::digest(data)),
-        Some("SHA-512") => hex(&sha2::Sha512::digest(data)),
-        _ => {
-            return Err("the algorithm must be MD5, SHA-1, SHA-256, SHA-384 or SHA-512".into());
-        }
-    };
-    Ok(digest.into())
+    let algorithm = arguments[1].as_str().unwrap_or_default();
+    Ok(digest(&data, algorithm)?.into())
+}
+
+/// The digest of a text, in lower-case hexadecimal digits.
+pub(crate) fn digest(data: &str, algorithm: &str) -> Result<String, &'static str> {
+    Ok(match algorithm {
+        "MD5" => hex(&md5::Md5::digest(data)),
+        "SHA-1" => hex(&sha1::Sha1::digest(data)),
+        "SHA-256" => hex(&sha2::Sha256::digest(data)),
+        "SHA-384" => hex(&sha2::Sha384::digest(data)),
+        "SHA-512" => hex(&sha2::Sha512::digest(data)),
+        _ => return Err("the algorithm must be MD5, SHA-1, SHA-256, SHA-384 or SHA-512"),
+    })
 }
 
 fn hex(bytes: &[u8]) -> String {

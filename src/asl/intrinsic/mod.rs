@@ -17,6 +17,8 @@ mod tests;
 use std::{fmt, ops::RangeInclusive};
 
 use serde_json::Value;
+
+pub(crate) use encoding::digest;
 pub(crate) use string::uuid_of;
 
 use super::{
@@ -135,6 +137,17 @@ impl Call {
             Argument::Path(path) => path.root() == super::path::Root::Context,
             Argument::Call(call) => call.uses_context(),
         })
+    }
+
+    /// The variables that its arguments read.
+    pub(crate) fn variables<'c>(&'c self, found: &mut Vec<&'c str>) {
+        for argument in &self.arguments {
+            match argument {
+                Argument::Literal(_) => {}
+                Argument::Path(path) => found.extend(path.variable()),
+                Argument::Call(call) => call.variables(found),
+            }
+        }
     }
 
     /// The function's value.

@@ -89,6 +89,10 @@ impl<'t> Parser<'t> {
                 arguments.len()
             ));
         }
+        let no_number = |argument: &Argument| matches!(argument, Argument::Literal(value) if !value.is_number());
+        if function.name == "States.MathAdd" && arguments.iter().any(no_number) {
+            return self.refuse("States.MathAdd takes numbers");
+        }
         Ok(Call {
             function,
             arguments: arguments.into(),

@@ -26,13 +26,13 @@ pub(super) fn split(arguments: &[Value], _: &mut Scope<'_>) -> Outcome {
     reason = "every function of the table has this shape"
 )]
 pub(super) fn uuid(_: &[Value], scope: &mut Scope<'_>) -> Outcome {
-    Ok(uuid_of(scope.random).into())
+    Ok(uuid_of((scope.random)(), (scope.random)()).into())
 }
 
-/// A UUID of version 4.
-pub(crate) fn uuid_of(random: &mut dyn FnMut() -> u64) -> String {
-    let high = random() & 0xffff_ffff_ffff_0fff | 0x4000;
-    let low = random() & 0x3fff_ffff_ffff_ffff | 0x8000_0000_0000_0000;
+/// The identifier that two random numbers make.
+pub(crate) fn uuid_of(high: u64, low: u64) -> String {
+    let high = high & 0xffff_ffff_ffff_0fff | 0x4000;
+    let low = low & 0x3fff_ffff_ffff_ffff | 0x8000_0000_0000_0000;
     let digits = format!("{high:016x}{low:016x}");
     let mut text = String::with_capacity(36);
     for (place, digit) in digits.chars().enumerate() {

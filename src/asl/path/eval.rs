@@ -122,7 +122,7 @@ impl Path {
     ) -> Result<Option<Cow<'v, Value>>, Exhausted> {
         let root = match self.root {
             Root::Item => item,
-            Root::Input | Root::Context => input,
+            Root::Input | Root::Context | Root::Variable => input,
         };
         if self.definite {
             return match self.find_one(root, budget) {

@@ -24,13 +24,15 @@ pub use reference::{ReferencePath, WriteFailure};
 
 use filter::Filter;
 pub(crate) use filter::{compare, equal};
-pub(crate) use parse::prefix;
+pub(crate) use parse::{VARIABLE_CHARS_MAX, prefix};
 
 /// A compiled path: where it starts and the steps it takes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Path {
     text: Box<str>,
     root: Root,
+    /// The name behind the `$` of [`Root::Variable`]; else nothing.
+    variable: Option<Box<str>>,
     steps: Box<[Step]>,
     definite: bool,
 }
@@ -44,6 +46,8 @@ pub enum Root {
     Context,
     /// `@`: the item that a filter looks at.
     Item,
+    /// `$name`: a variable of the execution.
+    Variable,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -85,6 +89,12 @@ impl Path {
     #[must_use]
     pub const fn root(&self) -> Root {
         self.root
+    }
+
+    /// The variable that it starts at, if it does.
+    #[must_use]
+    pub fn variable(&self) -> Option<&str> {
+        self.variable.as_deref()
     }
 
     /// Whether it leads to one place; an indefinite path gives a list.

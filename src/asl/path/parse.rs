@@ -16,6 +16,9 @@ const NESTING_MAX: usize = 16;
 /// make what no parser reads.
 const STEPS_MAX: usize = 127;
 
+/// Longest name of a variable, in characters: AWS's bound.
+pub(crate) const VARIABLE_CHARS_MAX: usize = 80;
+
 /// Why a text is no path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathError {
@@ -23,8 +26,6 @@ pub struct PathError {
     pub offset: usize,
     /// What is wrong: a lowercase fragment.
     pub message: String,
-    /// Whether it is right, and only not supported yet.
-    pub unsupported: bool,
 }
 
 impl PathError {
@@ -33,7 +34,6 @@ impl PathError {
         Self {
             offset,
             message: message.into(),
-            unsupported: false,
         }
     }
 }
@@ -99,13 +99,6 @@ impl<'t> Parser<'t> {
         Err(PathError::new(self.at, message))
     }
 
-    fn unsupported<T>(&self, what: &str) -> Parsed<T> {
-        Err(PathError {
-            unsupported: true,
-            ..PathError::new(self.at, format!("{what} not supported yet"))
-        })
-    }
-
     fn rest(&self) -> &'t str {
         self.text.get(self.at..).unwrap_or_default()
     }
@@ -143,13 +136,15 @@ impl<'t> Parser<'t> {
         } else {
             return self.refuse("a path starts with '$'");
         };
-        if root == Root::Input
-            && self
-                .rest()
-                .starts_with(|c: char| c == '_' || c.is_alphabetic())
-        {
-            return self.unsupported("variables are");
-        }
+        let variable = match root {
+            Root::Input => self.variable()?,
+            Root::Context | Root::Item | Root::Variable => None,
+        };
+        let root = if variable.is_some() {
+            Root::Variable
+        } else {
+            root
+        };
         let mut steps = Vec::new();
         loop {
             if steps.len() > STEPS_MAX {
@@ -174,9 +169,6 @@ impl<'t> Parser<'t> {
                 break;
             }
         }
-        if root == Root::Context && steps.first() == Some(&Step::Field("Task".into())) {
-            return self.unsupported("task tokens are");
-        }
         let last = steps.len().saturating_sub(1);
         let definite = steps.iter().enumerate().all(|(place, step)| match step {
             Step::Field(_) | Step::Index(_) => true,
@@ -189,9 +181,32 @@ impl<'t> Parser<'t> {
         Ok(Path {
             text: self.text.get(start..self.at).unwrap_or_default().into(),
             root,
+            variable,
             steps: steps.into(),
             definite,
         })
+    }
+
+    /// The name of a variable, directly behind the `$`.
+    fn variable(&mut self) -> Parsed<Option<Box<str>>> {
+        let rest = self.rest();
+        if !rest.starts_with(|c: char| c == '_' || c.is_alphabetic()) {
+            return Ok(None);
+        }
+        if self.depth > 0 {
+            return self.refuse("variables cannot stand in a filter");
+        }
+        let length = rest
+            .find(|c: char| c != '_' && !c.is_alphanumeric())
+            .unwrap_or(rest.len());
+        let name = &rest[..length];
+        if name.chars().count() > VARIABLE_CHARS_MAX {
+            return self.refuse(format!(
+                "the name of a variable has at most {VARIABLE_CHARS_MAX} characters"
+            ));
+        }
+        self.at += length;
+        Ok(Some(name.into()))
     }
 
     fn name(&mut self, embedded: bool) -> Parsed<Step> {
@@ -239,6 +254,7 @@ impl<'t> Parser<'t> {
                 self.expect(")")?;
                 Step::Filter(Box::new(filter))
             }
+            Some('(') => self.distance()?,
             Some('-' | ':' | '0'..='9') => self.indexes()?,
             _ => return self.refuse("expected an index, a quoted name, '*' or '?('"),
         };
@@ -316,6 +332,19 @@ impl<'t> Parser<'t> {
             return Ok(Step::Index(first));
         }
         Ok(Step::Indexes(indexes.into()))
+    }
+
+    /// `(@.length-1)`: the one script that paths are written with, an index from the end.
+    fn distance(&mut self) -> Parsed<Step> {
+        for token in ["(", "@.length", "-"] {
+            self.expect(token)?;
+        }
+        self.spaces();
+        let Some(distance @ 1..) = self.integer()? else {
+            return self.refuse("expected a number behind '@.length-'");
+        };
+        self.expect(")")?;
+        Ok(Step::Index(-distance))
     }
 
     fn integer(&mut self) -> Parsed<Option<i64>> {

@@ -128,10 +128,9 @@ fn what_is_no_path_is_refused_with_its_place() {
             "$.a.length()",
             "functions are not part of the supported paths at character 11",
         ),
-        ("$var.x", "variables are not supported yet at character 2"),
         (
-            "$$.Task.Token",
-            "task tokens are not supported yet at character 14",
+            "$[?(@.a == $var)]",
+            "variables cannot stand in a filter at character 13",
         ),
         ("@.a", "a path starts with '$' at character 1"),
     ] {

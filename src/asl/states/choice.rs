@@ -7,13 +7,14 @@ use std::cmp::Ordering;
 
 use serde_json::Value;
 
-use super::{Kind, Reader, State};
+use super::{Kind, PLAIN, Reader, State};
 use crate::asl::{
-    definition::StateId,
+    definition::{QueryLanguage, StateId},
     diagnostic::quote,
     fields::{Fields, wrong_kind},
     parse_timestamp,
     path::Path,
+    template::Template,
     text::{Json, Node},
 };
 
@@ -31,6 +32,10 @@ pub struct Choice {
 pub struct Rule {
     /// When the rule holds.
     pub test: Test,
+    /// Variables that are set where the rule holds.
+    pub assign: Option<Template>,
+    /// What is handed on where the rule holds; JSONata.
+    pub output: Option<Template>,
     /// The state after it.
     pub next: StateId,
 }
@@ -46,6 +51,8 @@ pub enum Test {
     Not(Box<Test>),
     /// A value compared.
     Compare(Comparison),
+    /// An expression that gives true; JSONata.
+    Condition(Template),
 }
 
 /// A value and what it is compared with.
@@ -150,7 +157,7 @@ pub(super) fn read<'n>(
     reader: &mut Reader<'n>,
 ) -> Option<Kind> {
     fields.rename("a Choice state");
-    state.read_paths(fields, reader);
+    state.read_flow(fields, PLAIN, reader);
     let default = fields
         .take("Default")
         .map(|node| reader.target(node, "Default"));
@@ -178,11 +185,34 @@ fn rule<'n>(node: &'n Node, reader: &mut Reader<'n>) -> Option<Rule> {
     let mut fields = Fields::of(node, "a choice rule", &mut reader.problems)?;
     let next = fields.required("Next", &mut reader.problems);
     let next = next.and_then(|next| reader.target(next, "Next"));
-    let test = test(fields, reader);
+    let assign = reader.assign(&mut fields);
+    let mut output = None;
+    let test = match reader.language {
+        QueryLanguage::JsonPath => test(fields, reader),
+        QueryLanguage::Jsonata => {
+            output = reader.template(&mut fields, "Output");
+            let test = condition(&mut fields, reader);
+            fields.finish(&mut reader.problems);
+            test
+        }
+    };
     Some(Rule {
         test: test?,
+        assign,
+        output,
         next: next?,
     })
+}
+
+/// `Condition`: true, false or an expression that gives one of them.
+fn condition<'n>(fields: &mut Fields<'n>, reader: &mut Reader<'n>) -> Option<Test> {
+    let node = fields.required("Condition", &mut reader.problems)?;
+    if !matches!(node.json, Json::Bool(_)) && !reader.is_jsonata(Some(node)) {
+        let wanted = "true, false or an expression";
+        wrong_kind(node, "Condition", wanted, &mut reader.problems);
+        return None;
+    }
+    reader.template(fields, "Condition").map(Test::Condition)
 }
 
 /// The test of an object whose other fields are taken.

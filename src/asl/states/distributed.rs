@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Reader as DefinitionReader;
 use crate::asl::{
-    definition::{Definition, Dialect, Setting},
+    definition::{Definition, Dialect, QueryLanguage, Setting},
     diagnostic::quote,
     fields::{Fields, wrong_kind},
     template::Template,
@@ -197,19 +197,7 @@ pub(super) fn read<'n>(
     let writer = fields
         .take("ResultWriter")
         .and_then(|node| writer(node, reader));
-    let tolerated_failure_count = reader.setting(
-        fields,
-        ("ToleratedFailureCount", "ToleratedFailureCountPath"),
-        |fields, problems| fields.integer("ToleratedFailureCount", 0..=ITEMS_MAX, problems),
-    );
-    let tolerated_failure_percentage = reader.setting(
-        fields,
-        (
-            "ToleratedFailurePercentage",
-            "ToleratedFailurePercentagePath",
-        ),
-        |fields, problems| fields.number("ToleratedFailurePercentage", 0.0..=100.0, problems),
-    );
+    let (tolerated_failure_count, tolerated_failure_percentage) = tolerance(fields, reader);
     let label = label(fields, reader);
     Some(Distributed {
         processor: processor?,
@@ -223,9 +211,35 @@ pub(super) fn read<'n>(
     })
 }
 
-/// Reports those that stand at an inline Map.
+/// `ToleratedFailureCount` and `ToleratedFailurePercentage`, as a number, a path or an expression.
+fn tolerance<'n>(
+    fields: &mut Fields<'n>,
+    reader: &mut DefinitionReader<'n>,
+) -> (Option<Setting<u64>>, Option<Setting<f64>>) {
+    let tolerated_failure_count = reader.setting(
+        fields,
+        ("ToleratedFailureCount", "ToleratedFailureCountPath"),
+        |fields, problems| fields.integer("ToleratedFailureCount", 0..=ITEMS_MAX, problems),
+    );
+    let tolerated_failure_percentage = reader.setting(
+        fields,
+        (
+            "ToleratedFailurePercentage",
+            "ToleratedFailurePercentagePath",
+        ),
+        |fields, problems| fields.number("ToleratedFailurePercentage", 0.0..=100.0, problems),
+    );
+    (tolerated_failure_count, tolerated_failure_percentage)
+}
+
+/// Reports those that stand at an inline Map. Recorded: AWS accepts a tolerance there, and does not look at
+/// it.
 pub(super) fn refuse<'n>(fields: &mut Fields<'n>, reader: &mut DefinitionReader<'n>) {
-    for key in FIELDS {
+    tolerance(fields, reader);
+    for key in FIELDS
+        .iter()
+        .filter(|key| !key.starts_with("ToleratedFailure"))
+    {
         if let Some(node) = fields.take(key) {
             let message = format!(
                 "{key:?} is for distributed Maps: \"ProcessorConfig\": {{\"Mode\": \"DISTRIBUTED\", ..}}"
@@ -243,7 +257,7 @@ fn item_reader<'n>(node: &'n Node, reader: &mut DefinitionReader<'n>) -> Option<
     ];
     fields.required("Resource", &mut reader.problems)?;
     let resource = resource(&mut fields, &allowed, reader);
-    let parameters = reader.template(&mut fields, "Parameters");
+    let parameters = parameters(&mut fields, reader);
     let config = match fields.take("ReaderConfig") {
         Some(node) => reader_config(node, reader)?,
         None => ReaderConfig::default(),
@@ -264,7 +278,7 @@ fn resource<'n>(
 ) -> Option<Arc<str>> {
     let node = fields.take("Resource")?;
     let resource = node.as_str().filter(|resource| match reader.dialect {
-        Dialect::Aws => allowed.contains(resource),
+        Dialect::Aws | Dialect::AwsExpress => allowed.contains(resource),
         Dialect::Iterd => !resource.is_empty(),
     });
     if resource.is_none() {
@@ -276,6 +290,15 @@ fn resource<'n>(
         );
     }
     resource.map(Into::into)
+}
+
+/// What a reader or a writer is told.
+fn parameters<'n>(fields: &mut Fields<'n>, reader: &mut DefinitionReader<'n>) -> Option<Template> {
+    let key = match reader.language {
+        QueryLanguage::JsonPath => "Parameters",
+        QueryLanguage::Jsonata => "Arguments",
+    };
+    reader.template(fields, key)
 }
 
 fn reader_config<'n>(node: &'n Node, reader: &mut DefinitionReader<'n>) -> Option<ReaderConfig> {
@@ -357,7 +380,7 @@ fn batcher<'n>(node: &'n Node, reader: &mut DefinitionReader<'n>) -> Option<Batc
         |fields, problems| fields.integer("MaxItemsPerBatch", 1..=ITEMS_MAX, problems),
     );
     let most = match reader.dialect {
-        Dialect::Aws => BATCH_BYTES_MAX,
+        Dialect::Aws | Dialect::AwsExpress => BATCH_BYTES_MAX,
         Dialect::Iterd => u64::MAX,
     };
     let max_bytes = reader.setting(
@@ -383,7 +406,7 @@ fn batcher<'n>(node: &'n Node, reader: &mut DefinitionReader<'n>) -> Option<Batc
 fn writer<'n>(node: &'n Node, reader: &mut DefinitionReader<'n>) -> Option<Writer> {
     let mut fields = Fields::of(node, "a result writer", &mut reader.problems)?;
     let resource = resource(&mut fields, &["arn:aws:states:::s3:putObject"], reader);
-    let parameters = reader.template(&mut fields, "Parameters");
+    let parameters = parameters(&mut fields, reader);
     let (mut transformation, mut output_type) = (None, None);
     if let Some(node) = fields.take("WriterConfig") {
         let mut config = Fields::of(node, "a writer configuration", &mut reader.problems)?;
@@ -427,7 +450,13 @@ fn label<'n>(fields: &mut Fields<'n>, reader: &mut DefinitionReader<'n>) -> Opti
         let message = format!("Label cannot exceed {LABEL_CHARS_MAX} characters");
         reader.problems.schema(node.span, message);
     } else if let Some(c) = label.chars().find(forbidden) {
-        let message = format!("Label contains invalid character: {c:?}");
+        // In AWS's words, which write what cannot be printed as two digits.
+        let shown = match c {
+            '\t' | '\n' | '\r' => format!("{c:?}"),
+            c if c.is_control() => format!("'\\x{:02x}'", u32::from(c)),
+            c => format!("{c:?}"),
+        };
+        let message = format!("Label contains invalid character: {shown}");
         reader.problems.schema(node.span, message);
     } else if !reader.labels.insert(label) {
         let message = format!("the label {} is used twice", quote(label));

@@ -1,7 +1,9 @@
 //! Fail: ends its scope in an error.
 
+use std::sync::Arc;
+
 use super::{Kind, Reader};
-use crate::asl::{fields::Fields, template::Expression};
+use crate::asl::{definition::QueryLanguage, fields::Fields, template::Expression};
 
 /// The fields of a Fail state.
 #[derive(Debug, PartialEq)]
@@ -17,7 +19,8 @@ pub struct Fail {
 pub enum Text {
     /// `Error`, `Cause`: as written.
     Fixed(Box<str>),
-    /// `ErrorPath`, `CausePath`: a path or an intrinsic call that gives a string, and its text.
+    /// `ErrorPath`, `CausePath`: a path or an intrinsic call that gives a string, and its text. Or an
+    /// expression.
     Computed(Expression, Box<str>),
 }
 
@@ -34,7 +37,20 @@ fn text<'n>(
     keys: (&'static str, &'static str),
     reader: &mut Reader<'n>,
 ) -> Option<Text> {
+    let plain = fields.take(keys.0);
+    if reader.is_jsonata(plain) {
+        let node = plain?;
+        let expression = reader.jsonata(node, keys.0)?;
+        let text = expression.text().into();
+        return Some(Text::Computed(
+            Expression::Jsonata(Arc::new(expression)),
+            text,
+        ));
+    }
     let fixed = fields.string(keys.0, &mut reader.problems);
+    if reader.language == QueryLanguage::Jsonata {
+        return fixed.map(|text| Text::Fixed(text.into()));
+    }
     let Some(node) = fields.take(keys.1) else {
         return fixed.map(|text| Text::Fixed(text.into()));
     };

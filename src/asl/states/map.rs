@@ -3,21 +3,22 @@
 use super::{
     Kind, Reader as DefinitionReader, State,
     distributed::{self, Distributed, ExecutionType, ITEMS_MAX},
-    policy,
 };
 use crate::asl::{
-    definition::{Setting, StateId},
-    fields::Fields,
+    definition::{Dialect, QueryLanguage, Setting, StateId},
+    fields::{Fields, wrong_kind},
     path::Path,
     template::Template,
-    text::Node,
+    text::{Json, Node},
 };
 
 /// The fields of a Map state.
 #[derive(Debug, PartialEq)]
 pub struct Map {
-    /// Where the items are in the state's input; `None`: it is the items itself.
+    /// Where the items are in the state's input; `None`: it is the items itself. JSONPath.
     pub items_path: Option<Path>,
+    /// The items (`Items`); `None`: the state's input. JSONata.
+    pub items: Option<Template>,
     /// What an iteration is given instead of the item (`ItemSelector`, `Parameters`).
     pub item_selector: Option<Template>,
     /// Iterations or children at a time; 0: as many as the mode allows.
@@ -41,27 +42,47 @@ pub(super) fn read<'n>(
     reader: &mut DefinitionReader<'n>,
 ) -> Option<Kind> {
     fields.rename("a Map state");
-    state.read_paths(fields, reader);
-    let items_path = reader.optional_path(fields, "ItemsPath");
-    let item_selector = one_of(fields, ("ItemSelector", "Parameters"), reader)
-        .and_then(|key| reader.template(fields, key));
+    state.read_flow(fields, &["ResultSelector", "ResultPath", "Assign"], reader);
+    let (mut items_path, mut items) = (None, None);
+    let item_selector = match state.language {
+        QueryLanguage::JsonPath => {
+            items_path = reader.optional_path(fields, "ItemsPath");
+            one_of(fields, ("ItemSelector", "Parameters"), reader)
+                .and_then(|key| reader.template(fields, key))
+        }
+        QueryLanguage::Jsonata => {
+            items = items_of(fields, reader);
+            reader.template(fields, "ItemSelector")
+        }
+    };
     let max_concurrency = reader.setting(
         fields,
         ("MaxConcurrency", "MaxConcurrencyPath"),
         |fields, problems| fields.integer("MaxConcurrency", 0..=ITEMS_MAX, problems),
     );
-    state.io.result_selector = reader.template(fields, "ResultSelector");
-    state.io.result_path = policy::result_path(fields, reader);
     state.read_policy(fields, reader);
     let mode = mode(fields, reader);
     let transition = state.read_transition(fields, reader);
     transition?;
     Some(Kind::Map(Box::new(Map {
         items_path,
+        items,
         item_selector,
         max_concurrency,
         mode: mode?,
     })))
+}
+
+/// `Items`: an array, an object, or an expression that gives one.
+fn items_of<'n>(fields: &mut Fields<'n>, reader: &mut DefinitionReader<'n>) -> Option<Template> {
+    let node = fields.take("Items")?;
+    let structured = matches!(node.json, Json::Array(_) | Json::Object(_));
+    if !structured && !reader.is_jsonata(Some(node)) {
+        let wanted = "an array, an object or an expression";
+        wrong_kind(node, "Items", wanted, &mut reader.problems);
+        return None;
+    }
+    reader.template(fields, "Items")
 }
 
 /// Which of a field's present and former name is there; both are reported.
@@ -98,6 +119,10 @@ fn mode<'n>(fields: &mut Fields<'n>, reader: &mut DefinitionReader<'n>) -> Optio
         Some(node) => processor_config(node, reader),
         None => None,
     };
+    if config.is_some() && reader.dialect == Dialect::AwsExpress {
+        let message = "Express state machine does not support Map state with mode DISTRIBUTED";
+        reader.problems.schema(node.span, message);
+    }
     let Some(execution_type) = config else {
         distributed::refuse(fields, reader);
         return reader.sub_scope(processor).map(Mode::Inline);

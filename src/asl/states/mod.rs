@@ -29,7 +29,7 @@ pub use task::Task;
 pub use wait::Wait;
 
 use super::{
-    definition::{Definition, StateId},
+    definition::{Definition, QueryLanguage, StateId},
     fields::{Fields, wrong_kind},
     path::{Path, ReferencePath},
     policy::{self, Catcher, Retrier},
@@ -43,6 +43,8 @@ use super::{
 pub struct State {
     /// Unique in the whole machine; 1 to 80 characters.
     pub name: Arc<str>,
+    /// What its fields are written in.
+    pub language: QueryLanguage,
     /// What it does.
     pub kind: Kind,
     /// How data comes in and goes out.
@@ -51,6 +53,10 @@ pub struct State {
     pub retry: Box<[Retrier]>,
     /// Asked in their order, after the retriers.
     pub catch: Box<[Catcher]>,
+    /// Variables that are set when it is left: an object of them. Of a Choice: where no rule holds.
+    pub assign: Option<Template>,
+    /// The variables that it reads, by name.
+    pub references: Box<[Arc<str>]>,
     /// The state after it; `None`: it ends its scope, or chooses the next one itself.
     pub next: Option<StateId>,
 }
@@ -93,12 +99,25 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// Whether the state has a result of its own, and can be retried: a Task, a Map, a Parallel.
+    #[must_use]
+    pub const fn has_result(&self) -> bool {
+        match self {
+            Self::Task(_) | Self::Map(_) | Self::Parallel(_) => true,
+            Self::Pass(_) | Self::Choice(_) | Self::Wait(_) | Self::Succeed | Self::Fail(_) => {
+                false
+            }
+        }
+    }
+}
+
 /// The data flow of a state, in the order of its application.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Io {
     /// What of the state's input is looked at.
     pub input_path: Selection,
-    /// What a task is given instead.
+    /// What a task is given instead (`Parameters`, `Arguments`).
     pub parameters: Option<Template>,
     /// What is kept of the result.
     pub result_selector: Option<Template>,
@@ -106,7 +125,24 @@ pub struct Io {
     pub result_path: ResultPath,
     /// What of that is handed on.
     pub output_path: Selection,
+    /// What is handed on; JSONata. Of a Choice: where no rule holds.
+    pub output: Option<Template>,
 }
+
+/// Which of the fields of the data flow a type of state has, beside those that all have.
+type Flow = &'static [&'static str];
+
+/// What Pass, Wait and Choice have at least.
+const PLAIN: Flow = &["Assign"];
+
+/// What has work done.
+const WORK: Flow = &[
+    "Parameters",
+    "Arguments",
+    "ResultSelector",
+    "ResultPath",
+    "Assign",
+];
 
 /// `InputPath` and `OutputPath`.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -137,13 +173,17 @@ impl State {
     pub(crate) fn read<'n>(member: &'n Member, reader: &mut Reader<'n>) -> Option<Self> {
         let mut fields = Fields::of(&member.value, "a state", &mut reader.problems)?;
         let kind = fields.required("Type", &mut reader.problems)?;
-        reader.query_language(&mut fields);
+        reader.state_language(&mut fields);
+        reader.references.clear();
         let mut state = Self {
             name: (&*member.key).into(),
+            language: reader.language,
             kind: Kind::Succeed,
             io: Io::default(),
             retry: Box::default(),
             catch: Box::default(),
+            assign: None,
+            references: Box::default(),
             next: None,
         };
         let kind = match kind.as_str() {
@@ -162,6 +202,10 @@ impl State {
             }
         };
         fields.finish(&mut reader.problems);
+        let mut references = std::mem::take(&mut reader.references);
+        references.sort_unstable();
+        references.dedup();
+        state.references = references.into();
         state.kind = kind?;
         Some(state)
     }
@@ -204,6 +248,21 @@ impl State {
         }
     }
 
+    /// The fields of a Task state; `None` for any other type.
+    #[must_use]
+    pub fn task(&self) -> Option<&Task> {
+        match &self.kind {
+            Kind::Task(task) => Some(task),
+            Kind::Pass(_)
+            | Kind::Choice(_)
+            | Kind::Wait(_)
+            | Kind::Succeed
+            | Kind::Fail(_)
+            | Kind::Map(_)
+            | Kind::Parallel(_) => None,
+        }
+    }
+
     /// The definition that children of a distributed Map run.
     pub(crate) fn processor(&self) -> Option<&Arc<Definition>> {
         match &self.map()?.mode {
@@ -212,10 +271,32 @@ impl State {
         }
     }
 
-    /// `InputPath` and `OutputPath`.
-    fn read_paths<'n>(&mut self, fields: &mut Fields<'n>, reader: &mut Reader<'n>) {
-        self.io.input_path = selection(fields, "InputPath", reader);
-        self.io.output_path = selection(fields, "OutputPath", reader);
+    /// The fields of the data flow that the state has in its language.
+    fn read_flow<'n>(&mut self, fields: &mut Fields<'n>, flow: Flow, reader: &mut Reader<'n>) {
+        match self.language {
+            QueryLanguage::JsonPath => {
+                self.io.input_path = selection(fields, "InputPath", reader);
+                self.io.output_path = selection(fields, "OutputPath", reader);
+                if flow.contains(&"Parameters") {
+                    self.io.parameters = reader.template(fields, "Parameters");
+                }
+                if flow.contains(&"ResultSelector") {
+                    self.io.result_selector = reader.template(fields, "ResultSelector");
+                }
+                if flow.contains(&"ResultPath") {
+                    self.io.result_path = policy::result_path(fields, reader);
+                }
+            }
+            QueryLanguage::Jsonata => {
+                if flow.contains(&"Arguments") {
+                    self.io.parameters = reader.template(fields, "Arguments");
+                }
+                self.io.output = reader.template(fields, "Output");
+            }
+        }
+        if flow.contains(&"Assign") {
+            self.assign = reader.assign(fields);
+        }
     }
 
     /// `Retry` and `Catch`.

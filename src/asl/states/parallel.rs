@@ -1,6 +1,6 @@
 //! Parallel: branches, each with a start of its own.
 
-use super::{Kind, Reader, State, policy};
+use super::{Kind, Reader, State, WORK};
 use crate::asl::{
     definition::StateId,
     fields::{Fields, wrong_kind},
@@ -20,10 +20,7 @@ pub(super) fn read<'n>(
     reader: &mut Reader<'n>,
 ) -> Option<Kind> {
     fields.rename("a Parallel state");
-    state.read_paths(fields, reader);
-    state.io.parameters = reader.template(fields, "Parameters");
-    state.io.result_selector = reader.template(fields, "ResultSelector");
-    state.io.result_path = policy::result_path(fields, reader);
+    state.read_flow(fields, WORK, reader);
     state.read_policy(fields, reader);
     let transition = state.read_transition(fields, reader);
     let node = fields.required("Branches", &mut reader.problems)?;
@@ -33,8 +30,17 @@ pub(super) fn read<'n>(
         &[]
     };
     if nodes.is_empty() {
-        let wanted = "an array of at least one branch";
-        wrong_kind(node, "Branches", wanted, &mut reader.problems);
+        if matches!(node.json, Json::Array(_)) {
+            // In AWS's words.
+            reader.problems.schema(node.span, "Value cannot be empty");
+        } else {
+            wrong_kind(
+                node,
+                "Branches",
+                "an array of branches",
+                &mut reader.problems,
+            );
+        }
     }
     let branches: Vec<_> = nodes.iter().map(|node| branch(node, reader)).collect();
     transition?;

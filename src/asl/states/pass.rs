@@ -1,7 +1,10 @@
 //! Pass: hands its input on, or a given result.
 
-use super::{Kind, Reader, State, policy};
-use crate::{asl::fields::Fields, payload::Payload};
+use super::{Kind, Reader, State};
+use crate::{
+    asl::{definition::QueryLanguage, fields::Fields},
+    payload::Payload,
+};
 
 /// The fields of a Pass state.
 #[derive(Debug, PartialEq)]
@@ -16,12 +19,12 @@ pub(super) fn read<'n>(
     reader: &mut Reader<'n>,
 ) -> Option<Kind> {
     fields.rename("a Pass state");
-    let result = fields
-        .take("Result")
-        .map(|node| Payload::from(node.to_value()));
-    state.read_paths(fields, reader);
-    state.io.parameters = reader.template(fields, "Parameters");
-    state.io.result_path = policy::result_path(fields, reader);
+    let result = match state.language {
+        QueryLanguage::JsonPath => fields.take("Result"),
+        QueryLanguage::Jsonata => None,
+    };
+    let result = result.map(|node| Payload::from(node.to_value()));
+    state.read_flow(fields, &["Parameters", "ResultPath", "Assign"], reader);
     state.read_transition(fields, reader)?;
     Some(Kind::Pass(Pass { result }))
 }

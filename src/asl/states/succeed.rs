@@ -9,6 +9,6 @@ pub(super) fn read<'n>(
     reader: &mut Reader<'n>,
 ) -> Kind {
     fields.rename("a Succeed state");
-    state.read_paths(fields, reader);
+    state.read_flow(fields, &[], reader);
     Kind::Succeed
 }

@@ -2,8 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Kind, Reader, State, policy};
-use crate::asl::{definition::Setting, fields::Fields, reader::SECONDS_MAX};
+use super::{Kind, Reader, State, WORK};
+use crate::asl::{
+    definition::{Dialect, Setting},
+    diagnostic::quote,
+    fields::Fields,
+    reader::SECONDS_MAX,
+    template::Template,
+    text::Span,
+};
 
 /// The fields of a Task state.
 #[derive(Debug, PartialEq)]
@@ -14,6 +21,16 @@ pub struct Task {
     pub timeout: Option<Setting<Duration>>,
     /// How long one attempt may stay silent.
     pub heartbeat: Option<Setting<Duration>>,
+    /// What the task is to be done with: an object with a `RoleArn`.
+    pub credentials: Option<Template>,
+}
+
+impl Task {
+    /// Whether the task's result comes from whoever knows its token.
+    #[must_use]
+    pub fn waits_for_token(&self) -> bool {
+        self.resource.ends_with(".waitForTaskToken")
+    }
 }
 
 pub(super) fn read<'n>(
@@ -23,10 +40,8 @@ pub(super) fn read<'n>(
 ) -> Option<Kind> {
     fields.rename("a Task state");
     let resource = resource(fields, reader);
-    state.read_paths(fields, reader);
-    state.io.parameters = reader.template(fields, "Parameters");
-    state.io.result_selector = reader.template(fields, "ResultSelector");
-    state.io.result_path = policy::result_path(fields, reader);
+    state.read_flow(fields, WORK, reader);
+    let credentials = credentials(fields, reader);
     let timeout = duration(fields, ("TimeoutSeconds", "TimeoutSecondsPath"), reader);
     let heartbeat = duration(fields, ("HeartbeatSeconds", "HeartbeatSecondsPath"), reader);
     if let (Some(Setting::Fixed(timeout)), Some(Setting::Fixed(heartbeat))) = (&timeout, &heartbeat)
@@ -43,6 +58,7 @@ pub(super) fn read<'n>(
         resource: resource?,
         timeout,
         heartbeat,
+        credentials,
     }))
 }
 
@@ -54,13 +70,102 @@ fn resource<'n>(fields: &mut Fields<'n>, reader: &mut Reader<'n>) -> Option<Arc<
             .schema(node.span, "\"Resource\" must be an ARN");
         return None;
     };
-    if resource.ends_with(".waitForTaskToken") {
-        reader
-            .problems
-            .unsupported(node.span, "tasks that wait for a token are");
-        return None;
+    match reader.dialect {
+        Dialect::Iterd => {}
+        Dialect::Aws => check_integration(resource, node.span, reader),
+        Dialect::AwsExpress => {
+            check_integration(resource, node.span, reader);
+            check_express(resource, node.span, reader);
+        }
     }
     Some(resource.into())
+}
+
+/// How a task of an integration ends.
+const PATTERNS: [&str; 3] = [".waitForTaskToken", ".sync:2", ".sync"];
+
+/// Operations of the services whose list is closed: (service, operations).
+const INTEGRATIONS: [(&str, &[&str]); 6] = [
+    ("lambda", &["invoke"]),
+    ("sqs", &["sendMessage"]),
+    ("sns", &["publish"]),
+    (
+        "dynamodb",
+        &["getItem", "putItem", "updateItem", "deleteItem"],
+    ),
+    ("states", &["startExecution"]),
+    ("events", &["putEvents"]),
+];
+
+/// Whether a function's name in a resource, with its version or alias, can be one.
+fn is_function(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let (name, version) = name.split_once(':').unwrap_or((name, "$LATEST"));
+    let named = |name: &str| !name.is_empty() && name.chars().all(plain);
+    named(name) && (version == "$LATEST" || named(version))
+}
+
+/// Spec: the operations of a service that can be named are few; all others go by `aws-sdk`.
+fn check_integration(resource: &str, at: Span, reader: &mut Reader<'_>) {
+    let function = resource
+        .split_once(":function:")
+        .filter(|(before, _)| before.split(':').nth(2) == Some("lambda"));
+    if resource.contains(|c: char| c.is_whitespace() || "{}\"".contains(c))
+        || function.is_some_and(|(_, name)| !is_function(name))
+    {
+        let message = format!("{} is no valid resource ARN", quote(resource));
+        reader.problems.schema(at, message);
+    }
+    let Some(rest) = resource.strip_prefix("arn:aws:states:::") else {
+        return;
+    };
+    let plain = PATTERNS
+        .iter()
+        .find_map(|pattern| rest.strip_suffix(pattern))
+        .unwrap_or(rest);
+    let Some((service, operation)) = plain.split_once(':') else {
+        return;
+    };
+    let known = INTEGRATIONS.iter().find(|(name, _)| *name == service);
+    if known.is_some_and(|(_, operations)| !operations.contains(&operation)) {
+        // In AWS's words.
+        let message = format!(
+            "The resource provided {resource} is not recognized. The value is not a valid resource ARN, or the resource is not available in this region."
+        );
+        reader.problems.schema(at, message);
+    }
+}
+
+/// Spec: an express workflow waits for nobody.
+fn check_express(resource: &str, at: Span, reader: &mut Reader<'_>) {
+    let of_states = resource.split(':').nth(2) == Some("states");
+    if of_states && resource.split(':').nth(5) == Some("activity") {
+        reader
+            .problems
+            .schema(at, "Express state machine does not support Activity ARN");
+    } else if let Some(pattern) = PATTERNS
+        .iter()
+        .find(|pattern| resource.ends_with(**pattern))
+    {
+        let message =
+            format!("Express state machine does not support '{pattern}' service integration");
+        reader.problems.schema(at, message);
+    }
+}
+
+/// `Credentials`: the role that the task is to be done in.
+fn credentials<'n>(fields: &mut Fields<'n>, reader: &mut Reader<'n>) -> Option<Template> {
+    let node = fields.take("Credentials")?;
+    let mut credentials = Fields::of(node, "credentials", &mut reader.problems)?;
+    let (plain, path) = (credentials.take("RoleArn"), credentials.take("RoleArn.$"));
+    if plain.is_none() && path.is_none() {
+        // In AWS's words.
+        let message = "The field 'RoleArn' is required but was missing";
+        reader.problems.schema(node.span, message);
+        return None;
+    }
+    credentials.finish(&mut reader.problems);
+    reader.template(fields, "Credentials")
 }
 
 fn duration<'n>(

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Kind, Reader, State};
+use super::{Kind, PLAIN, Reader, State};
 use crate::{
-    asl::{fields::Fields, parse_timestamp, path::Path, reader::SECONDS_MAX},
+    asl::{
+        definition::QueryLanguage, fields::Fields, jsonata::Jsonata, parse_timestamp, path::Path,
+        reader::SECONDS_MAX,
+    },
     time::Timestamp,
 };
 
@@ -19,6 +22,10 @@ pub enum Wait {
     Until(Timestamp),
     /// `TimestampPath`: an RFC 3339 text.
     UntilPath(Path),
+    /// `Seconds` as an expression.
+    ForComputed(Box<Jsonata>),
+    /// `Timestamp` as an expression.
+    UntilComputed(Box<Jsonata>),
 }
 
 pub(super) fn read<'n>(
@@ -27,18 +34,39 @@ pub(super) fn read<'n>(
     reader: &mut Reader<'n>,
 ) -> Option<Kind> {
     fields.rename("a Wait state");
-    state.read_paths(fields, reader);
-    let keys = ["Seconds", "SecondsPath", "Timestamp", "TimestampPath"];
+    state.read_flow(fields, PLAIN, reader);
+    let all = ["Seconds", "Timestamp", "SecondsPath", "TimestampPath"];
+    let keys = match state.language {
+        QueryLanguage::JsonPath => &all[..],
+        QueryLanguage::Jsonata => &all[..2],
+    };
     if keys.iter().filter(|key| fields.has(key)).count() != 1 {
         reader.problems.schema(
             fields.node.span,
             "a Wait state needs exactly one of \"Seconds\", \"SecondsPath\", \"Timestamp\" and \"TimestampPath\"",
         );
     }
+    let computed = ["Seconds", "Timestamp"]
+        .into_iter()
+        .find(|key| reader.is_jsonata(fields.take(key)));
+    if let Some(key) = computed {
+        let expression = reader.jsonata(fields.take(key)?, key).map(Box::new);
+        state.read_transition(fields, reader)?;
+        let expression = expression?;
+        return Some(Kind::Wait(match key {
+            "Seconds" => Wait::ForComputed(expression),
+            _ => Wait::UntilComputed(expression),
+        }));
+    }
     let seconds = fields.integer("Seconds", 0..=SECONDS_MAX, &mut reader.problems);
-    let seconds_path = reader.optional_path(fields, "SecondsPath");
     let until = timestamp(fields, reader);
-    let until_path = reader.optional_path(fields, "TimestampPath");
+    let (seconds_path, until_path) = match state.language {
+        QueryLanguage::JsonPath => (
+            reader.optional_path(fields, "SecondsPath"),
+            reader.optional_path(fields, "TimestampPath"),
+        ),
+        QueryLanguage::Jsonata => (None, None),
+    };
     state.read_transition(fields, reader)?;
     let wait = seconds
         .map(Duration::from_secs)

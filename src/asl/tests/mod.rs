@@ -248,31 +248,130 @@ fn wrong_choice_rules_are_refused() {
 }
 
 #[test]
-fn what_the_language_has_and_iterd_has_not_is_said_to_be_so() {
+fn each_language_has_its_own_fields() {
     for (state, message) in [
         (
-            r#""Type":"Pass","QueryLanguage":"JSONata","End":true"#,
-            "/States/A/QueryLanguage: JSONata is not supported yet",
+            r#""Type":"Pass","QueryLanguage":"JSONata","InputPath":"$.a","End":true"#,
+            "/States/A/InputPath: a Pass state has no field \"InputPath\"",
         ),
         (
             r#""Type":"Pass","Output":"{% 1 %}","End":true"#,
-            "/States/A/Output: JSONata (Output) is not supported yet",
+            "/States/A/Output: a Pass state has no field \"Output\"",
         ),
         (
-            r#""Type":"Pass","Assign":{"a":1},"End":true"#,
-            "/States/A/Assign: variables (Assign) are not supported yet",
+            r#""Type":"Task","Resource":"r","Arguments":{},"End":true"#,
+            "/States/A/Arguments: a Task state has no field \"Arguments\"",
         ),
         (
-            r#""Type":"Task","Resource":"arn:aws:states:::sqs:sendMessage.waitForTaskToken","End":true"#,
-            "/States/A/Resource: tasks that wait for a token are not supported yet",
+            r#""Type":"Wait","QueryLanguage":"JSONata","SecondsPath":"$.a","Seconds":1,"End":true"#,
+            "/States/A/SecondsPath: a Wait state has no field \"SecondsPath\"",
+        ),
+        (
+            r#""Type":"Pass","QueryLanguage":"JSONata","Output":{"a":["{% ( %}"]},"End":true"#,
+            "/States/A/Output/a/0: \"{% ( %}\" in \"a\": Parse error: S0207: Unexpected end of expression at character 1",
+        ),
+        (
+            r#""Type":"Pass","QueryLanguage":"XPath","End":true"#,
+            "/States/A/QueryLanguage: \"QueryLanguage\" must be \"JSONPath\" or \"JSONata\", this is \"XPath\"",
         ),
         (
             r#""Type":"Task","Resource":"r","Credentials":{},"End":true"#,
-            "/States/A/Credentials: credentials of a task are not supported yet",
+            "/States/A/Credentials: The field 'RoleArn' is required but was missing",
+        ),
+        (
+            r#""Type":"Task","Resource":"arn:aws:states:::dynamodb:query","End":true"#,
+            "/States/A/Resource: The resource provided arn:aws:states:::dynamodb:query is not recognized. The value is not a valid resource ARN, or the resource is not available in this region.",
+        ),
+        (
+            r#""Type":"Succeed","Assign":{"a":1}"#,
+            "/States/A/Assign: a Succeed state has no field \"Assign\"",
         ),
     ] {
         assert_eq!(problems(&one(state), Dialect::Aws), [message], "{state}");
     }
+}
+
+#[test]
+fn a_machine_in_jsonata_has_no_way_back() {
+    let text = r#"{"QueryLanguage":"JSONata","StartAt":"A","States":{"A":{"Type":"Pass","QueryLanguage":"JSONPath","End":true}}}"#;
+    assert_eq!(
+        problems(text, Dialect::Aws),
+        [
+            "/States/A: 'QueryLanguage' can not be 'JSONPath' if set to 'JSONata' for whole state machine"
+        ]
+    );
+    let text = r#"{"StartAt":"M","States":{"M":{"Type":"Map","QueryLanguage":"JSONata","Items":"{% [1] %}","End":true,
+        "ItemProcessor":{"StartAt":"A","States":{"A":{"Type":"Pass","InputPath":"$","End":true}}}}}}"#;
+    assert!(Definition::parse(text, Dialect::Aws).is_ok());
+}
+
+#[test]
+fn what_is_no_definition_is_told_in_words_of_aws() {
+    for (text, message) in [
+        ("", ": Definition must be a valid JSON object"),
+        ("[]", ": Definition must be a valid JSON object"),
+        ("{}", ": These fields are required: [States, StartAt]"),
+        (
+            r#"{"StartAt":"A"}"#,
+            ": These fields are required: [States]",
+        ),
+    ] {
+        assert_eq!(problems(text, Dialect::Aws), [message], "{text}");
+    }
+}
+
+#[test]
+fn an_express_workflow_waits_for_nobody() {
+    for (state, message) in [
+        (
+            r#""Type":"Task","Resource":"arn:aws:states:us-east-1:111111111111:activity:a","End":true"#,
+            "/States/A/Resource: Express state machine does not support Activity ARN",
+        ),
+        (
+            r#""Type":"Task","Resource":"arn:aws:states:::sqs:sendMessage.waitForTaskToken","End":true"#,
+            "/States/A/Resource: Express state machine does not support '.waitForTaskToken' service integration",
+        ),
+    ] {
+        assert_eq!(problems(&one(state), Dialect::AwsExpress), [message]);
+        assert!(Definition::parse(&one(state), Dialect::Aws).is_ok());
+    }
+}
+
+#[test]
+fn variables_have_names_and_scopes() {
+    for (state, message) in [
+        (
+            r#""Type":"Pass","Assign":{"1a":1},"End":true"#,
+            "/States/A/Assign/1a: \"1a\" is no name of a variable: letters, digits and _, and no digit first",
+        ),
+        (
+            r#""Type":"Pass","Assign":{"a.b":1},"End":true"#,
+            "/States/A/Assign/a.b: \"a.b\" is no name of a variable: letters, digits and _, and no digit first",
+        ),
+        (
+            r#""Type":"Pass","Assign":{"states":1},"End":true"#,
+            "/States/A/Assign/states: \"states\" is the language's own, and cannot be assigned",
+        ),
+        (
+            r#""Type":"Map","Assign":{"x":1},"End":true,"ItemProcessor":{"StartAt":"B","States":{"B":{"Type":"Pass","Assign":{"x":2},"End":true}}}"#,
+            "/States/A/ItemProcessor/States/B/Assign/x: the variable \"x\" of a scope around this one cannot be assigned here",
+        ),
+    ] {
+        assert_eq!(problems(&one(state), Dialect::Aws), [message], "{state}");
+    }
+    let references = |text: &str| {
+        let definition = Definition::parse(text, Dialect::Aws).unwrap();
+        let mut found = Vec::new();
+        for (state, names) in definition.variable_references() {
+            found.push(format!("{state}: {}", names.join(" ")));
+        }
+        found.join("; ")
+    };
+    let text = r#"{"StartAt":"A","States":{
+        "A":{"Type":"Pass","Assign":{"x.$":"States.MathAdd($n, $m.k)"},"Next":"B"},
+        "B":{"Type":"Pass","QueryLanguage":"JSONata","Output":"{% $x & $uppercase($y) & $states.input %}","Next":"C"},
+        "C":{"Type":"Pass","End":true}}}"#;
+    assert_eq!(references(text), "A: m n; B: x y");
 }
 
 #[test]
@@ -316,7 +415,6 @@ fn transitions_stay_within_their_scope_and_reach_every_state() {
 #[test]
 fn what_is_no_json_is_refused_where_it_stops_being_some() {
     for (text, line, column) in [
-        ("", 1, 1),
         ("{\n  \"a\": tru}", 2, 8),
         ("{\"a\":1,}", 1, 8),
         ("{\"a\" 1}", 1, 6),

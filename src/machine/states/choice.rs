@@ -7,15 +7,17 @@ use std::{borrow::Cow, cmp::Ordering};
 
 use serde_json::Value;
 
-use super::{Entered, Raised, Stepper, Turn};
+use super::{Entered, Exit, Raised, Seen, Stepper, Turn, unexpected};
 use crate::{
     asl::{
-        parse_timestamp,
+        QueryLanguage, parse_timestamp,
         path::{Budget, Exhausted, Found, Path, PathFailure},
-        states::{Choice, Comparator, Comparison, Is, Operand, State, Test, With},
-        template::{EvalError, Scope},
+        states::{Choice, Comparator, Comparison, Is, Operand, Rule, State, Test, With},
+        template::{EvalError, Expression, Scope, Template},
     },
     ids::FrameId,
+    machine::data::located,
+    payload::Payload,
 };
 
 pub(in crate::machine) fn enter(
@@ -25,17 +27,16 @@ pub(in crate::machine) fn enter(
     choice: &Choice,
 ) -> Entered {
     let input = step.effective_input(id, state)?;
-    let mut rules = choice.rules.iter();
-    let chosen = step.evaluate(id, &input, None, |scope| {
-        for rule in &mut rules {
-            if holds(&rule.test, scope)? {
-                return Ok(Some(rule.next));
+    let chosen = step.evaluate(id, Seen::of(&input), |scope| {
+        for (place, rule) in choice.rules.iter().enumerate() {
+            if holds(&rule.test, scope).map_err(|error| located_in(error, place))? {
+                return Ok(Some((rule.next, Some((place, rule)))));
             }
         }
-        Ok(choice.default)
+        Ok(choice.default.map(|next| (next, None)))
     });
-    let next = match chosen {
-        Ok(Some(next)) => next,
+    let (next, rule) = match chosen {
+        Ok(Some(chosen)) => chosen,
         Ok(None) => {
             return Err(Raised {
                 unplaced: false,
@@ -50,8 +51,39 @@ pub(in crate::machine) fn enter(
         }
         Err(raised) => return Err(raised),
     };
-    let output = step.select(id, &state.io.output_path, input)?;
-    Ok(Turn::Choose(next, output))
+    let exit = match rule {
+        None => step.exit(id, state, input)?,
+        Some((place, rule)) => exit_by(step, id, state, place, rule, input)?,
+    };
+    Ok(Turn::Choose(next, exit))
+}
+
+/// How the state is left where a rule holds: the rule says what is assigned and handed on.
+fn exit_by(
+    step: &mut Stepper<'_, '_>,
+    id: FrameId,
+    state: &State,
+    place: usize,
+    rule: &Rule,
+    input: Payload,
+) -> Result<Exit, Raised> {
+    let around = format!("Choices[{place}]/Assign");
+    let assigned = step.assigned(id, rule.assign.as_ref(), &around, Seen::of(&input))?;
+    let output = match (state.language, &rule.output) {
+        (QueryLanguage::JsonPath, _) => step.select(id, &state.io.output_path, input)?,
+        (QueryLanguage::Jsonata, None) => input,
+        (QueryLanguage::Jsonata, Some(output)) => {
+            let around = format!("Choices[{place}]/Output");
+            step.compute(id, Seen::of(&input), |scope| {
+                located(output, scope, &around)
+            })?
+        }
+    };
+    Ok(Exit { output, assigned })
+}
+
+fn located_in(error: EvalError, place: usize) -> EvalError {
+    error.located(&format!("Choices[{place}]/Condition"))
 }
 
 fn holds(test: &Test, scope: &mut Scope<'_>) -> Result<bool, EvalError> {
@@ -74,6 +106,17 @@ fn holds(test: &Test, scope: &mut Scope<'_>) -> Result<bool, EvalError> {
         }
         Test::Not(test) => Ok(!holds(test, scope)?),
         Test::Compare(comparison) => compare(comparison, scope),
+        Test::Condition(condition) => {
+            let value = condition.evaluate(scope)?;
+            match (&value, condition) {
+                (Value::Bool(holds), _) => Ok(*holds),
+                (_, Template::Expression(Expression::Jsonata(expression))) => {
+                    let failed = |failure| expression.failed(failure);
+                    Err(unexpected(&value, "boolean", failed))
+                }
+                (_, _) => Ok(false),
+            }
+        }
     }
 }
 

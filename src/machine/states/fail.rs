@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use super::{Raised, Stepper};
+use super::{Raised, Seen, Stepper, unexpected};
 use crate::{
     asl::{
         states::{Fail, Text},
-        template::Scope,
+        template::{Expression, Scope},
     },
     ids::FrameId,
     payload::Payload,
@@ -32,8 +32,8 @@ fn texts(
         .execution
         .frame(id)
         .map_or_else(|| Value::Null.into(), |frame| frame.data.clone());
-    let error = text(step, id, &input, "ErrorPath", fail.error.as_ref())?;
-    let cause = text(step, id, &input, "CausePath", fail.cause.as_ref())?;
+    let error = text(step, id, &input, "Error", fail.error.as_ref())?;
+    let cause = text(step, id, &input, "Cause", fail.cause.as_ref())?;
     Ok((error, cause))
 }
 
@@ -49,13 +49,20 @@ fn text(
         Some(Text::Fixed(text)) => Ok(Some(text.to_string())),
         Some(Text::Computed(expression, source)) => {
             let evaluate = |scope: &mut Scope<'_>| {
-                expression
+                let value = expression
                     .evaluate(scope)
-                    .map_err(|error| error.in_field(field))
+                    .map_err(|error| error.in_field(&format!("{field}Path")).located(field))?;
+                match expression {
+                    Expression::Jsonata(jsonata) if !value.is_string() => {
+                        let failed = |failure| jsonata.failed(failure);
+                        Err(unexpected(&value, "string", failed).located(field))
+                    }
+                    Expression::Jsonata(_) | Expression::Path(_) | Expression::Call(_) => Ok(value),
+                }
             };
-            let value = step.evaluate(id, input, None, evaluate)?;
+            let value = step.evaluate(id, Seen::of(input), evaluate)?;
             let text = value.as_str().ok_or_else(|| {
-                Raised::runtime(format!("The {field} '{source}' must give a string"))
+                Raised::runtime(format!("The {field}Path '{source}' must give a string"))
             })?;
             Ok(Some(text.to_owned()))
         }

@@ -3,15 +3,21 @@
 //! How iterations end is in `fork`. Invariant: at most [`CONCURRENCY_MAX`] iterations of one Map are
 //! under way.
 
+use serde_json::Value;
+
 use super::{
-    Entered, Raised, Stepper, Turn,
+    Entered, Raised, Seen, Stepper, Turn,
     frame::{Fork, Phase},
-    resolve, whole,
+    resolve, unexpected, whole,
 };
 use crate::{
-    asl::states::{Map, Mode, State},
+    asl::{
+        QueryLanguage,
+        states::{Map, Mode, State},
+        template::{Expression, Template},
+    },
     ids::FrameId,
-    machine::{Event, MapItem, fork},
+    machine::{Event, MapItem, data::located, fork},
     payload::Payload,
 };
 
@@ -30,7 +36,7 @@ pub(in crate::machine) fn enter(
     let input = step.effective_input(id, state)?;
     let items = items(step, id, map, &input)?;
     let length = items.value().as_array().map(Vec::len);
-    let length = length.ok_or_else(|| no_array(map))?;
+    let length = length.ok_or_else(|| no_array(state, map, &items))?;
     let concurrency = match max_concurrency(step, id, map, &input)? {
         0 => CONCURRENCY_MAX,
         most => most.min(CONCURRENCY_MAX),
@@ -61,13 +67,32 @@ pub(super) fn items(
     map: &Map,
     input: &Payload,
 ) -> Result<Payload, Raised> {
+    if let Some(template) = &map.items {
+        return step.compute(id, Seen::of(input), |scope| {
+            located(template, scope, "Items")
+        });
+    }
     match &map.items_path {
         None => Ok(input.clone()),
-        Some(path) => step.compute(id, input, None, |scope| scope.find(path)),
+        Some(path) => step.compute(id, Seen::of(input), |scope| scope.find(path)),
     }
 }
 
-pub(super) fn no_array(map: &Map) -> Raised {
+/// In AWS's words: what a Map is to go over is no array.
+pub(super) fn no_array(state: &State, map: &Map, items: &Payload) -> Raised {
+    if state.language == QueryLanguage::Jsonata {
+        return match &map.items {
+            Some(Template::Expression(Expression::Jsonata(expression))) => {
+                let failed = |failure| expression.failed(failure);
+                let error = unexpected(items.value(), "array", failed).located("Items");
+                Raised::query(Some("Items"), error.to_string())
+            }
+            Some(_) | None => Raised::query(
+                None,
+                format!("Map state input must be an array but was: {}", items.text()),
+            ),
+        };
+    }
     let path = map.items_path.as_ref().map_or("$", |path| path.text());
     Raised::runtime(format!("Reference path \"{path}\" must point to array."))
 }
@@ -81,7 +106,8 @@ pub(super) fn max_concurrency(
     let Some(setting) = &map.max_concurrency else {
         return Ok(0);
     };
-    resolve(step, id, input, setting, |value, path| {
+    let computed = ("MaxConcurrency", "integer", Value::as_u64);
+    resolve(step, id, input, setting, computed, |value, path| {
         whole("MaxConcurrencyPath", value, path, || {
             "MaxConcurrency cannot be negative.".to_owned()
         })
@@ -116,7 +142,11 @@ pub(in crate::machine) fn begin_next(
     let data = match &map.item_selector {
         None => item.value,
         Some(template) => {
-            step.compute(id, &input, Some(&item), |scope| template.evaluate(scope))?
+            let seen = Seen {
+                item: Some(&item),
+                ..Seen::of(&input)
+            };
+            step.compute(id, seen, |scope| located(template, scope, "ItemSelector"))?
         }
     };
     if step.exceeds(&data) {

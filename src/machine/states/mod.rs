@@ -10,19 +10,29 @@ pub(super) mod succeed;
 pub(super) mod task;
 pub(super) mod wait;
 
-use super::{failure::Raised, frame, step::Stepper};
+use super::{
+    data::{Exit, Seen},
+    failure::Raised,
+    frame,
+    step::Stepper,
+};
 use crate::{
-    asl::{Setting, StateId, path::Path},
+    asl::{
+        Setting, StateId,
+        jsonata::{JsonataFailure, kind},
+        path::Path,
+        template::EvalError,
+    },
     ids::FrameId,
     payload::Payload,
 };
 
 /// What came of entering a state.
 pub(super) enum Turn {
-    /// It is done, with this output.
-    Leave(Payload),
+    /// It is done.
+    Leave(Exit),
     /// It is done, and says where to go on.
-    Choose(StateId, Payload),
+    Choose(StateId, Exit),
     /// It waits for an input.
     Blocked,
 }
@@ -35,15 +45,45 @@ fn resolve<T: Copy>(
     id: FrameId,
     input: &Payload,
     setting: &Setting<T>,
+    computed: (
+        &str,
+        &'static str,
+        impl FnOnce(&serde_json::Value) -> Option<T>,
+    ),
     read: impl FnOnce(&serde_json::Value, &Path) -> Result<T, Raised>,
 ) -> Result<T, Raised> {
     match setting {
         Setting::Fixed(value) => Ok(*value),
         Setting::Path(path) => {
-            let value = step.evaluate(id, input, None, |scope| scope.find(path))?;
+            let value = step.evaluate(id, Seen::of(input), |scope| scope.find(path))?;
             read(&value, path)
         }
+        Setting::Jsonata(expression) => {
+            let (field, expected, accept) = computed;
+            step.evaluate(id, Seen::of(input), |scope| {
+                let value = expression.evaluate(scope);
+                let value = value.map_err(|error| error.located(field))?;
+                accept(&value)
+                    .ok_or_else(|| {
+                        unexpected(&value, expected, |failure| expression.failed(failure))
+                    })
+                    .map_err(|error| error.located(field))
+            })
+        }
     }
+}
+
+/// The error of a value that its field does not want.
+fn unexpected(
+    value: &serde_json::Value,
+    expected: &'static str,
+    failed: impl FnOnce(JsonataFailure) -> EvalError,
+) -> EvalError {
+    failed(JsonataFailure::Unexpected {
+        expected,
+        found: kind(value),
+        value: value.to_string(),
+    })
 }
 
 /// In AWS's words: a path's value is not the number it must be.
@@ -63,6 +103,12 @@ fn whole(
     path: &Path,
     negative: impl FnOnce() -> String,
 ) -> Result<u64, Raised> {
+    // Recorded: a text that is a number is one.
+    let parsed = value
+        .as_str()
+        .and_then(|text| text.parse::<i64>().ok())
+        .map(serde_json::Value::from);
+    let value = parsed.as_ref().unwrap_or(value);
     match (value.as_u64(), value.as_i64()) {
         (Some(number), _) => Ok(number),
         (None, Some(_)) => Err(Raised::runtime(negative())),

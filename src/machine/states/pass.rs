@@ -14,5 +14,5 @@ pub(in crate::machine) fn enter(
 ) -> Entered {
     let input = step.parameters(id, state)?;
     let result = pass.result.clone().unwrap_or(input);
-    step.output(id, state, result).map(Turn::Leave)
+    step.exit(id, state, result).map(Turn::Leave)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{
-    Entered, Raised, Stepper, Turn,
+    Entered, Raised, Seen, Stepper, Turn,
     frame::Phase,
     map::{items, max_concurrency, no_array},
     no_number, resolve, whole,
@@ -19,6 +19,7 @@ use crate::{
     ids::FrameId,
     machine::{
         Effect, Event, RunRequest, Source, Tolerance,
+        data::located,
         run::{Batch, WriteTo},
     },
     payload::{Failure, Payload},
@@ -35,7 +36,7 @@ pub(in crate::machine) fn enter(
     };
     let input = step.effective_input(id, state)?;
     let max_concurrency = max_concurrency(step, id, map, &input)?;
-    let source = source(step, id, map, distributed, &input)?;
+    let source = source(step, id, state, map, distributed, &input)?;
     let length = match &source {
         Source::Items(items) => match items.value() {
             Value::Array(items) => items.len(),
@@ -52,9 +53,16 @@ pub(in crate::machine) fn enter(
     let write_to = match &distributed.writer {
         None => None,
         Some(writer) => Some(WriteTo {
-            parameters: template(step, id, writer.parameters.as_ref(), &input)?,
+            parameters: template(
+                step,
+                id,
+                writer.parameters.as_ref(),
+                "ResultWriter/Arguments",
+                &input,
+            )?,
         }),
     };
+    let variables = variables(step, id, map);
     let definition = Arc::clone(step.machine.definition());
     let Some(frame) = step.execution.frame_mut(id) else {
         return Ok(Turn::Blocked);
@@ -68,6 +76,7 @@ pub(in crate::machine) fn enter(
         max_concurrency,
         tolerance,
         batch,
+        variables,
         write_to,
     };
     frame.enter(Phase::Run);
@@ -95,8 +104,8 @@ pub(in crate::machine) fn ended(
         Ok(result) => {
             let event = step.record(id, || Event::MapRunSucceeded);
             step.note(event, || Event::MapStateSucceeded);
-            match step.output(id, state, result) {
-                Ok(output) => step.leave(id, state, output, state.next),
+            match step.exit(id, state, result) {
+                Ok(exit) => step.leave(id, state, exit, state.next),
                 Err(raised) => step.fail(id, raised),
             }
         }
@@ -119,6 +128,7 @@ pub(in crate::machine) fn ended(
 fn source(
     step: &mut Stepper<'_, '_>,
     id: FrameId,
+    state: &State,
     map: &Map,
     distributed: &Distributed,
     input: &Payload,
@@ -128,7 +138,7 @@ fn source(
         return match items.value() {
             Value::Array(_) | Value::Object(_) => Ok(Source::Items(items)),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-                Err(no_array(map))
+                Err(no_array(state, map, &items))
             }
         };
     };
@@ -141,6 +151,7 @@ fn source(
             id,
             input,
             &signed(setting),
+            ("ItemReader/ReaderConfig/MaxItems", "integer", Value::as_i64),
             |value, path| {
                 value
                     .as_i64()
@@ -149,15 +160,33 @@ fn source(
         )?),
     };
     Ok(Source::Reader {
-        parameters: template(step, id, reader.parameters.as_ref(), input)?,
+        parameters: template(
+            step,
+            id,
+            reader.parameters.as_ref(),
+            "ItemReader/Arguments",
+            input,
+        )?,
         max_items,
     })
+}
+
+/// The variables that the item selector reads: it is evaluated when the items come.
+fn variables(step: &Stepper<'_, '_>, id: FrameId, map: &Map) -> Vec<(Arc<str>, Payload)> {
+    let names = map.item_selector.iter().flat_map(Template::variable_names);
+    names
+        .filter_map(|name| {
+            let value = step.execution.variable(id, name)?;
+            Some((name.into(), value.clone()))
+        })
+        .collect()
 }
 
 fn signed(setting: &Setting<u64>) -> Setting<i64> {
     match setting {
         Setting::Fixed(number) => Setting::Fixed(i64::try_from(*number).unwrap_or(i64::MAX)),
         Setting::Path(path) => Setting::Path(path.clone()),
+        Setting::Jsonata(expression) => Setting::Jsonata(expression.clone()),
     }
 }
 
@@ -165,10 +194,15 @@ fn template(
     step: &mut Stepper<'_, '_>,
     id: FrameId,
     template: Option<&Template>,
+    around: &str,
     input: &Payload,
 ) -> Result<Option<Payload>, Raised> {
     template
-        .map(|template| step.compute(id, input, None, |scope| template.evaluate(scope)))
+        .map(|template| {
+            step.compute(id, Seen::of(input), |scope| {
+                located(template, scope, around)
+            })
+        })
         .transpose()
 }
 
@@ -180,7 +214,8 @@ fn tolerance(
 ) -> Result<Tolerance, Raised> {
     let count = distributed.tolerated_failure_count.as_ref();
     let count = count.map(|setting| {
-        resolve(step, id, input, setting, |value, path| {
+        let computed = ("ToleratedFailureCount", "integer", Value::as_u64);
+        resolve(step, id, input, setting, computed, |value, path| {
             whole("ToleratedFailureCountPath", value, path, || {
                 "ToleratedFailureCount cannot be negative.".to_owned()
             })
@@ -189,10 +224,17 @@ fn tolerance(
     let count = count.transpose()?;
     let percentage = distributed.tolerated_failure_percentage.as_ref();
     let percentage = percentage.map(|setting| {
-        resolve(step, id, input, setting, |value, path| {
+        let accept = |value: &Value| {
+            let number = value.as_f64();
+            number.filter(|number| (0.0..=100.0).contains(number))
+        };
+        let computed = ("ToleratedFailurePercentage", "number", accept);
+        resolve(step, id, input, setting, computed, |value, path| {
             let field = "ToleratedFailurePercentagePath";
+            // Recorded: a text that is a number is one.
             let number = value
                 .as_f64()
+                .or_else(|| value.as_str()?.parse().ok())
                 .ok_or_else(|| no_number(field, value, "float", path))?;
             if (0.0..=100.0).contains(&number) {
                 return Ok(number);
@@ -219,7 +261,9 @@ fn batch(
     let positive = |step: &mut Stepper<'_, '_>, field: &str, setting: Option<&Setting<u64>>| {
         setting
             .map(|setting| {
-                resolve(step, id, input, setting, |value, path| {
+                let accept = |value: &Value| value.as_u64().filter(|number| *number > 0);
+                let computed = (field.trim_end_matches("Path"), "integer", accept);
+                resolve(step, id, input, setting, computed, |value, path| {
                     let cause = || format!("field {field} must be positive");
                     match whole(field, value, path, cause)? {
                         0 => Err(Raised::runtime(cause())),
@@ -236,6 +280,12 @@ fn batch(
             "MaxInputBytesPerBatchPath",
             batcher.max_bytes.as_ref(),
         )?,
-        input: template(step, id, batcher.input.as_ref(), input)?,
+        input: template(
+            step,
+            id,
+            batcher.input.as_ref(),
+            "ItemBatcher/BatchInput",
+            input,
+        )?,
     }))
 }

@@ -5,6 +5,5 @@ use crate::{asl::states::State, ids::FrameId};
 
 pub(in crate::machine) fn enter(step: &mut Stepper<'_, '_>, id: FrameId, state: &State) -> Entered {
     let input = step.effective_input(id, state)?;
-    step.select(id, &state.io.output_path, input)
-        .map(Turn::Leave)
+    step.exit(id, state, input).map(Turn::Leave)
 }

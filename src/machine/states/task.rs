@@ -10,9 +10,13 @@ use crate::{
         Setting,
         path::Path,
         states::{Kind, State, Task},
+        template::Scope,
     },
     ids::FrameId,
-    machine::{Effect, Event},
+    machine::{
+        Effect, Event,
+        data::{Seen, located},
+    },
     payload::Payload,
 };
 
@@ -34,6 +38,10 @@ pub(in crate::machine) fn enter(
     if step.exceeds(&payload) {
         return Err(Raised::too_large(&state.name));
     }
+    let credentials = credentials(step, id, state, task)?;
+    let role = credentials
+        .as_ref()
+        .and_then(|credentials| credentials.value().get("RoleArn")?.as_str().map(Into::into));
     let region = region(step.context.context.execution_id);
     step.record(id, || Event::TaskScheduled {
         resource: task.resource.clone(),
@@ -41,25 +49,44 @@ pub(in crate::machine) fn enter(
         parameters: payload.clone(),
         timeout,
         heartbeat,
-        role: None,
+        role,
     });
     let Some(frame) = step.execution.frame_mut(id) else {
         return Ok(Turn::Blocked);
     };
     frame.enter(Phase::Task);
+    let generation = frame.ask();
+    let token = task
+        .waits_for_token()
+        .then(|| (step.context.token)(id, generation));
     step.effects.push(Effect::Invoke {
         frame: id,
-        generation: frame.ask(),
+        generation,
         entry: frame.entry,
         resource: task.resource.clone(),
         payload,
         timeout,
         heartbeat,
         attempt: frame.retry_count().saturating_add(1),
-        token: None,
-        credentials: None,
+        token,
+        credentials,
     });
     Ok(Turn::Blocked)
+}
+
+/// What the task is to be done with.
+fn credentials(
+    step: &mut Stepper<'_, '_>,
+    id: FrameId,
+    state: &State,
+    task: &Task,
+) -> Result<Option<Payload>, Raised> {
+    let Some(template) = &task.credentials else {
+        return Ok(None);
+    };
+    let input = step.effective_input(id, state)?;
+    let run = |scope: &mut Scope<'_>| located(template, scope, "Credentials");
+    step.compute(id, Seen::of(&input), run).map(Some)
 }
 
 /// The region in an execution's Amazon resource name; where it has none, the one that iterd takes for
@@ -87,8 +114,8 @@ pub(in crate::machine) fn done(
         resource: resource.clone(),
         output: output.clone(),
     });
-    match step.output(id, state, output) {
-        Ok(output) => step.leave(id, state, output, state.next),
+    match step.exit(id, state, output) {
+        Ok(exit) => step.leave(id, state, exit, state.next),
         Err(raised) => step.fail(id, raised),
     }
 }
@@ -142,5 +169,11 @@ fn duration(
         }
         Ok(Duration::from_secs(seconds))
     };
-    resolve(step, id, &input, setting, read).map(Some)
+    let plain = field.trim_end_matches("Path");
+    let accept = |value: &Value| {
+        let seconds = value.as_u64().filter(|seconds| *seconds > 0);
+        seconds.map(Duration::from_secs)
+    };
+    let computed = (plain, "integer", accept);
+    resolve(step, id, &input, setting, computed, read).map(Some)
 }

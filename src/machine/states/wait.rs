@@ -7,13 +7,14 @@ use serde_json::Value;
 use super::{Entered, Raised, Stepper, Turn, frame::Phase};
 use crate::{
     asl::{
+        jsonata::Jsonata,
         parse_timestamp,
         path::Path,
         states::{State, Wait},
         template::EvalError,
     },
     ids::FrameId,
-    machine::{Effect, WakeReason},
+    machine::{Effect, WakeReason, data::Seen},
     payload::Payload,
     time::Timestamp,
 };
@@ -31,11 +32,11 @@ pub(in crate::machine) fn enter(
         Wait::ForPath(path) => now + seconds(step, id, &input, path)?,
         Wait::Until(instant) => *instant,
         Wait::UntilPath(path) => instant(step, id, &input, path)?,
+        Wait::ForComputed(expression) => now + computed_seconds(step, id, &input, expression)?,
+        Wait::UntilComputed(expression) => computed_instant(step, id, &input, expression)?,
     };
     if at <= now {
-        return step
-            .select(id, &state.io.output_path, input)
-            .map(Turn::Leave);
+        return step.exit(id, state, input).map(Turn::Leave);
     }
     let Some(frame) = step.execution.frame_mut(id) else {
         return Ok(Turn::Blocked);
@@ -57,11 +58,11 @@ pub(in crate::machine) fn over(
     id: FrameId,
     state: &State,
 ) -> Option<FrameId> {
-    let output = step
+    let exit = step
         .effective_input(id, state)
-        .and_then(|input| step.select(id, &state.io.output_path, input));
-    match output {
-        Ok(output) => step.leave(id, state, output, state.next),
+        .and_then(|input| step.exit(id, state, input));
+    match exit {
+        Ok(exit) => step.leave(id, state, exit, state.next),
         Err(raised) => step.fail(id, raised),
     }
 }
@@ -101,6 +102,73 @@ fn instant(
         })
 }
 
+fn computed_seconds(
+    step: &mut Stepper<'_, '_>,
+    id: FrameId,
+    input: &Payload,
+    expression: &Jsonata,
+) -> Result<Duration, Raised> {
+    let value = computed(step, id, input, "Seconds", expression)?;
+    match (value.as_u64(), value.as_f64()) {
+        (Some(seconds), _) => Ok(Duration::from_secs(seconds)),
+        (None, Some(number)) if number < 0.0 => Err(Raised::query_value(
+            "Seconds",
+            format!("The Seconds field must not be negative: {value}"),
+        )),
+        _ => {
+            let expected = if value.is_number() {
+                "integer"
+            } else {
+                "number"
+            };
+            let error = super::unexpected(&value, expected, |failure| expression.failed(failure));
+            Err(Raised::query(
+                Some("Seconds"),
+                error.located("Seconds").to_string(),
+            ))
+        }
+    }
+}
+
+fn computed_instant(
+    step: &mut Stepper<'_, '_>,
+    id: FrameId,
+    input: &Payload,
+    expression: &Jsonata,
+) -> Result<Timestamp, Raised> {
+    let value = computed(step, id, input, "Timestamp", expression)?;
+    let Some(text) = value.as_str() else {
+        let error = super::unexpected(&value, "string", |failure| expression.failed(failure));
+        return Err(Raised::query(
+            Some("Timestamp"),
+            error.located("Timestamp").to_string(),
+        ));
+    };
+    parse_timestamp(text)
+        .map(Timestamp::from_jiff)
+        .ok_or_else(|| {
+            Raised::query_value(
+                "Timestamp",
+                format!(
+                    "The Timestamp field cannot be parsed as an ISO-8601 extended offset date-time format string: {text}"
+                ),
+            )
+        })
+}
+
+fn computed(
+    step: &mut Stepper<'_, '_>,
+    id: FrameId,
+    input: &Payload,
+    field: &str,
+    expression: &Jsonata,
+) -> Result<Value, Raised> {
+    step.evaluate(id, Seen::of(input), |scope| {
+        let value = expression.evaluate(scope);
+        value.map_err(|error| error.located(field))
+    })
+}
+
 fn find(
     step: &mut Stepper<'_, '_>,
     id: FrameId,
@@ -108,7 +176,7 @@ fn find(
     field: &str,
     path: &Path,
 ) -> Result<Value, Raised> {
-    let found = step.evaluate(id, input, None, |scope| match scope.find(path) {
+    let found = step.evaluate(id, Seen::of(input), |scope| match scope.find(path) {
         Err(EvalError::Path { .. }) => Ok(None),
         found => found.map(Some),
     })?;

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use super::*;
 
-fn name(text: &str) -> Option<Arc<str>> {
-    Some(text.into())
+fn name(text: &str) -> Arc<str> {
+    text.into()
 }
 
 /// One event of each kind, with everything that it can say.
+#[expect(clippy::too_many_lines, reason = "one of each event that there is")]
 fn all() -> Vec<Event> {
     let payload = || Payload::parse(r#"{"a": [1,  2]}"#).unwrap();
     let error = || Some("E".to_owned());
@@ -17,9 +18,9 @@ fn all() -> Vec<Event> {
     let mut events = vec![
         Event::ExecutionStarted {
             input: payload(),
-            role: name("r"),
-            version: name("v"),
-            alias: name("a"),
+            role: Some(name("r")),
+            version: Some(name("v")),
+            alias: Some(name("a")),
         },
         Event::StateExited {
             kind: "Pass",
@@ -45,11 +46,11 @@ fn all() -> Vec<Event> {
             parameters: payload(),
             timeout: Some(Duration::from_millis(1500)),
             heartbeat: Some(Duration::from_secs(3)),
-            role: name("r"),
+            role: Some(name("r")),
         },
         Event::TaskStarted {
             resource: resource.clone(),
-            worker: name("w"),
+            worker: Some(name("w")),
         },
         Event::TaskSubmitted {
             resource: resource.clone(),
@@ -61,13 +62,13 @@ fn all() -> Vec<Event> {
         },
         Event::MapStateStarted { length: 3 },
         Event::MapRunStarted {
-            run: name("arn:run"),
+            run: Some(name("arn:run")),
         },
         Event::MapRunStarted { run: None },
         Event::MapRunSucceeded,
         Event::MapRunAborted,
         Event::MapRunRedriven {
-            run: name("arn:run"),
+            run: Some(name("arn:run")),
             count: 2,
         },
         Event::MapStateSucceeded,

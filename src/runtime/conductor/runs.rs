@@ -48,7 +48,7 @@ impl Work {
         };
         let row = MapRunRow {
             run: self.engine.store().next_run_id(),
-            uuid: uuid_of(&mut rand::random::<u64>),
+            uuid: uuid_of(rand::random(), rand::random()),
             machine: parent.row.machine.clone(),
             label: label(distributed.label.as_deref(), request.state_name()),
             kind: kind_of(distributed.execution_type),
@@ -196,7 +196,7 @@ impl Work {
             id: child,
             kind: run.kind(),
             machine: format!("{}/{}", run.row.machine, run.row.label),
-            name: uuid_of(&mut rand::random::<u64>),
+            name: uuid_of(rand::random(), rand::random()),
             runs: run.facts.runs.clone(),
             version: None,
             alias: None,

@@ -393,7 +393,7 @@ impl Work {
         let name = asked
             .name
             .clone()
-            .unwrap_or_else(|| uuid_of(&mut rand::random::<u64>));
+            .unwrap_or_else(|| uuid_of(rand::random(), rand::random()));
         let row = new_row(id, &asked, name.clone(), now);
         let limit = definition.timeout();
         let limit = match program.kind {

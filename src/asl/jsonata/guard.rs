@@ -1,0 +1,339 @@
+//! Keeps an expression from making values that nothing holds.
+//!
+//! The crate bounds time, depth and the length of sequences, and looks at them between nodes. One node can
+//! do too much: a value that shares its parts is a few bytes in memory and without end as text
+//! (`$reduce([1..60], function($a){[$a, $a]}, 1)`), a text doubles itself sixty times. So where an
+//! expression could do that, what it puts together or walks through is measured first, by functions of
+//! ours that stand round it in its tree. Expressions that cannot are left as they are, at full speed.
+
+use jsonata_core::{
+    ast::{AstNode, BinaryOp, Stage},
+    evaluator::{Evaluator, EvaluatorError},
+    value::{JValue, with_stack},
+};
+
+/// Largest value that is put into another or walked through, in bytes of JSON (about): some 16 times the
+/// largest payload of AWS.
+const BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// How often the parts of a value may be in it at the most, for an expression to be left as it is.
+const COPIES_MAX: usize = 4096;
+
+/// No expression can name them: a name has no space.
+const MEASURE: &str = "of bounded size";
+const WIDTH: &str = "of bounded width";
+const PRODUCT: &str = "of bounded product";
+
+/// Functions of JSONata that walk through their arguments.
+const WALKERS: [&str; 8] = [
+    "string", "boolean", "not", "distinct", "join", "append", "merge", "replace",
+];
+
+/// Puts the measuring functions into the tree; the answer is whether there are any.
+pub(super) fn guard(tree: &mut AstNode) -> bool {
+    let mut guard = Guard {
+        always: copies(tree) > COPIES_MAX,
+        used: false,
+    };
+    guard.node(tree);
+    guard.used
+}
+
+/// Registers the measuring functions.
+pub(super) fn register(evaluator: &mut Evaluator) -> Result<(), EvaluatorError> {
+    let first = |args: &[JValue]| args.first().cloned().unwrap_or(JValue::Undefined);
+    evaluator.register_fn(MEASURE, move |args: &[JValue]| {
+        args.iter().try_for_each(|arg| measure(arg))?;
+        Ok(first(args))
+    })?;
+    evaluator.register_fn(WIDTH, move |args: &[JValue]| {
+        let width = args.first().and_then(JValue::as_f64).unwrap_or(0.0);
+        // Why: any number, written as bytes; an exact bound is no concern here.
+        if width.abs() > 1_000_000.0 {
+            return Err(too_large());
+        }
+        Ok(first(args))
+    })?;
+    evaluator.register_fn(PRODUCT, move |args: &[JValue]| {
+        let count = args.first().map_or(0, |value| {
+            let text = value.as_str().map_or(1, |text| text.len() + 1);
+            value.as_array().map_or(text, Vec::len)
+        });
+        let each = args.get(1).and_then(JValue::as_str).map_or(0, str::len);
+        if count.saturating_mul(each) > BYTES_MAX {
+            return Err(too_large());
+        }
+        Ok(first(args))
+    })
+}
+
+fn too_large() -> EvaluatorError {
+    EvaluatorError::EvaluationError("the expression makes a value that is too large".to_owned())
+}
+
+/// Fails where the value has more than the largest size, as soon as that is seen.
+fn measure(value: &JValue) -> Result<(), EvaluatorError> {
+    let mut left = BYTES_MAX;
+    let mut open = vec![value];
+    while let Some(value) = open.pop() {
+        let size = match value {
+            JValue::String(text) => text.len() + 2,
+            JValue::Array(items) => {
+                open.extend(items.iter());
+                2 + items.len()
+            }
+            JValue::Object(fields) => {
+                open.extend(fields.values());
+                2 + fields.keys().map(|key| key.len() + 3).sum::<usize>()
+            }
+            JValue::Null
+            | JValue::Bool(_)
+            | JValue::Number(_)
+            | JValue::Undefined
+            | JValue::Lambda(_)
+            | JValue::Builtin { .. }
+            | JValue::Regex { .. } => 1,
+        };
+        left = left.checked_sub(size).ok_or_else(too_large)?;
+        if open.len() > BYTES_MAX {
+            return Err(too_large());
+        }
+    }
+    Ok(())
+}
+
+/// How often a part can be in the value that the tree makes, at the most; anything where functions of the
+/// expression's own may do it over and over.
+fn copies(node: &mut AstNode) -> usize {
+    with_stack(|| {
+        let own = match &*node {
+            AstNode::Lambda { .. } | AstNode::Call { .. } | AstNode::Descendant => usize::MAX,
+            AstNode::Array(items) | AstNode::ArrayGroup(items) => items.len().max(1),
+            AstNode::Object(pairs) | AstNode::ObjectTransform { pattern: pairs, .. } => {
+                pairs.len().max(1)
+            }
+            AstNode::Binary {
+                op: BinaryOp::Concatenate,
+                ..
+            } => 2,
+            AstNode::Function { name, .. } if WALKERS.contains(&name.as_str()) => 2,
+            AstNode::Binary { .. }
+            | AstNode::Function { .. }
+            | AstNode::String(_)
+            | AstNode::Name(_)
+            | AstNode::Number(_)
+            | AstNode::Boolean(_)
+            | AstNode::Null
+            | AstNode::Undefined
+            | AstNode::Placeholder
+            | AstNode::Regex { .. }
+            | AstNode::Variable(_)
+            | AstNode::ParentVariable(_)
+            | AstNode::Path { .. }
+            | AstNode::Unary { .. }
+            | AstNode::Block(_)
+            | AstNode::Conditional { .. }
+            | AstNode::Wildcard
+            | AstNode::Parent(_)
+            | AstNode::FunctionApplication(_)
+            | AstNode::Sort { .. }
+            | AstNode::Transform { .. } => 1,
+        };
+        let mut product = own;
+        children(node, &mut |child| {
+            product = product.saturating_mul(copies(child));
+        });
+        product
+    })
+}
+
+struct Guard {
+    /// Whether everything that is put together is measured.
+    always: bool,
+    used: bool,
+}
+
+impl Guard {
+    fn node(&mut self, node: &mut AstNode) {
+        with_stack(|| {
+            children(node, &mut |child| self.node(child));
+            self.around(node);
+        });
+    }
+
+    /// Measures what this node puts together or walks through.
+    fn around(&mut self, node: &mut AstNode) {
+        if let AstNode::Function { name, args, .. } = node {
+            match (name.as_str(), args.as_mut_slice()) {
+                ("pad", [_, width, ..]) => self.wrap(WIDTH, width, None),
+                ("join", [items, separator]) => {
+                    let separator = separator.clone();
+                    self.wrap(PRODUCT, items, Some(separator));
+                }
+                ("replace", [text, _, by, ..]) => {
+                    let by = by.clone();
+                    self.wrap(PRODUCT, text, Some(by));
+                }
+                _ => {}
+            }
+        }
+        if !self.always {
+            return;
+        }
+        match node {
+            AstNode::Function { name, args, .. } if WALKERS.contains(&name.as_str()) => {
+                args.iter_mut()
+                    .for_each(|arg| self.wrap(MEASURE, arg, None));
+            }
+            AstNode::Binary {
+                op: BinaryOp::Concatenate | BinaryOp::Equal | BinaryOp::NotEqual | BinaryOp::In,
+                lhs,
+                rhs,
+            } => {
+                self.wrap(MEASURE, lhs, None);
+                self.wrap(MEASURE, rhs, None);
+            }
+            AstNode::Array(items) | AstNode::ArrayGroup(items) => {
+                items
+                    .iter_mut()
+                    .for_each(|item| self.wrap(MEASURE, item, None));
+            }
+            AstNode::Object(pairs) | AstNode::ObjectTransform { pattern: pairs, .. } => {
+                pairs
+                    .iter_mut()
+                    .for_each(|(_, value)| self.wrap(MEASURE, value, None));
+            }
+            AstNode::Function { .. }
+            | AstNode::Binary { .. }
+            | AstNode::String(_)
+            | AstNode::Name(_)
+            | AstNode::Number(_)
+            | AstNode::Boolean(_)
+            | AstNode::Null
+            | AstNode::Undefined
+            | AstNode::Placeholder
+            | AstNode::Regex { .. }
+            | AstNode::Variable(_)
+            | AstNode::ParentVariable(_)
+            | AstNode::Path { .. }
+            | AstNode::Unary { .. }
+            | AstNode::Call { .. }
+            | AstNode::Lambda { .. }
+            | AstNode::Block(_)
+            | AstNode::Conditional { .. }
+            | AstNode::Wildcard
+            | AstNode::Descendant
+            | AstNode::Parent(_)
+            | AstNode::FunctionApplication(_)
+            | AstNode::Sort { .. }
+            | AstNode::Transform { .. } => {}
+        }
+    }
+
+    /// Puts a function round a node, unless the node's own form matters or is small.
+    fn wrap(&mut self, name: &str, node: &mut AstNode, second: Option<AstNode>) {
+        let composite = matches!(
+            node,
+            AstNode::Variable(_)
+                | AstNode::ParentVariable(_)
+                | AstNode::Name(_)
+                | AstNode::Path { .. }
+                | AstNode::Function { .. }
+                | AstNode::Call { .. }
+                | AstNode::Block(_)
+                | AstNode::Conditional { .. }
+                | AstNode::Binary {
+                    op: BinaryOp::ChainPipe | BinaryOp::Concatenate,
+                    ..
+                }
+        );
+        if composite || name == WIDTH {
+            let inner = std::mem::replace(node, AstNode::Null);
+            *node = AstNode::Function {
+                name: name.to_owned(),
+                args: std::iter::once(inner).chain(second).collect(),
+                is_builtin: true,
+            };
+            self.used = true;
+        }
+    }
+}
+
+/// Shows each child of a node.
+fn children(node: &mut AstNode, show: &mut dyn FnMut(&mut AstNode)) {
+    match node {
+        AstNode::Path { steps } => {
+            for step in steps {
+                show(&mut step.node);
+                for stage in &mut step.stages {
+                    match stage {
+                        Stage::Filter(filter) => show(filter),
+                        Stage::KeepArray | Stage::Index(_) => {}
+                    }
+                }
+            }
+        }
+        AstNode::Binary { lhs, rhs, .. } => {
+            show(lhs);
+            show(rhs);
+        }
+        AstNode::Unary { operand, .. } => show(operand),
+        AstNode::Function { args, .. } => args.iter_mut().for_each(show),
+        AstNode::Call { procedure, args } => {
+            show(procedure);
+            args.iter_mut().for_each(show);
+        }
+        AstNode::Lambda { body, .. } => show(body),
+        AstNode::Array(items) | AstNode::ArrayGroup(items) | AstNode::Block(items) => {
+            items.iter_mut().for_each(show);
+        }
+        AstNode::Object(pairs) => pairs_of(pairs, show),
+        AstNode::ObjectTransform { input, pattern } => {
+            show(input);
+            pairs_of(pattern, show);
+        }
+        AstNode::Conditional {
+            condition,
+            then_branch,
+            else_branch,
+        } => {
+            show(condition);
+            show(then_branch);
+            else_branch.iter_mut().for_each(|branch| show(branch));
+        }
+        AstNode::FunctionApplication(inner) => show(inner),
+        AstNode::Sort { input, terms } => {
+            show(input);
+            terms.iter_mut().for_each(|(term, _)| show(term));
+        }
+        AstNode::Transform {
+            location,
+            update,
+            delete,
+        } => {
+            show(location);
+            show(update);
+            delete.iter_mut().for_each(|delete| show(delete));
+        }
+        AstNode::String(_)
+        | AstNode::Name(_)
+        | AstNode::Number(_)
+        | AstNode::Boolean(_)
+        | AstNode::Null
+        | AstNode::Undefined
+        | AstNode::Placeholder
+        | AstNode::Regex { .. }
+        | AstNode::Variable(_)
+        | AstNode::ParentVariable(_)
+        | AstNode::Wildcard
+        | AstNode::Descendant
+        | AstNode::Parent(_) => {}
+    }
+}
+
+fn pairs_of(pairs: &mut [(AstNode, AstNode)], show: &mut dyn FnMut(&mut AstNode)) {
+    for (key, value) in pairs {
+        show(key);
+        show(value);
+    }
+}
