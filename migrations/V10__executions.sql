@@ -83,6 +83,7 @@ CREATE TABLE timers (
     kind       TEXT NOT NULL CHECK (kind IN ('wake', 'timeout', 'heartbeat', 'deadline')),
     generation INTEGER NOT NULL,
     due_us     INTEGER NOT NULL,
+    beat_us    INTEGER,                     -- of a heartbeat: each one puts it off so far
     PRIMARY KEY (execution, frame, kind)
 ) STRICT, WITHOUT ROWID;
 -- Query: what is due, the longest first.
@@ -107,3 +108,18 @@ CREATE TABLE map_runs (
 ) STRICT;
 -- Query: a run by its name.
 CREATE UNIQUE INDEX map_runs_by_uuid ON map_runs (uuid);
+
+-- Tasks of activities that wait for a worker. Writer: the conductor, in the commit that asks for one and
+-- in the one that hands it out or has it behind.
+CREATE TABLE activity_tasks (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT, -- the order of their coming
+    activity   TEXT NOT NULL,
+    execution  INTEGER NOT NULL,
+    frame      INTEGER NOT NULL,
+    generation INTEGER NOT NULL,
+    input      TEXT NOT NULL
+) STRICT;
+-- Query: the next task of an activity.
+CREATE INDEX activity_tasks_by_activity ON activity_tasks (activity, id);
+-- Query: the task of a frame that waits no longer.
+CREATE UNIQUE INDEX activity_tasks_by_frame ON activity_tasks (execution, frame);

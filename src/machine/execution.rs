@@ -61,6 +61,14 @@ impl Execution {
         self.counters.events
     }
 
+    /// Whether a frame waits for the answer to what it asked for then: a task's.
+    #[must_use]
+    pub fn waits_for_task(&self, frame: FrameId, generation: crate::ids::Generation) -> bool {
+        self.frame(frame).is_some_and(|frame| {
+            frame.generation == generation && matches!(frame.phase, Phase::Task)
+        })
+    }
+
     /// The frames that wait for a Map Run.
     pub fn frames_with_runs(&self) -> impl Iterator<Item = FrameId> {
         let waits = |frame: &&Frame| matches!(frame.phase, Phase::Run);

@@ -41,6 +41,8 @@ pub(super) struct Frame {
     /// Retries so far by each retrier of the state, since it was entered; empty: none.
     pub(super) retries: Vec<u32>,
     pub(super) phase: Phase,
+    /// Whoever does the task has it, and its answer comes from outside.
+    pub(super) submitted: bool,
     /// Whether a row of it was written, so that its end has something to remove.
     pub(super) stored: bool,
 }
@@ -132,6 +134,7 @@ impl Frame {
             generation: Generation(0),
             retries: Vec::new(),
             phase: Phase::Ready { again: false },
+            submitted: false,
             stored: false,
         }
     }
@@ -151,6 +154,7 @@ impl Frame {
 
     /// The generation of what the frame asks for next.
     pub(super) fn ask(&mut self) -> Generation {
+        self.submitted = false;
         self.generation = Generation(self.generation.0.wrapping_add(1));
         self.generation
     }

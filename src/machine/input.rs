@@ -77,6 +77,9 @@ pub enum Input {
     /// What the top frame waits for has come, or was lost with a process: a Wait or a back-off is
     /// over, a task is asked for again. Counts as no attempt. For executions of one frame.
     GoOn,
+    /// The process that had the tasks is gone: each that nobody outside holds is asked for again, and
+    /// what was cut short goes on. Counts as no attempt.
+    Interrupted,
     /// Somebody stops the execution.
     Stop {
         /// A name for why.

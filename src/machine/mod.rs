@@ -37,6 +37,7 @@ pub use execution::Execution;
 pub use input::Input;
 pub use retry::delay;
 pub use run::{Batch, RunRequest, Source, Tolerance, WriteTo};
+pub use states::task::is_activity;
 pub use status::{Status, TRANSITIONS};
 pub use step::{EFFECT_BYTES_MAX, TRANSITIONS_MAX, step};
 pub use stored::RestoreError;

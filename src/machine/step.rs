@@ -110,6 +110,10 @@ impl<'a> Stepper<'a, '_> {
             }
             Input::Continue => None,
             Input::GoOn => self.go_on(),
+            Input::Interrupted => {
+                self.ask_again();
+                None
+            }
             Input::Stop { error, cause } => {
                 let event = Event::ExecutionAborted {
                     error: error.clone(),
@@ -188,6 +192,7 @@ impl<'a> Stepper<'a, '_> {
                 output,
             });
         }
+        self.execution.frame_mut(id)?.submitted = true;
         None
     }
 
@@ -209,6 +214,29 @@ impl<'a> Stepper<'a, '_> {
             return Some(TOP);
         }
         self.wake(TOP, generation)
+    }
+
+    /// Has every task done again that went with a process.
+    fn ask_again(&mut self) {
+        let definition = self.machine.definition();
+        let lost = |frame: &&Frame| {
+            let state = definition.state(frame.state);
+            matches!(frame.phase, Phase::Task)
+                && !frame.submitted
+                && matches!(&state.kind, Kind::Task(task) if !states::task::is_activity(&task.resource))
+        };
+        let lost: Vec<FrameId> = self
+            .execution
+            .all_frames()
+            .filter(lost)
+            .map(|frame| frame.id)
+            .collect();
+        for id in lost {
+            if let Some(frame) = self.execution.frame_mut(id) {
+                frame.enter(Phase::Ready { again: true });
+                self.execution.ready.insert(id);
+            }
+        }
     }
 
     /// The state of the frame, if it waits for just this answer.

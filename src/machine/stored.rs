@@ -74,6 +74,8 @@ struct StoredFrame<'a> {
     #[serde(default, skip_serializing_if = "<[u32]>::is_empty")]
     retries: Cow<'a, [u32]>,
     phase: StoredPhase,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    submitted: bool,
     /// The next item of an inline Map.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     next: Option<u32>,
@@ -299,6 +301,7 @@ impl Execution {
             generation: stored.generation,
             retries: stored.retries.into_owned(),
             phase: Phase::Ready { again: false },
+            submitted: stored.submitted,
             stored: true,
         };
         frame.phase = match stored.phase {
@@ -401,6 +404,7 @@ fn frame_row(frame: &Frame, definition: &Definition) -> Row {
         generation: frame.generation,
         retries: Cow::Borrowed(&frame.retries),
         phase,
+        submitted: frame.submitted,
         next,
     };
     row(frame.id, Part::Frame, 0, text(&stored))

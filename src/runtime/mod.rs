@@ -55,7 +55,9 @@ pub use adopter::Adopted;
 pub use auditor::{Audit, AuditError, Found as FoundRecords, audit, audit_trusting};
 pub use author::on_behalf_of;
 pub use chronicler::Chronicler;
-pub use conductor::{Begun, ExecutionEnd, MapRunLimits, Program, StartExecution};
+pub use conductor::{
+    ActivityTask, Begun, ExecutionEnd, MapRunLimits, Program, StartExecution, TaskAnswer,
+};
 pub use control::unknown_job;
 pub use decisions::{DECIDED_MAX, DecisionOrder, Deed};
 pub use deployer::{Deploy, Deployed, DeployedJob, Switch};

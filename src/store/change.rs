@@ -3,12 +3,12 @@
 use rusqlite::Connection;
 
 use super::{
-    AdoptionRow, ChildRow, CopiedRows, DayRow, Delivery, DepartureRow, EventRow, ExecutionRow,
-    ExecutionStatus, ExportRow, FailureRow, HistoryRow, InForceRow, InterventionRow, JobRow,
-    LimiterOrders, MachineChange, MapRunRow, Requeue, ResultRow, RunRow, SessionChange, SourceRow,
-    TimerRow, VersionRow, VersionTally, WorkerRow, adoptions, children, events, executions,
-    exports, failures, figures, history, interventions, jobs, limiters, map_runs, notifications,
-    plugins, pruning, results, runs, sessions, sources, timers, workers,
+    ActivityTaskRow, AdoptionRow, ChildRow, CopiedRows, DayRow, Delivery, DepartureRow, EventRow,
+    ExecutionRow, ExecutionStatus, ExportRow, FailureRow, HistoryRow, InForceRow, InterventionRow,
+    JobRow, LimiterOrders, MachineChange, MapRunRow, Requeue, ResultRow, RunRow, SessionChange,
+    SourceRow, TimerRow, VersionRow, VersionTally, WorkerRow, activity_tasks, adoptions, children,
+    events, executions, exports, failures, figures, history, interventions, jobs, limiters,
+    map_runs, notifications, plugins, pruning, results, runs, sessions, sources, timers, workers,
 };
 use super::{Position, RedoRow, positions, redo};
 use crate::{
@@ -94,6 +94,24 @@ pub enum Change {
     },
     /// A Map Run of an execution, new or changed.
     PutMapRun(Box<MapRunRow>),
+    /// A task waits for a worker of its activity.
+    PutActivityTask(Box<ActivityTaskRow>),
+    /// No worker is to have the task of a frame any more.
+    RemoveActivityTask {
+        /// Which execution.
+        execution: ExecutionId,
+        /// Which frame.
+        frame: FrameId,
+    },
+    /// A task has given a sign of life.
+    Beat {
+        /// Which execution.
+        execution: ExecutionId,
+        /// Which frame.
+        frame: FrameId,
+        /// When.
+        at: Timestamp,
+    },
     /// An execution waits for an instant.
     PutTimer(TimerRow),
     /// A frame waits no longer.
@@ -386,6 +404,15 @@ impl Change {
                 payloads,
             } => history::roll_up(db, *execution, *events, *payloads),
             Self::PutMapRun(row) => map_runs::put(db, row),
+            Self::PutActivityTask(row) => activity_tasks::put(db, row),
+            Self::RemoveActivityTask { execution, frame } => {
+                activity_tasks::remove(db, *execution, *frame)
+            }
+            Self::Beat {
+                execution,
+                frame,
+                at,
+            } => timers::beat(db, *execution, *frame, *at),
             Self::PutTimer(row) => timers::put(db, row),
             Self::RemoveTimers { execution, frame } => timers::remove(db, *execution, *frame),
             Self::Frames { execution, changes } => executions::put_frames(db, *execution, changes),

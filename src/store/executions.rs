@@ -280,6 +280,7 @@ pub(super) fn end(
     for sql in [
         "DELETE FROM frames WHERE execution = ?1",
         "DELETE FROM timers WHERE execution = ?1",
+        "DELETE FROM activity_tasks WHERE execution = ?1",
     ] {
         db.prepare_cached(sql)?.execute([execution.0])?;
     }

@@ -9,6 +9,7 @@
 //! those of one [`Line`] in the order they were sent, none of them behind one that was refused.
 
 mod activities;
+mod activity_tasks;
 mod adoptions;
 mod change;
 mod children;
@@ -61,6 +62,7 @@ use std::{
 };
 
 pub use activities::ActivityRow;
+pub use activity_tasks::ActivityTaskRow;
 pub use adoptions::{AdoptionRow, CopiedRows, Copying, DepartureRow};
 pub use change::Change;
 pub use children::ChildRow;

@@ -59,6 +59,7 @@ pub(super) fn remove_execution(db: &Connection, execution: ExecutionId) -> rusql
         "DELETE FROM runs WHERE execution = ?1",
         "DELETE FROM frames WHERE execution = ?1",
         "DELETE FROM timers WHERE execution = ?1",
+        "DELETE FROM activity_tasks WHERE execution = ?1",
         "DELETE FROM history WHERE execution = ?1",
         "DELETE FROM history_payloads WHERE execution = ?1",
         "DELETE FROM executions WHERE id = ?1",

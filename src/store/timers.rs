@@ -2,6 +2,8 @@
 //!
 //! Invariant: a frame has at most one timer of a kind; the commit that has it behind removes it.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, Row, params};
 
 use super::{Store, StoreError};
@@ -23,6 +25,8 @@ pub struct TimerRow {
     pub generation: Generation,
     /// When.
     pub due: Timestamp,
+    /// Of a heartbeat: each one puts it off so far.
+    pub beat: Option<Duration>,
 }
 
 /// What a timer is for.
@@ -55,16 +59,33 @@ impl TimerKind {
 
 pub(super) fn put(db: &Connection, row: &TimerRow) -> rusqlite::Result<()> {
     db.prepare_cached(
-        "INSERT OR REPLACE INTO timers (execution, frame, kind, generation, due_us)
-         VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT OR REPLACE INTO timers (execution, frame, kind, generation, due_us, beat_us)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?
     .execute(params![
         row.execution.0,
         row.frame.0,
         row.kind.as_str(),
         row.generation.0,
-        row.due.0
+        row.due.0,
+        row.beat
+            .map(|beat| i64::try_from(beat.as_micros()).unwrap_or(i64::MAX)),
     ])?;
+    Ok(())
+}
+
+/// Puts the end of a frame's patience off, counted from now.
+pub(super) fn beat(
+    db: &Connection,
+    execution: ExecutionId,
+    frame: FrameId,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "UPDATE timers SET due_us = ?3 + beat_us
+         WHERE execution = ?1 AND frame = ?2 AND kind = 'heartbeat' AND beat_us IS NOT NULL",
+    )?
+    .execute(params![execution.0, frame.0, now.0])?;
     Ok(())
 }
 
@@ -93,6 +114,9 @@ fn read(row: &Row<'_>) -> rusqlite::Result<TimerRow> {
             .unwrap_or(TimerKind::Wake),
         generation: Generation(row.get(3)?),
         due: Timestamp(row.get(4)?),
+        beat: row
+            .get::<_, Option<i64>>(5)?
+            .map(|beat| Duration::from_micros(beat.unsigned_abs())),
     })
 }
 
@@ -101,7 +125,7 @@ impl Store {
     pub fn first_timers(&self, rows_max: u32) -> Result<Vec<TimerRow>, StoreError> {
         self.readers.with(|db| {
             let mut statement = db.prepare_cached(
-                "SELECT execution, frame, kind, generation, due_us FROM timers
+                "SELECT execution, frame, kind, generation, due_us, beat_us FROM timers
                  ORDER BY due_us, execution, frame, kind LIMIT ?1",
             )?;
             let rows = statement.query_map([rows_max], read)?;

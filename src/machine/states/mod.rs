@@ -7,7 +7,7 @@ pub(super) mod parallel;
 pub(super) mod pass;
 pub(super) mod run;
 pub(super) mod succeed;
-pub(super) mod task;
+pub(in crate::machine) mod task;
 pub(super) mod wait;
 
 use super::{

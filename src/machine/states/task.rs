@@ -99,6 +99,12 @@ fn region(execution: &str) -> &str {
         .unwrap_or("us-east-1")
 }
 
+/// Whether an activity does the work: its task waits for a worker that asks for it.
+#[must_use]
+pub fn is_activity(resource: &str) -> bool {
+    resource.split(':').nth(5) == Some("activity")
+}
+
 /// The work is done.
 pub(in crate::machine) fn done(
     step: &mut Stepper<'_, '_>,

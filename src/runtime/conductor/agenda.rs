@@ -80,6 +80,7 @@ impl Agenda {
                 kind,
                 generation: Generation(generation),
                 due: at,
+                beat: None,
             });
         }
         if self.next.is_none_or(|next| next > now) {

@@ -9,6 +9,7 @@ use crate::{
     ids::{ExecutionId, FrameId, Generation, RunId},
     machine::{
         self, Context, Effect, Execution, Input, Machine, MapItem, Options, Outcome, StepContext,
+        is_activity,
     },
     payload::Payload,
     runtime::{
@@ -16,7 +17,10 @@ use crate::{
         history::{Bounds, History},
         token::{TaskToken, Tokens},
     },
-    store::{Change, ExecutionKind, ExecutionRow, ExecutionStatus, Runs, TimerKind, TimerRow},
+    store::{
+        ActivityTaskRow, Change, ExecutionKind, ExecutionRow, ExecutionStatus, Runs, TimerKind,
+        TimerRow,
+    },
     time::Timestamp,
 };
 
@@ -192,6 +196,11 @@ impl Live {
         }))
     }
 
+    /// Whether a frame waits for the answer to its task.
+    pub(super) fn waits(&self, frame: FrameId, generation: Generation) -> bool {
+        self.state.waits_for_task(frame, generation)
+    }
+
     /// Whether the execution has ended.
     pub(super) fn has_ended(&self) -> bool {
         self.row.status != ExecutionStatus::Running
@@ -214,6 +223,7 @@ impl Live {
             Input::Start { .. }
             | Input::Started { .. }
             | Input::GoOn
+            | Input::Interrupted
             | Input::Submitted { .. }
             | Input::Stop { .. }
             | Input::TimedOut => {}
@@ -264,17 +274,37 @@ impl Live {
             Effect::Invoke {
                 frame,
                 generation,
+                resource,
+                payload,
                 timeout,
                 heartbeat,
                 ..
             } => {
-                self.under_way.insert(*frame);
+                if is_activity(resource) {
+                    self.timers
+                        .push(Change::PutActivityTask(Box::new(ActivityTaskRow {
+                            activity: resource.split(':').nth(6).unwrap_or_default().to_owned(),
+                            execution: self.row.id,
+                            frame: *frame,
+                            generation: *generation,
+                            input: payload.text().to_owned(),
+                        })));
+                } else {
+                    self.under_way.insert(*frame);
+                }
                 for (kind, limit) in [
                     (TimerKind::Timeout, timeout),
                     (TimerKind::Heartbeat, heartbeat),
                 ] {
                     if let Some(limit) = limit {
-                        self.put_timer(*frame, kind, *generation, now.after(*limit));
+                        self.timers.push(Change::PutTimer(TimerRow {
+                            execution: self.row.id,
+                            frame: *frame,
+                            kind,
+                            generation: *generation,
+                            due: now.after(*limit),
+                            beat: (kind == TimerKind::Heartbeat).then_some(*limit),
+                        }));
                     }
                 }
             }
@@ -306,15 +336,16 @@ impl Live {
             kind,
             generation,
             due,
+            beat: None,
         }));
     }
 
     fn wait_no_more(&mut self, frame: FrameId) {
         self.under_way.remove(&frame);
-        self.timers.push(Change::RemoveTimers {
-            execution: self.row.id,
-            frame,
-        });
+        let execution = self.row.id;
+        self.timers.push(Change::RemoveTimers { execution, frame });
+        self.timers
+            .push(Change::RemoveActivityTask { execution, frame });
     }
 
     fn end(&mut self, outcome: &Outcome, now: Timestamp) {
@@ -408,7 +439,11 @@ impl Live {
                     due.push(row.due);
                 }
                 // Why not before it has a row: there is nothing to remove.
-                if self.stored || matches!(change, Change::PutTimer(_)) {
+                let removes = matches!(
+                    change,
+                    Change::RemoveTimers { .. } | Change::RemoveActivityTask { .. }
+                );
+                if self.stored || !removes {
                     changes.push(change);
                 }
             }

@@ -7,6 +7,7 @@
 //! Invariant: nothing but the conductor steps an execution, so what it holds of one is as new as the
 //! rows or newer; only what is durable and waits is let go of.
 
+mod activities;
 mod agenda;
 mod live;
 mod map_run;
@@ -16,10 +17,12 @@ mod work;
 
 use tokio::sync::{mpsc, oneshot};
 
+use self::activities::Poll;
+pub use self::activities::{ActivityTask, TaskAnswer};
 pub use self::live::arn_of;
 pub use self::program::Program;
 pub(super) use self::program::Programs;
-use super::{Engine, RuntimeError};
+use super::{Engine, RuntimeError, TaskToken};
 use crate::{
     ids::{ExecutionId, RunId},
     machine::Input,
@@ -41,6 +44,24 @@ pub(super) enum Order {
         execution: ExecutionId,
         /// What.
         input: Input,
+    },
+    /// A worker asks for a task of an activity.
+    Poll {
+        /// Which.
+        activity: String,
+        /// Who asks.
+        poll: Poll,
+        /// Answered at once: whether it is served or waits; else too many wait.
+        taken: oneshot::Sender<bool>,
+    },
+    /// Whoever has a token says something of its task.
+    Answer {
+        /// What the token stands for.
+        token: TaskToken,
+        /// What is said.
+        answer: TaskAnswer,
+        /// Answered when that is durable: whether the task waited for it.
+        done: oneshot::Sender<bool>,
     },
     /// Other limits for a Map Run.
     Limits {
@@ -194,6 +215,51 @@ impl Engine {
         };
         self.conductor(order).await?;
         answer.await.map_err(|_| RuntimeError::Closed)?
+    }
+
+    /// The next task of an activity, once there is one; `None` where as many workers wait as may. A
+    /// worker that waits no longer than it wants drops the future: the task that it did not get waits
+    /// for another.
+    pub async fn activity_task(
+        &self,
+        activity: &str,
+        worker: Option<String>,
+    ) -> Result<Option<ActivityTask>, RuntimeError> {
+        let (reply, task) = oneshot::channel();
+        let (taken, known) = oneshot::channel();
+        let order = Order::Poll {
+            activity: activity.to_owned(),
+            poll: Poll { worker, reply },
+            taken,
+        };
+        self.conductor(order).await?;
+        if !known.await.map_err(|_| RuntimeError::Closed)? {
+            return Ok(None);
+        }
+        task.await.map(Some).map_err(|_| RuntimeError::Closed)
+    }
+
+    /// What a text stands for as a task's token; `None` where we have not made it.
+    #[must_use]
+    pub fn task_token(&self, text: &str) -> Option<TaskToken> {
+        self.tokens().parse(text)
+    }
+
+    /// Takes in what whoever has a token says; when this returns it is durable. Whether the task waited
+    /// for it: a second answer, or one that comes too late, changes nothing.
+    pub async fn answer_task(
+        &self,
+        token: TaskToken,
+        answer: TaskAnswer,
+    ) -> Result<bool, RuntimeError> {
+        let (done, known) = oneshot::channel();
+        let order = Order::Answer {
+            token,
+            answer,
+            done,
+        };
+        self.conductor(order).await?;
+        known.await.map_err(|_| RuntimeError::Closed)
     }
 
     /// Changes the limits of a Map Run; when this returns that is in force. Refused where it has ended.

@@ -11,18 +11,23 @@ use std::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    Begun, ExecutionEnd, Order, Start, agenda::Agenda, live::Live, map_run::MapRun, runs::RunInput,
+    Begun, ExecutionEnd, Order, Start,
+    activities::{Activities, Handed},
+    agenda::Agenda,
+    live::Live,
+    map_run::MapRun,
+    runs::RunInput,
 };
 use crate::{
     asl::intrinsic::uuid_of,
     ids::{ExecutionId, FrameId, Generation, RunId},
     iteration::{self, RunStatus},
-    machine::{Effect, Input, RunRequest},
+    machine::{Effect, Input, RunRequest, is_activity},
     payload::Failure,
     runtime::{Engine, RuntimeError, history::Bounds},
     store::{
-        Change, Committed, ExecutionKind, ExecutionRow, ExecutionStatus, Line, Runs, StoreError,
-        TimerKind, TimerRow,
+        ActivityTaskRow, Change, Committed, ExecutionKind, ExecutionRow, ExecutionStatus, Line,
+        Runs, StoreError, TimerKind, TimerRow,
     },
     time::Timestamp,
 };
@@ -54,6 +59,7 @@ pub(super) struct Work {
     on_their_way: VecDeque<(Committed, After)>,
     /// Names of executions whose first commit is on its way.
     beginning: HashMap<(String, String), ExecutionId>,
+    pub(super) activities: Activities,
     /// Map Runs under way.
     pub(super) runs: HashMap<RunId, MapRun>,
     /// Who waits for an end.
@@ -71,6 +77,10 @@ pub(super) enum Item {
     },
     /// To a Map Run.
     Run(RunId, Vec<RunInput>),
+    /// Tasks of an activity have come.
+    HandOut(String),
+    /// A worker went away before it had its task.
+    PutBack(ActivityTaskRow),
     /// An execution asked for a Map Run.
     StartRun {
         execution: ExecutionId,
@@ -89,6 +99,9 @@ pub(super) struct After {
         Option<Timestamp>,
     )>,
     told: Vec<(oneshot::Sender<bool>, bool)>,
+    pub(super) handed: Vec<Handed>,
+    /// Activities whose tasks wait for a worker.
+    pub(super) waiting: Vec<String>,
     effects: Vec<(ExecutionId, Effect)>,
     due: Vec<Timestamp>,
     /// Timers whose rows are gone.
@@ -128,6 +141,7 @@ impl Work {
             agenda: Agenda::new(),
             on_their_way: VecDeque::new(),
             beginning: HashMap::new(),
+            activities: Activities::default(),
             runs: HashMap::new(),
             waiting: HashMap::new(),
             engine,
@@ -189,6 +203,8 @@ impl Work {
         self.agenda = Agenda::new();
         self.on_their_way.clear();
         self.beginning.clear();
+        self.activities.forget();
+        self.runs.clear();
         if let Err(error) = self.resume() {
             tracing::error!(%error, "cannot take up the executions that were under way");
         }
@@ -206,8 +222,7 @@ impl Work {
             };
             behind = *last;
             for id in ids {
-                self.push(id, Input::GoOn);
-                self.push(id, Input::Continue);
+                self.push(id, Input::Interrupted);
             }
         }
     }
@@ -301,6 +316,11 @@ impl Work {
                 batch.runs.push_back((run, inputs));
                 Ok(())
             }
+            Item::HandOut(activity) => self.hand_out(&activity, now, batch),
+            Item::PutBack(row) => {
+                self.put_back(row, batch);
+                Ok(())
+            }
             Item::StartRun {
                 execution,
                 frame,
@@ -323,6 +343,24 @@ impl Work {
                 if known {
                     batch.runs.push_back((run, vec![RunInput::Limits(limits)]));
                 }
+                batch.after.told.push((done, known));
+                Ok(())
+            }
+            Order::Poll {
+                activity,
+                poll,
+                taken,
+            } => {
+                let known = self.poll(&activity, poll, now, batch)?;
+                taken.send(known).ok();
+                Ok(())
+            }
+            Order::Answer {
+                token,
+                answer,
+                done,
+            } => {
+                let known = self.answer(token, answer, now, batch)?;
                 batch.after.told.push((done, known));
                 Ok(())
             }
@@ -434,6 +472,30 @@ impl Work {
         Ok(self.engine.store().execution_named(machine, name)?)
     }
 
+    /// Whether a frame waits for the answer to its task.
+    pub(super) fn waits(
+        &mut self,
+        execution: ExecutionId,
+        frame: FrameId,
+        generation: Generation,
+    ) -> Result<bool, RuntimeError> {
+        let live = self.live(execution)?;
+        Ok(live.is_some_and(|live| live.waits(frame, generation)))
+    }
+
+    /// An execution that is running.
+    fn live(&mut self, execution: ExecutionId) -> Result<Option<&mut Live>, RuntimeError> {
+        if !self.live.contains_key(&execution) {
+            let processor = |run| self.runs.get(&run)?.definition();
+            let Some(live) = Live::load(&self.engine, execution, processor)? else {
+                return Ok(None);
+            };
+            self.live.insert(execution, live);
+        }
+        let live = self.live.get_mut(&execution);
+        Ok(live.filter(|live| !live.has_ended()))
+    }
+
     /// Steps an execution; whether it was running.
     pub(super) fn tell(
         &mut self,
@@ -442,19 +504,9 @@ impl Work {
         now: Timestamp,
         batch: &mut Batch,
     ) -> Result<bool, RuntimeError> {
-        if !self.live.contains_key(&execution) {
-            let processor = |run| self.runs.get(&run)?.definition();
-            let Some(live) = Live::load(&self.engine, execution, processor)? else {
-                return Ok(false);
-            };
-            self.live.insert(execution, live);
-        }
-        let Some(live) = self.live.get_mut(&execution) else {
+        let Some(live) = self.live(execution)? else {
             return Ok(false);
         };
-        if live.has_ended() {
-            return Ok(false);
-        }
         if !live.touched {
             batch.touched.push(execution);
         }
@@ -533,6 +585,12 @@ impl Work {
         for (execution, effect) in after.effects {
             self.follow(execution, effect);
         }
+        for activity in after.waiting {
+            self.queue.push_back(Item::HandOut(activity));
+        }
+        for handed in after.handed {
+            self.deliver(handed);
+        }
         for (run, status) in after.runs {
             self.run_is_over(run, status);
         }
@@ -544,6 +602,11 @@ impl Work {
     /// Carries out what a step asked for.
     fn follow(&mut self, execution: ExecutionId, effect: Effect) {
         match effect {
+            Effect::Invoke { resource, .. } if is_activity(&resource) => {
+                if let Some(activity) = resource.split(':').nth(6) {
+                    self.queue.push_back(Item::HandOut(activity.to_owned()));
+                }
+            }
             Effect::Invoke {
                 frame,
                 generation,

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{configurations::told, names, seconds, shapes::ARN};
-use crate::api::{Api, ApiError, Fault, shape::Member};
+use crate::api::{Api, ApiError, shape::Member};
 
 pub(super) const INPUT: &[Member] = &[Member::required("activityArn", &ARN)];
 
@@ -16,10 +16,7 @@ pub(super) struct Input {
 
 pub(super) fn call(api: &Api, input: &Input) -> Result<Value, ApiError> {
     let arn = &input.activity_arn;
-    let row = names::activity(api, arn)?.ok_or_else(|| {
-        let message = format!("Activity Does Not Exist: '{arn}'");
-        ApiError::states(Fault::ActivityDoesNotExist, message)
-    })?;
+    let row = names::activity(api, arn)?.ok_or_else(|| names::unknown_activity(arn))?;
     Ok(json!({
         "activityArn": arn,
         "name": row.name,

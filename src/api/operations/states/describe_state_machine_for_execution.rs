@@ -52,10 +52,12 @@ pub(super) fn call(api: &Api, input: &Input) -> Result<Value, ApiError> {
         "updateDate": seconds(machine.as_ref().map_or(row.started, |machine| machine.updated)),
         "loggingConfiguration": { "level": "OFF", "includeExecutionData": false },
         "tracingConfiguration": { "enabled": false },
+        "encryptionConfiguration": { "type": "AWS_OWNED_KEY" },
     });
     if let Some(machine) = &machine {
         shown["loggingConfiguration"] = told(&machine.revision.logging)?;
         shown["tracingConfiguration"] = told(&machine.revision.tracing)?;
+        shown["encryptionConfiguration"] = told(&machine.revision.encryption)?;
         if let Some(id) = &machine.revision.id
             && Some(machine.revision.definition) == definition
         {

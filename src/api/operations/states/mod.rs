@@ -23,6 +23,7 @@ mod describe_state_machine;
 mod describe_state_machine_alias;
 mod describe_state_machine_for_execution;
 mod executions;
+mod get_activity_task;
 mod get_execution_history;
 mod label;
 mod list_activities;
@@ -37,12 +38,16 @@ mod map_runs;
 mod names;
 mod publish_state_machine_version;
 mod routing;
+mod send_task_failure;
+mod send_task_heartbeat;
+mod send_task_success;
 mod shapes;
 mod start_execution;
 mod start_sync_execution;
 mod stop_execution;
 mod tag_resource;
 mod tags;
+mod task_answers;
 mod untag_resource;
 mod update_map_run;
 mod update_state_machine;
@@ -74,6 +79,7 @@ pub const OPERATIONS: &[&str] = &[
     "DescribeStateMachine",
     "DescribeStateMachineAlias",
     "DescribeStateMachineForExecution",
+    "GetActivityTask",
     "GetExecutionHistory",
     "ListActivities",
     "ListExecutions",
@@ -83,6 +89,9 @@ pub const OPERATIONS: &[&str] = &[
     "ListStateMachines",
     "ListTagsForResource",
     "PublishStateMachineVersion",
+    "SendTaskFailure",
+    "SendTaskHeartbeat",
+    "SendTaskSuccess",
     "StartExecution",
     "StartSyncExecution",
     "StopExecution",
@@ -129,6 +138,18 @@ pub async fn call(api: &Api, operation: &str, input: Value) -> Result<Value, Api
         "UpdateStateMachineAlias" => {
             let input = read(update_state_machine_alias::INPUT, input)?;
             update_state_machine_alias::call(api, input).await
+        }
+        "GetActivityTask" => {
+            get_activity_task::call(api, read(get_activity_task::INPUT, input)?).await
+        }
+        "SendTaskFailure" => {
+            send_task_failure::call(api, read(send_task_failure::INPUT, input)?).await
+        }
+        "SendTaskHeartbeat" => {
+            send_task_heartbeat::call(api, &read(send_task_heartbeat::INPUT, input)?).await
+        }
+        "SendTaskSuccess" => {
+            send_task_success::call(api, read(send_task_success::INPUT, input)?).await
         }
         "StartExecution" => start_execution::call(api, read(start_execution::INPUT, input)?).await,
         "StartSyncExecution" => {

@@ -114,6 +114,11 @@ pub(super) fn wrong_kind(arn: &str, kind: &'static str) -> ApiError {
     .into()
 }
 
+pub(super) fn unknown_activity(arn: &str) -> ApiError {
+    let message = format!("Activity Does Not Exist: '{arn}'");
+    ApiError::states(Fault::ActivityDoesNotExist, message)
+}
+
 /// The activity that a name speaks of; `None` where there is none.
 pub(super) fn activity(api: &Api, arn: &str) -> Result<Option<ActivityRow>, ApiError> {
     let parsed: Arn = arn.parse().map_err(RuntimeError::from)?;

@@ -101,6 +101,8 @@ pub(super) const ENCRYPTION: Shape = Shape::structure(
     ],
 );
 
+pub(super) const TASK_TOKEN: Shape = Shape::text(1, 2048);
+pub(super) const OUTPUT: Shape = Shape::text(0, 262_144).sensitive();
 pub(super) const EXECUTION_INPUT: Shape = Shape::text(0, 262_144).sensitive();
 pub(super) const ERROR: Shape = Shape::text(0, 256).sensitive();
 pub(super) const CAUSE: Shape = Shape::text(0, 32_768).sensitive();

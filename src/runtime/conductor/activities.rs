@@ -1,0 +1,207 @@
+//! Activities: tasks that wait for workers which ask for them, and workers that wait for tasks.
+//!
+//! A task is a row until a worker has it; what a worker has is known by its token alone. A worker that went
+//! away while its task was on its way to it does not lose it: the task waits again.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use tokio::sync::oneshot;
+
+use super::work::{Batch, Item, Work};
+use crate::{
+    ids::{ExecutionId, FrameId, Generation},
+    machine::Input,
+    payload::{Failure, Payload},
+    runtime::{RuntimeError, TaskToken},
+    store::{ActivityTaskRow, Change},
+    time::Timestamp,
+};
+
+/// Workers that may wait for tasks of one activity. Spec: "1,000 pollers" in the quotas of AWS.
+pub(super) const POLLS_MAX: usize = 1000;
+
+/// Tasks that are looked at to find one that is not on its way to a worker.
+const LOOK_MAX: usize = 2000;
+
+/// A task as a worker is given it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActivityTask {
+    /// Who knows it gives the result.
+    pub token: String,
+    /// What is to be done, JSON.
+    pub input: String,
+}
+
+/// What a worker says of its task.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TaskAnswer {
+    /// It is done.
+    Done(Payload),
+    /// It failed.
+    Failed(Failure),
+    /// It is under way still.
+    Beat,
+}
+
+/// A worker that waits.
+pub(in crate::runtime) struct Poll {
+    pub(super) worker: Option<String>,
+    pub(super) reply: oneshot::Sender<ActivityTask>,
+}
+
+/// Who waits for what.
+#[derive(Default)]
+pub(super) struct Activities {
+    polls: HashMap<String, VecDeque<Poll>>,
+    /// On their way to a worker.
+    taken: HashSet<(ExecutionId, FrameId, Generation)>,
+}
+
+/// A task on its way to a worker.
+pub(super) struct Handed {
+    poll: oneshot::Sender<ActivityTask>,
+    task: ActivityTask,
+    row: ActivityTaskRow,
+}
+
+impl Activities {
+    /// What was on its way is not, should a batch be refused.
+    pub(super) fn forget(&mut self) {
+        self.taken.clear();
+    }
+}
+
+impl Work {
+    /// A worker asks: it gets the task that came first, or waits. Refused where too many wait.
+    pub(super) fn poll(
+        &mut self,
+        activity: &str,
+        poll: Poll,
+        now: Timestamp,
+        batch: &mut Batch,
+    ) -> Result<bool, RuntimeError> {
+        let waiting = self
+            .activities
+            .polls
+            .entry(activity.to_owned())
+            .or_default();
+        waiting.retain(|poll| !poll.reply.is_closed());
+        if waiting.len() >= POLLS_MAX {
+            return Ok(false);
+        }
+        waiting.push_back(poll);
+        self.hand_out(activity, now, batch)?;
+        Ok(true)
+    }
+
+    /// Gives the tasks of an activity to those who wait for one.
+    pub(super) fn hand_out(
+        &mut self,
+        activity: &str,
+        now: Timestamp,
+        batch: &mut Batch,
+    ) -> Result<(), RuntimeError> {
+        let Some(waiting) = self.activities.polls.get_mut(activity) else {
+            return Ok(());
+        };
+        waiting.retain(|poll| !poll.reply.is_closed());
+        if waiting.is_empty() {
+            self.activities.polls.remove(activity);
+            return Ok(());
+        }
+        let most = (self.activities.taken.len() + waiting.len()).min(LOOK_MAX);
+        let most = u32::try_from(most).unwrap_or(u32::MAX);
+        for row in self.engine.store().activity_tasks(activity, most)? {
+            let (execution, frame, generation) = (row.execution, row.frame, row.generation);
+            let key = (execution, frame, generation);
+            if self.activities.taken.contains(&key) {
+                continue;
+            }
+            let waiting = self.activities.polls.get_mut(activity);
+            let Some(poll) = waiting.and_then(VecDeque::pop_front) else {
+                break;
+            };
+            let started = Input::Started {
+                frame,
+                generation,
+                by: poll.worker.map(Into::into),
+            };
+            self.tell(execution, started, now, batch)?;
+            batch
+                .changes
+                .push(Change::RemoveActivityTask { execution, frame });
+            self.activities.taken.insert(key);
+            let token = self.engine.tokens().make(TaskToken {
+                execution,
+                frame,
+                generation,
+            });
+            batch.after.handed.push(Handed {
+                poll: poll.reply,
+                task: ActivityTask {
+                    token,
+                    input: row.input.clone(),
+                },
+                row,
+            });
+        }
+        Ok(())
+    }
+
+    /// The rows of tasks that were handed out are gone.
+    pub(super) fn deliver(&mut self, handed: Handed) {
+        let row = &handed.row;
+        self.activities
+            .taken
+            .remove(&(row.execution, row.frame, row.generation));
+        if handed.poll.send(handed.task).is_err() {
+            self.queue.push_back(Item::PutBack(handed.row));
+        }
+    }
+
+    /// A worker went away before it had its task.
+    pub(super) fn put_back(&mut self, row: ActivityTaskRow, batch: &mut Batch) {
+        let activity = row.activity.clone();
+        batch.changes.push(Change::PutActivityTask(Box::new(row)));
+        batch.after.waiting.push(activity);
+    }
+
+    /// Takes in what whoever has a token says; whether its task waits for that.
+    pub(super) fn answer(
+        &mut self,
+        token: TaskToken,
+        answer: TaskAnswer,
+        now: Timestamp,
+        batch: &mut Batch,
+    ) -> Result<bool, RuntimeError> {
+        let TaskToken {
+            execution,
+            frame,
+            generation,
+        } = token;
+        if !self.waits(execution, frame, generation)? {
+            return Ok(false);
+        }
+        let input = match answer {
+            TaskAnswer::Done(output) => Input::TaskDone {
+                frame,
+                generation,
+                output,
+            },
+            TaskAnswer::Failed(failure) => Input::TaskFailed {
+                frame,
+                generation,
+                failure,
+            },
+            TaskAnswer::Beat => {
+                batch.changes.push(Change::Beat {
+                    execution,
+                    frame,
+                    at: now,
+                });
+                return Ok(true);
+            }
+        };
+        self.tell(execution, input, now, batch)
+    }
+}
