@@ -241,13 +241,14 @@ impl Part {
 }
 
 impl Qualifier {
-    /// A whole number is a version, anything else an alias: an alias cannot be all digits.
+    /// A whole number from 1 is a version, anything else an alias: an alias cannot be all digits.
     fn parse(text: &str) -> Option<Self> {
         if text.is_empty() {
             return None;
         }
         if text.bytes().all(|byte| byte.is_ascii_digit()) {
-            return text.parse().ok().map(Self::Version);
+            let number = text.parse().ok().filter(|_| !text.starts_with('0'));
+            return number.map(Self::Version);
         }
         Some(Self::Alias(text.to_owned()))
     }
@@ -405,6 +406,16 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn what_is_read_is_written_as_it_was(rest in "(stateMachine|execution|express|mapRun|activity|x)(:[a-z0-9/]{0,4}){0,4}") {
+            let text = format!("{HERE}{rest}");
+            if let Ok(arn) = text.parse::<Arn>() {
+                proptest::prop_assert_eq!(arn.to_string(), text);
+            }
+        }
+    }
+
     #[test]
     fn digits_are_a_version_and_everything_else_is_an_alias() {
         let qualifier = |text: &str| match format!("{HERE}stateMachine:pay:{text}").parse() {
@@ -416,7 +427,9 @@ mod tests {
         };
         assert_eq!(qualifier("7"), Some(Qualifier::Version(7)));
         assert_eq!(qualifier("v7"), Some(Qualifier::Alias("v7".to_owned())));
-        assert_eq!(qualifier("99999999999"), None, "no version is that high");
+        for none in ["0", "007", "99999999999"] {
+            assert_eq!(qualifier(none), None, "{none}");
+        }
     }
 
     #[test]

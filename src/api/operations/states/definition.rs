@@ -1,6 +1,8 @@
 //! What is wrong with a definition, as the API tells it: the language's diagnostics, and what a type of
 //! machine leaves out of the language.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::label;
@@ -62,8 +64,8 @@ pub(super) fn diagnose(text: &str, kind: MachineKind) -> Found {
     if kind == MachineKind::Express
         && let Ok(root) = serde_json::from_str(text)
     {
-        walk(&root, "", &mut |state, pointer| {
-            beyond_express(state, pointer, &mut found);
+        walk(&root, &mut |state, keys| {
+            beyond_express(state, keys, &mut found);
         });
     }
     found
@@ -90,26 +92,46 @@ fn told_inline(told: &Told) -> String {
     }
 }
 
-/// Visits each state of a machine and of the machines in it, with its pointer. What is no machine has no
-/// states. The depth is that of the JSON, which its parser bounds.
-pub(super) fn walk<'a>(machine: &'a Value, pointer: &str, visit: &mut impl FnMut(&'a Value, &str)) {
-    let Some(states) = machine.get("States").and_then(Value::as_object) else {
-        return;
-    };
-    for (name, state) in states {
-        let name = name.replace('~', "~0").replace('/', "~1");
-        let pointer = format!("{pointer}/States/{name}");
-        visit(state, &pointer);
+/// Visits each state of a machine and of the machines in it, with the keys that lead to it; the last of
+/// them is its name. What is no machine has no states. The depth is that of the JSON, which its parser
+/// bounds.
+pub(super) fn walk<'a>(machine: &'a Value, visit: &mut impl FnMut(&'a Value, &[Cow<'a, str>])) {
+    walk_from(machine, &mut Vec::new(), visit);
+}
+
+fn walk_from<'a>(
+    machine: &'a Value,
+    keys: &mut Vec<Cow<'a, str>>,
+    visit: &mut impl FnMut(&'a Value, &[Cow<'a, str>]),
+) {
+    let states = machine.get("States").and_then(Value::as_object);
+    for (name, state) in states.into_iter().flatten() {
+        keys.extend(["States".into(), name.into()]);
+        visit(state, keys);
         for key in ["ItemProcessor", "Iterator"] {
             if let Some(processor) = state.get(key) {
-                walk(processor, &format!("{pointer}/{key}"), visit);
+                keys.push(key.into());
+                walk_from(processor, keys, visit);
+                keys.pop();
             }
         }
         let branches = state.get("Branches").and_then(Value::as_array);
         for (place, branch) in branches.into_iter().flatten().enumerate() {
-            walk(branch, &format!("{pointer}/Branches/{place}"), visit);
+            keys.extend(["Branches".into(), place.to_string().into()]);
+            walk_from(branch, keys, visit);
+            keys.truncate(keys.len() - 2);
         }
+        keys.truncate(keys.len() - 2);
     }
+}
+
+/// The JSON pointer of a field of a state.
+fn pointer(keys: &[Cow<'_, str>], field: &str) -> String {
+    let keys = keys
+        .iter()
+        .map(|key| key.replace('~', "~0").replace('/', "~1"));
+    let keys: String = keys.flat_map(|key| ["/".to_owned(), key]).collect();
+    format!("{keys}/{field}")
 }
 
 /// Whether a task waits until what it started has ended: `.sync`, or a later form of it (`.sync:2`).
@@ -122,7 +144,7 @@ fn runs_a_job(resource: &str) -> bool {
 
 /// What an express machine leaves out. Spec: "Express: no .sync, no callback, no activities, no
 /// Distributed Map".
-fn beyond_express(state: &Value, pointer: &str, found: &mut Found) {
+fn beyond_express(state: &Value, keys: &[Cow<'_, str>], found: &mut Found) {
     let mut report = |message: &str, field: &str| {
         if found.told.len() >= DIAGNOSTICS_MAX {
             found.truncated = true;
@@ -131,7 +153,7 @@ fn beyond_express(state: &Value, pointer: &str, found: &mut Found) {
         found.told.push(Told {
             code: Code::SchemaValidationFailed.as_str(),
             message: format!("Express state machine does not support {message}"),
-            location: Some(format!("{pointer}/{field}")),
+            location: Some(pointer(keys, field)),
         });
     };
     let text = |value: &Value, key: &str| {

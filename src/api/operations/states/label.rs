@@ -19,7 +19,7 @@ const FORBIDDEN: &str = "?*<>{}[]:;,\\|^~$#%&`\"";
 pub(super) fn refusal(definition: &str) -> Option<String> {
     let root: Value = serde_json::from_str(definition).ok()?;
     let mut wrong = None;
-    walk(&root, "", &mut |state, _| {
+    walk(&root, &mut |state, _| {
         let is_map = state.get("Type").and_then(Value::as_str) == Some("Map");
         if let Some(Value::String(label)) = state.get("Label").filter(|_| is_map) {
             wrong = wrong.take().or_else(|| problem(label));

@@ -44,13 +44,12 @@ pub(super) fn of(definition: &str) -> BTreeMap<String, Vec<String>> {
         return found;
     };
     let language = language_of(&root).unwrap_or("JSONPath");
-    walk(&root, "", &mut |state, pointer| {
+    walk(&root, &mut |state, keys| {
         let mut names = BTreeSet::new();
         let jsonata = language_of(state).unwrap_or(language) == "JSONata";
         read(state, jsonata, false, &mut names);
         if !names.is_empty() {
-            let name = pointer.rsplit('/').next().unwrap_or_default();
-            let name = name.replace("~1", "/").replace("~0", "~");
+            let name = keys.last().map_or_else(String::new, ToString::to_string);
             found.insert(name, names.into_iter().collect());
         }
     });
@@ -256,6 +255,18 @@ mod tests {
         ] {
             let pass = json!({"Type": "Pass", "QueryLanguage": "JSONata", "Output": expression});
             assert_eq!(reads(&pass), expected, "{expression}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_is_too_odd(text in r#"([a-zλü$'"`/*(){}%.:=~ \\]|function)*"#) {
+            let pass = json!({"Type": "Pass", "InputPath": text, "QueryLanguage": "JSONPath"});
+            reads(&pass);
+            let pass = json!({"Type": "Pass", "Output": format!("{{%{text}%}}"), "QueryLanguage": "JSONata"});
+            for name in reads(&pass) {
+                proptest::prop_assert!(text.contains(&format!("${name}")), "{name}");
+            }
         }
     }
 
