@@ -539,6 +539,7 @@ impl Work {
                 run.take_changes(now, &mut changes);
             }
         }
+        let mut ended = false;
         for execution in batch.touched.drain(..) {
             let Some(live) = self.live.get_mut(&execution) else {
                 continue;
@@ -557,7 +558,12 @@ impl Work {
                 &mut batch.after.due,
             )?;
             live.commits += 1;
+            ended |= live.has_ended();
             batch.after.executions.push(execution);
+        }
+        if ended {
+            // A machine that is to go may have waited for it.
+            changes.push(MachineChange::FinishDeletes.into());
         }
         Ok(changes)
     }
