@@ -27,7 +27,7 @@ use crate::{
     runtime::{Engine, RuntimeError, history::Bounds},
     store::{
         ActivityTaskRow, Change, Committed, ExecutionKind, ExecutionRow, ExecutionStatus, Line,
-        Runs, StoreError, TimerKind, TimerRow,
+        MachineChange, Runs, StoreError, TimerKind, TimerRow,
     },
     time::Timestamp,
 };
