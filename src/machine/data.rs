@@ -29,6 +29,10 @@ use crate::{
 /// Most bytes of JSON that the variables of an execution have together: AWS's bound.
 pub(super) const VARIABLES_BYTES_MAX: usize = 10 * 1024 * 1024;
 
+/// How many transitions an expression stands for that may have taken a second: sixteen of them, and the
+/// step is cut short.
+const HEAVY_TRANSITIONS: u32 = super::step::TRANSITIONS_MAX / 16;
+
 /// What an expression looks at.
 #[derive(Clone, Copy)]
 pub(super) struct Seen<'p> {
@@ -253,7 +257,13 @@ impl Stepper<'_, '_> {
             random: &mut *self.context.random,
             budget: budget(self.machine.options().payload_bytes_max),
         };
-        run(&mut scope).map_err(|error| Raised::evaluation(&error, &state.name, seen.input))
+        let outcome = run(&mut scope);
+        let heavy = scope.budget.heavy();
+        // Why: a step of many transitions that each take a second would hold up everybody.
+        self.transitions = self
+            .transitions
+            .saturating_add(heavy.saturating_mul(HEAVY_TRANSITIONS));
+        outcome.map_err(|error| Raised::evaluation(&error, &state.name, seen.input))
     }
 
     pub(super) fn state_input(&self, id: FrameId) -> Payload {
