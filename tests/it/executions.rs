@@ -48,13 +48,17 @@ const CHILDREN: &str = r#"{"StartAt": "M", "States": {
         "End": true}}}"#;
 
 fn engine(state: &Path) -> Engine {
+    let config = Config {
+        plugins_dir: state.with_file_name("plugins"),
+        ..Config::default()
+    };
     let setup = EngineSetup {
-        config: Config::default(),
+        config,
         clock: Arc::new(SystemClock),
         working: true,
         service: false,
         hidden: Vec::new(),
-        launcher: Launcher::default(),
+        launcher: Launcher::of(env!("CARGO_BIN_EXE_iterd").into()),
     };
     Engine::open(state, setup).unwrap()
 }
@@ -133,7 +137,10 @@ fn executions_end_as_if_nobody_had_killed_the_daemon() {
         let running = "SELECT count(*) FROM executions WHERE status = 'running'";
         caught += i32::from(bed.value::<i64>(running) > Some(0));
     }
-    assert!(caught * 2 >= kills, "{caught} of {kills} kills met executions under way");
+    assert!(
+        caught * 2 >= kills,
+        "{caught} of {kills} kills met executions under way"
+    );
     let mut daemon = bed.daemon(&["serve", "--listen", "127.0.0.1:0"]);
     daemon.until("all executions to end", || {
         bed.value("SELECT count(*) FROM executions WHERE status = 'running'") == Some(0)
@@ -181,4 +188,76 @@ fn through(input: &str) -> (Option<String>, Vec<(u64, u64, String)>) {
     });
     let row = engine.store().execution(id).unwrap().unwrap();
     (row.output, outline(engine.store(), id))
+}
+
+/// Calls a function in each way that there is, with failures that are retried, caught, and one function
+/// that is not there.
+const CALLS: &str = r#"{"StartAt": "A", "States": {
+    "A": {"Type": "Task", "Resource": "arn:aws:lambda:us-east-1:000000000000:function:h", "Next": "B"},
+    "B": {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "Next": "Both",
+        "Parameters": {"FunctionName": "h", "Payload.$": "$"}, "OutputPath": "$.Payload"},
+    "Both": {"Type": "Parallel", "Next": "C", "ResultPath": "$.both", "Branches": [
+        {"StartAt": "L", "States": {"L": {"Type": "Task",
+            "Resource": "arn:aws:lambda:us-east-1:000000000000:function:h", "End": true}}},
+        {"StartAt": "R", "States": {"R": {"Type": "Task",
+            "Resource": "arn:aws:lambda:us-east-1:000000000000:function:h", "End": true}}}]},
+    "C": {"Type": "Task", "Resource": "arn:aws:lambda:us-east-1:000000000000:function:h",
+        "Parameters": {"bad": true}, "End": true,
+        "Retry": [{"ErrorEquals": ["ValueError"], "MaxAttempts": 1, "IntervalSeconds": 1}],
+        "Catch": [{"ErrorEquals": ["States.TaskFailed"], "ResultPath": "$.error", "Next": "D"}]},
+    "D": {"Type": "Task", "Resource": "arn:aws:lambda:us-east-1:000000000000:function:none", "End": true,
+        "Catch": [{"ErrorEquals": ["Lambda.ResourceNotFoundException"], "ResultPath": null, "Next": "E"}]},
+    "E": {"Type": "Succeed"}}}"#;
+
+/// A call that was lost with the daemon is made again, and counts as no attempt.
+#[test]
+fn functions_are_plugins_and_a_call_that_was_lost_is_made_again() {
+    let bed = Bed::new();
+    bed.handler(
+        "",
+        "time.sleep(0.2)\nif item.get(\"bad\"):\n    raise ValueError(\"bad\")\nreturn {\"n\": item[\"n\"] + 1}",
+    );
+    let state = bed.path("state");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let ids: Vec<ExecutionId> = {
+        let engine = engine(&state);
+        let calls = program(&engine, "calls", CALLS);
+        runtime.block_on(async {
+            engine.conduct();
+            let mut ids = Vec::new();
+            for _ in 0..scale(6, 40) {
+                ids.push(start(&engine, &calls, r#"{"n": 1}"#).await);
+            }
+            engine.shut_down(Duration::from_secs(5)).await;
+            ids
+        })
+    };
+    drop(runtime);
+    for _ in 0..scale(4, 20) {
+        let mut daemon = bed.daemon(&["serve", "--listen", "127.0.0.1:0"]);
+        daemon.ends_within(Duration::from_micros(rand::random_range(200_000..900_000)));
+        daemon.kill();
+    }
+    let mut daemon = bed.daemon(&["serve", "--listen", "127.0.0.1:0"]);
+    daemon.until("all executions to end", || {
+        bed.value("SELECT count(*) FROM executions WHERE status = 'running'") == Some(0)
+    });
+    daemon.kill();
+    let store = Store::open_read_only(&state).unwrap();
+    for id in ids {
+        let row = store.execution(id).unwrap().unwrap();
+        assert_eq!(row.status, ExecutionStatus::Succeeded, "{:?}", row.cause);
+        let output: serde_json::Value =
+            serde_json::from_str(row.output.as_deref().unwrap()).unwrap();
+        assert_eq!(output["n"], 3);
+        assert_eq!(output["both"], serde_json::json!([{ "n": 4 }, { "n": 4 }]));
+        assert_eq!(output["error"]["Error"], "ValueError");
+        let page = read_history(&store, id, 1, false, 1000).unwrap();
+        let failed = page
+            .records
+            .iter()
+            .filter(|record| record.event.to_stored().kind.contains("Failed"))
+            .count();
+        assert_eq!(failed, 3, "two tries of C, one of D");
+    }
 }

@@ -9,6 +9,7 @@
 
 mod activities;
 mod agenda;
+mod functions;
 mod live;
 mod map_run;
 mod program;
@@ -25,7 +26,6 @@ pub(super) use self::program::Programs;
 use super::{Engine, RuntimeError, TaskToken};
 use crate::{
     ids::{ExecutionId, RunId},
-    machine::Input,
     payload::Payload,
     store::ExecutionStatus,
     time::Timestamp,
@@ -38,13 +38,6 @@ const ORDERS_MAX: usize = 1024;
 pub(super) enum Order {
     /// Begin an execution.
     Start(Box<Start>),
-    /// Something happened to an execution.
-    Tell {
-        /// Which.
-        execution: ExecutionId,
-        /// What.
-        input: Input,
-    },
     /// A worker asks for a task of an activity.
     Poll {
         /// Which.
@@ -165,7 +158,9 @@ impl Engine {
     pub fn conduct(&self) {
         let (orders, queue) = mpsc::channel(ORDERS_MAX);
         if self.set_conductor(orders) {
-            tokio::spawn(work::Work::new(self.clone()).work(queue));
+            let (answer, answers) = mpsc::unbounded_channel();
+            let work = work::Work::new(self.clone(), answer);
+            tokio::spawn(work.work(queue, answers));
         }
     }
 

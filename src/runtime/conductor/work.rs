@@ -14,6 +14,7 @@ use super::{
     Begun, ExecutionEnd, Order, Start,
     activities::{Activities, Handed},
     agenda::Agenda,
+    functions::{Functions, How, Task},
     live::Live,
     map_run::MapRun,
     runs::RunInput,
@@ -24,6 +25,7 @@ use crate::{
     iteration::{self, RunStatus},
     machine::{Effect, Input, RunRequest, is_activity},
     payload::Failure,
+    plugin::Answer,
     runtime::{Engine, RuntimeError, history::Bounds},
     store::{
         ActivityTaskRow, Change, Committed, ExecutionKind, ExecutionRow, ExecutionStatus, Line,
@@ -60,6 +62,7 @@ pub(super) struct Work {
     /// Names of executions whose first commit is on its way.
     beginning: HashMap<(String, String), ExecutionId>,
     pub(super) activities: Activities,
+    pub(super) functions: Functions,
     /// Map Runs under way.
     pub(super) runs: HashMap<RunId, MapRun>,
     /// Who waits for an end.
@@ -132,7 +135,7 @@ pub(super) struct Batch {
 }
 
 impl Work {
-    pub(super) fn new(engine: Engine) -> Self {
+    pub(super) fn new(engine: Engine, answers: mpsc::UnboundedSender<Answer>) -> Self {
         Self {
             line: engine.store().line(),
             bounds: Bounds::of(&engine.config().history),
@@ -142,6 +145,7 @@ impl Work {
             on_their_way: VecDeque::new(),
             beginning: HashMap::new(),
             activities: Activities::default(),
+            functions: Functions::new(answers),
             runs: HashMap::new(),
             waiting: HashMap::new(),
             engine,
@@ -149,10 +153,24 @@ impl Work {
     }
 
     /// Works until the engine closes.
-    pub(super) async fn work(mut self, mut orders: mpsc::Receiver<Order>) {
+    pub(super) async fn work(
+        mut self,
+        mut orders: mpsc::Receiver<Order>,
+        answers: mpsc::UnboundedReceiver<Answer>,
+    ) {
+        self.work_through(&mut orders, answers).await;
+        self.functions.shut_down().await;
+    }
+
+    async fn work_through(
+        &mut self,
+        orders: &mut mpsc::Receiver<Order>,
+        mut answers: mpsc::UnboundedReceiver<Answer>,
+    ) {
         let mut closing = self.engine.closing();
         let clock = Arc::clone(self.engine.clock());
         let mut taken = Vec::with_capacity(BATCH_MAX);
+        let mut answered = Vec::with_capacity(BATCH_MAX);
         if let Err(error) = self.resume() {
             tracing::error!(%error, "cannot take up the executions that were under way");
         }
@@ -176,6 +194,11 @@ impl Work {
                     }
                     let outcome = self.batch(&mut taken).await;
                     self.recover(outcome);
+                }
+                _ = answers.recv_many(&mut answered, BATCH_MAX), if room => {
+                    for answer in answered.drain(..) {
+                        self.take_answer(answer);
+                    }
                 }
                 () = clock.wait_until(self.agenda.next()), if room => {
                     let outcome = self.take_due().map(drop);
@@ -364,7 +387,6 @@ impl Work {
                 batch.after.told.push((done, known));
                 Ok(())
             }
-            Order::Tell { execution, input } => self.tell(execution, input, now, batch).map(drop),
             Order::Stop {
                 execution,
                 error,
@@ -616,9 +638,24 @@ impl Work {
             Effect::Invoke {
                 frame,
                 generation,
+                entry,
                 resource,
+                payload,
+                timeout,
+                attempt,
                 ..
             } => {
+                if let Some(how) = How::of(&resource, &payload) {
+                    return self.call_function(Task {
+                        execution,
+                        frame,
+                        generation,
+                        entry,
+                        attempt,
+                        timeout,
+                        how,
+                    });
+                }
                 let failure = Failure::new(
                     "States.Runtime",
                     format!("no service of this daemon answers to the resource {resource}"),
