@@ -99,21 +99,21 @@ impl Stepper<'_, '_> {
         state: &State,
         result: Payload,
     ) -> Result<Exit, Raised> {
+        let assign = state.assign.as_ref();
+        if state.language == QueryLanguage::JsonPath {
+            let assigned = self.assigned(id, assign, "Assign", Seen::of(&result))?;
+            let output = self.output(id, state, result)?;
+            return Ok(Exit { output, assigned });
+        }
         let input = self.state_input(id);
-        let seen = match state.language {
-            QueryLanguage::JsonPath => Seen::of(&result),
-            QueryLanguage::Jsonata => Seen {
-                result: state.kind.has_result().then_some(&result),
-                ..Seen::of(&input)
-            },
+        let seen = Seen {
+            result: state.kind.has_result().then_some(&result),
+            ..Seen::of(&input)
         };
-        let assigned = self.assigned(id, state.assign.as_ref(), "Assign", seen)?;
-        let output = match (state.language, &state.io.output) {
-            (QueryLanguage::JsonPath, _) => self.output(id, state, result)?,
-            (QueryLanguage::Jsonata, None) => result,
-            (QueryLanguage::Jsonata, Some(output)) => {
-                self.compute(id, seen, |scope| located(output, scope, "Output"))?
-            }
+        let assigned = self.assigned(id, assign, "Assign", seen)?;
+        let output = match &state.io.output {
+            None => result,
+            Some(output) => self.compute(id, seen, |scope| located(output, scope, "Output"))?,
         };
         Ok(Exit { output, assigned })
     }
