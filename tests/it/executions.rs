@@ -6,6 +6,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use iterd::{
     config::Config,
     ids::ExecutionId,
+    machine::Event,
     payload::Payload,
     plugin::Launcher,
     runtime::{Begun, Engine, EngineSetup, Program, StartExecution, read_history},
@@ -58,7 +59,9 @@ fn engine(state: &Path) -> Engine {
         working: true,
         service: false,
         hidden: Vec::new(),
-        launcher: Launcher::of(env!("CARGO_BIN_EXE_iterd").into()),
+        launcher: Launcher {
+            program: env!("CARGO_BIN_EXE_iterd").into(),
+        },
     };
     Engine::open(state, setup).unwrap()
 }
@@ -256,7 +259,7 @@ fn functions_are_plugins_and_a_call_that_was_lost_is_made_again() {
         let failed = page
             .records
             .iter()
-            .filter(|record| record.event.to_stored().kind.contains("Failed"))
+            .filter(|record| matches!(record.event, Event::TaskFailed { .. }))
             .count();
         assert_eq!(failed, 3, "two tries of C, one of D");
     }
