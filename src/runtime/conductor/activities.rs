@@ -71,6 +71,13 @@ impl Activities {
     }
 }
 
+/// A worker went away before it had its task.
+pub(super) fn put_back(row: ActivityTaskRow, batch: &mut Batch) {
+    let activity = row.activity.clone();
+    batch.changes.push(Change::PutActivityTask(Box::new(row)));
+    batch.after.waiting.push(activity);
+}
+
 impl Work {
     /// A worker asks: it gets the task that came first, or waits. Refused where too many wait.
     pub(super) fn poll(
@@ -157,13 +164,6 @@ impl Work {
         if handed.poll.send(handed.task).is_err() {
             self.queue.push_back(Item::PutBack(handed.row));
         }
-    }
-
-    /// A worker went away before it had its task.
-    pub(super) fn put_back(&mut self, row: ActivityTaskRow, batch: &mut Batch) {
-        let activity = row.activity.clone();
-        batch.changes.push(Change::PutActivityTask(Box::new(row)));
-        batch.after.waiting.push(activity);
     }
 
     /// Takes in what whoever has a token says; whether its task waits for that.

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     Begun, ExecutionEnd, Order, Start,
-    activities::{Activities, Handed},
+    activities::{Activities, Handed, put_back},
     agenda::Agenda,
     functions::{Functions, How, Task},
     live::Live,
@@ -93,14 +93,14 @@ pub(super) enum Item {
     },
 }
 
+/// Where an order is answered.
+type Reply<T> = oneshot::Sender<Result<T, RuntimeError>>;
+
 /// What is to be done once a batch is durable.
 #[derive(Default)]
 pub(super) struct After {
-    begun: Vec<(oneshot::Sender<Result<Begun, RuntimeError>>, Begun)>,
-    stopped: Vec<(
-        oneshot::Sender<Result<Option<Timestamp>, RuntimeError>>,
-        Option<Timestamp>,
-    )>,
+    begun: Vec<(Reply<Begun>, Begun)>,
+    stopped: Vec<(Reply<Option<Timestamp>>, Option<Timestamp>)>,
     told: Vec<(oneshot::Sender<bool>, bool)>,
     pub(super) handed: Vec<Handed>,
     /// Activities whose tasks wait for a worker.
@@ -341,7 +341,7 @@ impl Work {
             }
             Item::HandOut(activity) => self.hand_out(&activity, now, batch),
             Item::PutBack(row) => {
-                self.put_back(row, batch);
+                put_back(row, batch);
                 Ok(())
             }
             Item::StartRun {
