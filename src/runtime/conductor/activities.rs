@@ -7,7 +7,10 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use tokio::sync::oneshot;
 
-use super::work::{Batch, Item, Work};
+use super::{
+    batch::{Batch, Item},
+    work::Work,
+};
 use crate::{
     ids::{ExecutionId, FrameId, Generation},
     machine::Input,

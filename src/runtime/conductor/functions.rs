@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Workers of a function whose manifest names no number.
-const WORKERS: NonZeroU32 = NonZeroU32::new(4).unwrap();
+const WORKERS: NonZeroU32 = NonZeroU32::MIN.saturating_add(3);
 
 /// How often it is looked which version of a function is in force.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

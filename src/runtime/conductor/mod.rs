@@ -9,6 +9,8 @@
 
 mod activities;
 mod agenda;
+mod batch;
+mod begin;
 mod functions;
 mod live;
 mod map_run;

@@ -5,32 +5,28 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    Begun, ExecutionEnd, Order, Start,
-    activities::{Activities, Handed, put_back},
+    ExecutionEnd, Order,
+    activities::{Activities, put_back},
     agenda::Agenda,
+    batch::{After, Batch, Item},
     functions::{Functions, How, Task},
     live::Live,
     map_run::MapRun,
     runs::RunInput,
 };
 use crate::{
-    asl::intrinsic::uuid_of,
     ids::{ExecutionId, FrameId, Generation, RunId},
-    iteration::{self, RunStatus},
-    machine::{Effect, Input, RunRequest, is_activity},
+    iteration,
+    machine::{Effect, Input, is_activity},
     payload::Failure,
     plugin::Answer,
     runtime::{Engine, RuntimeError, history::Bounds},
-    store::{
-        ActivityTaskRow, Change, Committed, ExecutionKind, ExecutionRow, ExecutionStatus, Line,
-        MachineChange, Runs, StoreError, TimerKind, TimerRow,
-    },
+    store::{Change, Committed, Line, MachineChange, StoreError, TimerKind, TimerRow},
     time::Timestamp,
 };
 
@@ -42,9 +38,6 @@ const BEGUN_MAX: u32 = 512;
 
 /// Commits on their way; while so many are, what happens gathers.
 const COMMITS_MAX: usize = 2;
-
-/// How long an express execution may take: AWS's bound.
-const EXPRESS_MAX: Duration = Duration::from_mins(5);
 
 /// Executions that are taken up at a time at the start.
 const RESUMED_MAX: u32 = 512;
@@ -60,78 +53,13 @@ pub(super) struct Work {
     agenda: Agenda,
     on_their_way: VecDeque<(Committed, After)>,
     /// Names of executions whose first commit is on its way.
-    beginning: HashMap<(String, String), ExecutionId>,
+    pub(super) beginning: HashMap<(String, String), ExecutionId>,
     pub(super) activities: Activities,
     pub(super) functions: Functions,
     /// Map Runs under way.
     pub(super) runs: HashMap<RunId, MapRun>,
     /// Who waits for an end.
-    waiting: HashMap<ExecutionId, Vec<oneshot::Sender<ExecutionEnd>>>,
-}
-
-/// Something that happened.
-pub(super) enum Item {
-    /// To an execution.
-    Execution {
-        execution: ExecutionId,
-        input: Input,
-        /// The stored timer that said so.
-        timer: Option<TimerRow>,
-    },
-    /// To a Map Run.
-    Run(RunId, Vec<RunInput>),
-    /// Tasks of an activity have come.
-    HandOut(String),
-    /// A worker went away before it had its task.
-    PutBack(ActivityTaskRow),
-    /// An execution asked for a Map Run.
-    StartRun {
-        execution: ExecutionId,
-        frame: FrameId,
-        generation: Generation,
-        request: Arc<RunRequest>,
-    },
-}
-
-/// Where an order is answered.
-type Reply<T> = oneshot::Sender<Result<T, RuntimeError>>;
-
-/// What is to be done once a batch is durable.
-#[derive(Default)]
-pub(super) struct After {
-    begun: Vec<(Reply<Begun>, Begun)>,
-    stopped: Vec<(Reply<Option<Timestamp>>, Option<Timestamp>)>,
-    told: Vec<(oneshot::Sender<bool>, bool)>,
-    pub(super) handed: Vec<Handed>,
-    /// Activities whose tasks wait for a worker.
-    pub(super) waiting: Vec<String>,
-    effects: Vec<(ExecutionId, Effect)>,
-    due: Vec<Timestamp>,
-    /// Timers whose rows are gone.
-    timers: Vec<TimerRow>,
-    /// Executions that something was written of.
-    executions: Vec<ExecutionId>,
-    /// Map Runs that have ended.
-    pub(super) runs: Vec<(RunId, RunStatus)>,
-    /// Names that can be found in the store now.
-    names: Vec<(String, String)>,
-}
-
-/// A batch that is being worked on.
-#[derive(Default)]
-pub(super) struct Batch {
-    pub(super) after: After,
-    /// What follows for executions that nothing is written of.
-    at_once: Vec<(ExecutionId, Effect)>,
-    touched: Vec<ExecutionId>,
-    /// What is written beside executions: new runs, and rows of timers that outlived what they were for.
-    pub(super) changes: Vec<Change>,
-    /// What Map Runs are to be told.
-    pub(super) runs: VecDeque<(RunId, Vec<RunInput>)>,
-    /// Map Runs that were stepped.
-    pub(super) stepped: Vec<RunId>,
-    /// Children that may still be begun.
-    pub(super) begin_max: u32,
+    pub(super) waiting: HashMap<ExecutionId, Vec<oneshot::Sender<ExecutionEnd>>>,
 }
 
 impl Work {
@@ -407,93 +335,6 @@ impl Work {
         }
     }
 
-    fn begin(
-        &mut self,
-        start: Start,
-        now: Timestamp,
-        batch: &mut Batch,
-    ) -> Result<(), RuntimeError> {
-        let Start {
-            asked,
-            volatile,
-            end,
-            begun,
-        } = start;
-        let (program, store) = (&asked.program, self.engine.store().clone());
-        if let Some(name) = &asked.name
-            && program.kind == ExecutionKind::Standard
-            && let Some(there) = self.find(&program.machine, name)?
-        {
-            let same =
-                there.status == ExecutionStatus::Running && there.input == asked.input.text();
-            let answer = if same {
-                Begun::Running {
-                    id: there.id,
-                    name: name.clone(),
-                    started: there.started,
-                }
-            } else {
-                Begun::Exists { name: name.clone() }
-            };
-            batch.after.begun.push((begun, answer));
-            return Ok(());
-        }
-        let definition = match self
-            .engine
-            .programs()
-            .definition(&store, program.definition)
-        {
-            Ok(definition) => definition,
-            Err(error) => {
-                begun.send(Err(error)).ok();
-                return Ok(());
-            }
-        };
-        let id = store.next_execution_id();
-        let name = asked
-            .name
-            .clone()
-            .unwrap_or_else(|| uuid_of(rand::random(), rand::random()));
-        let row = new_row(id, &asked, name.clone(), now);
-        let limit = definition.timeout();
-        let limit = match program.kind {
-            ExecutionKind::Express => Some(limit.unwrap_or(EXPRESS_MAX).min(EXPRESS_MAX)),
-            ExecutionKind::Standard | ExecutionKind::Job => limit,
-        };
-        let mut live = Live::begin(&self.engine, definition, row, asked.input.clone(), volatile);
-        if let Some(limit) = limit {
-            live.set_deadline(now.after(limit));
-        }
-        if !volatile {
-            let key = (program.machine.clone(), name.clone());
-            self.beginning.insert(key.clone(), id);
-            batch.after.names.push(key);
-        }
-        self.live.insert(id, live);
-        self.waiting.entry(id).or_default().extend(end);
-        let answer = Begun::Running {
-            id,
-            name,
-            started: now,
-        };
-        if volatile {
-            begun.send(Ok(answer)).ok();
-        } else {
-            batch.after.begun.push((begun, answer));
-        }
-        let input = asked.input;
-        self.tell(id, Input::Start { input }, now, batch).map(drop)
-    }
-
-    /// The execution of that name, whether its first commit is durable or not.
-    fn find(&self, machine: &str, name: &str) -> Result<Option<ExecutionRow>, RuntimeError> {
-        let key = (machine.to_owned(), name.to_owned());
-        if let Some(live) = self.beginning.get(&key).and_then(|id| self.live.get(id)) {
-            return Ok(Some(live.row.clone()));
-        }
-        Ok(self.engine.store().execution_named(machine, name)?)
-    }
-
     /// Whether a frame waits for the answer to its task.
     pub(super) fn waits(
         &mut self,
@@ -735,37 +576,6 @@ fn due_input(row: &TimerRow) -> Input {
         TimerKind::Timeout => late("States.Timeout"),
         TimerKind::Heartbeat => late("States.HeartbeatTimeout"),
         TimerKind::Deadline => Input::TimedOut,
-    }
-}
-
-fn new_row(
-    id: ExecutionId,
-    asked: &super::StartExecution,
-    name: String,
-    now: Timestamp,
-) -> ExecutionRow {
-    let program = &asked.program;
-    ExecutionRow {
-        id,
-        kind: program.kind,
-        machine: program.machine.clone(),
-        name,
-        runs: Runs::Definition(program.definition),
-        version: program.version,
-        alias: program.alias.clone(),
-        role_arn: program.role_arn.clone(),
-        trace_header: asked.trace_header.clone(),
-        child_of: None,
-        awake: false,
-        status: ExecutionStatus::Running,
-        input: asked.input.text().to_owned(),
-        output: None,
-        error: None,
-        cause: None,
-        redrives: 0,
-        started: now,
-        stopped: None,
-        redriven: None,
     }
 }
 
