@@ -11,7 +11,7 @@ use super::{
     WakeReason,
     data::{Exit, Seen, located},
     execution::TOP,
-    failure::{Raised, TIMEOUT},
+    failure::{RUNTIME, Raised, TIMEOUT},
     fork,
     frame::{Frame, Phase},
     retry,
@@ -109,6 +109,11 @@ impl<'a> Stepper<'a, '_> {
                 states::run::ended(self, frame, state, outcome)
             }
             Input::Continue => None,
+            Input::HistoryFull => {
+                let cause = "The execution reached the maximum number of history events.";
+                self.end_in_error(Raised::new(RUNTIME, cause));
+                None
+            }
             Input::GoOn => self.go_on(),
             Input::Interrupted => {
                 self.ask_again();
