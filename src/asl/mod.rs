@@ -11,6 +11,7 @@ mod diagnostic;
 mod fields;
 pub mod intrinsic;
 pub mod jsonata;
+mod lone_state;
 pub mod path;
 mod policy;
 mod reader;
@@ -23,6 +24,7 @@ mod timestamp;
 
 pub use definition::{Definition, Dialect, QueryLanguage, Setting, StateId};
 pub use diagnostic::{Code, DIAGNOSTICS_MAX, DefinitionError, Diagnostic};
+pub use lone_state::LONE_STATE_NAME;
 pub use policy::{Catcher, Jitter, Retrier};
 pub use text::DEFINITION_BYTES_MAX;
 pub use timestamp::parse_timestamp;
