@@ -6,6 +6,8 @@
 //! numbers included, when the payload was made.
 
 use std::{
+    borrow::Cow,
+    collections::HashMap,
     fmt,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -15,7 +17,7 @@ use serde::{
     Deserialize,
     de::{self, Deserializer, MapAccess, SeqAccess, Visitor},
 };
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 /// A JSON value that remembers its text; cheap to clone.
 #[derive(Clone)]
@@ -62,6 +64,17 @@ impl Payload {
             // Invariant: a payload has a text that `parse` accepted, or a value.
             serde_json::from_str(text).unwrap_or(Value::Null)
         })
+    }
+
+    /// The part that these names lead to, with its text untouched; `None` where they lead nowhere.
+    #[must_use]
+    pub fn part(&self, names: &[&str]) -> Option<Self> {
+        let mut text = self.text();
+        for name in names {
+            let fields: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_str(text).ok()?;
+            text = fields.get(*name)?.get();
+        }
+        Self::parse(text).ok()
     }
 
     /// Whether both are one payload, not only an equal one.

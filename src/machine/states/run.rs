@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{
     Entered, Raised, Seen, Stepper, Turn,
     frame::Phase,
-    map::{items, max_concurrency, no_array},
+    map::{items, max_concurrency, no_array, tell_items_path},
     no_number, resolve, whole,
 };
 use crate::{
@@ -18,8 +18,9 @@ use crate::{
     },
     ids::FrameId,
     machine::{
-        Effect, Event, RunRequest, Source, Tolerance,
+        Effect, Event, Finding, RunRequest, Source, Tolerance,
         data::located,
+        rehearsal::list,
         run::{Batch, WriteTo},
     },
     payload::{Failure, Payload},
@@ -49,7 +50,12 @@ pub(in crate::machine) fn enter(
         length: u64::try_from(length).unwrap_or(u64::MAX),
     });
     let tolerance = tolerance(step, id, distributed, &input)?;
+    step.tell(|| Finding::Tolerance(tolerance));
     let batch = batch(step, id, distributed, &input)?;
+    let shown = match &source {
+        Source::Items(items) => step.tell_items(id, state, &input, Some(items))?,
+        Source::Reader { .. } => step.tell_items(id, state, &input, None)?,
+    };
     let write_to = match &distributed.writer {
         None => None,
         Some(writer) => Some(WriteTo {
@@ -80,12 +86,32 @@ pub(in crate::machine) fn enter(
         write_to,
     };
     frame.enter(Phase::Run);
+    let generation = frame.ask();
+    if let Some(shown) = shown {
+        tell_batches(step, &request, &shown);
+    }
     step.effects.push(Effect::StartRun {
         frame: id,
-        generation: frame.ask(),
+        generation,
         request: Arc::new(request),
     });
     Ok(Turn::Blocked)
+}
+
+/// Tells what the children are given, where items are put together by their number alone: how many
+/// bytes a batch has is the run's to find out.
+fn tell_batches(step: &mut Stepper<'_, '_>, request: &RunRequest, items: &[Payload]) {
+    let Some(batch) = &request.batch else {
+        return;
+    };
+    let most = batch.max_items.and_then(|most| usize::try_from(most).ok());
+    if let (Some(most @ 1..), None) = (most, batch.max_bytes) {
+        let batches: Vec<Payload> = items
+            .chunks(most)
+            .map(|items| request.batch_input(items))
+            .collect();
+        step.tell(|| Finding::ItemBatcher(list(&batches)));
+    }
 }
 
 /// The run has ended.
@@ -136,7 +162,10 @@ fn source(
     let Some(reader) = &distributed.reader else {
         let items = items(step, id, map, input)?;
         return match items.value() {
-            Value::Array(_) | Value::Object(_) => Ok(Source::Items(items)),
+            Value::Array(_) | Value::Object(_) => {
+                tell_items_path(step, state, map, input, &items);
+                Ok(Source::Items(items))
+            }
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
                 Err(no_array(state, map, &items))
             }
