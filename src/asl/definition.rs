@@ -97,13 +97,8 @@ impl Definition {
         let inside = |definition: &Arc<Self>| {
             definition.states.iter().any(own) || definition.has_state_within(name)
         };
-        let below = self.states.iter().enumerate().skip(1);
-        let mut below = below.map(|(_, state)| state);
-        below.any(own)
-            || self
-                .states
-                .iter()
-                .any(|state| state.processor().is_some_and(inside))
+        let processor = |state: &State| state.processor().is_some_and(inside);
+        self.states.iter().skip(1).any(own) || self.states.iter().any(processor)
     }
 
     /// All states: the machine's own and those of its inline Maps.

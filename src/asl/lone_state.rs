@@ -155,8 +155,7 @@ mod tests {
             {"StartAt": "A", "States": {"A": {"Type": "Pass", "Next": "B"}}}]}"#;
         let error = Definition::parse_state(text, None, Dialect::Aws).unwrap_err();
         assert_eq!(
-            error.diagnostics[0].pointer,
-            "/Branches/0/States/A/Next",
+            error.diagnostics[0].pointer, "/Branches/0/States/A/Next",
             "{error}"
         );
     }

@@ -10,14 +10,8 @@ use std::{sync::Arc, time::Duration};
 use serde_json::{Value, json};
 
 use super::{
-    Effect, Execution, Input, Machine, MapItem, Outcome, Tolerance,
-    context::StepContext,
-    event::Assigned,
-    execution::TOP,
-    failure::Raised,
-    frame::Phase,
-    retry, step,
-    step::Stepper,
+    Effect, Execution, Input, Machine, MapItem, Outcome, Tolerance, context::StepContext,
+    event::Assigned, execution::TOP, failure::Raised, frame::Phase, retry, step, step::Stepper,
 };
 use crate::{
     asl::states::{Kind, State},
@@ -204,7 +198,7 @@ pub fn rehearse(
         effects = step::watched(machine, &mut execution, input, context, &mut watch);
     }
     Ok(Rehearsed {
-        ending: ending(&execution, &effects, &watch.findings),
+        ending: ending(&effects, &watch.findings),
         variables: execution
             .frame(TOP)
             .map_or(watch.variables, |frame| frame.variables.clone()),
@@ -219,10 +213,7 @@ fn outcome(
     failed: Option<u64>,
     findings: &[Finding],
 ) -> Result<Result<Payload, Failure>, RehearsalError> {
-    let items = findings.iter().rev().find_map(|finding| match finding {
-        Finding::Items(items) => Some(*items),
-        _ => None,
-    });
+    let (items, tolerance) = counts(findings);
     let failed = failed.filter(|_| state.map().is_some()).unwrap_or(0);
     if items.is_some_and(|items| failed > items) {
         return Err(RehearsalError::FailedItems);
@@ -231,10 +222,6 @@ fn outcome(
         Mock::Error(failure) => return Ok(Err(failure)),
         Mock::Result(result) => result,
     };
-    let tolerance = findings.iter().rev().find_map(|finding| match finding {
-        Finding::Tolerance(tolerance) => Some(*tolerance),
-        _ => None,
-    });
     if tolerance.is_some_and(|tolerance| is_exceeded(tolerance, failed, items)) {
         return Ok(Err(Failure::new(
             "States.ExceedToleratedFailureThreshold",
@@ -244,6 +231,20 @@ fn outcome(
     Ok(Ok(result))
 }
 
+/// How many items a Map has, and how many failures it survives, as far as it came to find out.
+fn counts(findings: &[Finding]) -> (Option<u64>, Option<Tolerance>) {
+    let (mut items, mut tolerance) = (None, None);
+    for finding in findings {
+        if let Finding::Items(found) = finding {
+            items = Some(*found);
+        }
+        if let Finding::Tolerance(found) = finding {
+            tolerance = Some(*found);
+        }
+    }
+    (items, tolerance)
+}
+
 /// Whether so many failures are more than the state says it survives. Recorded: where it says nothing,
 /// none is too many.
 fn is_exceeded(tolerance: Tolerance, failed: u64, items: Option<u64>) -> bool {
@@ -251,9 +252,8 @@ fn is_exceeded(tolerance: Tolerance, failed: u64, items: Option<u64>) -> bool {
         clippy::cast_precision_loss,
         reason = "items of one payload are far fewer than 2^53"
     )]
-    let share = |percent: f64| {
-        items.is_some_and(|items| failed as f64 * 100.0 > percent * items as f64)
-    };
+    let share =
+        |percent: f64| items.is_some_and(|items| failed as f64 * 100.0 > percent * items as f64);
     tolerance.count.is_some_and(|count| failed > count) || tolerance.percentage.is_some_and(share)
 }
 
@@ -294,15 +294,14 @@ fn answer(
     }
 }
 
-fn ending(execution: &Execution, effects: &[Effect], findings: &[Finding]) -> Ending {
-    let mut ending = Ending::Retried;
-    for finding in findings {
-        match finding {
-            Finding::Catcher { .. } => ending = Ending::Caught,
-            Finding::Left { .. } if ending == Ending::Retried => ending = Ending::Left,
-            _ => {}
-        }
-    }
+fn ending(effects: &[Effect], findings: &[Finding]) -> Ending {
+    let caught = |finding: &Finding| matches!(finding, Finding::Catcher { .. });
+    let left = |finding: &Finding| matches!(finding, Finding::Left { .. });
+    let ending = match (findings.iter().any(caught), findings.iter().any(left)) {
+        (true, _) => Ending::Caught,
+        (false, true) => Ending::Left,
+        (false, false) => Ending::Retried,
+    };
     let failed = effects.iter().find_map(|effect| match effect {
         Effect::Ended {
             outcome: Outcome::Failed { error, cause },
@@ -318,7 +317,6 @@ fn ending(execution: &Execution, effects: &[Effect], findings: &[Finding]) -> En
         | Effect::Record(_)
         | Effect::Continue => None,
     });
-    debug_assert!(failed.is_some() || execution.frame(TOP).is_some());
     failed.unwrap_or(ending)
 }
 
@@ -417,7 +415,9 @@ fn items_of(items: &Payload) -> Vec<MapItem> {
     match items.value() {
         Value::Array(items) => {
             let items = items.iter().enumerate();
-            items.map(|(index, value)| item(index, None, value)).collect()
+            items
+                .map(|(index, value)| item(index, None, value))
+                .collect()
         }
         Value::Object(entries) => {
             let entries = entries.iter().enumerate();

@@ -653,6 +653,9 @@ impl<'a> Stepper<'a, '_> {
 
 /// The place of a catcher among those of its state.
 fn place_of(state: &State, catcher: &Catcher) -> usize {
-    let place = state.catch.iter().position(|own| std::ptr::eq(own, catcher));
+    let place = state
+        .catch
+        .iter()
+        .position(|own| std::ptr::eq(own, catcher));
     place.unwrap_or_default()
 }

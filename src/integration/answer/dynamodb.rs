@@ -1,7 +1,7 @@
 //! What Amazon DynamoDB answers, by operation: the fields that its API reference lists, as AWS's SDK for Java
 //! spells them.
 
-use super::{FLAG, NUMBER, TEXT, Shape, may};
+use super::{FLAG, NUMBER, Shape, TEXT, may};
 
 static ATTRIBUTE_VALUE: Shape = Shape::structure(&[
     may("S", &TEXT),

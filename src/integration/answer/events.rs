@@ -1,7 +1,7 @@
 //! What Amazon EventBridge answers, by operation: the fields that its API reference lists, as AWS's SDK for Java
 //! spells them.
 
-use super::{NUMBER, TEXT, Shape, may};
+use super::{NUMBER, Shape, TEXT, may};
 
 static PUT_EVENTS_RESULT_ENTRY: Shape = Shape::structure(&[
     may("EventId", &Shape::text(0, 64)),

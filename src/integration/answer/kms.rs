@@ -6,13 +6,29 @@ use super::{Shape, may};
 pub(super) static ENCRYPT_RESPONSE: Shape = Shape::structure(&[
     may("CiphertextBlob", &Shape::text(1, usize::MAX)),
     may("KeyId", &Shape::text(1, 2_048)),
-    may("EncryptionAlgorithm", &Shape::one_of(&["SYMMETRIC_DEFAULT", "RSAES_OAEP_SHA_1", "RSAES_OAEP_SHA_256", "SM2PKE"])),
+    may(
+        "EncryptionAlgorithm",
+        &Shape::one_of(&[
+            "SYMMETRIC_DEFAULT",
+            "RSAES_OAEP_SHA_1",
+            "RSAES_OAEP_SHA_256",
+            "SM2PKE",
+        ]),
+    ),
 ]);
 
 pub(super) static DECRYPT_RESPONSE: Shape = Shape::structure(&[
     may("KeyId", &Shape::text(1, 2_048)),
     may("Plaintext", &Shape::text(1, usize::MAX)),
-    may("EncryptionAlgorithm", &Shape::one_of(&["SYMMETRIC_DEFAULT", "RSAES_OAEP_SHA_1", "RSAES_OAEP_SHA_256", "SM2PKE"])),
+    may(
+        "EncryptionAlgorithm",
+        &Shape::one_of(&[
+            "SYMMETRIC_DEFAULT",
+            "RSAES_OAEP_SHA_1",
+            "RSAES_OAEP_SHA_256",
+            "SM2PKE",
+        ]),
+    ),
     may("CiphertextForRecipient", &Shape::text(1, usize::MAX)),
     may("KeyMaterialId", &Shape::text(64, 64)),
 ]);

@@ -265,10 +265,22 @@ mod tests {
             ),
             ("sqs:sendMessage", json!([]), "The result must be an object"),
             ("lambda:invoke", json!({"Payload": {"any": 1}}), ""),
-            ("sqs:sendMessage", json!({"MessageId": null, "Unknown": 1}), ""),
+            (
+                "sqs:sendMessage",
+                json!({"MessageId": null, "Unknown": 1}),
+                "",
+            ),
         ] {
-            assert_eq!(told(task, &value, Closeness::Present), words, "{task} {value}");
-            assert_eq!(told(task, &value, Closeness::Strict), words, "{task} {value}");
+            assert_eq!(
+                told(task, &value, Closeness::Present),
+                words,
+                "{task} {value}"
+            );
+            assert_eq!(
+                told(task, &value, Closeness::Strict),
+                words,
+                "{task} {value}"
+            );
         }
     }
 
@@ -279,7 +291,10 @@ mod tests {
             told("states:startExecution", &value, Closeness::Strict),
             "Required field 'ExecutionArn' is missing"
         );
-        assert_eq!(told("states:startExecution", &value, Closeness::Present), "");
+        assert_eq!(
+            told("states:startExecution", &value, Closeness::Present),
+            ""
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What Amazon S3 answers, by operation: the fields that its API reference lists, as AWS's SDK for Java
 //! spells them.
 
-use super::{FLAG, NUMBER, TEXT, Shape, may};
+use super::{FLAG, NUMBER, Shape, TEXT, may};
 
 pub(super) static GET_OBJECT_OUTPUT: Shape = Shape::structure(&[
     may("Body", &TEXT),
@@ -22,7 +22,10 @@ pub(super) static GET_OBJECT_OUTPUT: Shape = Shape::structure(&[
     may("ChecksumXXHASH64", &TEXT),
     may("ChecksumXXHASH3", &TEXT),
     may("ChecksumXXHASH128", &TEXT),
-    may("ChecksumType", &Shape::one_of(&["COMPOSITE", "FULL_OBJECT"])),
+    may(
+        "ChecksumType",
+        &Shape::one_of(&["COMPOSITE", "FULL_OBJECT"]),
+    ),
     may("MissingMeta", &NUMBER),
     may("VersionId", &TEXT),
     may("CacheControl", &TEXT),
@@ -33,18 +36,46 @@ pub(super) static GET_OBJECT_OUTPUT: Shape = Shape::structure(&[
     may("ContentType", &TEXT),
     may("Expires", &TEXT),
     may("WebsiteRedirectLocation", &TEXT),
-    may("ServerSideEncryption", &Shape::one_of(&["AES256", "aws:fsx", "aws:backup", "aws:kms", "aws:kms:dsse"])),
+    may(
+        "ServerSideEncryption",
+        &Shape::one_of(&["AES256", "aws:fsx", "aws:backup", "aws:kms", "aws:kms:dsse"]),
+    ),
     may("Metadata", &Shape::map(&TEXT)),
     may("SSECustomerAlgorithm", &TEXT),
     may("SSECustomerKeyMD5", &TEXT),
     may("SSEKMSKeyId", &TEXT),
     may("BucketKeyEnabled", &FLAG),
-    may("StorageClass", &Shape::one_of(&["STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER", "DEEP_ARCHIVE", "OUTPOSTS", "GLACIER_IR", "SNOW", "EXPRESS_ONEZONE", "FSX_OPENZFS", "FSX_ONTAP", "AWS_BACKUP_WARM", "AWS_BACKUP_LOW_COST_WARM"])),
+    may(
+        "StorageClass",
+        &Shape::one_of(&[
+            "STANDARD",
+            "REDUCED_REDUNDANCY",
+            "STANDARD_IA",
+            "ONEZONE_IA",
+            "INTELLIGENT_TIERING",
+            "GLACIER",
+            "DEEP_ARCHIVE",
+            "OUTPOSTS",
+            "GLACIER_IR",
+            "SNOW",
+            "EXPRESS_ONEZONE",
+            "FSX_OPENZFS",
+            "FSX_ONTAP",
+            "AWS_BACKUP_WARM",
+            "AWS_BACKUP_LOW_COST_WARM",
+        ]),
+    ),
     may("RequestCharged", &Shape::one_of(&["requester"])),
-    may("ReplicationStatus", &Shape::one_of(&["COMPLETE", "PENDING", "FAILED", "REPLICA", "COMPLETED"])),
+    may(
+        "ReplicationStatus",
+        &Shape::one_of(&["COMPLETE", "PENDING", "FAILED", "REPLICA", "COMPLETED"]),
+    ),
     may("PartsCount", &NUMBER),
     may("TagCount", &NUMBER),
-    may("ObjectLockMode", &Shape::one_of(&["GOVERNANCE", "COMPLIANCE"])),
+    may(
+        "ObjectLockMode",
+        &Shape::one_of(&["GOVERNANCE", "COMPLIANCE"]),
+    ),
     may("ObjectLockRetainUntilDate", &TEXT),
     may("ObjectLockLegalHoldStatus", &Shape::one_of(&["ON", "OFF"])),
     may("ObjectLockEventHold", &Shape::one_of(&["ON", "OFF"])),
@@ -65,8 +96,14 @@ pub(super) static PUT_OBJECT_OUTPUT: Shape = Shape::structure(&[
     may("ChecksumXXHASH64", &TEXT),
     may("ChecksumXXHASH3", &TEXT),
     may("ChecksumXXHASH128", &TEXT),
-    may("ChecksumType", &Shape::one_of(&["COMPOSITE", "FULL_OBJECT"])),
-    may("ServerSideEncryption", &Shape::one_of(&["AES256", "aws:fsx", "aws:backup", "aws:kms", "aws:kms:dsse"])),
+    may(
+        "ChecksumType",
+        &Shape::one_of(&["COMPOSITE", "FULL_OBJECT"]),
+    ),
+    may(
+        "ServerSideEncryption",
+        &Shape::one_of(&["AES256", "aws:fsx", "aws:backup", "aws:kms", "aws:kms:dsse"]),
+    ),
     may("VersionId", &TEXT),
     may("SSECustomerAlgorithm", &TEXT),
     may("SSECustomerKeyMD5", &TEXT),
@@ -77,10 +114,7 @@ pub(super) static PUT_OBJECT_OUTPUT: Shape = Shape::structure(&[
     may("RequestCharged", &Shape::one_of(&["requester"])),
 ]);
 
-static OWNER: Shape = Shape::structure(&[
-    may("DisplayName", &TEXT),
-    may("ID", &TEXT),
-]);
+static OWNER: Shape = Shape::structure(&[may("DisplayName", &TEXT), may("ID", &TEXT)]);
 
 static RESTORE_STATUS: Shape = Shape::structure(&[
     may("IsRestoreInProgress", &FLAG),
@@ -91,17 +125,51 @@ static OBJECT: Shape = Shape::structure(&[
     may("Key", &Shape::text(1, usize::MAX)),
     may("LastModified", &TEXT),
     may("ETag", &TEXT),
-    may("ChecksumAlgorithm", &Shape::list(&Shape::one_of(&["CRC32", "CRC32C", "SHA1", "SHA256", "CRC64NVME", "SHA512", "MD5", "XXHASH64", "XXHASH3", "XXHASH128"]))),
-    may("ChecksumType", &Shape::one_of(&["COMPOSITE", "FULL_OBJECT"])),
+    may(
+        "ChecksumAlgorithm",
+        &Shape::list(&Shape::one_of(&[
+            "CRC32",
+            "CRC32C",
+            "SHA1",
+            "SHA256",
+            "CRC64NVME",
+            "SHA512",
+            "MD5",
+            "XXHASH64",
+            "XXHASH3",
+            "XXHASH128",
+        ])),
+    ),
+    may(
+        "ChecksumType",
+        &Shape::one_of(&["COMPOSITE", "FULL_OBJECT"]),
+    ),
     may("Size", &NUMBER),
-    may("StorageClass", &Shape::one_of(&["STANDARD", "REDUCED_REDUNDANCY", "GLACIER", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "DEEP_ARCHIVE", "OUTPOSTS", "GLACIER_IR", "SNOW", "EXPRESS_ONEZONE", "FSX_OPENZFS", "FSX_ONTAP", "AWS_BACKUP_WARM", "AWS_BACKUP_LOW_COST_WARM"])),
+    may(
+        "StorageClass",
+        &Shape::one_of(&[
+            "STANDARD",
+            "REDUCED_REDUNDANCY",
+            "GLACIER",
+            "STANDARD_IA",
+            "ONEZONE_IA",
+            "INTELLIGENT_TIERING",
+            "DEEP_ARCHIVE",
+            "OUTPOSTS",
+            "GLACIER_IR",
+            "SNOW",
+            "EXPRESS_ONEZONE",
+            "FSX_OPENZFS",
+            "FSX_ONTAP",
+            "AWS_BACKUP_WARM",
+            "AWS_BACKUP_LOW_COST_WARM",
+        ]),
+    ),
     may("Owner", &OWNER),
     may("RestoreStatus", &RESTORE_STATUS),
 ]);
 
-static COMMON_PREFIX: Shape = Shape::structure(&[
-    may("Prefix", &TEXT),
-]);
+static COMMON_PREFIX: Shape = Shape::structure(&[may("Prefix", &TEXT)]);
 
 pub(super) static LIST_OBJECTS_V2_OUTPUT: Shape = Shape::structure(&[
     may("IsTruncated", &FLAG),

@@ -1,7 +1,7 @@
 //! What AWS Secrets Manager answers, by operation: the fields that its API reference lists, as AWS's SDK for Java
 //! spells them.
 
-use super::{TEXT, Shape, may};
+use super::{Shape, TEXT, may};
 
 pub(super) static GET_SECRET_VALUE_RESPONSE: Shape = Shape::structure(&[
     may("ARN", &Shape::text(20, 2_048)),

@@ -1,20 +1,22 @@
 //! What AWS Step Functions itself answers, by operation: the fields that its API reference lists, as AWS's SDK for Java
 //! spells them.
 
-use super::{FLAG, NUMBER, TEXT, Shape, may, must};
+use super::{FLAG, NUMBER, Shape, TEXT, may, must};
 
 pub(super) static START_EXECUTION_OUTPUT: Shape = Shape::structure(&[
     must("ExecutionArn", &Shape::text(1, 256)),
     must("StartDate", &TEXT),
 ]);
 
-static CLOUD_WATCH_EVENTS_EXECUTION_DATA_DETAILS: Shape = Shape::structure(&[
-    may("Included", &FLAG),
-]);
+static CLOUD_WATCH_EVENTS_EXECUTION_DATA_DETAILS: Shape =
+    Shape::structure(&[may("Included", &FLAG)]);
 
 static BILLING_DETAILS: Shape = Shape::structure(&[
     may("BilledMemoryUsedInMB", &Shape::number(0.0, f64::INFINITY)),
-    may("BilledDurationInMilliseconds", &Shape::number(0.0, f64::INFINITY)),
+    may(
+        "BilledDurationInMilliseconds",
+        &Shape::number(0.0, f64::INFINITY),
+    ),
 ]);
 
 pub(super) static START_SYNC_EXECUTION_OUTPUT: Shape = Shape::structure(&[
@@ -23,7 +25,10 @@ pub(super) static START_SYNC_EXECUTION_OUTPUT: Shape = Shape::structure(&[
     may("Name", &Shape::text(1, 80)),
     must("StartDate", &TEXT),
     must("StopDate", &TEXT),
-    must("Status", &Shape::one_of(&["SUCCEEDED", "FAILED", "TIMED_OUT"])),
+    must(
+        "Status",
+        &Shape::one_of(&["SUCCEEDED", "FAILED", "TIMED_OUT"]),
+    ),
     may("Error", &Shape::text(0, 256)),
     may("Cause", &Shape::text(0, 32_768)),
     may("Input", &Shape::text(0, 262_144)),
@@ -38,7 +43,17 @@ pub(super) static DESCRIBE_EXECUTION_OUTPUT: Shape = Shape::structure(&[
     must("ExecutionArn", &Shape::text(1, 256)),
     must("StateMachineArn", &Shape::text(1, 256)),
     may("Name", &Shape::text(1, 80)),
-    must("Status", &Shape::one_of(&["RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED", "PENDING_REDRIVE"])),
+    must(
+        "Status",
+        &Shape::one_of(&[
+            "RUNNING",
+            "SUCCEEDED",
+            "FAILED",
+            "TIMED_OUT",
+            "ABORTED",
+            "PENDING_REDRIVE",
+        ]),
+    ),
     must("StartDate", &TEXT),
     may("StopDate", &TEXT),
     may("Input", &Shape::text(0, 262_144)),
@@ -53,6 +68,9 @@ pub(super) static DESCRIBE_EXECUTION_OUTPUT: Shape = Shape::structure(&[
     may("StateMachineAliasArn", &Shape::text(1, 256)),
     may("RedriveCount", &NUMBER),
     may("RedriveDate", &TEXT),
-    may("RedriveStatus", &Shape::one_of(&["REDRIVABLE", "NOT_REDRIVABLE", "REDRIVABLE_BY_MAP_RUN"])),
+    may(
+        "RedriveStatus",
+        &Shape::one_of(&["REDRIVABLE", "NOT_REDRIVABLE", "REDRIVABLE_BY_MAP_RUN"]),
+    ),
     may("RedriveStatusReason", &Shape::text(0, 262_144)),
 ]);

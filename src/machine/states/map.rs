@@ -135,7 +135,10 @@ pub(super) fn no_array(state: &State, map: &Map, items: &Payload) -> Raised {
     }
     let path = map.items_path.as_ref().map_or("$", |path| path.text());
     // Recorded: a path into the context object is told as one into that object.
-    let path = path.strip_prefix('$').filter(|path| path.starts_with('$')).unwrap_or(path);
+    let path = path
+        .strip_prefix('$')
+        .filter(|path| path.starts_with('$'))
+        .unwrap_or(path);
     Raised::runtime(format!("Reference path \"{path}\" must point to array."))
 }
 

@@ -55,7 +55,7 @@ pub(super) const INPUT: &[Member] = &[
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Input {
+pub(super) struct Asked {
     definition: String,
     role_arn: Option<String>,
     input: Option<String>,
@@ -69,7 +69,7 @@ pub(super) struct Input {
 }
 
 /// Why on a thread that may block: expressions are the tester's, and take what they take.
-pub(super) async fn call(api: &Api, input: Input) -> Result<Value, ApiError> {
+pub(super) async fn call(api: &Api, input: Asked) -> Result<Value, ApiError> {
     let api = api.clone();
     let testing = tokio::task::spawn_blocking(move || test(&api, input));
     testing
@@ -77,7 +77,7 @@ pub(super) async fn call(api: &Api, input: Input) -> Result<Value, ApiError> {
         .map_err(|error| ApiError::new(ErrorKind::Internal, error.to_string()))?
 }
 
-fn test(api: &Api, input: Input) -> Result<Value, ApiError> {
+fn test(api: &Api, input: Asked) -> Result<Value, ApiError> {
     if let Some(mock) = &input.mock {
         mock.check(input.reveal_secrets)?;
     }
@@ -92,13 +92,12 @@ fn test(api: &Api, input: Input) -> Result<Value, ApiError> {
     configuration.check_origin(&definition)?;
     let payload = executions::input(input.input)?;
     let now = api.now();
-    let context = match input.context {
-        Some(text) => context::given(&text)?,
-        None => {
-            let role = input.role_arn.as_deref();
-            let retries = configuration.retrier_retry_count.unwrap_or(0);
-            context::made(&api.place(), role, &payload, state, retries, now)
-        }
+    let retry_count = configuration.retrier_retry_count.unwrap_or(0);
+    let context = if let Some(text) = input.context {
+        context::given(&text)?
+    } else {
+        let role = input.role_arn.as_deref();
+        context::made(&api.place(), role, &payload, state, retry_count, now)
     };
     let script = Script {
         input: payload.clone(),
@@ -108,7 +107,7 @@ fn test(api: &Api, input: Input) -> Result<Value, ApiError> {
             Some(mock) => Some(mock.of_state(state)?),
             None => None,
         },
-        retry_count: configuration.retrier_retry_count.unwrap_or(0),
+        retry_count,
         failed_items: configuration.map_iteration_failure_count,
         read_items: configuration.read_items(),
     };
@@ -142,13 +141,12 @@ fn fits(state: &State, mocked: bool, role: Option<&str>) -> Result<(), ApiError>
         (Kind::Task(_), false) if role.is_none() => Err(ApiError::validation(
             "RoleArn must be specified when testing a Task state",
         )),
-        (
-            Kind::Pass(_) | Kind::Choice(_) | Kind::Wait(_) | Kind::Succeed | Kind::Fail(_),
-            true,
-        ) => Err(ApiError::validation(format!(
-            "State type '{}' is not supported when a mock is specified",
-            state.kind.name()
-        ))),
+        (Kind::Pass(_) | Kind::Choice(_) | Kind::Wait(_) | Kind::Succeed | Kind::Fail(_), true) => {
+            Err(ApiError::validation(format!(
+                "State type '{}' is not supported when a mock is specified",
+                state.kind.name()
+            )))
+        }
         _ => Ok(()),
     }
 }

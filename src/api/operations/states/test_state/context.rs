@@ -6,7 +6,10 @@ use serde_json::{Map, Value, json};
 use crate::{
     api::{ApiError, operations::fresh_uuid},
     arn::Place,
-    asl::{LONE_STATE_NAME, states::State},
+    asl::{
+        LONE_STATE_NAME,
+        states::{State, Task},
+    },
     payload::Payload,
     time::Timestamp,
 };
@@ -32,8 +35,7 @@ const FIELDS: &[(&str, &[&str])] = &[
 
 /// The tester's own, as it was given.
 pub(super) fn given(text: &str) -> Result<Value, ApiError> {
-    let wrong =
-        |why: &str| ApiError::validation(format!("Invalid Context object provided: {why}"));
+    let wrong = |why: &str| ApiError::validation(format!("Invalid Context object provided: {why}"));
     let payload = Payload::parse(text).map_err(|error| wrong(&error.to_string()))?;
     let Value::Object(fields) = payload.value() else {
         return Err(wrong("it must be a JSON object"));
@@ -86,7 +88,7 @@ pub(super) fn made(
         "StateMachine": { "Id": place.machine(&machine), "Name": machine },
         "State": facts,
     });
-    if state.task().is_some_and(|task| task.waits_for_token()) {
+    if state.task().is_some_and(Task::waits_for_token) {
         object["Task"] = json!({ "Token": fresh_uuid() });
     }
     object

@@ -39,10 +39,15 @@ fn tell(
 ) {
     let is_task = state.task().is_some();
     // Of a Pass with a `Result`, that is told, and not what it ignores.
-    let (is_pass, gives) = match &state.kind {
-        Kind::Pass(pass) => (true, pass.result.is_some()),
-        _ => (false, false),
+    let pass = if let Kind::Pass(pass) = &state.kind {
+        Some(pass)
+    } else {
+        None
     };
+    let (is_pass, gives) = (
+        pass.is_some(),
+        pass.is_some_and(|pass| pass.result.is_some()),
+    );
     let is_parallel = matches!(state.kind, Kind::Parallel(_));
     let mut put = |wanted: bool, key: &str, payload: &Payload| {
         if wanted {

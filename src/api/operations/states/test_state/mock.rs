@@ -148,9 +148,9 @@ fn could_be_answered(resource: &str, result: &Value, mode: Option<&str>) -> Resu
     let Some(shape) = answer::of_resource(resource) else {
         return Ok(());
     };
-    shape.check(result, closeness).map_err(|why| {
-        ApiError::validation(format!("Mock result schema validation error: {why}"))
-    })
+    shape
+        .check(result, closeness)
+        .map_err(|why| ApiError::validation(format!("Mock result schema validation error: {why}")))
 }
 
 impl StateConfiguration {
