@@ -14,7 +14,7 @@ use super::{
     event::Assigned, execution::TOP, failure::Raised, frame::Phase, retry, step, step::Stepper,
 };
 use crate::{
-    asl::states::{Kind, State},
+    asl::states::{ItemReader, Map, State},
     ids::{FrameId, Generation},
     payload::{Failure, Payload},
 };
@@ -58,6 +58,8 @@ pub enum Finding {
     Arguments(Payload),
     /// The items behind `ItemsPath`; JSONPath.
     ItemsPath(Payload),
+    /// What `ItemsPointer` found in what the reader has read.
+    ItemsPointer(Payload),
     /// How many items there are.
     Items(u64),
     /// What each iteration is given, where there is an `ItemSelector`.
@@ -362,27 +364,37 @@ impl Stepper<'_, '_> {
         }
     }
 
-    /// Tells how many items there are, and what the selector makes of each. `items` is none where a
-    /// reader finds them.
+    /// What a reader has read, where that is known: the items behind its pointer, as many as it takes.
+    pub(super) fn read_items(
+        &mut self,
+        reader: &ItemReader,
+        max_items: Option<i64>,
+    ) -> Option<Vec<MapItem>> {
+        let mut read = self.watch.as_deref()?.read_items.clone()?;
+        if let Some(pointer) = &reader.config.items_pointer {
+            read = read.value().pointer(pointer)?.clone().into();
+            self.tell(|| Finding::ItemsPointer(read.clone()));
+        }
+        let mut items = items_of(&read);
+        // Spec: 0 is as many as there are.
+        let most = max_items.and_then(|most| usize::try_from(most).ok());
+        if let Some(most @ 1..) = most {
+            items.truncate(most);
+        }
+        Some(items)
+    }
+
+    /// Tells how many items there are, and what the selector makes of each; the answer is what each
+    /// iteration is given, where that is shown.
     pub(super) fn tell_items(
         &mut self,
         id: FrameId,
-        state: &State,
+        map: &Map,
         input: &Payload,
-        items: Option<&Payload>,
+        items: Vec<MapItem>,
     ) -> Result<Option<Vec<Payload>>, Raised> {
-        let Some(watch) = self.watch.as_deref() else {
-            return Ok(None);
-        };
-        let Some(items) = items.or(watch.read_items.as_ref()).cloned() else {
-            return Ok(None);
-        };
-        let items = items_of(&items);
         let count = u64::try_from(items.len()).unwrap_or(u64::MAX);
         self.tell(|| Finding::Items(count));
-        let Kind::Map(map) = &state.kind else {
-            return Ok(None);
-        };
         if items.len() > ITEMS_SHOWN_MAX {
             return Ok(None);
         }
@@ -405,7 +417,7 @@ impl Stepper<'_, '_> {
 }
 
 /// The items of an array, or the entries of an object.
-fn items_of(items: &Payload) -> Vec<MapItem> {
+pub(super) fn items_of(items: &Payload) -> Vec<MapItem> {
     let item = |index: usize, key: Option<&String>, value: &Value| MapItem {
         index: u64::try_from(index).unwrap_or(u64::MAX),
         value: value.clone().into(),

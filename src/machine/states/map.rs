@@ -18,7 +18,7 @@ use crate::{
         template::{Expression, Template},
     },
     ids::FrameId,
-    machine::{Event, Finding, MapItem, data::located, fork},
+    machine::{Event, Finding, MapItem, data::located, fork, rehearsal::items_of},
     payload::Payload,
 };
 
@@ -41,7 +41,7 @@ pub(in crate::machine) fn enter(
     tell_items_path(step, state, map, &input, &items);
     let concurrency = max_concurrency(step, id, map, &input)?;
     if step.is_rehearsal() {
-        step.tell_items(id, state, &input, Some(&items))?;
+        step.tell_items(id, map, &input, items_of(&items))?;
         step.await_mock(id);
         return Ok(Turn::Blocked);
     }

@@ -20,7 +20,7 @@ use crate::{
     machine::{
         Effect, Event, Finding, RunRequest, Source, Tolerance,
         data::located,
-        rehearsal::list,
+        rehearsal::{items_of, list},
         run::{Batch, WriteTo},
     },
     payload::{Failure, Payload},
@@ -52,22 +52,12 @@ pub(in crate::machine) fn enter(
     let tolerance = tolerance(step, id, distributed, &input)?;
     step.tell(|| Finding::Tolerance(tolerance));
     let batch = batch(step, id, distributed, &input)?;
-    let shown = match &source {
-        Source::Items(items) => step.tell_items(id, state, &input, Some(items))?,
-        Source::Reader { .. } => step.tell_items(id, state, &input, None)?,
+    let shown = if step.is_rehearsal() {
+        show_items(step, id, map, distributed, (&source, &input))?
+    } else {
+        None
     };
-    let write_to = match &distributed.writer {
-        None => None,
-        Some(writer) => Some(WriteTo {
-            parameters: template(
-                step,
-                id,
-                writer.parameters.as_ref(),
-                "ResultWriter/Arguments",
-                &input,
-            )?,
-        }),
-    };
+    let write_to = write_to(step, id, distributed, &input)?;
     let variables = variables(step, id, map);
     let definition = Arc::clone(step.machine.definition());
     let Some(frame) = step.execution.frame_mut(id) else {
@@ -96,6 +86,39 @@ pub(in crate::machine) fn enter(
         request: Arc::new(request),
     });
     Ok(Turn::Blocked)
+}
+
+fn write_to(
+    step: &mut Stepper<'_, '_>,
+    id: FrameId,
+    distributed: &Distributed,
+    input: &Payload,
+) -> Result<Option<WriteTo>, Raised> {
+    let Some(writer) = &distributed.writer else {
+        return Ok(None);
+    };
+    let around = "ResultWriter/Arguments";
+    let parameters = template(step, id, writer.parameters.as_ref(), around, input)?;
+    Ok(Some(WriteTo { parameters }))
+}
+
+/// Tells what is known of the items; the answer is what each child is given, where that is shown.
+fn show_items(
+    step: &mut Stepper<'_, '_>,
+    id: FrameId,
+    map: &Map,
+    distributed: &Distributed,
+    (source, input): (&Source, &Payload),
+) -> Result<Option<Vec<Payload>>, Raised> {
+    let items = match (source, &distributed.reader) {
+        (Source::Items(items), _) => Some(items_of(items)),
+        (Source::Reader { max_items, .. }, Some(reader)) => step.read_items(reader, *max_items),
+        (Source::Reader { .. }, None) => None,
+    };
+    match items {
+        Some(items) => step.tell_items(id, map, input, items),
+        None => Ok(None),
+    }
 }
 
 /// Tells what the children are given, where items are put together by their number alone: how many

@@ -249,6 +249,26 @@ fn items_are_shown_put_together_as_children_get_them() {
 }
 
 #[test]
+fn what_a_reader_has_read_is_taken_as_its_configuration_says() {
+    let map = distributed(&json!({
+        "ItemReader": {"Resource": "arn:aws:states:::s3:getObject", "Parameters": {"Bucket": "b", "Key": "k"},
+            "ReaderConfig": {"InputType": "JSON", "ItemsPointer": "/rows", "MaxItems": 2}},
+        "ItemSelector": {"v.$": "$$.Map.Item.Value"}}));
+    let script = Script {
+        read_items: Some(json!({"rows": [7, 8, 9]}).into()),
+        ..giving(&json!({}), &json!([]))
+    };
+    let told = rehearsed(&map, script).findings;
+    for finding in [
+        Finding::ItemsPointer(json!([7, 8, 9]).into()),
+        Finding::Items(2),
+        Finding::ItemSelector(json!([{"v": 7}, {"v": 8}]).into()),
+    ] {
+        assert!(told.contains(&finding), "{finding:?} in {told:?}");
+    }
+}
+
+#[test]
 fn what_a_selector_makes_is_shown_only_within_bounds() {
     let shown = |selector: &Value, items: Value| {
         let map = distributed(&json!({"ItemSelector": selector}));

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use self::mock::{MockInput, STATE_CONFIGURATION, StateConfiguration};
 use super::{
-    definition, executions,
+    definition, executions, label,
     names::check_role,
     shapes::{ARN, DEFINITION, FLAG},
 };
@@ -126,6 +126,9 @@ fn read(text: &str, named: Option<&str>) -> Result<Definition, ApiError> {
         None => format!("/States/{LONE_STATE_NAME}"),
         Some(_) => String::new(),
     };
+    if let Some(message) = label::refusal(text) {
+        return Err(ApiError::states(Fault::InvalidDefinition, message));
+    }
     Definition::parse_state(text, named, Dialect::Aws)
         .map_err(|error| definition::refusal(error, &around))?
         .ok_or_else(|| ApiError::validation("State not found in definition"))
@@ -236,6 +239,7 @@ fn told(rehearsed: Rehearsed, inspection: Option<Value>) -> Value {
             | Finding::Parameters(_)
             | Finding::Arguments(_)
             | Finding::ItemsPath(_)
+            | Finding::ItemsPointer(_)
             | Finding::Items(_)
             | Finding::ItemSelector(_)
             | Finding::ItemBatcher(_)

@@ -62,6 +62,7 @@ fn tell(
         }
         Finding::Arguments(arguments) => put(is_task, "afterArguments", arguments),
         Finding::ItemsPath(items) => put(true, "afterItemsPath", items),
+        Finding::ItemsPointer(items) => put(true, "afterItemsPointer", items),
         Finding::ItemSelector(items) => put(true, "afterItemSelector", items),
         Finding::ItemBatcher(batches) => put(true, "afterItemBatcher", batches),
         Finding::Result(result) => put(is_task || gives, "result", result),

@@ -103,7 +103,12 @@ impl MockInput {
         };
         let items = result.value().as_array().map(Vec::len);
         match &state.kind {
-            Kind::Map(map) if items.is_none() && !writes_its_results(map) => {
+            Kind::Map(map) if writes_elsewhere(map) => {
+                if !result.value().is_object() {
+                    return refused("Mocked result must be an object.");
+                }
+            }
+            Kind::Map(_) if items.is_none() => {
                 return refused("Mocked result must be an array.");
             }
             Kind::Parallel(_) if items.is_none() => {
@@ -131,9 +136,12 @@ impl MockInput {
 }
 
 /// Whether the state's result tells where the results are, and is not a list of them.
-fn writes_its_results(map: &Map) -> bool {
+fn writes_elsewhere(map: &Map) -> bool {
     match &map.mode {
-        Mode::Distributed(distributed) => distributed.writer.is_some(),
+        Mode::Distributed(distributed) => {
+            let writer = distributed.writer.as_ref();
+            writer.is_some_and(|writer| writer.resource.is_some())
+        }
         Mode::Inline(_) => false,
     }
 }
