@@ -6,7 +6,6 @@
 //! numbers included, when the payload was made.
 
 use std::{
-    borrow::Cow,
     collections::HashMap,
     fmt,
     sync::{Arc, OnceLock},
@@ -71,7 +70,7 @@ impl Payload {
     pub fn part(&self, names: &[&str]) -> Option<Self> {
         let mut text = self.text();
         for name in names {
-            let fields: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_str(text).ok()?;
+            let fields: HashMap<String, &RawValue> = serde_json::from_str(text).ok()?;
             text = fields.get(*name)?.get();
         }
         Self::parse(text).ok()
@@ -214,6 +213,17 @@ mod tests {
             Payload::from(payload.value().clone()).text(),
             r#"["Hello","World"]"#
         );
+    }
+
+    #[test]
+    fn a_part_keeps_its_text() {
+        let payload = Payload::parse(r#"{"a": {"b": [1,  2], "b\u0063": 3}, "s": "t"}"#).unwrap();
+        let part = |names: &[&str]| payload.part(names).map(|part| part.text().to_owned());
+        assert_eq!(part(&["a", "b"]).as_deref(), Some("[1,  2]"));
+        assert_eq!(part(&["a", "bc"]).as_deref(), Some("3"));
+        assert_eq!(part(&[]).as_deref(), Some(payload.text()));
+        assert_eq!(part(&["a", "x"]), None);
+        assert_eq!(part(&["s", "x"]), None);
     }
 
     #[test]

@@ -144,9 +144,9 @@ pub enum RehearsalError {
     FailedItems,
 }
 
-/// Most items that a rehearsal shows what the selector makes of. Why: each is an evaluation, and all
-/// are made within one call; the answer is bounded by a payload's size anyway.
-const ITEMS_SHOWN_MAX: usize = 10_000;
+/// Most items that a rehearsal shows what the selector makes of. Why: each is an evaluation of some
+/// milliseconds at worst, and all are made within one call; people look at fewer.
+const ITEMS_SHOWN_MAX: usize = 1_000;
 
 /// Most answers of a state that is rehearsed: work, or the end of a Wait.
 const ANSWERS_MAX: u32 = 2;

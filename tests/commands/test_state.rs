@@ -131,6 +131,10 @@ fn what_cannot_be_tested_is_refused_in_the_words_of_aws() {
     let pass = json!({"Type": "Pass", "End": true});
     let parallel = json!({"Type": "Parallel", "End": true, "Branches": [
         {"StartAt": "A", "States": {"A": {"Type": "Pass", "End": true}}}]});
+    let written = json!({"Type": "Map", "End": true, "ItemProcessor": {
+        "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+        "StartAt": "A", "States": {"A": {"Type": "Pass", "End": true}}},
+        "ResultWriter": {"Resource": "arn:aws:states:::s3:putObject", "Parameters": {"Bucket": "b", "Prefix": "p"}}});
     let mock = |result: &str| json!({"mock": {"result": result}});
     let invalid = |message: &str| error("ValidationException", message);
     for (state, more, refusal) in [
@@ -160,6 +164,36 @@ fn what_cannot_be_tested_is_refused_in_the_words_of_aws() {
             invalid(
                 "Mocked result must contain the same number of items as number of Parallel branches.",
             ),
+        ),
+        (
+            &parallel,
+            json!({}),
+            error(
+                "InvalidDefinition",
+                "TestState API does not support Map or Parallel states.",
+            ),
+        ),
+        (
+            &written,
+            mock("[1]"),
+            invalid("Mocked result must be an object."),
+        ),
+        (
+            &task(&json!({})),
+            json!({"mock": {"result": "{}"}, "revealSecrets": true}),
+            invalid("TestState does not support RevealSecrets when a mock is specified."),
+        ),
+        (
+            &task(&json!({})),
+            json!({"mock": {"result": "{}", "errorOutput": {"error": "E"}}}),
+            invalid(
+                "A test mock should have only one of the following fields: [result, errorOutput].",
+            ),
+        ),
+        (
+            &written,
+            json!({"mock": {"errorOutput": {"error": "E"}}, "stateConfiguration": {"errorCausedByState": "Nobody"}}),
+            invalid("ErrorCausedByState 'Nobody' is no state within the tested state"),
         ),
         (
             &pass,

@@ -278,8 +278,8 @@ fn what_a_selector_makes_is_shown_only_within_bounds() {
         rehearsed.findings.iter().any(selected)
     };
     let small = json!({"k": 1});
-    assert!(shown(&small, json!(vec![0; 10_000])));
-    assert!(!shown(&small, json!(vec![0; 10_001])), "too many items");
+    assert!(shown(&small, json!(vec![0; 1_000])));
+    assert!(!shown(&small, json!(vec![0; 1_001])), "too many items");
     let everything = json!({"all.$": "$"});
     assert!(shown(&everything, json!(vec![0; 100])));
     assert!(!shown(&everything, json!(vec![0; 1_000])), "too many bytes");
