@@ -45,6 +45,8 @@ mod settings;
 mod sources;
 #[path = "commands/states.rs"]
 mod states;
+#[path = "commands/test_state.rs"]
+mod test_state;
 #[path = "commands/told.rs"]
 mod told;
 #[path = "commands/world.rs"]

@@ -11,6 +11,7 @@ mod bounds;
 mod events;
 mod map;
 mod parallel;
+mod rehearsal;
 mod retries;
 mod runs;
 mod states;
