@@ -3,7 +3,10 @@
 //! A task is a row until a worker has it; what a worker has is known by its token alone. A worker that went
 //! away while its task was on its way to it does not lose it: the task waits again.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    time::Duration,
+};
 
 use tokio::sync::oneshot;
 
@@ -13,7 +16,7 @@ use crate::{
     machine::Input,
     payload::{Failure, Payload},
     runtime::{RuntimeError, TaskToken},
-    store::{ActivityTaskRow, Change},
+    store::{ActivityTaskRow, Change, TimerKind, TimerRow},
     time::Timestamp,
 };
 
@@ -55,6 +58,8 @@ pub(super) struct Activities {
     polls: HashMap<String, VecDeque<Poll>>,
     /// On their way to a worker.
     taken: HashSet<(ExecutionId, FrameId, Generation)>,
+    /// Tasks that gave a sign of life which is not durable yet, and how many.
+    beating: HashMap<(ExecutionId, FrameId, Generation), u32>,
 }
 
 /// A task on its way to a worker.
@@ -68,6 +73,29 @@ impl Activities {
     /// What was on its way is not, should a batch be refused.
     pub(super) fn forget(&mut self) {
         self.taken.clear();
+        self.beating.clear();
+    }
+
+    /// Activities that workers wait for.
+    pub(super) fn polled(&self) -> impl Iterator<Item = &String> {
+        self.polls.keys()
+    }
+
+    /// Whether a task gave a sign of life that its timer does not know of yet.
+    pub(super) fn is_beating(&self, timer: &TimerRow) -> bool {
+        let task = (timer.execution, timer.frame, timer.generation);
+        timer.kind == TimerKind::Heartbeat && self.beating.contains_key(&task)
+    }
+
+    /// A sign of life is durable.
+    pub(super) fn has_beaten(&mut self, token: TaskToken) {
+        let task = (token.execution, token.frame, token.generation);
+        if let Some(count) = self.beating.get_mut(&task) {
+            *count -= 1;
+            if *count == 0 {
+                self.beating.remove(&task);
+            }
+        }
     }
 }
 
@@ -117,6 +145,13 @@ impl Work {
             if self.activities.taken.contains(&key) {
                 continue;
             }
+            if !self.waits(execution, frame, generation)? {
+                // Why: its end is in this batch, or came before it was put back.
+                batch
+                    .changes
+                    .push(Change::RemoveActivityTask { execution, frame });
+                continue;
+            }
             let waiting = self.activities.polls.get_mut(activity);
             let Some(poll) = waiting.and_then(VecDeque::pop_front) else {
                 break;
@@ -130,6 +165,8 @@ impl Work {
             batch
                 .changes
                 .push(Change::RemoveActivityTask { execution, frame });
+            batch.changes.extend(limits(&row, now));
+            batch.after.due.push(now);
             self.activities.taken.insert(key);
             let token = self.engine.tokens().make(TaskToken {
                 execution,
@@ -159,11 +196,23 @@ impl Work {
         }
     }
 
-    /// A worker went away before it had its task.
-    pub(super) fn put_back(&mut self, row: ActivityTaskRow, batch: &mut Batch) {
+    /// A worker went away before it had its task: it waits again, in its old place.
+    pub(super) fn put_back(
+        &mut self,
+        row: ActivityTaskRow,
+        batch: &mut Batch,
+    ) -> Result<(), RuntimeError> {
+        let (execution, frame) = (row.execution, row.frame);
+        if !self.waits(execution, frame, row.generation)? {
+            return Ok(());
+        }
         let activity = row.activity.clone();
+        batch
+            .changes
+            .push(Change::RemoveTimers { execution, frame });
         batch.changes.push(Change::PutActivityTask(Box::new(row)));
         batch.after.waiting.push(activity);
+        Ok(())
     }
 
     /// Takes in what whoever has a token says; whether its task waits for that.
@@ -194,6 +243,9 @@ impl Work {
                 failure,
             },
             TaskAnswer::Beat => {
+                let task = (execution, frame, generation);
+                *self.activities.beating.entry(task).or_default() += 1;
+                batch.after.beaten.push(token);
                 batch.changes.push(Change::Beat {
                     execution,
                     frame,
@@ -204,4 +256,23 @@ impl Work {
         };
         self.tell(execution, input, now, batch)
     }
+}
+
+/// The timers of a task that a worker has.
+fn limits(row: &ActivityTaskRow, now: Timestamp) -> impl Iterator<Item = Change> {
+    let timer = |kind, limit: Option<Duration>| {
+        limit.map(|limit| {
+            Change::PutTimer(TimerRow {
+                execution: row.execution,
+                frame: row.frame,
+                kind,
+                generation: row.generation,
+                due: now.after(limit),
+                beat: (kind == TimerKind::Heartbeat).then_some(limit),
+            })
+        })
+    };
+    let timeout = timer(TimerKind::Timeout, row.timeout);
+    let heartbeat = timer(TimerKind::Heartbeat, row.heartbeat);
+    timeout.into_iter().chain(heartbeat)
 }

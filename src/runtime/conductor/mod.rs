@@ -12,6 +12,7 @@ mod agenda;
 mod live;
 mod map_run;
 mod program;
+mod redrive;
 mod runs;
 mod work;
 
@@ -22,10 +23,11 @@ pub use self::activities::{ActivityTask, TaskAnswer};
 pub use self::live::arn_of;
 pub use self::program::Program;
 pub(super) use self::program::Programs;
+use self::redrive::Redrive;
+pub use self::redrive::{Redriven, redrive_refusal};
 use super::{Engine, RuntimeError, TaskToken};
 use crate::{
     ids::{ExecutionId, RunId},
-    machine::Input,
     payload::Payload,
     store::ExecutionStatus,
     time::Timestamp,
@@ -38,13 +40,8 @@ const ORDERS_MAX: usize = 1024;
 pub(super) enum Order {
     /// Begin an execution.
     Start(Box<Start>),
-    /// Something happened to an execution.
-    Tell {
-        /// Which.
-        execution: ExecutionId,
-        /// What.
-        input: Input,
-    },
+    /// Have an ended execution go on.
+    Redrive(Redrive),
     /// A worker asks for a task of an activity.
     Poll {
         /// Which.
@@ -214,6 +211,23 @@ impl Engine {
             done,
         };
         self.conductor(order).await?;
+        answer.await.map_err(|_| RuntimeError::Closed)?
+    }
+
+    /// Has an execution that ended without success go on where it failed; when this returns that is durable.
+    /// The same token again is the same redrive.
+    pub async fn redrive_execution(
+        &self,
+        execution: ExecutionId,
+        token: Option<String>,
+    ) -> Result<Redriven, RuntimeError> {
+        let (done, answer) = oneshot::channel();
+        let asked = Redrive {
+            execution,
+            token,
+            done,
+        };
+        self.conductor(Order::Redrive(asked)).await?;
         answer.await.map_err(|_| RuntimeError::Closed)?
     }
 

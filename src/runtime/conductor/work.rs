@@ -16,15 +16,16 @@ use super::{
     agenda::Agenda,
     live::Live,
     map_run::MapRun,
+    redrive::{Redrive, Redriven},
     runs::RunInput,
 };
 use crate::{
     asl::intrinsic::uuid_of,
-    ids::{ExecutionId, FrameId, Generation, RunId},
+    ids::{ExecutionId, FrameId, Generation, Index, RunId},
     iteration::{self, RunStatus},
     machine::{Effect, Input, RunRequest, is_activity},
     payload::Failure,
-    runtime::{Engine, RuntimeError, history::Bounds},
+    runtime::{Engine, RuntimeError, TaskToken, history::Bounds},
     store::{
         ActivityTaskRow, Change, Committed, ExecutionKind, ExecutionRow, ExecutionStatus, Line,
         Runs, StoreError, TimerKind, TimerRow,
@@ -62,6 +63,8 @@ pub(super) struct Work {
     pub(super) activities: Activities,
     /// Map Runs under way.
     pub(super) runs: HashMap<RunId, MapRun>,
+    /// Redrives that wait until an end is durable.
+    pub(super) redrives: HashMap<ExecutionId, Vec<Redrive>>,
     /// Who waits for an end.
     waiting: HashMap<ExecutionId, Vec<oneshot::Sender<ExecutionEnd>>>,
 }
@@ -81,6 +84,14 @@ pub(super) enum Item {
     HandOut(String),
     /// A worker went away before it had its task.
     PutBack(ActivityTaskRow),
+    /// Somebody wants an execution to be redriven.
+    Redrive(Redrive),
+    /// A redriven execution asked for its Map Run.
+    RedriveRun {
+        execution: ExecutionId,
+        frame: FrameId,
+        generation: Generation,
+    },
     /// An execution asked for a Map Run.
     StartRun {
         execution: ExecutionId,
@@ -99,11 +110,16 @@ pub(super) struct After {
         Option<Timestamp>,
     )>,
     told: Vec<(oneshot::Sender<bool>, bool)>,
+    pub(super) redriven: Vec<(oneshot::Sender<Result<Redriven, RuntimeError>>, Redriven)>,
+    /// Map Runs that want rows of their queue: behind which, and how many.
+    pub(super) queues: Vec<(RunId, Option<Index>, u32)>,
     pub(super) handed: Vec<Handed>,
+    /// Tasks that gave a sign of life.
+    pub(super) beaten: Vec<TaskToken>,
     /// Activities whose tasks wait for a worker.
     pub(super) waiting: Vec<String>,
     effects: Vec<(ExecutionId, Effect)>,
-    due: Vec<Timestamp>,
+    pub(super) due: Vec<Timestamp>,
     /// Timers whose rows are gone.
     timers: Vec<TimerRow>,
     /// Executions that something was written of.
@@ -143,6 +159,7 @@ impl Work {
             beginning: HashMap::new(),
             activities: Activities::default(),
             runs: HashMap::new(),
+            redrives: HashMap::new(),
             waiting: HashMap::new(),
             engine,
         }
@@ -205,9 +222,13 @@ impl Work {
         self.beginning.clear();
         self.activities.forget();
         self.runs.clear();
+        self.redrives.clear();
         if let Err(error) = self.resume() {
             tracing::error!(%error, "cannot take up the executions that were under way");
         }
+        // Why: what was on its way to a worker waits again, and nothing else would tell.
+        let polled = self.activities.polled().cloned().map(Item::HandOut);
+        self.queue.extend(polled);
     }
 
     /// Takes up what was under way when the last process ended.
@@ -223,6 +244,7 @@ impl Work {
             behind = *last;
             for id in ids {
                 self.push(id, Input::Interrupted);
+                tokio::task::block_in_place(|| self.look_after_runs(id))?;
             }
         }
     }
@@ -299,6 +321,13 @@ impl Work {
                 input,
                 timer,
             } => {
+                if let Some(row) = timer
+                    && self.activities.is_beating(&row)
+                {
+                    // Why: its sign of life came in time, and is on its way to the file.
+                    batch.after.timers.push(row);
+                    return Ok(());
+                }
                 let known = self.tell(execution, input, now, batch)?;
                 if let Some(row) = timer {
                     if !known {
@@ -317,16 +346,19 @@ impl Work {
                 Ok(())
             }
             Item::HandOut(activity) => self.hand_out(&activity, now, batch),
-            Item::PutBack(row) => {
-                self.put_back(row, batch);
-                Ok(())
-            }
+            Item::PutBack(row) => self.put_back(row, batch),
             Item::StartRun {
                 execution,
                 frame,
                 generation,
                 request,
             } => self.begin_run(execution, (frame, generation), request, now, batch),
+            Item::Redrive(asked) => self.redrive(asked, now, batch),
+            Item::RedriveRun {
+                execution,
+                frame,
+                generation,
+            } => self.redrive_run(execution, (frame, generation), now, batch),
         }
     }
 
@@ -364,7 +396,7 @@ impl Work {
                 batch.after.told.push((done, known));
                 Ok(())
             }
-            Order::Tell { execution, input } => self.tell(execution, input, now, batch).map(drop),
+            Order::Redrive(asked) => self.redrive(asked, now, batch),
             Order::Stop {
                 execution,
                 error,
@@ -484,7 +516,10 @@ impl Work {
     }
 
     /// An execution that is running.
-    fn live(&mut self, execution: ExecutionId) -> Result<Option<&mut Live>, RuntimeError> {
+    pub(super) fn live(
+        &mut self,
+        execution: ExecutionId,
+    ) -> Result<Option<&mut Live>, RuntimeError> {
         if !self.live.contains_key(&execution) {
             let processor = |run| self.runs.get(&run)?.definition();
             let Some(live) = Live::load(&self.engine, execution, processor)? else {
@@ -582,8 +617,22 @@ impl Work {
         for (done, stopped) in after.stopped {
             done.send(Ok(stopped)).ok();
         }
+        for (done, answer) in after.redriven {
+            done.send(Ok(answer)).ok();
+        }
+        for (run, after, children_max) in after.queues {
+            let load = vec![RunInput::LoadQueue {
+                after,
+                children_max,
+            }];
+            self.queue.push_back(Item::Run(run, load));
+        }
         for (execution, effect) in after.effects {
             self.follow(execution, effect);
+        }
+        for token in after.beaten {
+            self.activities.has_beaten(token);
+            self.agenda.stored(self.engine.now());
         }
         for activity in after.waiting {
             self.queue.push_back(Item::HandOut(activity));
@@ -634,6 +683,11 @@ impl Work {
                 generation,
                 request,
             }),
+            Effect::RedriveRun { frame, generation } => self.queue.push_back(Item::RedriveRun {
+                execution,
+                frame,
+                generation,
+            }),
             Effect::Cancel { frame, .. } => {
                 let cancelled = |run: &&MapRun| run.parent == (execution, frame);
                 if let Some(run) = self.runs.values().find(cancelled) {
@@ -670,6 +724,7 @@ impl Work {
         live.commits = live.commits.saturating_sub(1);
         if live.commits == 0 && !live.touched && (live.has_ended() || !live.is_awake()) {
             self.live.remove(&execution);
+            self.hurry_redrives(execution);
         }
     }
 }
@@ -723,6 +778,7 @@ fn new_row(
         started: now,
         stopped: None,
         redriven: None,
+        redrive_token: None,
     }
 }
 

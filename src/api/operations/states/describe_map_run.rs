@@ -60,6 +60,10 @@ pub(super) fn call(api: &Api, input: &Input) -> Result<Value, ApiError> {
         total.saturating_sub(ended)
     };
     let running = count(ExecutionStatus::Running).min(waiting);
+    let queued = match row.redrives {
+        0 => 0,
+        _ => api.store.queued_count(row.run)?,
+    };
     let mut shown = json!({
         "mapRunArn": input.map_run_arn,
         "executionArn": execution_arn(&api.place(), &execution),
@@ -78,7 +82,7 @@ pub(super) fn call(api: &Api, input: &Input) -> Result<Value, ApiError> {
             "total": total,
             "resultsWritten": 0,
             "failuresNotRedrivable": 0,
-            "pendingRedrive": 0,
+            "pendingRedrive": queued,
         },
         "executionCounts": {
             "pending": 0,
@@ -90,7 +94,7 @@ pub(super) fn call(api: &Api, input: &Input) -> Result<Value, ApiError> {
             "total": all,
             "resultsWritten": 0,
             "failuresNotRedrivable": 0,
-            "pendingRedrive": 0,
+            "pendingRedrive": queued,
         },
         "redriveCount": row.redrives,
     });
