@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::work::{Batch, Item, Work};
 use crate::{
@@ -27,7 +27,7 @@ pub(super) const POLLS_MAX: usize = 1000;
 const LOOK_MAX: usize = 2000;
 
 /// A task as a worker is given it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ActivityTask {
     /// Who knows it gives the result.
     pub token: String,
@@ -49,7 +49,32 @@ pub enum TaskAnswer {
 /// A worker that waits.
 pub(in crate::runtime) struct Poll {
     pub(super) worker: Option<String>,
-    pub(super) reply: oneshot::Sender<ActivityTask>,
+    pub(super) reply: oneshot::Sender<Offer>,
+}
+
+/// A task that a worker is given; where nobody takes it, it goes back.
+pub(in crate::runtime) struct Offer {
+    task: ActivityTask,
+    /// Until somebody has it.
+    row: Option<ActivityTaskRow>,
+    back: mpsc::UnboundedSender<ActivityTaskRow>,
+}
+
+impl Offer {
+    /// Somebody has it.
+    pub(super) fn accept(mut self) -> ActivityTask {
+        self.row = None;
+        std::mem::take(&mut self.task)
+    }
+}
+
+impl Drop for Offer {
+    fn drop(&mut self) {
+        if let Some(row) = self.row.take() {
+            // Why ok: it fails only where the process goes away; the task ends by its silence then.
+            self.back.send(row).ok();
+        }
+    }
 }
 
 /// Who waits for what.
@@ -64,9 +89,9 @@ pub(super) struct Activities {
 
 /// A task on its way to a worker.
 pub(super) struct Handed {
-    poll: oneshot::Sender<ActivityTask>,
-    task: ActivityTask,
-    row: ActivityTaskRow,
+    poll: oneshot::Sender<Offer>,
+    offer: Offer,
+    task: (ExecutionId, FrameId, Generation),
 }
 
 impl Activities {
@@ -175,11 +200,15 @@ impl Work {
             });
             batch.after.handed.push(Handed {
                 poll: poll.reply,
-                task: ActivityTask {
-                    token,
-                    input: row.input.clone(),
+                offer: Offer {
+                    task: ActivityTask {
+                        token,
+                        input: row.input.clone(),
+                    },
+                    row: Some(row),
+                    back: self.back.clone(),
                 },
-                row,
+                task: key,
             });
         }
         Ok(())
@@ -187,13 +216,9 @@ impl Work {
 
     /// The rows of tasks that were handed out are gone.
     pub(super) fn deliver(&mut self, handed: Handed) {
-        let row = &handed.row;
-        self.activities
-            .taken
-            .remove(&(row.execution, row.frame, row.generation));
-        if handed.poll.send(handed.task).is_err() {
-            self.queue.push_back(Item::PutBack(handed.row));
-        }
+        self.activities.taken.remove(&handed.task);
+        // Why ok: what nobody takes comes back.
+        handed.poll.send(handed.offer).ok();
     }
 
     /// A worker went away before it had its task: it waits again, in its old place.

@@ -250,7 +250,8 @@ impl Engine {
         if !known.await.map_err(|_| RuntimeError::Closed)? {
             return Ok(None);
         }
-        task.await.map(Some).map_err(|_| RuntimeError::Closed)
+        let offer = task.await.map_err(|_| RuntimeError::Closed)?;
+        Ok(Some(offer.accept()))
     }
 
     /// What a text stands for as a task's token; `None` where we have not made it.

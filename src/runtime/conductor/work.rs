@@ -61,6 +61,9 @@ pub(super) struct Work {
     /// Names of executions whose first commit is on its way.
     beginning: HashMap<(String, String), ExecutionId>,
     pub(super) activities: Activities,
+    /// Tasks that nobody took come back here; no more than workers wait.
+    pub(super) back: mpsc::UnboundedSender<ActivityTaskRow>,
+    returned: mpsc::UnboundedReceiver<ActivityTaskRow>,
     /// Map Runs under way.
     pub(super) runs: HashMap<RunId, MapRun>,
     /// Redrives that wait until an end is durable.
@@ -149,6 +152,7 @@ pub(super) struct Batch {
 
 impl Work {
     pub(super) fn new(engine: Engine) -> Self {
+        let (back, returned) = mpsc::unbounded_channel();
         Self {
             line: engine.store().line(),
             bounds: Bounds::of(&engine.config().history),
@@ -158,6 +162,8 @@ impl Work {
             on_their_way: VecDeque::new(),
             beginning: HashMap::new(),
             activities: Activities::default(),
+            back,
+            returned,
             runs: HashMap::new(),
             redrives: HashMap::new(),
             waiting: HashMap::new(),
@@ -194,6 +200,7 @@ impl Work {
                     let outcome = self.batch(&mut taken).await;
                     self.recover(outcome);
                 }
+                Some(row) = self.returned.recv(), if room => self.queue.push_back(Item::PutBack(row)),
                 () = clock.wait_until(self.agenda.next()), if room => {
                     let outcome = self.take_due().map(drop);
                     self.recover(outcome);
