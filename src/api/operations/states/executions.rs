@@ -53,6 +53,10 @@ pub(super) fn input(text: Option<String>) -> Result<Payload, ApiError> {
         );
         return Err(ApiError::states(Fault::InvalidExecutionInput, message));
     }
+    if text.trim().is_empty() {
+        let message = "Invalid State Machine Execution Input: 'Invalid execution input.'";
+        return Err(ApiError::states(Fault::InvalidExecutionInput, message));
+    }
     Payload::parse(&*text).map_err(|error| {
         let why = json_faults::told(&text, &error);
         let message = format!("Invalid State Machine Execution Input: '{why}'");
