@@ -12,3 +12,6 @@ ALTER TABLE executions ADD COLUMN redrive_token TEXT;
 -- the executions.
 CREATE INDEX executions_by_version ON executions (machine, version, id) WHERE version IS NOT NULL;
 CREATE INDEX executions_by_alias ON executions (machine, alias, id) WHERE alias IS NOT NULL;
+
+-- Executions up to this one are of an earlier machine of the same name, and not listed as the new one's.
+ALTER TABLE machines ADD COLUMN executions_behind INTEGER NOT NULL DEFAULT 0;

@@ -474,7 +474,9 @@ impl Store {
         before: ExecutionId,
         rows_max: u32,
     ) -> Result<Vec<ExecutionRow>, StoreError> {
-        let machine = "kind = 'standard' AND run IS NULL AND machine = ?1";
+        // Why the bound: there may have been another machine of that name, with executions of its own.
+        let machine = "kind = 'standard' AND run IS NULL AND machine = ?1 AND id > coalesce(
+                       (SELECT max(executions_behind) FROM machines WHERE name = ?1), 0)";
         let (which, value, qualifier): (_, &dyn ToSql, Option<&dyn ToSql>) = match of {
             ExecutionsOf::Machine(name) => (machine.to_owned(), name, None),
             ExecutionsOf::Version(name, version) => {

@@ -37,7 +37,10 @@ fn with_env(world: &World, program: &str, arguments: &[&Path]) {
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("HOME", world.path(""))
-        .env("NODE_PATH", Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients/node_modules"))
+        .env(
+            "NODE_PATH",
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients/node_modules"),
+        )
         .env("AWS_PROFILE", "none-of-that-name")
         .env("AWS_SESSION_TOKEN", "of-another-account")
         .stdin(Stdio::null());

@@ -535,3 +535,23 @@ fn a_page_has_a_hundred_rows_where_nobody_says_how_many() {
         "nothing follows a page that holds all"
     );
 }
+
+#[test]
+fn a_machine_that_was_made_anew_lists_no_executions_of_the_one_before() {
+    let states = States::serve();
+    let arn = format!("{HERE}stateMachine:again");
+    for name in ["one", "two"] {
+        states.create("again", json!({}));
+        let start = json!({"stateMachineArn": arn, "name": name});
+        states.call("StartExecution", &start);
+        let listed = states.call("ListExecutions", &json!({"stateMachineArn": arn}));
+        let names: Vec<&Value> = listed["executions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|execution| &execution["name"])
+            .collect();
+        assert_eq!(names, [name]);
+        states.call("DeleteStateMachine", &json!({"stateMachineArn": arn}));
+    }
+}
