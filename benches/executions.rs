@@ -157,7 +157,9 @@ async fn run(engine: &Engine, program: &Program) {
         match row.status {
             ExecutionStatus::Succeeded => return,
             ExecutionStatus::Running => tokio::time::sleep(Duration::from_millis(1)).await,
-            other => {
+            other @ (ExecutionStatus::Failed
+            | ExecutionStatus::TimedOut
+            | ExecutionStatus::Aborted) => {
                 println!("{other:?} {:?}", row.cause);
                 return;
             }

@@ -66,7 +66,12 @@ const STEP_CLOCKS: [(&str, &str); 2] = [
 ];
 
 /// Crates that live in one place: (crate, where, why).
-const CONFINED: [(&str, &[&str], &str); 6] = [
+const CONFINED: [(&str, &[&str], &str); 7] = [
+    (
+        "jsonata_core",
+        &["src/asl/jsonata/"],
+        "its values cannot cross threads, and its bounds are set there",
+    ),
     (
         "governor",
         &["src/limiter/pace.rs"],

@@ -21,6 +21,8 @@ pub enum Code {
     InvalidJson,
     /// A field is missing, unknown, or has a wrong value.
     SchemaValidationFailed,
+    /// A text is no path of JSONPath.
+    InvalidJsonPath,
     /// A transition names a state that is not there.
     MissingTransitionTarget,
     /// No transition leads to a state.
@@ -34,6 +36,7 @@ impl Code {
         match self {
             Self::InvalidJson => "INVALID_JSON_DESCRIPTION",
             Self::SchemaValidationFailed => "SCHEMA_VALIDATION_FAILED",
+            Self::InvalidJsonPath => "INVALID_JSONPATH",
             Self::MissingTransitionTarget => "MISSING_TRANSITION_TARGET",
             Self::UnreachableState => "UNREACHABLE_STATE",
         }
@@ -125,7 +128,12 @@ impl Problems {
     /// A text in the field `key` that is no path, call or expression.
     pub(crate) fn expression(&mut self, at: Span, key: &str, text: &str, error: &PathError) {
         let message = format!("{} in {}: {error}", quote(text), quote(key));
-        self.report(at, Code::SchemaValidationFailed, message);
+        let code = if text.starts_with('$') {
+            Code::InvalidJsonPath
+        } else {
+            Code::SchemaValidationFailed
+        };
+        self.report(at, code, message);
     }
 
     /// Whether more problems would only be counted as "and more".

@@ -29,6 +29,10 @@ use crate::{
 /// Most bytes of JSON that the variables of an execution have together: AWS's bound.
 pub(super) const VARIABLES_BYTES_MAX: usize = 10 * 1024 * 1024;
 
+/// How many transitions an expression stands for that may have taken a second: sixteen of them, and the
+/// step is cut short.
+const HEAVY_TRANSITIONS: u32 = super::step::TRANSITIONS_MAX / 16;
+
 /// What an expression looks at.
 #[derive(Clone, Copy)]
 pub(super) struct Seen<'p> {
@@ -95,21 +99,21 @@ impl Stepper<'_, '_> {
         state: &State,
         result: Payload,
     ) -> Result<Exit, Raised> {
+        let assign = state.assign.as_ref();
+        if state.language == QueryLanguage::JsonPath {
+            let assigned = self.assigned(id, assign, "Assign", Seen::of(&result))?;
+            let output = self.output(id, state, result)?;
+            return Ok(Exit { output, assigned });
+        }
         let input = self.state_input(id);
-        let seen = match state.language {
-            QueryLanguage::JsonPath => Seen::of(&result),
-            QueryLanguage::Jsonata => Seen {
-                result: state.kind.has_result().then_some(&result),
-                ..Seen::of(&input)
-            },
+        let seen = Seen {
+            result: state.kind.has_result().then_some(&result),
+            ..Seen::of(&input)
         };
-        let assigned = self.assigned(id, state.assign.as_ref(), "Assign", seen)?;
-        let output = match (state.language, &state.io.output) {
-            (QueryLanguage::JsonPath, _) => self.output(id, state, result)?,
-            (QueryLanguage::Jsonata, None) => result,
-            (QueryLanguage::Jsonata, Some(output)) => {
-                self.compute(id, seen, |scope| located(output, scope, "Output"))?
-            }
+        let assigned = self.assigned(id, assign, "Assign", seen)?;
+        let output = match &state.io.output {
+            None => result,
+            Some(output) => self.compute(id, seen, |scope| located(output, scope, "Output"))?,
         };
         Ok(Exit { output, assigned })
     }
@@ -253,7 +257,13 @@ impl Stepper<'_, '_> {
             random: &mut *self.context.random,
             budget: budget(self.machine.options().payload_bytes_max),
         };
-        run(&mut scope).map_err(|error| Raised::evaluation(&error, &state.name, seen.input))
+        let outcome = run(&mut scope);
+        let heavy = scope.budget.heavy();
+        // Why: a step of many transitions that each take a second would hold up everybody.
+        self.transitions = self
+            .transitions
+            .saturating_add(heavy.saturating_mul(HEAVY_TRANSITIONS));
+        outcome.map_err(|error| Raised::evaluation(&error, &state.name, seen.input))
     }
 
     pub(super) fn state_input(&self, id: FrameId) -> Payload {

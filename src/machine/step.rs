@@ -64,7 +64,7 @@ pub(super) struct Stepper<'a, 'c> {
     pub(super) execution: &'a mut Execution,
     pub(super) context: &'a mut StepContext<'c>,
     pub(super) effects: Vec<Effect>,
-    transitions: u32,
+    pub(super) transitions: u32,
     bytes: usize,
 }
 

@@ -41,6 +41,9 @@ const EXTENTS_MAX: u32 = 256;
 /// Bytes that one page reads.
 const PAGE_BYTES_MAX: u64 = 4 << 20;
 
+/// Payloads in rows of their own, by the events that they came with.
+type Large = Vec<(u64, String)>;
+
 /// Bounds of a history.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
@@ -210,7 +213,7 @@ impl History {
         }))
     }
 
-    fn encode(&mut self, records: &[Record], payloads: &mut Vec<(u64, String)>) -> String {
+    fn encode(&mut self, records: &[Record], payloads: &mut Large) -> String {
         let mut body = format!("{{\"v\":{VERSION},\"events\":[");
         let mut own: Vec<(usize, Payload)> = Vec::new();
         for (place, record) in records.iter().enumerate() {
@@ -245,7 +248,7 @@ impl History {
         event: u64,
         place: usize,
         payload: Payload,
-        (own, rows): (&mut Vec<(usize, Payload)>, &mut Vec<(u64, String)>),
+        (own, rows): (&mut Vec<(usize, Payload)>, &mut Large),
         body: &mut String,
     ) {
         let text = payload.text();

@@ -382,6 +382,10 @@ pub enum Change {
 }
 
 impl Change {
+    #[expect(
+        clippy::too_many_lines,
+        reason = "a line or two for each kind of change"
+    )]
     pub(super) fn apply(&self, db: &Connection) -> rusqlite::Result<()> {
         match self {
             Self::PutJob(row) => jobs::put(db, row),

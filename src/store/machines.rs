@@ -188,7 +188,8 @@ pub(super) fn finish_deletes(db: &Connection) -> rusqlite::Result<()> {
         .prepare_cached(
             "SELECT id FROM machines WHERE status = 'deleting' AND NOT EXISTS (
                  SELECT 1 FROM executions
-                 WHERE executions.status = 'running' AND executions.machine = machines.name)",
+                 WHERE executions.status = 'running' AND executions.machine = machines.name
+                 AND executions.kind <> 'job')",
         )?
         .query_map([], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;

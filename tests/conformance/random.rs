@@ -262,3 +262,34 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn many_of_the_definitions_by_chance_are_accepted_and_many_are_refused() {
+    let mut state = 1_u64;
+    let (mut accepted, mut succeeded) = (0, 0);
+    for _ in 0..300 {
+        let left: Vec<_> = (0..60)
+            .map(|_| {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                u16::try_from(state >> 48).unwrap_or_default()
+            })
+            .collect();
+        let mut choices = Choices {
+            left: left.into_iter(),
+            names: 0,
+            depth: 0,
+        };
+        let definition = Value::Object(choices.scope()).to_string();
+        if let Ok((end, _)) = run(&definition, &[Answer::giving(json!({"a": 2}))], false) {
+            accepted += 1;
+            succeeded += usize::from(end.starts_with("Some(Ok"));
+        }
+    }
+    assert!(
+        (60..290).contains(&accepted),
+        "{accepted} of 300 are accepted"
+    );
+    assert!(succeeded >= 20, "{succeeded} of 300 succeed");
+}

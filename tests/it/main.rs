@@ -15,6 +15,7 @@
 mod bed;
 mod data;
 mod deploys;
+mod executions;
 mod in_force;
 mod kills;
 mod limits;

@@ -7,7 +7,7 @@
 //! ours that stand round it in its tree. Expressions that cannot are left as they are, at full speed.
 
 use jsonata_core::{
-    ast::{AstNode, BinaryOp, Stage},
+    ast::{AstNode, BinaryOp, PathStep, Stage},
     evaluator::{Evaluator, EvaluatorError},
     value::{JValue, with_stack},
 };
@@ -43,7 +43,7 @@ pub(super) fn guard(tree: &mut AstNode) -> bool {
 pub(super) fn register(evaluator: &mut Evaluator) -> Result<(), EvaluatorError> {
     let first = |args: &[JValue]| args.first().cloned().unwrap_or(JValue::Undefined);
     evaluator.register_fn(MEASURE, move |args: &[JValue]| {
-        args.iter().try_for_each(|arg| measure(arg))?;
+        args.iter().try_for_each(measure)?;
         Ok(first(args))
     })?;
     evaluator.register_fn(WIDTH, move |args: &[JValue]| {
@@ -182,8 +182,9 @@ impl Guard {
         }
         match node {
             AstNode::Function { name, args, .. } if WALKERS.contains(&name.as_str()) => {
-                args.iter_mut()
-                    .for_each(|arg| self.wrap(MEASURE, arg, None));
+                for arg in args {
+                    self.wrap(MEASURE, arg, None);
+                }
             }
             AstNode::Binary {
                 op: BinaryOp::Concatenate | BinaryOp::Equal | BinaryOp::NotEqual | BinaryOp::In,
@@ -194,14 +195,14 @@ impl Guard {
                 self.wrap(MEASURE, rhs, None);
             }
             AstNode::Array(items) | AstNode::ArrayGroup(items) => {
-                items
-                    .iter_mut()
-                    .for_each(|item| self.wrap(MEASURE, item, None));
+                for item in items {
+                    self.wrap(MEASURE, item, None);
+                }
             }
             AstNode::Object(pairs) | AstNode::ObjectTransform { pattern: pairs, .. } => {
-                pairs
-                    .iter_mut()
-                    .for_each(|(_, value)| self.wrap(MEASURE, value, None));
+                for (_, value) in pairs {
+                    self.wrap(MEASURE, value, None);
+                }
             }
             AstNode::Function { .. }
             | AstNode::Binary { .. }
@@ -262,17 +263,7 @@ impl Guard {
 /// Shows each child of a node.
 fn children(node: &mut AstNode, show: &mut dyn FnMut(&mut AstNode)) {
     match node {
-        AstNode::Path { steps } => {
-            for step in steps {
-                show(&mut step.node);
-                for stage in &mut step.stages {
-                    match stage {
-                        Stage::Filter(filter) => show(filter),
-                        Stage::KeepArray | Stage::Index(_) => {}
-                    }
-                }
-            }
-        }
+        AstNode::Path { steps } => steps_of(steps, show),
         AstNode::Binary { lhs, rhs, .. } => {
             show(lhs);
             show(rhs);
@@ -299,12 +290,16 @@ fn children(node: &mut AstNode, show: &mut dyn FnMut(&mut AstNode)) {
         } => {
             show(condition);
             show(then_branch);
-            else_branch.iter_mut().for_each(|branch| show(branch));
+            if let Some(branch) = else_branch {
+                show(branch);
+            }
         }
         AstNode::FunctionApplication(inner) => show(inner),
         AstNode::Sort { input, terms } => {
             show(input);
-            terms.iter_mut().for_each(|(term, _)| show(term));
+            for (term, _) in terms {
+                show(term);
+            }
         }
         AstNode::Transform {
             location,
@@ -313,7 +308,9 @@ fn children(node: &mut AstNode, show: &mut dyn FnMut(&mut AstNode)) {
         } => {
             show(location);
             show(update);
-            delete.iter_mut().for_each(|delete| show(delete));
+            if let Some(delete) = delete {
+                show(delete);
+            }
         }
         AstNode::String(_)
         | AstNode::Name(_)
@@ -328,6 +325,18 @@ fn children(node: &mut AstNode, show: &mut dyn FnMut(&mut AstNode)) {
         | AstNode::Wildcard
         | AstNode::Descendant
         | AstNode::Parent(_) => {}
+    }
+}
+
+fn steps_of(steps: &mut [PathStep], show: &mut dyn FnMut(&mut AstNode)) {
+    for step in steps {
+        show(&mut step.node);
+        for stage in &mut step.stages {
+            match stage {
+                Stage::Filter(filter) => show(filter),
+                Stage::KeepArray | Stage::Index(_) => {}
+            }
+        }
     }
 }
 

@@ -36,6 +36,24 @@ const DEPTH_MAX: usize = 3000;
 /// Longest sequence that an expression may make. A payload of 256 KiB has no more items.
 const SEQUENCE_MAX: usize = 200_000;
 
+/// What an expression is written with that may take long: functions of its own, and what does something
+/// over and over. Any other is done in time that grows with its text and its input.
+const HEAVY: [&str; 13] = [
+    "function",
+    "λ",
+    "..",
+    "@",
+    "**",
+    "$map",
+    "$filter",
+    "$reduce",
+    "$sift",
+    "$each",
+    "$single",
+    "$sort",
+    "$distinct",
+];
+
 /// What calling something else than a function throws.
 const NO_FUNCTION: &str = "T1006: Attempted to invoke a non-function";
 
@@ -47,6 +65,8 @@ pub struct Jsonata {
     uses: Uses,
     /// Whether functions that measure stand in the tree.
     guarded: bool,
+    /// Whether it may use up its time.
+    heavy: bool,
 }
 
 /// Two expressions of the same text are the same.
@@ -123,6 +143,7 @@ impl Jsonata {
             tree,
             uses,
             guarded,
+            heavy: HEAVY.iter().any(|part| text.contains(part)),
         })
     }
 
@@ -155,6 +176,9 @@ impl Jsonata {
             max_sequence_length: Some(SEQUENCE_MAX),
             cancel: None,
         };
+        if self.heavy {
+            scope.budget.take_time()?;
+        }
         let mut evaluator = Evaluator::with_options(self.bindings(scope), options);
         functions::register(&mut evaluator, &self.uses, scope)
             .map_err(|error| self.threw(error))?;

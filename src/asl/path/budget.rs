@@ -9,11 +9,17 @@ use serde_json::Value;
 /// them) passes; at some 10 ns each the bound is reached within a tenth of a second.
 const VISITS_MAX: u64 = 8_000_000;
 
+/// Expressions of one evaluation (the rules of a Choice, the fields of a template) that may use up their
+/// time. Written ones take microseconds, so a state has room for more than anybody writes.
+const HEAVY_MAX: u64 = 64;
+
 /// What is left of an evaluation's allowance.
 #[derive(Debug)]
 pub struct Budget {
     visits: u64,
     bytes: u64,
+    /// Expressions evaluated that may have taken their time.
+    heavy: u32,
 }
 
 /// The allowance is used up.
@@ -28,6 +34,7 @@ impl Budget {
         Self {
             visits: VISITS_MAX,
             bytes,
+            heavy: 0,
         }
     }
 
@@ -36,6 +43,21 @@ impl Budget {
         let values = u64::try_from(values).map_err(|_| Exhausted)?;
         self.visits = self.visits.checked_sub(values).ok_or(Exhausted)?;
         Ok(())
+    }
+
+    /// Takes what an expression costs that may use up the time that it has.
+    pub(crate) fn take_time(&mut self) -> Result<(), Exhausted> {
+        self.heavy = self.heavy.saturating_add(1);
+        self.visits = self
+            .visits
+            .checked_sub(VISITS_MAX / HEAVY_MAX)
+            .ok_or(Exhausted)?;
+        Ok(())
+    }
+
+    /// How many expressions may have used up their time.
+    pub(crate) const fn heavy(&self) -> u32 {
+        self.heavy
     }
 
     /// Takes so many bytes of results.

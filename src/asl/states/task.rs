@@ -81,6 +81,9 @@ fn resource<'n>(fields: &mut Fields<'n>, reader: &mut Reader<'n>) -> Option<Arc<
     Some(resource.into())
 }
 
+/// How much of a resource a message shows: AWS's longest name of one.
+const RESOURCE_BYTES_SHOWN: usize = 2048;
+
 /// How a task of an integration ends.
 const PATTERNS: [&str; 3] = [".waitForTaskToken", ".sync:2", ".sync"];
 
@@ -110,8 +113,11 @@ fn check_integration(resource: &str, at: Span, reader: &mut Reader<'_>) {
     let function = resource
         .split_once(":function:")
         .filter(|(before, _)| before.split(':').nth(2) == Some("lambda"));
-    if resource.contains(|c: char| c.is_whitespace() || "{}\"".contains(c))
-        || function.is_some_and(|(_, name)| !is_function(name))
+    // A placeholder (`${name}`) is filled in by whoever deploys the definition.
+    let halves = resource.matches("${").count() != resource.matches('}').count();
+    if halves
+        || resource.contains(|c: char| c.is_whitespace() || c == '"')
+        || function.is_some_and(|(_, name)| !name.contains("${") && !is_function(name))
     {
         let message = format!("{} is no valid resource ARN", quote(resource));
         reader.problems.schema(at, message);
@@ -129,8 +135,9 @@ fn check_integration(resource: &str, at: Span, reader: &mut Reader<'_>) {
     let known = INTEGRATIONS.iter().find(|(name, _)| *name == service);
     if known.is_some_and(|(_, operations)| !operations.contains(&operation)) {
         // In AWS's words.
+        let shown = resource.get(..RESOURCE_BYTES_SHOWN).unwrap_or(resource);
         let message = format!(
-            "The resource provided {resource} is not recognized. The value is not a valid resource ARN, or the resource is not available in this region."
+            "The resource provided {shown} is not recognized. The value is not a valid resource ARN, or the resource is not available in this region."
         );
         reader.problems.schema(at, message);
     }

@@ -42,10 +42,10 @@ pub(in crate::machine) fn enter(
     let role = credentials
         .as_ref()
         .and_then(|credentials| credentials.value().get("RoleArn")?.as_str().map(Into::into));
-    let region = region(step.context.context.execution_id);
+    let execution = step.context.context.execution_id;
     step.record(id, || Event::TaskScheduled {
         resource: task.resource.clone(),
-        region: region.into(),
+        region: region(execution).into(),
         parameters: payload.clone(),
         timeout,
         heartbeat,

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::work::{Batch, Item, Work};
+use super::{batch::Batch, work::Work};
 use crate::{
     ids::{ExecutionId, FrameId, Generation},
     machine::Input,

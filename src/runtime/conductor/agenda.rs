@@ -17,13 +17,16 @@ use crate::{
 /// Timers that are taken up at a time.
 const DUE_MAX: usize = 512;
 
+/// Due, execution, frame, generation and kind of a timer that is in memory alone.
+type Volatile = (Timestamp, i64, u32, u32, TimerKind);
+
 #[derive(Default)]
 pub(super) struct Agenda {
     /// The earliest stored one that was not taken up, or before it.
     next: Option<Timestamp>,
     /// Taken up, and still in the store as far as is known.
     taken: HashSet<TimerRow>,
-    volatile: BinaryHeap<Reverse<(Timestamp, i64, u32, u32, TimerKind)>>,
+    volatile: BinaryHeap<Reverse<Volatile>>,
 }
 
 /// Timers that are due.

@@ -32,14 +32,12 @@ pub(super) struct Live {
     history: History,
     pub(super) facts: Facts,
     tokens: Tokens,
-    /// Whether the execution has a row.
-    stored: bool,
-    /// It is redriven, and its row does not say so yet.
-    reopened: bool,
+    /// Whether its row says that something is under way; `None`: it has no row yet.
+    stored: Option<bool>,
+    /// When it was redriven, until its row says so.
+    reopened: Option<Timestamp>,
     /// Nothing of it is written.
     pub(super) volatile: bool,
-    /// Whether its row says that something is under way.
-    stored_awake: bool,
     /// Frames whose task or run is under way here.
     under_way: BTreeSet<FrameId>,
     /// The last step was cut short.
@@ -132,10 +130,9 @@ impl Live {
             history: History::new(),
             facts,
             tokens: engine.tokens().clone(),
-            stored: false,
-            reopened: false,
+            stored: None,
+            reopened: None,
             volatile,
-            stored_awake: false,
             under_way: BTreeSet::new(),
             cut_short: false,
             output: None,
@@ -173,9 +170,9 @@ impl Live {
         }
         let restored = Self::restore(engine, row, processor)?;
         Ok(restored.map(|live| Self {
-            reopened: true,
+            reopened: live.row.redriven,
             under_way: BTreeSet::new(),
-            stored_awake: false,
+            stored: Some(false),
             ..live
         }))
     }
@@ -213,10 +210,9 @@ impl Live {
             history: History::load(store, id)?,
             facts,
             tokens: engine.tokens().clone(),
-            stored: true,
-            reopened: false,
+            stored: Some(row.awake),
+            reopened: None,
             volatile: false,
-            stored_awake: row.awake,
             under_way,
             cut_short: false,
             output: None,
@@ -432,9 +428,11 @@ impl Live {
     /// Timers that it waits for, where nothing of it is written.
     pub(super) fn take_volatile_timers(&mut self) -> Vec<TimerRow> {
         let timers = std::mem::take(&mut self.timers);
-        let put = timers.into_iter().filter_map(|change| match change {
-            Change::PutTimer(row) => Some(row),
-            _ => None,
+        let put = timers.into_iter().filter_map(|change| {
+            if let Change::PutTimer(row) = change {
+                return Some(row);
+            }
+            None
         });
         put.collect()
     }
@@ -450,25 +448,25 @@ impl Live {
     ) -> Result<(), RuntimeError> {
         self.touched = false;
         let execution = self.row.id;
-        if std::mem::take(&mut self.reopened) {
+        if let Some(at) = self.reopened.take() {
             changes.push(Change::RedriveExecution {
                 execution,
                 redrives: self.row.redrives,
                 token: self.row.redrive_token.clone(),
-                at: self.row.redriven.unwrap_or_default(),
+                at,
             });
         }
         let timers = std::mem::take(&mut self.timers);
         if self.has_ended() {
             if self.row.kind == ExecutionKind::Express {
                 // Why: nobody can ask for an express execution that has ended.
-                if self.stored {
+                if self.stored.is_some() {
                     changes.push(Change::RemoveExecution { execution });
                 }
                 return Ok(());
             }
             self.row.output = self.output.as_ref().map(|output| output.text().to_owned());
-            if self.stored {
+            if self.stored.is_some() {
                 changes.push(self.end_change());
             } else {
                 changes.push(Change::NewExecution(self.row.clone()));
@@ -481,13 +479,12 @@ impl Live {
             }
         } else {
             self.row.awake = self.is_awake();
-            if !self.stored {
+            if self.stored.is_none() {
                 changes.push(Change::NewExecution(self.row.clone()));
-            } else if self.row.awake != self.stored_awake {
+            } else if self.stored != Some(self.row.awake) {
                 let awake = self.row.awake;
                 changes.push(Change::Awake { execution, awake });
             }
-            self.stored_awake = self.row.awake;
             changes.push(Change::Frames {
                 execution,
                 changes: self.state.take_changes(&self.machine),
@@ -501,12 +498,12 @@ impl Live {
                     change,
                     Change::RemoveTimers { .. } | Change::RemoveActivityTask { .. }
                 );
-                if self.stored || !removes {
+                if self.stored.is_some() || !removes {
                     changes.push(change);
                 }
             }
         }
-        self.stored = true;
+        self.stored = Some(self.row.awake);
         if !self.history.is_empty() {
             self.history
                 .take_changes(engine.store(), execution, bounds, changes)?;

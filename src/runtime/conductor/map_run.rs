@@ -237,30 +237,26 @@ impl MapRun {
         let Some((_, generation)) = self.under_way.remove(&index) else {
             return Vec::new();
         };
-        let ending = match (status, output) {
-            (ExecutionStatus::Succeeded, Some(output)) => {
-                self.results.push(ResultRow {
-                    index,
-                    id: None,
-                    result: output.clone(),
-                    version: 0,
-                    attempts: 1,
-                    at: now,
-                    redo: 0,
-                });
-                Ending::Done
-            }
-            _ => {
-                self.row.aborted += u64::from(status == ExecutionStatus::Aborted);
-                self.row.timed_out += u64::from(status == ExecutionStatus::TimedOut);
-                self.limits_changed |= status != ExecutionStatus::Failed;
-                let failure = Failure::new(
-                    error.unwrap_or_default().to_owned(),
-                    cause.unwrap_or_default().to_owned(),
-                );
-                self.fail(index, failure, now);
-                Ending::Failed
-            }
+        let ending = if status == ExecutionStatus::Succeeded
+            && let Some(output) = output
+        {
+            self.results.push(ResultRow {
+                index,
+                id: None,
+                result: output.clone(),
+                version: 0,
+                attempts: 1,
+                at: now,
+                redo: 0,
+            });
+            Ending::Done
+        } else {
+            self.row.aborted += u64::from(status == ExecutionStatus::Aborted);
+            self.row.timed_out += u64::from(status == ExecutionStatus::TimedOut);
+            self.limits_changed |= status != ExecutionStatus::Failed;
+            let (error, cause) = (error.unwrap_or_default(), cause.unwrap_or_default());
+            self.fail(index, Failure::new(error, cause), now);
+            Ending::Failed
         };
         let items = count(self.items.size(place(index), &self.request));
         vec![match generation {
@@ -343,7 +339,7 @@ impl MapRun {
                 follow.push(Follow::Continue);
             }
             for effect in effects {
-                self.follow(effect, now, &mut inputs, &mut follow);
+                self.follow(&effect, now, &mut inputs, &mut follow);
             }
         }
         follow
@@ -351,12 +347,12 @@ impl MapRun {
 
     fn follow(
         &mut self,
-        effect: Effect,
+        effect: &Effect,
         now: Timestamp,
         inputs: &mut Vec<Input>,
         follow: &mut Vec<Follow>,
     ) {
-        match effect {
+        match *effect {
             Effect::Read { first, .. } => inputs.push(self.page(first)),
             Effect::Dispatch {
                 index,

@@ -9,6 +9,9 @@
 
 mod activities;
 mod agenda;
+mod batch;
+mod begin;
+mod functions;
 mod live;
 mod map_run;
 mod program;
@@ -162,7 +165,9 @@ impl Engine {
     pub fn conduct(&self) {
         let (orders, queue) = mpsc::channel(ORDERS_MAX);
         if self.set_conductor(orders) {
-            tokio::spawn(work::Work::new(self.clone()).work(queue));
+            let (answer, answers) = mpsc::unbounded_channel();
+            let work = work::Work::new(self.clone(), answer);
+            tokio::spawn(work.work(queue, answers));
         }
     }
 

@@ -9,10 +9,11 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::oneshot;
 
 use super::{
+    batch::{Batch, Item},
     live::Live,
     map_run::MapRun,
     runs::RunInput,
-    work::{Batch, Item, Work},
+    work::Work,
 };
 use crate::{
     ids::{ExecutionId, FrameId, Generation, Index, RunId},

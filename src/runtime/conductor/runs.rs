@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::{
     MapRunLimits,
+    batch::{Batch, Item},
     live::Live,
     map_run::{Follow, MapRun, kind_of, outcome},
-    work::{Batch, Item, Work},
+    work::Work,
 };
 use crate::{
     asl::intrinsic::uuid_of,

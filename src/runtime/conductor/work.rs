@@ -5,30 +5,30 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    Begun, ExecutionEnd, Order, Start,
-    activities::{Activities, Handed},
+    ExecutionEnd, Order,
+    activities::Activities,
     agenda::Agenda,
+    batch::{After, Batch, Item},
+    functions::{Functions, How, Task},
     live::Live,
     map_run::MapRun,
-    redrive::{Redrive, Redriven},
+    redrive::Redrive,
     runs::RunInput,
 };
 use crate::{
-    asl::intrinsic::uuid_of,
-    ids::{ExecutionId, FrameId, Generation, Index, RunId},
-    iteration::{self, RunStatus},
-    machine::{Effect, Input, RunRequest, is_activity},
+    ids::{ExecutionId, FrameId, Generation, RunId},
+    iteration,
+    machine::{Effect, Input, is_activity},
     payload::Failure,
-    runtime::{Engine, RuntimeError, TaskToken, history::Bounds},
+    plugin::Answer,
+    runtime::{Engine, RuntimeError, history::Bounds},
     store::{
-        ActivityTaskRow, Change, Committed, ExecutionKind, ExecutionRow, ExecutionStatus, Line,
-        Runs, StoreError, TimerKind, TimerRow,
+        ActivityTaskRow, Change, Committed, Line, MachineChange, StoreError, TimerKind, TimerRow,
     },
     time::Timestamp,
 };
@@ -41,9 +41,6 @@ const BEGUN_MAX: u32 = 512;
 
 /// Commits on their way; while so many are, what happens gathers.
 const COMMITS_MAX: usize = 2;
-
-/// How long an express execution may take: AWS's bound.
-const EXPRESS_MAX: Duration = Duration::from_mins(5);
 
 /// Executions that are taken up at a time at the start.
 const RESUMED_MAX: u32 = 512;
@@ -59,99 +56,22 @@ pub(super) struct Work {
     agenda: Agenda,
     on_their_way: VecDeque<(Committed, After)>,
     /// Names of executions whose first commit is on its way.
-    beginning: HashMap<(String, String), ExecutionId>,
+    pub(super) beginning: HashMap<(String, String), ExecutionId>,
     pub(super) activities: Activities,
     /// Tasks that nobody took come back here; no more than workers wait.
     pub(super) back: mpsc::UnboundedSender<ActivityTaskRow>,
     returned: mpsc::UnboundedReceiver<ActivityTaskRow>,
+    pub(super) functions: Functions,
     /// Map Runs under way.
     pub(super) runs: HashMap<RunId, MapRun>,
     /// Redrives that wait until an end is durable.
     pub(super) redrives: HashMap<ExecutionId, Vec<Redrive>>,
     /// Who waits for an end.
-    waiting: HashMap<ExecutionId, Vec<oneshot::Sender<ExecutionEnd>>>,
-}
-
-/// Something that happened.
-pub(super) enum Item {
-    /// To an execution.
-    Execution {
-        execution: ExecutionId,
-        input: Input,
-        /// The stored timer that said so.
-        timer: Option<TimerRow>,
-    },
-    /// To a Map Run.
-    Run(RunId, Vec<RunInput>),
-    /// Tasks of an activity have come.
-    HandOut(String),
-    /// A worker went away before it had its task.
-    PutBack(ActivityTaskRow),
-    /// Somebody wants an execution to be redriven.
-    Redrive(Redrive),
-    /// A redriven execution asked for its Map Run.
-    RedriveRun {
-        execution: ExecutionId,
-        frame: FrameId,
-        generation: Generation,
-    },
-    /// An execution asked for a Map Run.
-    StartRun {
-        execution: ExecutionId,
-        frame: FrameId,
-        generation: Generation,
-        request: Arc<RunRequest>,
-    },
-}
-
-/// What is to be done once a batch is durable.
-#[derive(Default)]
-pub(super) struct After {
-    begun: Vec<(oneshot::Sender<Result<Begun, RuntimeError>>, Begun)>,
-    stopped: Vec<(
-        oneshot::Sender<Result<Option<Timestamp>, RuntimeError>>,
-        Option<Timestamp>,
-    )>,
-    told: Vec<(oneshot::Sender<bool>, bool)>,
-    pub(super) redriven: Vec<(oneshot::Sender<Result<Redriven, RuntimeError>>, Redriven)>,
-    /// Map Runs that want rows of their queue: behind which, and how many.
-    pub(super) queues: Vec<(RunId, Option<Index>, u32)>,
-    pub(super) handed: Vec<Handed>,
-    /// Tasks that gave a sign of life.
-    pub(super) beaten: Vec<TaskToken>,
-    /// Activities whose tasks wait for a worker.
-    pub(super) waiting: Vec<String>,
-    effects: Vec<(ExecutionId, Effect)>,
-    pub(super) due: Vec<Timestamp>,
-    /// Timers whose rows are gone.
-    timers: Vec<TimerRow>,
-    /// Executions that something was written of.
-    executions: Vec<ExecutionId>,
-    /// Map Runs that have ended.
-    pub(super) runs: Vec<(RunId, RunStatus)>,
-    /// Names that can be found in the store now.
-    names: Vec<(String, String)>,
-}
-
-/// A batch that is being worked on.
-#[derive(Default)]
-pub(super) struct Batch {
-    pub(super) after: After,
-    /// What follows for executions that nothing is written of.
-    at_once: Vec<(ExecutionId, Effect)>,
-    touched: Vec<ExecutionId>,
-    /// What is written beside executions: new runs, and rows of timers that outlived what they were for.
-    pub(super) changes: Vec<Change>,
-    /// What Map Runs are to be told.
-    pub(super) runs: VecDeque<(RunId, Vec<RunInput>)>,
-    /// Map Runs that were stepped.
-    pub(super) stepped: Vec<RunId>,
-    /// Children that may still be begun.
-    pub(super) begin_max: u32,
+    pub(super) waiting: HashMap<ExecutionId, Vec<oneshot::Sender<ExecutionEnd>>>,
 }
 
 impl Work {
-    pub(super) fn new(engine: Engine) -> Self {
+    pub(super) fn new(engine: Engine, answers: mpsc::UnboundedSender<Answer>) -> Self {
         let (back, returned) = mpsc::unbounded_channel();
         Self {
             line: engine.store().line(),
@@ -164,6 +84,7 @@ impl Work {
             activities: Activities::default(),
             back,
             returned,
+            functions: Functions::new(answers),
             runs: HashMap::new(),
             redrives: HashMap::new(),
             waiting: HashMap::new(),
@@ -172,10 +93,24 @@ impl Work {
     }
 
     /// Works until the engine closes.
-    pub(super) async fn work(mut self, mut orders: mpsc::Receiver<Order>) {
+    pub(super) async fn work(
+        mut self,
+        mut orders: mpsc::Receiver<Order>,
+        answers: mpsc::UnboundedReceiver<Answer>,
+    ) {
+        self.work_through(&mut orders, answers).await;
+        self.functions.shut_down().await;
+    }
+
+    async fn work_through(
+        &mut self,
+        orders: &mut mpsc::Receiver<Order>,
+        mut answers: mpsc::UnboundedReceiver<Answer>,
+    ) {
         let mut closing = self.engine.closing();
         let clock = Arc::clone(self.engine.clock());
         let mut taken = Vec::with_capacity(BATCH_MAX);
+        let mut answered = Vec::with_capacity(BATCH_MAX);
         if let Err(error) = self.resume() {
             tracing::error!(%error, "cannot take up the executions that were under way");
         }
@@ -201,6 +136,11 @@ impl Work {
                     self.recover(outcome);
                 }
                 Some(row) = self.returned.recv(), if room => self.queue.push_back(Item::PutBack(row)),
+                _ = answers.recv_many(&mut answered, BATCH_MAX), if room => {
+                    for answer in answered.drain(..) {
+                        self.take_answer(answer);
+                    }
+                }
                 () = clock.wait_until(self.agenda.next()), if room => {
                     let outcome = self.take_due().map(drop);
                     self.recover(outcome);
@@ -424,93 +364,6 @@ impl Work {
         }
     }
 
-    fn begin(
-        &mut self,
-        start: Start,
-        now: Timestamp,
-        batch: &mut Batch,
-    ) -> Result<(), RuntimeError> {
-        let Start {
-            asked,
-            volatile,
-            end,
-            begun,
-        } = start;
-        let (program, store) = (&asked.program, self.engine.store().clone());
-        if let Some(name) = &asked.name
-            && program.kind == ExecutionKind::Standard
-            && let Some(there) = self.find(&program.machine, name)?
-        {
-            let same =
-                there.status == ExecutionStatus::Running && there.input == asked.input.text();
-            let answer = if same {
-                Begun::Running {
-                    id: there.id,
-                    name: name.clone(),
-                    started: there.started,
-                }
-            } else {
-                Begun::Exists { name: name.clone() }
-            };
-            batch.after.begun.push((begun, answer));
-            return Ok(());
-        }
-        let definition = match self
-            .engine
-            .programs()
-            .definition(&store, program.definition)
-        {
-            Ok(definition) => definition,
-            Err(error) => {
-                begun.send(Err(error)).ok();
-                return Ok(());
-            }
-        };
-        let id = store.next_execution_id();
-        let name = asked
-            .name
-            .clone()
-            .unwrap_or_else(|| uuid_of(rand::random(), rand::random()));
-        let row = new_row(id, &asked, name.clone(), now);
-        let limit = definition.timeout();
-        let limit = match program.kind {
-            ExecutionKind::Express => Some(limit.unwrap_or(EXPRESS_MAX).min(EXPRESS_MAX)),
-            ExecutionKind::Standard | ExecutionKind::Job => limit,
-        };
-        let mut live = Live::begin(&self.engine, definition, row, asked.input.clone(), volatile);
-        if let Some(limit) = limit {
-            live.set_deadline(now.after(limit));
-        }
-        if !volatile {
-            let key = (program.machine.clone(), name.clone());
-            self.beginning.insert(key.clone(), id);
-            batch.after.names.push(key);
-        }
-        self.live.insert(id, live);
-        self.waiting.entry(id).or_default().extend(end);
-        let answer = Begun::Running {
-            id,
-            name,
-            started: now,
-        };
-        if volatile {
-            begun.send(Ok(answer)).ok();
-        } else {
-            batch.after.begun.push((begun, answer));
-        }
-        let input = asked.input;
-        self.tell(id, Input::Start { input }, now, batch).map(drop)
-    }
-
-    /// The execution of that name, whether its first commit is durable or not.
-    fn find(&self, machine: &str, name: &str) -> Result<Option<ExecutionRow>, RuntimeError> {
-        let key = (machine.to_owned(), name.to_owned());
-        if let Some(live) = self.beginning.get(&key).and_then(|id| self.live.get(id)) {
-            return Ok(Some(live.row.clone()));
-        }
-        Ok(self.engine.store().execution_named(machine, name)?)
-    }
-
     /// Whether a frame waits for the answer to its task.
     pub(super) fn waits(
         &mut self,
@@ -581,6 +434,7 @@ impl Work {
                 run.take_changes(now, &mut changes);
             }
         }
+        let mut ended = false;
         for execution in batch.touched.drain(..) {
             let Some(live) = self.live.get_mut(&execution) else {
                 continue;
@@ -599,7 +453,12 @@ impl Work {
                 &mut batch.after.due,
             )?;
             live.commits += 1;
+            ended |= live.has_ended();
             batch.after.executions.push(execution);
+        }
+        if ended {
+            // A machine that is to go may have waited for it.
+            changes.push(MachineChange::FinishDeletes.into());
         }
         Ok(changes)
     }
@@ -666,9 +525,24 @@ impl Work {
             Effect::Invoke {
                 frame,
                 generation,
+                entry,
                 resource,
+                payload,
+                timeout,
+                attempt,
                 ..
             } => {
+                if let Some(how) = How::of(&resource, &payload) {
+                    return self.call_function(Task {
+                        execution,
+                        frame,
+                        generation,
+                        entry,
+                        attempt,
+                        timeout,
+                        how,
+                    });
+                }
                 let failure = Failure::new(
                     "States.Runtime",
                     format!("no service of this daemon answers to the resource {resource}"),
@@ -754,38 +628,6 @@ fn due_input(row: &TimerRow) -> Input {
         TimerKind::Timeout => late("States.Timeout"),
         TimerKind::Heartbeat => late("States.HeartbeatTimeout"),
         TimerKind::Deadline => Input::TimedOut,
-    }
-}
-
-fn new_row(
-    id: ExecutionId,
-    asked: &super::StartExecution,
-    name: String,
-    now: Timestamp,
-) -> ExecutionRow {
-    let program = &asked.program;
-    ExecutionRow {
-        id,
-        kind: program.kind,
-        machine: program.machine.clone(),
-        name,
-        runs: Runs::Definition(program.definition),
-        version: program.version,
-        alias: program.alias.clone(),
-        role_arn: program.role_arn.clone(),
-        trace_header: asked.trace_header.clone(),
-        child_of: None,
-        awake: false,
-        status: ExecutionStatus::Running,
-        input: asked.input.text().to_owned(),
-        output: None,
-        error: None,
-        cause: None,
-        redrives: 0,
-        started: now,
-        stopped: None,
-        redriven: None,
-        redrive_token: None,
     }
 }
 

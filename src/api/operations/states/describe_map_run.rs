@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{map_runs, seconds, shapes::LONG_ARN};
 use crate::{
     api::{Api, ApiError, shape::Member},
-    iteration::RunStatus,
+    iteration::{Checkpoint, RunStatus},
     runtime::{RuntimeError, execution_arn},
     store::ExecutionStatus,
 };
@@ -38,31 +38,14 @@ pub(super) fn call(api: &Api, input: &Input) -> Result<Value, ApiError> {
     let run = api.store.run(row.run)?.ok_or_else(gone)?;
     let execution = api.store.execution(run.execution)?.ok_or_else(gone)?;
     let children = api.store.child_counts(row.run)?;
-    let count = |status: ExecutionStatus| -> u64 {
-        let found = children.iter().find(|(known, _)| *known == status);
-        found.map_or(0, |(_, count)| *count)
-    };
-    let all: u64 = children.iter().map(|(_, count)| count).sum();
-    let counters = run.checkpoint.counters;
-    let total = run
-        .checkpoint
-        .total
-        .unwrap_or(counters.done + counters.failed + count(ExecutionStatus::Running));
-    let ended = counters.done + counters.failed;
-    let (timed_out, aborted) = (
-        count(ExecutionStatus::TimedOut),
-        count(ExecutionStatus::Aborted),
-    );
-    let failed_items = counters.failed.saturating_sub(timed_out + aborted);
-    let waiting = if run.checkpoint.status.is_ended() {
-        0
-    } else {
-        total.saturating_sub(ended)
-    };
-    let running = count(ExecutionStatus::Running).min(waiting);
     let queued = match row.redrives {
         0 => 0,
         _ => api.store.queued_count(row.run)?,
+    };
+    let counts = Counts {
+        children: &children,
+        checkpoint: &run.checkpoint,
+        queued,
     };
     let mut shown = json!({
         "mapRunArn": input.map_run_arn,
@@ -72,30 +55,8 @@ pub(super) fn call(api: &Api, input: &Input) -> Result<Value, ApiError> {
         "maxConcurrency": row.concurrency,
         "toleratedFailurePercentage": row.tolerated_percentage,
         "toleratedFailureCount": row.tolerated_count,
-        "itemCounts": {
-            "pending": waiting - running,
-            "running": running,
-            "succeeded": counters.done,
-            "failed": failed_items,
-            "timedOut": timed_out,
-            "aborted": aborted,
-            "total": total,
-            "resultsWritten": 0,
-            "failuresNotRedrivable": 0,
-            "pendingRedrive": queued,
-        },
-        "executionCounts": {
-            "pending": 0,
-            "running": count(ExecutionStatus::Running),
-            "succeeded": count(ExecutionStatus::Succeeded),
-            "failed": count(ExecutionStatus::Failed),
-            "timedOut": timed_out,
-            "aborted": aborted,
-            "total": all,
-            "resultsWritten": 0,
-            "failuresNotRedrivable": 0,
-            "pendingRedrive": queued,
-        },
+        "itemCounts": counts.items(),
+        "executionCounts": counts.executions(),
         "redriveCount": row.redrives,
     });
     if let Some(ended) = run.ended {
@@ -105,4 +66,61 @@ pub(super) fn call(api: &Api, input: &Input) -> Result<Value, ApiError> {
         shown["redriveDate"] = seconds(redriven);
     }
     Ok(shown)
+}
+
+/// How many children of a Map Run stand how, and how many items.
+struct Counts<'a> {
+    children: &'a [(ExecutionStatus, u64)],
+    checkpoint: &'a Checkpoint,
+    /// Children that wait for a slot to be redriven in.
+    queued: u64,
+}
+
+impl Counts<'_> {
+    fn count(&self, status: ExecutionStatus) -> u64 {
+        let found = self.children.iter().find(|(known, _)| *known == status);
+        found.map_or(0, |(_, count)| *count)
+    }
+
+    fn items(&self) -> Value {
+        let counters = self.checkpoint.counters;
+        let running = self.count(ExecutionStatus::Running);
+        let ended = counters.done + counters.failed;
+        let total = self.checkpoint.total.unwrap_or(ended + running);
+        let waiting = if self.checkpoint.status.is_ended() {
+            0
+        } else {
+            total.saturating_sub(ended)
+        };
+        let running = running.min(waiting);
+        let timed_out = self.count(ExecutionStatus::TimedOut);
+        let aborted = self.count(ExecutionStatus::Aborted);
+        json!({
+            "pending": waiting - running,
+            "running": running,
+            "succeeded": counters.done,
+            "failed": counters.failed.saturating_sub(timed_out + aborted),
+            "timedOut": timed_out,
+            "aborted": aborted,
+            "total": total,
+            "resultsWritten": 0,
+            "failuresNotRedrivable": 0,
+            "pendingRedrive": self.queued,
+        })
+    }
+
+    fn executions(&self) -> Value {
+        json!({
+            "pending": 0,
+            "running": self.count(ExecutionStatus::Running),
+            "succeeded": self.count(ExecutionStatus::Succeeded),
+            "failed": self.count(ExecutionStatus::Failed),
+            "timedOut": self.count(ExecutionStatus::TimedOut),
+            "aborted": self.count(ExecutionStatus::Aborted),
+            "total": self.children.iter().map(|(_, count)| count).sum::<u64>(),
+            "resultsWritten": 0,
+            "failuresNotRedrivable": 0,
+            "pendingRedrive": self.queued,
+        })
+    }
 }

@@ -103,14 +103,10 @@ pub(super) fn status_of(name: &str) -> Option<ExecutionStatus> {
 /// What lists and descriptions both tell of an execution.
 pub(super) fn told(api: &Api, row: &ExecutionRow) -> Result<Value, ApiError> {
     let place = api.place();
-    let machine = match row.child_of {
-        None => place.machine(&row.machine),
-        // Of a child: the labelled part of the machine.
-        Some(_) => place.machine(&row.machine),
-    };
     let mut shown = json!({
         "executionArn": execution_arn(&place, row),
-        "stateMachineArn": machine,
+        // Of a child: the labelled part of the machine.
+        "stateMachineArn": place.machine(&row.machine),
         "name": row.name,
         "status": status_name(row.status),
         "startDate": seconds(row.started),

@@ -23,10 +23,11 @@ pub(super) const INPUT: &[Member] = &[
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Input {
-    pub(super) state_machine_arn: String,
-    pub(super) name: Option<String>,
-    pub(super) input: Option<String>,
-    pub(super) trace_header: Option<String>,
+    state_machine_arn: String,
+    name: Option<String>,
+    #[serde(rename = "input")]
+    payload: Option<String>,
+    trace_header: Option<String>,
 }
 
 pub(super) async fn call(api: &Api, input: Input) -> Result<Value, ApiError> {
@@ -34,7 +35,7 @@ pub(super) async fn call(api: &Api, input: Input) -> Result<Value, ApiError> {
         names::check_name(name)?;
     }
     let machine = executions::resolve(api, &input.state_machine_arn)?;
-    let payload = executions::input(input.input)?;
+    let payload = executions::input(input.payload)?;
     let asked = StartExecution {
         program: (&machine).into(),
         name: input.name,

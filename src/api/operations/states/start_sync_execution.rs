@@ -27,7 +27,8 @@ pub(super) const INPUT: &[Member] = &[
 pub(super) struct Input {
     state_machine_arn: String,
     name: Option<String>,
-    input: Option<String>,
+    #[serde(rename = "input")]
+    payload: Option<String>,
     trace_header: Option<String>,
     included_data: Option<String>,
 }
@@ -42,7 +43,7 @@ pub(super) async fn call(api: &Api, input: Input) -> Result<Value, ApiError> {
     }
     let with_data = input.included_data.as_deref() != Some("METADATA_ONLY");
     let machine = executions::resolve(api, &input.state_machine_arn)?;
-    let payload = executions::input(input.input)?;
+    let payload = executions::input(input.payload)?;
     let asked = StartExecution {
         program: (&machine).into(),
         name: input.name,

@@ -96,7 +96,7 @@ fn id_of(begun: &Begun) -> ExecutionId {
 }
 
 async fn end(engine: &Engine, id: ExecutionId) -> ExecutionRow {
-    let patience = std::time::Instant::now() + Duration::from_secs(60);
+    let patience = std::time::Instant::now() + Duration::from_mins(1);
     loop {
         let row = engine.store().execution(id).unwrap().unwrap();
         if row.status != ExecutionStatus::Running {
@@ -217,7 +217,7 @@ async fn an_express_execution_that_is_waited_for_leaves_nothing() {
     assert_eq!(end.output.unwrap().text(), "\"over\"");
     assert_eq!(engine.store().pulse().unwrap().commits, before);
     let id = id_of(&start(&engine, &waits, None, r#"{"seconds": 1}"#).await);
-    let patience = std::time::Instant::now() + Duration::from_secs(60);
+    let patience = std::time::Instant::now() + Duration::from_mins(1);
     while engine.store().execution(id).unwrap().is_some() {
         assert!(std::time::Instant::now() < patience);
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -336,7 +336,7 @@ async fn stopping_an_execution_stops_its_run_and_the_children() {
         tokio::time::sleep(Duration::from_millis(2)).await;
     };
     engine.stop_execution(id, None, None).await.unwrap();
-    let patience = std::time::Instant::now() + Duration::from_secs(60);
+    let patience = std::time::Instant::now() + Duration::from_mins(1);
     while !engine
         .store()
         .running_children(runs[0].run)
