@@ -195,7 +195,7 @@ fn run(world: &World, document: &str, commands_min: usize) {
                     let again = !daemons.is_empty() && is_look(command);
                     check(world, &set, command, &shown, again);
                     if command.starts_with("eval ") {
-                        set.push_str(&format!("{{ {command}; }} 2>/dev/null; "));
+                        set = format!("{set}{{ {command}; }} 2>/dev/null; ");
                     }
                 }
             }

@@ -13,7 +13,7 @@ fn asks(more: &str) -> String {
 
 pub(super) async fn task(engine: &Engine) -> ActivityTask {
     let task = engine.activity_task("ask", Some("worker".to_owned()));
-    let task = tokio::time::timeout(Duration::from_secs(60), task).await;
+    let task = tokio::time::timeout(Duration::from_mins(1), task).await;
     task.unwrap().unwrap().unwrap()
 }
 
@@ -36,14 +36,13 @@ async fn assert_none_waits(engine: &Engine) {
 
 fn failures(engine: &Engine, id: ExecutionId) -> Vec<String> {
     let page = read_history(engine.store(), id, 1, false, 1000).unwrap();
-    let failed = page
-        .records
-        .into_iter()
-        .filter_map(|record| match record.event {
-            Event::TaskTimedOut { error, .. } | Event::TaskFailed { error, .. } => error,
-            _ => None,
-        });
-    failed.collect()
+    let mut errors = Vec::new();
+    for record in page.records {
+        if let Event::TaskTimedOut { error, .. } | Event::TaskFailed { error, .. } = record.event {
+            errors.extend(error);
+        }
+    }
+    errors
 }
 
 #[tokio::test(flavor = "multi_thread")]

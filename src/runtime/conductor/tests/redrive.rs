@@ -23,10 +23,10 @@ async fn redrive(engine: &Engine, id: ExecutionId, token: Option<&str>) -> Redri
 }
 
 async fn refused(engine: &Engine, id: ExecutionId) -> String {
-    match redrive(engine, id, None).await {
-        Redriven::Refused(why) => why,
-        other => panic!("{other:?}"),
-    }
+    let Redriven::Refused(why) = redrive(engine, id, None).await else {
+        panic!("it was to be refused")
+    };
+    why
 }
 
 #[tokio::test(flavor = "multi_thread")]
