@@ -17,6 +17,8 @@ mod adopts;
 mod answers;
 #[path = "commands/beginning.rs"]
 mod beginning;
+#[path = "commands/clients.rs"]
+mod clients;
 #[path = "commands/definitions.rs"]
 mod definitions;
 #[path = "commands/disk.rs"]

@@ -56,6 +56,13 @@ pub enum Effect {
         /// What it runs over.
         request: Arc<RunRequest>,
     },
+    /// Take the frame's Map Run up where it failed or was stopped; answered by `RunEnded`.
+    RedriveRun {
+        /// Returned in the answer.
+        frame: FrameId,
+        /// Returned in the answer.
+        generation: Generation,
+    },
     /// What this frame asked for (a task, a timer, a run) is not wanted any more; an answer to it
     /// would be ignored.
     Cancel {

@@ -29,6 +29,8 @@ pub struct Execution {
     pub(super) ready: BTreeSet<FrameId>,
     pub(super) counters: Counters,
     pub(super) dirty: Dirty,
+    /// What a redrive goes on from, from an unsuccessful end until it is taken.
+    pub(super) remains: Vec<Frame>,
 }
 
 /// What an execution counts; nothing of it is ever given twice.
@@ -69,10 +71,11 @@ impl Execution {
         })
     }
 
-    /// The frames that wait for a Map Run.
-    pub fn frames_with_runs(&self) -> impl Iterator<Item = FrameId> {
+    /// The frames that wait for a Map Run, and what each asked for with it.
+    pub fn frames_with_runs(&self) -> impl Iterator<Item = (FrameId, crate::ids::Generation)> {
         let waits = |frame: &&Frame| matches!(frame.phase, Phase::Run);
-        self.all_frames().filter(waits).map(|frame| frame.id)
+        let frames = self.all_frames().filter(waits);
+        frames.map(|frame| (frame.id, frame.generation))
     }
 
     pub(super) fn frame(&self, id: FrameId) -> Option<&Frame> {

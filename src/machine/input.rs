@@ -72,6 +72,32 @@ pub enum Input {
         /// What came of it.
         outcome: Result<Payload, Failure>,
     },
+    /// A Map Run that the frame asked for was lost with a process before it began; it is asked for again.
+    RunLost {
+        /// The effect's.
+        frame: FrameId,
+        /// The effect's.
+        generation: Generation,
+    },
+    /// A Map Run was redriven. For the history alone.
+    RunRedriven {
+        /// The effect's.
+        frame: FrameId,
+        /// The effect's.
+        generation: Generation,
+        /// The run's Amazon resource name.
+        run: Arc<str>,
+        /// How often it has been.
+        count: u32,
+    },
+    /// The execution had ended without success, was restored from [`super::Execution::take_remains`], and
+    /// goes on.
+    Redriven {
+        /// How often it has been redriven.
+        count: u32,
+        /// Frames whose Map Run can be taken up where it stands; others start theirs anew.
+        runs: Vec<FrameId>,
+    },
     /// Go on after [`super::Effect::Continue`].
     Continue,
     /// What the top frame waits for has come, or was lost with a process: a Wait or a back-off is

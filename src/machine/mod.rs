@@ -17,6 +17,7 @@ mod failure;
 mod fork;
 mod frame;
 mod input;
+mod redrive;
 mod rehearsal;
 mod retry;
 mod run;
@@ -64,6 +65,8 @@ pub struct Options {
     pub payload_bytes_max: usize,
     /// Whether effects tell the history ([`Effect::Record`]).
     pub records: bool,
+    /// Whether an unsuccessful end leaves what a redrive goes on from.
+    pub redrivable: bool,
 }
 
 impl Default for Options {
@@ -72,6 +75,7 @@ impl Default for Options {
         Self {
             payload_bytes_max: PAYLOAD_BYTES_MAX,
             records: true,
+            redrivable: true,
         }
     }
 }

@@ -315,6 +315,7 @@ fn ending(effects: &[Effect], findings: &[Finding]) -> Ending {
         | Effect::Invoke { .. }
         | Effect::Wake { .. }
         | Effect::StartRun { .. }
+        | Effect::RedriveRun { .. }
         | Effect::Cancel { .. }
         | Effect::Record(_)
         | Effect::Continue => None,

@@ -14,6 +14,7 @@ use super::{
     failure::{RUNTIME, Raised, TIMEOUT},
     fork,
     frame::{Frame, Phase},
+    redrive,
     rehearsal::{Finding, Watch},
     retry,
     states::{self, Turn},
@@ -132,6 +133,27 @@ impl<'a> Stepper<'a, '_> {
             } => {
                 let state = self.answered(frame, generation, FrameStatus::Run)?;
                 states::run::ended(self, frame, state, outcome)
+            }
+            Input::RunRedriven {
+                frame,
+                generation,
+                run,
+                count,
+            } => {
+                self.asked(frame, generation, FrameStatus::Run)?;
+                self.record(frame, || Event::MapRunRedriven {
+                    run: Some(run),
+                    count,
+                });
+                None
+            }
+            Input::RunLost { frame, generation } => {
+                self.answered(frame, generation, FrameStatus::Run)?;
+                Some(frame)
+            }
+            Input::Redriven { count, runs } => {
+                redrive::go_on(self, count, &runs);
+                None
             }
             Input::Continue => None,
             Input::HistoryFull => {
@@ -412,6 +434,7 @@ impl<'a> Stepper<'a, '_> {
     pub(super) fn fail(&mut self, mut id: FrameId, mut raised: Raised) -> Option<FrameId> {
         self.place_cause(id, &mut raised);
         self.record_evaluation(id, &raised);
+        redrive::keep_at_failure(self, id, &raised);
         loop {
             let frame = self.execution.frame(id)?;
             let (parent, index) = match frame.parent {
@@ -446,12 +469,14 @@ impl<'a> Stepper<'a, '_> {
                     // What a catcher makes is not for a catcher again: that would have no end.
                     Ok(exit) if self.exceeds(&exit.output) => {
                         raised = Raised::too_large(&state.name);
+                        redrive::keep_at_failure(self, id, &raised);
                     }
                     Ok(exit) => return self.leave(id, state, exit, Some(catcher.next)),
                     Err(failure) => {
                         raised = failure;
                         self.place_cause(id, &mut raised);
                         self.record_evaluation(id, &raised);
+                        redrive::keep_at_failure(self, id, &raised);
                     }
                 }
             }
@@ -593,6 +618,7 @@ impl<'a> Stepper<'a, '_> {
     }
 
     fn end(&mut self, status: Status, event: Event, outcome: Outcome) {
+        redrive::keep_at_end(self, status);
         self.execution.set_status(status);
         // Recorded: what ends the execution from outside names no event before it.
         let last = match status {

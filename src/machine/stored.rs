@@ -189,6 +189,16 @@ impl Execution {
     /// would say is not affected.
     #[must_use]
     pub fn to_blob(&self, machine: &Machine) -> String {
+        let rows = self.rows(machine).into_iter();
+        let rows = rows.filter_map(|Row { key, body }| {
+            let body = RawValue::from_string(body).ok()?;
+            Some((key.frame, key.part.as_str(), key.index, body))
+        });
+        text(&rows.collect::<Vec<_>>())
+    }
+
+    /// All of it.
+    pub(super) fn rows(&self, machine: &Machine) -> Vec<Row> {
         let mut rows = vec![self.head_row()];
         for frame in self.all_frames() {
             rows.push(frame_row(frame, machine.definition()));
@@ -200,11 +210,7 @@ impl Execution {
                 rows.extend(indexes.filter_map(|(index, _)| result_row(frame, index)));
             }
         }
-        let rows = rows.into_iter().filter_map(|Row { key, body }| {
-            let body = RawValue::from_string(body).ok()?;
-            Some((key.frame, key.part.as_str(), key.index, body))
-        });
-        text(&rows.collect::<Vec<_>>())
+        rows
     }
 
     /// The execution of which the blob was made; `input` is its input.

@@ -25,6 +25,7 @@ use crate::{
 pub(super) const JOB_OPTIONS: Options = Options {
     payload_bytes_max: usize::MAX,
     records: false,
+    redrivable: false,
 };
 
 /// A job that was begun.
@@ -119,6 +120,7 @@ pub(super) fn conclude(
         Effect::Invoke { .. }
         | Effect::Wake { .. }
         | Effect::StartRun { .. }
+        | Effect::RedriveRun { .. }
         | Effect::Cancel { .. }
         | Effect::Record(_)
         | Effect::Continue => None,
@@ -148,6 +150,7 @@ fn set_out(
                 frame, generation, ..
             } => Some((frame, generation)),
             Effect::Invoke { .. }
+            | Effect::RedriveRun { .. }
             | Effect::Wake { .. }
             | Effect::Cancel { .. }
             | Effect::Record(_)

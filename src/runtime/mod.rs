@@ -56,7 +56,8 @@ pub use auditor::{Audit, AuditError, Found as FoundRecords, audit, audit_trustin
 pub use author::on_behalf_of;
 pub use chronicler::Chronicler;
 pub use conductor::{
-    ActivityTask, Begun, ExecutionEnd, MapRunLimits, Program, StartExecution, TaskAnswer,
+    ActivityTask, Begun, ExecutionEnd, MapRunLimits, Program, Redriven, StartExecution, TaskAnswer,
+    redrive_refusal,
 };
 pub use control::unknown_job;
 pub use decisions::{DECIDED_MAX, DecisionOrder, Deed};

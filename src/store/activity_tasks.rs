@@ -3,6 +3,8 @@
 //! Invariant: a task's row comes with the commit that asks for it, and goes with the one that hands it out
 //! or has it behind.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, Row, params};
 
 use super::{Store, StoreError};
@@ -11,6 +13,8 @@ use crate::ids::{ExecutionId, FrameId, Generation};
 /// A task that waits for a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActivityTaskRow {
+    /// Its place among those that wait; `None`: behind all others.
+    pub place: Option<i64>,
     /// The activity's name.
     pub activity: String,
     /// The execution that waits.
@@ -21,21 +25,33 @@ pub struct ActivityTaskRow {
     pub generation: Generation,
     /// What the worker is given, JSON.
     pub input: String,
+    /// How long a worker may take, from when it has the task.
+    pub timeout: Option<Duration>,
+    /// How long it may be silent, from when it has the task.
+    pub heartbeat: Option<Duration>,
 }
 
 pub(super) fn put(db: &Connection, row: &ActivityTaskRow) -> rusqlite::Result<()> {
     db.prepare_cached(
-        "INSERT OR REPLACE INTO activity_tasks (activity, execution, frame, generation, input)
-         VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT OR REPLACE INTO activity_tasks (id, activity, execution, frame, generation, input,
+                                                timeout_us, heartbeat_us)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?
     .execute(params![
+        row.place,
         row.activity,
         row.execution.0,
         row.frame.0,
         row.generation.0,
-        row.input
+        row.input,
+        row.timeout.map(micros),
+        row.heartbeat.map(micros),
     ])?;
     Ok(())
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
 pub(super) fn remove(
@@ -49,12 +65,19 @@ pub(super) fn remove(
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<ActivityTaskRow> {
+    let duration = |column| {
+        let micros: Option<i64> = row.get(column)?;
+        Ok::<_, rusqlite::Error>(micros.map(|micros| Duration::from_micros(micros.unsigned_abs())))
+    };
     Ok(ActivityTaskRow {
-        activity: row.get(0)?,
-        execution: ExecutionId(row.get(1)?),
-        frame: FrameId(row.get(2)?),
-        generation: Generation(row.get(3)?),
-        input: row.get(4)?,
+        place: row.get(0)?,
+        activity: row.get(1)?,
+        execution: ExecutionId(row.get(2)?),
+        frame: FrameId(row.get(3)?),
+        generation: Generation(row.get(4)?),
+        input: row.get(5)?,
+        timeout: duration(6)?,
+        heartbeat: duration(7)?,
     })
 }
 
@@ -67,8 +90,8 @@ impl Store {
     ) -> Result<Vec<ActivityTaskRow>, StoreError> {
         self.readers.with(|db| {
             let mut statement = db.prepare_cached(
-                "SELECT activity, execution, frame, generation, input FROM activity_tasks
-                 WHERE activity = ?1 ORDER BY id LIMIT ?2",
+                "SELECT id, activity, execution, frame, generation, input, timeout_us, heartbeat_us
+                 FROM activity_tasks WHERE activity = ?1 ORDER BY id LIMIT ?2",
             )?;
             let rows = statement.query_map(params![activity, rows_max], read)?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)

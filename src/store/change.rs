@@ -60,6 +60,17 @@ pub enum Change {
         /// Which.
         execution: ExecutionId,
     },
+    /// An ended execution is redriven.
+    RedriveExecution {
+        /// Which.
+        execution: ExecutionId,
+        /// How often it has been.
+        redrives: u32,
+        /// What its client sent with it.
+        token: Option<String>,
+        /// When.
+        at: Timestamp,
+    },
     /// What a step changed of a live execution.
     Frames {
         /// Which execution.
@@ -396,6 +407,12 @@ impl Change {
                 *at,
             ),
             Self::ReopenExecution { execution } => executions::reopen(db, *execution),
+            Self::RedriveExecution {
+                execution,
+                redrives,
+                token,
+                at,
+            } => executions::redrive(db, *execution, *redrives, token.as_deref(), *at),
             Self::Awake { execution, awake } => executions::set_awake(db, *execution, *awake),
             Self::History {
                 execution,

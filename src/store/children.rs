@@ -210,6 +210,28 @@ impl Store {
         })
     }
 
+    /// How many children are queued.
+    pub fn queued_count(&self, run: RunId) -> Result<u64, StoreError> {
+        self.readers.with(|db| {
+            Ok(db
+                .prepare_cached(
+                    "SELECT count(*) FROM children WHERE run = ?1 AND status = 'queued'",
+                )?
+                .query_row([run.0], |row| row.get(0).map(unsigned))?)
+        })
+    }
+
+    /// Whether that one is queued.
+    pub fn is_queued(&self, run: RunId, index: Index) -> Result<bool, StoreError> {
+        self.readers.with(|db| {
+            Ok(db
+                .prepare_cached(
+                    "SELECT 1 FROM children WHERE run = ?1 AND idx = ?2 AND status = 'queued'",
+                )?
+                .exists(params![run.0, signed(index)])?)
+        })
+    }
+
     /// Who is queued, without their records: first item and number of items, in order of their
     /// index, after `after`, at most `rows_max`.
     pub fn queued_children(

@@ -1,6 +1,6 @@
 //! Executions and their live frames.
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
 
 use super::{
     Store, StoreError,
@@ -55,6 +55,8 @@ pub struct ExecutionRow {
     pub stopped: Option<Timestamp>,
     /// When it was last redriven.
     pub redriven: Option<Timestamp>,
+    /// What its client sent with that: the same again is the same redrive.
+    pub redrive_token: Option<String>,
 }
 
 /// The definition that an execution runs.
@@ -91,6 +93,7 @@ impl ExecutionRow {
             started: at,
             stopped: None,
             redriven: None,
+            redrive_token: None,
         }
     }
 }
@@ -100,8 +103,23 @@ impl ExecutionRow {
 pub enum ExecutionsOf {
     /// Those of a machine.
     Machine(String),
+    /// Those that were begun with this version of a machine, by an alias or not.
+    Version(String, u32),
+    /// Those that were begun with this alias of a machine.
+    Alias(String, String),
     /// The children of a Map Run.
     Run(RunId),
+}
+
+/// Which of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ExecutionFilter {
+    /// Only of this status.
+    pub status: Option<ExecutionStatus>,
+    /// Only children that wait for a slot to be redriven in.
+    pub pending_redrive: bool,
+    /// Only those that were redriven, or were not.
+    pub redriven: Option<bool>,
 }
 
 /// What kind of execution it is.
@@ -180,7 +198,7 @@ impl ExecutionStatus {
 
 const COLUMNS: &str = "id, kind, machine, name, text, definition, version, alias, role_arn, \
                        trace_header, run, item, awake, status, input, output, error, cause, redrives, \
-                       started_us, stopped_us, redriven_us";
+                       started_us, stopped_us, redriven_us, redrive_token";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<ExecutionRow> {
     let (kind, status): (String, String) = (row.get(1)?, row.get(13)?);
@@ -213,6 +231,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ExecutionRow> {
         started: Timestamp(row.get(19)?),
         stopped: row.get::<_, Option<i64>>(20)?.map(Timestamp),
         redriven: row.get::<_, Option<i64>>(21)?.map(Timestamp),
+        redrive_token: row.get(22)?,
     })
 }
 
@@ -229,7 +248,8 @@ pub(super) fn insert(db: &Connection, row: &ExecutionRow) -> rusqlite::Result<()
     };
     db.prepare_cached(&format!(
         "INSERT INTO executions ({COLUMNS})
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)"
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22,
+                 ?23)"
     ))?
     .execute(params![
         row.id.0,
@@ -254,6 +274,7 @@ pub(super) fn insert(db: &Connection, row: &ExecutionRow) -> rusqlite::Result<()
         row.started.0,
         row.stopped.map(|at| at.0),
         row.redriven.map(|at| at.0),
+        row.redrive_token,
     ])?;
     Ok(())
 }
@@ -303,6 +324,22 @@ pub(super) fn reopen(db: &Connection, execution: ExecutionId) -> rusqlite::Resul
          stopped_us = NULL WHERE id = ?1",
     )?
     .execute([execution.0])?;
+    Ok(())
+}
+
+/// The same for a redrive.
+pub(super) fn redrive(
+    db: &Connection,
+    execution: ExecutionId,
+    redrives: u32,
+    token: Option<&str>,
+    at: Timestamp,
+) -> rusqlite::Result<()> {
+    reopen(db, execution)?;
+    db.prepare_cached(
+        "UPDATE executions SET redrives = ?2, redrive_token = ?3, redriven_us = ?4 WHERE id = ?1",
+    )?
+    .execute(params![execution.0, redrives, token, at.0])?;
     Ok(())
 }
 
@@ -429,39 +466,74 @@ impl Store {
         })
     }
 
-    /// Executions before that one, the newest first, at most so many: of this status, and redriven or
-    /// not, where that is asked for.
+    /// Executions before that one, the newest first, at most so many.
     pub fn executions(
         &self,
         of: &ExecutionsOf,
-        (status, redriven): (Option<ExecutionStatus>, Option<bool>),
+        filter: ExecutionFilter,
         before: ExecutionId,
         rows_max: u32,
     ) -> Result<Vec<ExecutionRow>, StoreError> {
-        let (which, value): (_, &dyn rusqlite::ToSql) = match of {
-            ExecutionsOf::Machine(name) => {
-                ("kind = 'standard' AND run IS NULL AND machine = ?1", name)
+        // Why the bound: there may have been another machine of that name, with executions of its own.
+        let machine = "kind = 'standard' AND run IS NULL AND machine = ?1 AND id > coalesce(
+                       (SELECT max(executions_behind) FROM machines WHERE name = ?1), 0)";
+        let (which, value, qualifier): (_, &dyn ToSql, Option<&dyn ToSql>) = match of {
+            ExecutionsOf::Machine(name) => (machine.to_owned(), name, None),
+            ExecutionsOf::Version(name, version) => {
+                (format!("{machine} AND version = ?5"), name, Some(version))
             }
-            ExecutionsOf::Run(run) => ("run = ?1", &run.0),
+            ExecutionsOf::Alias(name, alias) => {
+                (format!("{machine} AND alias = ?5"), name, Some(alias))
+            }
+            ExecutionsOf::Run(run) => ("run = ?1".to_owned(), &run.0, None),
         };
-        let status = status.map(ExecutionStatus::as_str);
+        let unqualified = if qualifier.is_some() {
+            ""
+        } else {
+            " AND ?5 IS NULL"
+        };
+        let pending = if filter.pending_redrive {
+            " AND status NOT IN ('running', 'succeeded') AND EXISTS (SELECT 1 FROM children
+              WHERE children.run = executions.run AND idx = item AND children.status = 'queued')"
+        } else {
+            ""
+        };
+        let status = filter.status.map(ExecutionStatus::as_str);
         let of_status = if status.is_some() {
             " AND status = ?4"
         } else {
             " AND ?4 IS NULL"
         };
-        let of_redrive = match redriven {
+        let of_redrive = match filter.redriven {
             None => "",
             Some(true) => " AND redrives > 0",
             Some(false) => " AND redrives = 0",
         };
         self.readers.with(|db| {
             let mut statement = db.prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM executions WHERE {which} AND id < ?2{of_status}{of_redrive}
-                 ORDER BY id DESC LIMIT ?3"
+                "SELECT {COLUMNS} FROM executions WHERE {which} AND id < ?2{of_status}{of_redrive}{pending}
+                 {unqualified} ORDER BY id DESC LIMIT ?3"
             ))?;
-            let rows = statement.query_map(params![value, before.0, rows_max, status], read)?;
+            let values = params![value, before.0, rows_max, status, qualifier];
+            let rows = statement.query_map(values, read)?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    /// The newest child of a Map Run that has this item as its first.
+    pub fn newest_child(
+        &self,
+        run: RunId,
+        item: Index,
+    ) -> Result<Option<ExecutionRow>, StoreError> {
+        self.readers.with(|db| {
+            Ok(db
+                .prepare_cached(&format!(
+                    "SELECT {COLUMNS} FROM executions WHERE run = ?1 AND item = ?2
+                     ORDER BY id DESC LIMIT 1"
+                ))?
+                .query_row(params![run.0, signed(item)], read)
+                .optional()?)
         })
     }
 

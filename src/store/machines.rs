@@ -131,8 +131,9 @@ pub(super) fn insert(
     definitions::put(db, &new.definition)?;
     db.prepare_cached(&format!(
         "INSERT INTO machines (id, name, type, status, definition, role_arn, revision_id, logging,
-                               tracing, encryption, version_max, created_us, updated_us)
-         VALUES (?2, ?3, ?4, 'active', {ID_OF_HASH}, ?5, ?6, ?7, ?8, ?9, 0, ?10, ?10)"
+                               tracing, encryption, version_max, created_us, updated_us, executions_behind)
+         VALUES (?2, ?3, ?4, 'active', {ID_OF_HASH}, ?5, ?6, ?7, ?8, ?9, 0, ?10, ?10,
+                 (SELECT coalesce(max(id), 0) FROM executions))"
     ))?
     .execute(params![
         definitions::DefinitionHash::of(&new.definition).bytes(),

@@ -71,7 +71,9 @@ pub use definitions::DefinitionHash;
 pub use error::StoreError;
 pub use event_kind::EventKind;
 pub use events::{EventQuery, EventRow};
-pub use executions::{ExecutionKind, ExecutionRow, ExecutionStatus, ExecutionsOf, Runs};
+pub use executions::{
+    ExecutionFilter, ExecutionKind, ExecutionRow, ExecutionStatus, ExecutionsOf, Runs,
+};
 pub use exports::{ExportPage, ExportRow};
 pub use failures::{ErrorGroup, FailureRow, Requeue, RequeuePage};
 pub use figures::{DayRow, PausedTime, RunVersionRow, VersionTally};

@@ -6,7 +6,7 @@
 //! in a line for any lines. A command that ends in ` &` goes on behind the others: it is a daemon, the
 //! next command is called once it answers, and it is killed at the end of its document. Behind a daemon,
 //! which works on meanwhile, a command that only looks is called again until it prints what is shown,
-//! as a reader would. Blocks of other kinds are shown only.
+//! as a reader would. What `eval` sets stays set for all that follows. Blocks of other kinds are shown only.
 
 use std::{
     fs,
@@ -36,6 +36,7 @@ const LOOKS: [&str; 9] = [
 const README: &str = include_str!("../../README.md");
 const TUTORIAL: &str = include_str!("../../docs/guides/tutorial.md");
 const TWO_MONTHS: &str = include_str!("../../docs/guides/two-months.md");
+const API: &str = include_str!("../../docs/guides/api.md");
 
 /// A fenced block: what stands behind its fence, and its lines.
 struct Block<'a> {
@@ -104,7 +105,14 @@ fn shell(world: &World, script: &str) -> Command {
         .args(["-c", script])
         .current_dir(world.path(""))
         .env_clear()
-        .env("PATH", format!("{}:{path}", binary.display()))
+        .env(
+            "PATH",
+            format!(
+                "{}:{}:{path}",
+                binary.display(),
+                world.path(".venv/bin").display()
+            ),
+        )
         .env("HOME", world.path(""))
         .env("TZ", "UTC")
         // Why: a reader has the port for himself, a test does not.
@@ -127,6 +135,11 @@ fn printed(world: &World, command: &str) -> String {
 
 /// Whether a command changes nothing.
 fn is_look(command: &str) -> bool {
+    if let Some(operation) = command.strip_prefix("aws stepfunctions ") {
+        return ["describe-", "list-", "get-execution-"]
+            .iter()
+            .any(|look| operation.starts_with(look));
+    }
     let command = command.strip_prefix("iterd ").unwrap_or_default();
     let rest = LOOKS.iter().find_map(|look| command.strip_prefix(look));
     rest.is_some_and(|rest| {
@@ -135,10 +148,10 @@ fn is_look(command: &str) -> bool {
 }
 
 /// Calls a command, and a look as long as it may still come to print what is shown.
-fn check(world: &World, command: &str, shown: &[&str], again: bool) {
+fn check(world: &World, set: &str, command: &str, shown: &[&str], again: bool) {
     let begun = Instant::now();
     loop {
-        let printed = printed(world, command);
+        let printed = printed(world, &format!("{set}{command}"));
         let lines: Vec<&str> = printed.lines().collect();
         if are_like(shown, &lines) {
             return;
@@ -167,7 +180,7 @@ fn started(world: &World, command: &str) -> Running {
 
 /// Runs what a document shows, which has at least so many commands.
 fn run(world: &World, document: &str, commands_min: usize) {
-    let (mut count, mut daemons) = (0, Vec::new());
+    let (mut count, mut daemons, mut set) = (0, Vec::new(), String::new());
     for block in blocks(document) {
         match block.info.split_once(' ') {
             Some((_, path)) => world.write(path, block.lines.join("\n") + "\n"),
@@ -180,7 +193,10 @@ fn run(world: &World, document: &str, commands_min: usize) {
                         continue;
                     }
                     let again = !daemons.is_empty() && is_look(command);
-                    check(world, command, &shown, again);
+                    check(world, &set, command, &shown, again);
+                    if command.starts_with("eval ") {
+                        set = format!("{set}{{ {command}; }} 2>/dev/null; ");
+                    }
                 }
             }
             None => {}
@@ -217,6 +233,15 @@ fn the_commands_of_the_tutorial_print_what_it_shows() {
 #[test]
 fn the_commands_of_the_guide_to_two_months_print_what_it_shows() {
     run(&World::new(), TWO_MONTHS, 20);
+}
+
+#[test]
+fn the_commands_of_the_guide_to_clients_print_what_it_shows() {
+    let world = World::new();
+    let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv");
+    assert!(venv.join("bin/aws").exists(), "tests/run installs it");
+    std::os::unix::fs::symlink(venv, world.path(".venv")).unwrap();
+    run(&world, API, 20);
 }
 
 #[test]
@@ -263,4 +288,10 @@ fn only_commands_that_change_nothing_are_called_again() {
     assert!(!is_look("iterd limiter set vat --quota 5"));
     assert!(!is_look("iterd redo vat --version 1"));
     assert!(!is_look("cat results"));
+    assert!(is_look(
+        "aws stepfunctions describe-execution --execution-arn a"
+    ));
+    assert!(!is_look(
+        "aws stepfunctions get-activity-task --activity-arn a"
+    ));
 }

@@ -1,17 +1,12 @@
 //! AWS Step Functions over TCP: what clients of AWS send is answered as AWS answers it, by the real
 //! binary, to signed requests and to boto3.
 
-use std::{
-    path::Path,
-    process::{Command, Stdio},
-};
-
 use iterd::api::Key;
 use serde_json::{Value, json};
 
 use super::{
     http::{Request, ask},
-    world::{Running, World, answer_of},
+    world::{Running, World},
 };
 
 const ROLE: &str = "arn:aws:iam::000000000000:role/any";
@@ -541,48 +536,22 @@ fn a_page_has_a_hundred_rows_where_nobody_says_how_many() {
     );
 }
 
-/// What `tests/run` installs for the tests that speak to the daemon with the SDK of AWS.
-fn python() -> String {
-    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv/bin/python3");
-    assert!(
-        python.exists(),
-        "{} is missing: tests/run installs it",
-        python.display()
-    );
-    python.display().to_string()
-}
-
-/// Runs a script of `tests/commands/` in a shell that knows the daemon by `eval "$(iterd env)"` alone.
-fn with_sdk(world: &World, script: &str) {
-    let iterd = format!(
-        "'{}' --state '{}' --config '{}'",
-        env!("CARGO_BIN_EXE_iterd"),
-        world.state().display(),
-        world.path("config").display()
-    );
-    let script = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/commands")
-        .join(script);
-    let line = format!(
-        "eval \"$({iterd} env)\" && exec '{}' '{}'",
-        python(),
-        script.display()
-    );
-    let mut shell = Command::new("sh");
-    shell
-        .args(["-c", &line])
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .env("HOME", world.path(""))
-        .env("AWS_PROFILE", "none-of-that-name")
-        .env("AWS_SESSION_TOKEN", "of-another-account")
-        .stdin(Stdio::null());
-    let answer = answer_of(&mut shell);
-    assert_eq!(answer.code, 0, "{answer:#?}");
-}
-
 #[test]
-fn boto3_makes_lists_tags_and_deletes_machines() {
+fn a_machine_that_was_made_anew_lists_no_executions_of_the_one_before() {
     let states = States::serve();
-    with_sdk(&states.world, "machines.py");
+    let arn = format!("{HERE}stateMachine:again");
+    for name in ["one", "two"] {
+        states.create("again", json!({}));
+        let start = json!({"stateMachineArn": arn, "name": name});
+        states.call("StartExecution", &start);
+        let listed = states.call("ListExecutions", &json!({"stateMachineArn": arn}));
+        let names: Vec<&Value> = listed["executions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|execution| &execution["name"])
+            .collect();
+        assert_eq!(names, [name]);
+        states.call("DeleteStateMachine", &json!({"stateMachineArn": arn}));
+    }
 }

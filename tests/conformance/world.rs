@@ -211,7 +211,7 @@ impl World {
             }
             Effect::Record(record) => self.records.push(*record),
             Effect::Continue => inputs.push_back(Input::Continue),
-            Effect::StartRun { .. } => {}
+            Effect::StartRun { .. } | Effect::RedriveRun { .. } => {}
             Effect::Ended { outcome } => {
                 self.end = Some(match outcome {
                     Outcome::Succeeded(output) => Ok(output.value().clone()),

@@ -160,6 +160,7 @@ fn a_step_of_a_large_map_writes_a_handful_of_rows() {
     let options = Options {
         payload_bytes_max: 1024 * 1024,
         records: false,
+        redrivable: false,
     };
     let mut world = World::with(&map(r#""MaxConcurrency":1,"#), options);
     let items: Vec<u32> = (0..10_000).collect();

@@ -11,6 +11,7 @@ mod bounds;
 mod events;
 mod map;
 mod parallel;
+mod redrive;
 mod rehearsal;
 mod retries;
 mod runs;
@@ -41,6 +42,8 @@ pub(super) struct World {
     /// Rows that the latest step wrote.
     pub(super) written: usize,
     seed: u64,
+    /// What an unsuccessful end left.
+    remains: Option<Changes>,
 }
 
 impl World {
@@ -59,6 +62,7 @@ impl World {
             input: Value::Null.into(),
             written: 0,
             seed: 7,
+            remains: None,
         }
     }
 
@@ -98,8 +102,28 @@ impl World {
         effects
     }
 
+    /// Redrives what has ended; `runs` can be taken up.
+    pub(super) fn redrive(&mut self, count: u32, runs: &[u32]) -> Vec<Effect> {
+        let remains = self.remains.take().expect("it left something");
+        self.rows = remains
+            .put
+            .into_iter()
+            .map(|row| (row.key, row.body))
+            .collect();
+        let rows = self.rows.iter().map(|(key, body)| Row {
+            key: *key,
+            body: body.clone(),
+        });
+        self.execution = Execution::restore(&self.machine, &self.input, rows).unwrap();
+        let runs = runs.iter().map(|frame| FrameId(*frame)).collect();
+        self.step(Input::Redriven { count, runs })
+    }
+
     /// Writes what changed, and goes on with what the database gives back.
     fn store(&mut self) {
+        if let Some(remains) = self.execution.take_remains(&self.machine) {
+            self.remains = Some(remains);
+        }
         let changes = self.execution.take_changes(&self.machine);
         self.written = changes.put.len();
         for frame in changes.removed {
@@ -191,7 +215,9 @@ impl World {
                     assert_eq!(self.rows.len(), 1, "only the head is left");
                     return outcome;
                 }
-                Effect::StartRun { .. } => panic!("a run cannot be scripted here"),
+                Effect::StartRun { .. } | Effect::RedriveRun { .. } => {
+                    panic!("a run cannot be scripted here")
+                }
                 Effect::Record(_) | Effect::Cancel { .. } => continue,
             };
             effects.extend(self.step(answer));

@@ -4,12 +4,17 @@ use std::{collections::VecDeque, sync::Arc};
 
 use tokio::sync::oneshot;
 
-use super::{Begun, activities::Handed, runs::RunInput};
+use super::{
+    Begun,
+    activities::Handed,
+    redrive::{Redrive, Redriven},
+    runs::RunInput,
+};
 use crate::{
-    ids::{ExecutionId, FrameId, Generation, RunId},
+    ids::{ExecutionId, FrameId, Generation, Index, RunId},
     iteration::RunStatus,
     machine::{Effect, Input, RunRequest},
-    runtime::RuntimeError,
+    runtime::{RuntimeError, TaskToken},
     store::{ActivityTaskRow, Change, TimerRow},
     time::Timestamp,
 };
@@ -29,6 +34,14 @@ pub(super) enum Item {
     HandOut(String),
     /// A worker went away before it had its task.
     PutBack(ActivityTaskRow),
+    /// Somebody wants an execution to be redriven.
+    Redrive(Redrive),
+    /// A redriven execution asked for its Map Run.
+    RedriveRun {
+        execution: ExecutionId,
+        frame: FrameId,
+        generation: Generation,
+    },
     /// An execution asked for a Map Run.
     StartRun {
         execution: ExecutionId,
@@ -47,7 +60,12 @@ pub(super) struct After {
     pub(super) begun: Vec<(Reply<Begun>, Begun)>,
     pub(super) stopped: Vec<(Reply<Option<Timestamp>>, Option<Timestamp>)>,
     pub(super) told: Vec<(oneshot::Sender<bool>, bool)>,
+    pub(super) redriven: Vec<(Reply<Redriven>, Redriven)>,
+    /// Map Runs that want rows of their queue: behind which, and how many.
+    pub(super) queues: Vec<(RunId, Option<Index>, u32)>,
     pub(super) handed: Vec<Handed>,
+    /// Tasks that gave a sign of life.
+    pub(super) beaten: Vec<TaskToken>,
     /// Activities whose tasks wait for a worker.
     pub(super) waiting: Vec<String>,
     pub(super) effects: Vec<(ExecutionId, Effect)>,

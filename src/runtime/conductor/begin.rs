@@ -144,5 +144,6 @@ fn new_row(id: ExecutionId, asked: &StartExecution, name: String, now: Timestamp
         started: now,
         stopped: None,
         redriven: None,
+        redrive_token: None,
     }
 }

@@ -34,6 +34,8 @@ pub(super) struct Live {
     tokens: Tokens,
     /// Whether its row says that something is under way; `None`: it has no row yet.
     stored: Option<bool>,
+    /// When it was redriven, until its row says so.
+    reopened: Option<Timestamp>,
     /// Nothing of it is written.
     pub(super) volatile: bool,
     /// Frames whose task or run is under way here.
@@ -129,6 +131,7 @@ impl Live {
             facts,
             tokens: engine.tokens().clone(),
             stored: None,
+            reopened: None,
             volatile,
             under_way: BTreeSet::new(),
             cut_short: false,
@@ -146,16 +149,43 @@ impl Live {
         id: ExecutionId,
         processor: impl Fn(RunId) -> Option<Arc<Definition>>,
     ) -> Result<Option<Self>, RuntimeError> {
-        let store = engine.store();
-        let Some(row) = store.execution(id)? else {
+        let row = engine.store().execution(id)?;
+        match row {
+            Some(row) if row.status == ExecutionStatus::Running => {
+                Self::restore(engine, row, processor)
+            }
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    /// One that had ended and goes on from what it left, with its row as it is from now on. `None` where it
+    /// left nothing. Blocks.
+    pub(super) fn redriven(
+        engine: &Engine,
+        row: ExecutionRow,
+        processor: impl Fn(RunId) -> Option<Arc<Definition>>,
+    ) -> Result<Option<Self>, RuntimeError> {
+        if engine.store().frames(row.id)?.is_empty() {
             return Ok(None);
-        };
+        }
+        let restored = Self::restore(engine, row, processor)?;
+        Ok(restored.map(|live| Self {
+            reopened: live.row.redriven,
+            under_way: BTreeSet::new(),
+            stored: Some(false),
+            ..live
+        }))
+    }
+
+    fn restore(
+        engine: &Engine,
+        row: ExecutionRow,
+        processor: impl Fn(RunId) -> Option<Arc<Definition>>,
+    ) -> Result<Option<Self>, RuntimeError> {
+        let (id, store) = (row.id, engine.store());
         let Runs::Definition(definition) = row.runs else {
             return Ok(None);
         };
-        if row.status != ExecutionStatus::Running {
-            return Ok(None);
-        }
         let damaged = |cause: String| RuntimeError::Damaged {
             what: format!("execution {id}"),
             cause,
@@ -173,7 +203,7 @@ impl Live {
         let state = Execution::restore(&machine, &input, store.frames(id)?)
             .map_err(|error| damaged(error.to_string()))?;
         let facts = Facts::of(engine, machine.definition(), &row, input);
-        let under_way = state.frames_with_runs().collect();
+        let under_way = state.frames_with_runs().map(|(frame, _)| frame).collect();
         Ok(Some(Self {
             machine,
             state,
@@ -181,6 +211,7 @@ impl Live {
             facts,
             tokens: engine.tokens().clone(),
             stored: Some(row.awake),
+            reopened: None,
             volatile: false,
             under_way,
             cut_short: false,
@@ -195,6 +226,11 @@ impl Live {
     /// Whether a frame waits for the answer to its task.
     pub(super) fn waits(&self, frame: FrameId, generation: Generation) -> bool {
         self.state.waits_for_task(frame, generation)
+    }
+
+    /// The frames that wait for a Map Run.
+    pub(super) fn runs(&self) -> Vec<(FrameId, Generation)> {
+        self.state.frames_with_runs().collect()
     }
 
     /// Whether the execution has ended.
@@ -221,11 +257,14 @@ impl Live {
             Input::TaskDone { frame, .. }
             | Input::TaskFailed { frame, .. }
             | Input::RunEnded { frame, .. }
+            | Input::RunLost { frame, .. }
             | Input::Woken { frame, .. } => self.wait_no_more(*frame),
             Input::Continue => self.cut_short = false,
             Input::Start { .. }
             | Input::Started { .. }
             | Input::GoOn
+            | Input::Redriven { .. }
+            | Input::RunRedriven { .. }
             | Input::Interrupted
             | Input::HistoryFull
             | Input::Submitted { .. }
@@ -287,15 +326,20 @@ impl Live {
                 if is_activity(resource) {
                     self.timers
                         .push(Change::PutActivityTask(Box::new(ActivityTaskRow {
+                            place: None,
                             activity: resource.split(':').nth(6).unwrap_or_default().to_owned(),
                             execution: self.row.id,
                             frame: *frame,
                             generation: *generation,
                             input: payload.text().to_owned(),
+                            timeout: *timeout,
+                            heartbeat: *heartbeat,
                         })));
-                } else {
-                    self.under_way.insert(*frame);
+                    // Spec: of an activity's task, both count from when a worker has it.
+                    later.push(effect);
+                    return;
                 }
+                self.under_way.insert(*frame);
                 for (kind, limit) in [
                     (TimerKind::Timeout, timeout),
                     (TimerKind::Heartbeat, heartbeat),
@@ -312,7 +356,7 @@ impl Live {
                     }
                 }
             }
-            Effect::StartRun { frame, .. } => {
+            Effect::StartRun { frame, .. } | Effect::RedriveRun { frame, .. } => {
                 self.under_way.insert(*frame);
             }
             Effect::Cancel { frame, .. } => self.wait_no_more(*frame),
@@ -412,6 +456,14 @@ impl Live {
     ) -> Result<(), RuntimeError> {
         self.touched = false;
         let execution = self.row.id;
+        if let Some(at) = self.reopened.take() {
+            changes.push(Change::RedriveExecution {
+                execution,
+                redrives: self.row.redrives,
+                token: self.row.redrive_token.clone(),
+                at,
+            });
+        }
         let timers = std::mem::take(&mut self.timers);
         if self.has_ended() {
             if self.row.kind == ExecutionKind::Express {
@@ -426,6 +478,12 @@ impl Live {
                 changes.push(self.end_change());
             } else {
                 changes.push(Change::NewExecution(self.row.clone()));
+            }
+            if let Some(remains) = self.state.take_remains(&self.machine) {
+                changes.push(Change::Frames {
+                    execution,
+                    changes: remains,
+                });
             }
         } else {
             self.row.awake = self.is_awake();
@@ -476,6 +534,7 @@ impl Live {
 fn options(kind: ExecutionKind) -> Options {
     Options {
         records: kind == ExecutionKind::Standard,
+        redrivable: kind == ExecutionKind::Standard,
         ..Options::default()
     }
 }

@@ -43,6 +43,8 @@ pub(super) struct MapRun {
     under_way: BTreeMap<Index, (ExecutionId, Option<Generation>)>,
     results: Vec<ResultRow>,
     failures: Vec<FailureRow>,
+    /// Queued children whose rows are to go.
+    taken: Vec<Index>,
     pub(super) touched: bool,
     limits_changed: bool,
 }
@@ -56,6 +58,16 @@ struct Items {
 pub(super) enum Follow {
     /// Begin a child with this input.
     Begin { index: Index, input: Payload },
+    /// Have a child that had failed go on, or begin one with this input in its place.
+    Again {
+        index: Index,
+        input: Result<Payload, Failure>,
+    },
+    /// Load rows of the queue.
+    LoadQueue {
+        after: Option<Index>,
+        children_max: u32,
+    },
     /// Take a child for failed, because its input could not be made.
     Refuse { index: Index, failure: Failure },
     /// End these.
@@ -63,7 +75,7 @@ pub(super) enum Follow {
     /// The run has ended so.
     Ended(RunStatus),
     /// Step once more in the next batch.
-    Again,
+    Continue,
 }
 
 impl Items {
@@ -127,21 +139,23 @@ impl MapRun {
             Change::NewRun(run),
             Change::PutMapRun(Box::new(row.clone())),
         ];
-        let made = Self::with(row, parent, request, facts, Checkpoint::default(), &[]);
+        let made = Self::with(row, parent, request, facts, Checkpoint::default(), &[], 0);
         (made, changes)
     }
 
-    /// One of a former process.
+    /// One of a former process, or one that is redriven: with the children that are under way, and how many are
+    /// queued.
     pub(super) fn restore(
         row: MapRunRow,
         run: &RunRow,
         request: Arc<RunRequest>,
         facts: Facts,
         children: &[(Index, ExecutionId)],
+        queued: u64,
     ) -> Self {
         let parent = (run.execution, run.frame);
         let checkpoint = run.checkpoint.clone();
-        Self::with(row, parent, request, facts, checkpoint, children)
+        Self::with(row, parent, request, facts, checkpoint, children, queued)
     }
 
     fn with(
@@ -151,6 +165,7 @@ impl MapRun {
         facts: Facts,
         checkpoint: Checkpoint,
         children: &[(Index, ExecutionId)],
+        queued: u64,
     ) -> Self {
         let items = Items::of(&request.source);
         let rows: Vec<Row> = children
@@ -163,7 +178,7 @@ impl MapRun {
                 tried: false,
             })
             .collect();
-        let run = Run::restore(options(&row), checkpoint, &rows, 0, 0);
+        let run = Run::restore(options(&row), checkpoint, &rows, queued, 0);
         let under_way = children.iter().map(|(index, id)| (*index, (*id, None)));
         Self {
             under_way: under_way.collect(),
@@ -175,6 +190,7 @@ impl MapRun {
             items,
             results: Vec::new(),
             failures: Vec::new(),
+            taken: Vec::new(),
             touched: false,
             limits_changed: false,
         }
@@ -280,7 +296,8 @@ impl MapRun {
             cause: failure.cause,
             attempts: 1,
             version: 0,
-            payload: None,
+            // Why empty: a child is made of the run's request again; one without would count as unreadable.
+            payload: Some(String::new()),
             at: now,
             redo: 0,
         });
@@ -319,7 +336,7 @@ impl MapRun {
                 },
             );
             if short {
-                follow.push(Follow::Again);
+                follow.push(Follow::Continue);
             }
             for effect in effects {
                 self.follow(&effect, now, &mut inputs, &mut follow);
@@ -338,12 +355,21 @@ impl MapRun {
         match *effect {
             Effect::Read { first, .. } => inputs.push(self.page(first)),
             Effect::Dispatch {
-                index, generation, ..
+                index,
+                generation,
+                rowed,
+                ..
             } => {
                 self.under_way
                     .insert(index, (ExecutionId(0), Some(generation)));
                 // Why at once: the child is a row from this commit on.
                 inputs.push(Input::Rowed { index });
+                if rowed {
+                    self.taken.push(index);
+                    let input = self.input_of(index, now);
+                    follow.push(Follow::Again { index, input });
+                    return;
+                }
                 follow.push(match self.input_of(index, now) {
                     Ok(input) => Follow::Begin { index, input },
                     Err(failure) => Follow::Refuse { index, failure },
@@ -351,20 +377,30 @@ impl MapRun {
             }
             Effect::Ended(status) => {
                 let left = std::mem::take(&mut self.under_way);
-                let left: Vec<ExecutionId> = left.into_values().map(|(id, _)| id).collect();
                 if !left.is_empty() {
                     self.row.aborted += left.len() as u64;
                     self.limits_changed = true;
+                    // Why: a redrive finds by these rows who is to be done again.
+                    for index in left.keys() {
+                        self.fail(*index, Failure::new("", ""), now);
+                    }
+                    let left = left.into_values().map(|(id, _)| id).collect();
                     follow.push(Follow::Stop(left));
                 }
                 follow.push(Follow::Ended(status));
             }
-            // Nothing is damaged, held, parked or queued here, and no limiter is asked.
+            Effect::LoadQueue {
+                after,
+                children_max,
+            } => follow.push(Follow::LoadQueue {
+                after,
+                children_max,
+            }),
+            // Nothing is damaged, held or parked here, and no limiter is asked.
             Effect::Fail { .. }
             | Effect::Spill { .. }
             | Effect::Hold { .. }
             | Effect::Hurry { .. }
-            | Effect::LoadQueue { .. }
             | Effect::Wake { .. }
             | Effect::Paused(_)
             | Effect::Drained => {}
@@ -427,6 +463,9 @@ impl MapRun {
         if !self.results.is_empty() {
             let rows = std::mem::take(&mut self.results);
             changes.push(Change::Results { run, rows });
+        }
+        for index in std::mem::take(&mut self.taken) {
+            changes.push(Change::RemoveChild { run, index });
         }
         if !self.failures.is_empty() {
             let rows = std::mem::take(&mut self.failures);

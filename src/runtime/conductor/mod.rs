@@ -15,6 +15,7 @@ mod functions;
 mod live;
 mod map_run;
 mod program;
+mod redrive;
 mod runs;
 mod work;
 
@@ -25,6 +26,8 @@ pub use self::activities::{ActivityTask, TaskAnswer};
 pub use self::live::arn_of;
 pub use self::program::Program;
 pub(super) use self::program::Programs;
+use self::redrive::Redrive;
+pub use self::redrive::{Redriven, redrive_refusal};
 use super::{Engine, RuntimeError, TaskToken, engine::Gone};
 use crate::{
     ids::{ExecutionId, RunId},
@@ -40,6 +43,8 @@ const ORDERS_MAX: usize = 1024;
 pub(super) enum Order {
     /// Begin an execution.
     Start(Box<Start>),
+    /// Have an ended execution go on.
+    Redrive(Redrive),
     /// A worker asks for a task of an activity.
     Poll {
         /// Which.
@@ -226,6 +231,23 @@ impl Engine {
         answer.await.map_err(|_| RuntimeError::Closed)?
     }
 
+    /// Has an execution that ended without success go on where it failed; when this returns that is durable.
+    /// The same token again is the same redrive.
+    pub async fn redrive_execution(
+        &self,
+        execution: ExecutionId,
+        token: Option<String>,
+    ) -> Result<Redriven, RuntimeError> {
+        let (done, answer) = oneshot::channel();
+        let asked = Redrive {
+            execution,
+            token,
+            done,
+        };
+        self.conductor(Order::Redrive(asked)).await?;
+        answer.await.map_err(|_| RuntimeError::Closed)?
+    }
+
     /// The next task of an activity, once there is one; `None` where as many workers wait as may. A
     /// worker that waits no longer than it wants drops the future: the task that it did not get waits
     /// for another.
@@ -245,7 +267,8 @@ impl Engine {
         if !known.await.map_err(|_| RuntimeError::Closed)? {
             return Ok(None);
         }
-        task.await.map(Some).map_err(|_| RuntimeError::Closed)
+        let offer = task.await.map_err(|_| RuntimeError::Closed)?;
+        Ok(Some(offer.accept()))
     }
 
     /// What a text stands for as a task's token; `None` where we have not made it.

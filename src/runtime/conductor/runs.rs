@@ -28,6 +28,11 @@ pub(super) enum RunInput {
     Core(iteration::Input),
     /// Its limits are these from now on.
     Limits(MapRunLimits),
+    /// Rows of its queue are to be loaded.
+    LoadQueue {
+        after: Option<Index>,
+        children_max: u32,
+    },
 }
 
 /// The label of a Map that names none: AWS makes one up; ours is the same for the same Map.
@@ -96,8 +101,10 @@ impl Work {
             let request = RunRequest::from_text(&parent.machine, &run.plan)
                 .map_err(|error| damaged(error.to_string()))?;
             let children = store.running_children(row.run)?;
+            let queued = store.queued_count(row.run)?;
             let id = row.run;
-            let made = MapRun::restore(row, &run, Arc::new(request), parent.facts, &children);
+            let request = Arc::new(request);
+            let made = MapRun::restore(row, &run, request, parent.facts, &children, queued);
             self.runs.insert(id, made);
             let tick = vec![RunInput::Core(iteration::Input::Tick)];
             self.queue.push_back(Item::Run(id, tick));
@@ -123,6 +130,14 @@ impl Work {
                 match input {
                     RunInput::Core(input) => told.push(input),
                     RunInput::Limits(limits) => told.push(run.set_limits(limits)),
+                    RunInput::LoadQueue {
+                        after,
+                        children_max,
+                    } => {
+                        let store = self.engine.store();
+                        let children = store.queued_children(id, after, children_max)?;
+                        told.push(iteration::Input::Queue { children });
+                    }
                     RunInput::Ended(index, child) => {
                         let Some(end) = self.live.get(&child).and_then(Live::ended) else {
                             continue;
@@ -148,6 +163,24 @@ impl Work {
     ) -> Result<(), RuntimeError> {
         match follow {
             Follow::Begin { index, input } => self.begin_child(id, index, input, now, batch),
+            Follow::Again { index, input } => {
+                if self.redrive_child(id, index, now, batch)? {
+                    return Ok(());
+                }
+                match input {
+                    Ok(input) => self.begin_child(id, index, input, now, batch),
+                    Err(failure) => {
+                        self.follow_run(id, Follow::Refuse { index, failure }, now, batch)
+                    }
+                }
+            }
+            Follow::LoadQueue {
+                after,
+                children_max,
+            } => {
+                batch.after.queues.push((id, after, children_max));
+                Ok(())
+            }
             Follow::Refuse { index, failure } => {
                 if let Some(run) = self.runs.get_mut(&id) {
                     let inputs = run.refused(index, failure, now);
@@ -170,7 +203,7 @@ impl Work {
                 batch.after.runs.push((id, status));
                 Ok(())
             }
-            Follow::Again => {
+            Follow::Continue => {
                 let tick = vec![RunInput::Core(iteration::Input::Tick)];
                 self.queue.push_back(Item::Run(id, tick));
                 Ok(())
@@ -214,6 +247,7 @@ impl Work {
             started: now,
             stopped: None,
             redriven: None,
+            redrive_token: None,
         };
         let limit = definition.timeout();
         let mut live = Live::begin(&self.engine, definition, row, input.clone(), false);
@@ -234,21 +268,34 @@ impl Work {
             return;
         };
         let (execution, frame) = run.parent;
-        let store = self.engine.store().clone();
-        match tokio::task::block_in_place(|| outcome(&store, id, status)) {
-            Ok(outcome) => self.push(
-                execution,
-                Input::RunEnded {
-                    frame,
-                    generation: run.row.generation,
-                    outcome,
-                },
-            ),
-            Err(error) => {
-                // Crash: the next start finds that the run has ended.
-                tracing::error!(run = id.0, %error, "cannot read the results of a map run");
-            }
+        let told = self.tell_of_run(id, status, execution, frame, run.row.generation);
+        if let Err(error) = told {
+            // Crash: the next start finds that the run has ended.
+            tracing::error!(run = id.0, %error, "cannot read the results of a map run");
         }
+        self.hurry_redrives(execution);
+    }
+
+    /// Tells an execution what came of its Map Run.
+    pub(super) fn tell_of_run(
+        &mut self,
+        id: RunId,
+        status: RunStatus,
+        execution: ExecutionId,
+        frame: FrameId,
+        generation: Generation,
+    ) -> Result<(), RuntimeError> {
+        let store = self.engine.store().clone();
+        let outcome = tokio::task::block_in_place(|| outcome(&store, id, status))?;
+        self.push(
+            execution,
+            Input::RunEnded {
+                frame,
+                generation,
+                outcome,
+            },
+        );
+        Ok(())
     }
 }
 

@@ -11,12 +11,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     ExecutionEnd, Order,
-    activities::{Activities, put_back},
+    activities::Activities,
     agenda::Agenda,
     batch::{After, Batch, Item},
     functions::{Functions, How, Task},
     live::Live,
     map_run::MapRun,
+    redrive::Redrive,
     runs::RunInput,
 };
 use crate::{
@@ -26,7 +27,9 @@ use crate::{
     payload::Failure,
     plugin::Answer,
     runtime::{Engine, RuntimeError, history::Bounds},
-    store::{Change, Committed, Line, MachineChange, StoreError, TimerKind, TimerRow},
+    store::{
+        ActivityTaskRow, Change, Committed, Line, MachineChange, StoreError, TimerKind, TimerRow,
+    },
     time::Timestamp,
 };
 
@@ -55,15 +58,21 @@ pub(super) struct Work {
     /// Names of executions whose first commit is on its way.
     pub(super) beginning: HashMap<(String, String), ExecutionId>,
     pub(super) activities: Activities,
+    /// Tasks that nobody took come back here; no more than workers wait.
+    pub(super) back: mpsc::UnboundedSender<ActivityTaskRow>,
+    returned: mpsc::UnboundedReceiver<ActivityTaskRow>,
     pub(super) functions: Functions,
     /// Map Runs under way.
     pub(super) runs: HashMap<RunId, MapRun>,
+    /// Redrives that wait until an end is durable.
+    pub(super) redrives: HashMap<ExecutionId, Vec<Redrive>>,
     /// Who waits for an end.
     pub(super) waiting: HashMap<ExecutionId, Vec<oneshot::Sender<ExecutionEnd>>>,
 }
 
 impl Work {
     pub(super) fn new(engine: Engine, answers: mpsc::UnboundedSender<Answer>) -> Self {
+        let (back, returned) = mpsc::unbounded_channel();
         Self {
             line: engine.store().line(),
             bounds: Bounds::of(&engine.config().history),
@@ -73,8 +82,11 @@ impl Work {
             on_their_way: VecDeque::new(),
             beginning: HashMap::new(),
             activities: Activities::default(),
+            back,
+            returned,
             functions: Functions::new(answers),
             runs: HashMap::new(),
+            redrives: HashMap::new(),
             waiting: HashMap::new(),
             engine,
         }
@@ -123,6 +135,7 @@ impl Work {
                     let outcome = self.batch(&mut taken).await;
                     self.recover(outcome);
                 }
+                Some(row) = self.returned.recv(), if room => self.queue.push_back(Item::PutBack(row)),
                 _ = answers.recv_many(&mut answered, BATCH_MAX), if room => {
                     for answer in answered.drain(..) {
                         self.take_answer(answer);
@@ -156,9 +169,13 @@ impl Work {
         self.beginning.clear();
         self.activities.forget();
         self.runs.clear();
+        self.redrives.clear();
         if let Err(error) = self.resume() {
             tracing::error!(%error, "cannot take up the executions that were under way");
         }
+        // Why: what was on its way to a worker waits again, and nothing else would tell.
+        let polled = self.activities.polled().cloned().map(Item::HandOut);
+        self.queue.extend(polled);
     }
 
     /// Takes up what was under way when the last process ended.
@@ -174,6 +191,7 @@ impl Work {
             behind = *last;
             for id in ids {
                 self.push(id, Input::Interrupted);
+                tokio::task::block_in_place(|| self.look_after_runs(id))?;
             }
         }
     }
@@ -250,6 +268,13 @@ impl Work {
                 input,
                 timer,
             } => {
+                if let Some(row) = timer
+                    && self.activities.is_beating(&row)
+                {
+                    // Why: its sign of life came in time, and is on its way to the file.
+                    batch.after.timers.push(row);
+                    return Ok(());
+                }
                 let known = self.tell(execution, input, now, batch)?;
                 if let Some(row) = timer {
                     if !known {
@@ -268,16 +293,19 @@ impl Work {
                 Ok(())
             }
             Item::HandOut(activity) => self.hand_out(&activity, now, batch),
-            Item::PutBack(row) => {
-                put_back(row, batch);
-                Ok(())
-            }
+            Item::PutBack(row) => self.put_back(row, batch),
             Item::StartRun {
                 execution,
                 frame,
                 generation,
                 request,
             } => self.begin_run(execution, (frame, generation), request, now, batch),
+            Item::Redrive(asked) => self.redrive(asked, now, batch),
+            Item::RedriveRun {
+                execution,
+                frame,
+                generation,
+            } => self.redrive_run(execution, (frame, generation), now, batch),
         }
     }
 
@@ -315,6 +343,7 @@ impl Work {
                 batch.after.told.push((done, known));
                 Ok(())
             }
+            Order::Redrive(asked) => self.redrive(asked, now, batch),
             Order::Stop {
                 execution,
                 error,
@@ -347,7 +376,10 @@ impl Work {
     }
 
     /// An execution that is running.
-    fn live(&mut self, execution: ExecutionId) -> Result<Option<&mut Live>, RuntimeError> {
+    pub(super) fn live(
+        &mut self,
+        execution: ExecutionId,
+    ) -> Result<Option<&mut Live>, RuntimeError> {
         if !self.live.contains_key(&execution) {
             let processor = |run| self.runs.get(&run)?.definition();
             let Some(live) = Live::load(&self.engine, execution, processor)? else {
@@ -456,8 +488,22 @@ impl Work {
         for (done, stopped) in after.stopped {
             done.send(Ok(stopped)).ok();
         }
+        for (done, answer) in after.redriven {
+            done.send(Ok(answer)).ok();
+        }
+        for (run, after, children_max) in after.queues {
+            let load = vec![RunInput::LoadQueue {
+                after,
+                children_max,
+            }];
+            self.queue.push_back(Item::Run(run, load));
+        }
         for (execution, effect) in after.effects {
             self.follow(execution, effect);
+        }
+        for token in after.beaten {
+            self.activities.has_beaten(token);
+            self.agenda.stored(self.engine.now());
         }
         for activity in after.waiting {
             self.queue.push_back(Item::HandOut(activity));
@@ -523,6 +569,11 @@ impl Work {
                 generation,
                 request,
             }),
+            Effect::RedriveRun { frame, generation } => self.queue.push_back(Item::RedriveRun {
+                execution,
+                frame,
+                generation,
+            }),
             Effect::Cancel { frame, .. } => {
                 let cancelled = |run: &&MapRun| run.parent == (execution, frame);
                 if let Some(run) = self.runs.values().find(cancelled) {
@@ -559,6 +610,7 @@ impl Work {
         live.commits = live.commits.saturating_sub(1);
         if live.commits == 0 && !live.touched && (live.has_ended() || !live.is_awake()) {
             self.live.remove(&execution);
+            self.hurry_redrives(execution);
         }
     }
 }

@@ -258,7 +258,7 @@ impl Child {
                     });
                 }
                 Effect::Ended { outcome } => return Verdict::of(outcome),
-                Effect::StartRun { .. } => {
+                Effect::StartRun { .. } | Effect::RedriveRun { .. } => {
                     let cause = "a Map Run within an item is not possible here";
                     return Verdict::Failed(Failure::new("States.Runtime", cause));
                 }

@@ -4,12 +4,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    executions::{self, status_name},
+    executions,
     shapes::{ARN, INCLUDED_DATA},
 };
 use crate::{
     api::{Api, ApiError, shape::Member},
-    store::{ExecutionKind, ExecutionStatus},
+    runtime::redrive_refusal,
 };
 
 pub(super) const INPUT: &[Member] = &[
@@ -48,21 +48,15 @@ pub(super) fn call(api: &Api, input: &Input) -> Result<Value, ApiError> {
             }
         }
     }
-    let status = status_name(row.status);
-    match row.status {
-        ExecutionStatus::Running | ExecutionStatus::Succeeded => {
+    match redrive_refusal(&row, api.now()) {
+        Some(why) => {
             shown["redriveStatus"] = "NOT_REDRIVABLE".into();
-            shown["redriveStatusReason"] =
-                format!("Execution is {status} and cannot be redriven").into();
+            shown["redriveStatusReason"] = why.into();
         }
-        ExecutionStatus::Failed | ExecutionStatus::TimedOut | ExecutionStatus::Aborted
-            if row.child_of.is_some() && row.kind == ExecutionKind::Standard =>
-        {
+        None if row.child_of.is_some() => {
             shown["redriveStatus"] = "REDRIVABLE_BY_MAP_RUN".into();
         }
-        ExecutionStatus::Failed | ExecutionStatus::TimedOut | ExecutionStatus::Aborted => {
-            shown["redriveStatus"] = "REDRIVABLE".into();
-        }
+        None => shown["redriveStatus"] = "REDRIVABLE".into(),
     }
     Ok(shown)
 }

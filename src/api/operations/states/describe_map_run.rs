@@ -38,7 +38,15 @@ pub(super) fn call(api: &Api, input: &Input) -> Result<Value, ApiError> {
     let run = api.store.run(row.run)?.ok_or_else(gone)?;
     let execution = api.store.execution(run.execution)?.ok_or_else(gone)?;
     let children = api.store.child_counts(row.run)?;
-    let counts = Counts::of(&children, &run.checkpoint);
+    let queued = match row.redrives {
+        0 => 0,
+        _ => api.store.queued_count(row.run)?,
+    };
+    let counts = Counts {
+        children: &children,
+        checkpoint: &run.checkpoint,
+        queued,
+    };
     let mut shown = json!({
         "mapRunArn": input.map_run_arn,
         "executionArn": execution_arn(&api.place(), &execution),
@@ -64,16 +72,11 @@ pub(super) fn call(api: &Api, input: &Input) -> Result<Value, ApiError> {
 struct Counts<'a> {
     children: &'a [(ExecutionStatus, u64)],
     checkpoint: &'a Checkpoint,
+    /// Children that wait for a slot to be redriven in.
+    queued: u64,
 }
 
-impl<'a> Counts<'a> {
-    const fn of(children: &'a [(ExecutionStatus, u64)], checkpoint: &'a Checkpoint) -> Self {
-        Self {
-            children,
-            checkpoint,
-        }
-    }
-
+impl Counts<'_> {
     fn count(&self, status: ExecutionStatus) -> u64 {
         let found = self.children.iter().find(|(known, _)| *known == status);
         found.map_or(0, |(_, count)| *count)
@@ -102,7 +105,7 @@ impl<'a> Counts<'a> {
             "total": total,
             "resultsWritten": 0,
             "failuresNotRedrivable": 0,
-            "pendingRedrive": 0,
+            "pendingRedrive": self.queued,
         })
     }
 
@@ -117,7 +120,7 @@ impl<'a> Counts<'a> {
             "total": self.children.iter().map(|(_, count)| count).sum::<u64>(),
             "resultsWritten": 0,
             "failuresNotRedrivable": 0,
-            "pendingRedrive": 0,
+            "pendingRedrive": self.queued,
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{names, seconds};
+use super::{json_faults, names, seconds};
 use crate::{
     api::{Api, ApiError, Fault},
     arn::{Arn, Part, Resource},
@@ -53,8 +53,13 @@ pub(super) fn input(text: Option<String>) -> Result<Payload, ApiError> {
         );
         return Err(ApiError::states(Fault::InvalidExecutionInput, message));
     }
-    Payload::parse(text).map_err(|error| {
-        let message = format!("Invalid State Machine Execution Input: '{error}'");
+    if text.trim().is_empty() {
+        let message = "Invalid State Machine Execution Input: 'Invalid execution input.'";
+        return Err(ApiError::states(Fault::InvalidExecutionInput, message));
+    }
+    Payload::parse(&*text).map_err(|error| {
+        let why = json_faults::told(&text, &error);
+        let message = format!("Invalid State Machine Execution Input: '{why}'");
         ApiError::states(Fault::InvalidExecutionInput, message)
     })
 }
@@ -67,6 +72,9 @@ pub(super) fn resolve(api: &Api, arn: &str) -> Result<ResolvedMachine, ApiError>
     }
     Ok(machine)
 }
+
+/// A child of a redriven run that has no slot yet.
+pub(super) const PENDING_REDRIVE: &str = "PENDING_REDRIVE";
 
 /// As AWS spells it.
 pub(super) const fn status_name(status: ExecutionStatus) -> &'static str {
@@ -112,9 +120,16 @@ pub(super) fn told(api: &Api, row: &ExecutionRow) -> Result<Value, ApiError> {
     if let Some(alias) = &row.alias {
         shown["stateMachineAliasArn"] = place.alias(&row.machine, alias).into();
     }
-    if let Some((run, _)) = row.child_of
+    if let Some((run, item)) = row.child_of
         && let Some(run) = api.store.map_run(run)?
     {
+        let unsuccessful = !matches!(
+            row.status,
+            ExecutionStatus::Running | ExecutionStatus::Succeeded
+        );
+        if unsuccessful && run.redrives > 0 && api.store.is_queued(run.run, item)? {
+            shown["status"] = PENDING_REDRIVE.into();
+        }
         shown["mapRunArn"] = place.map_run(&run.machine, &run.label, &run.uuid).into();
     }
     shown["redriveCount"] = row.redrives.into();

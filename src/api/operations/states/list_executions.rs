@@ -7,19 +7,20 @@ use super::{
     executions::{self, status_of},
     listing::Page,
     map_runs, names,
-    shapes::{ARN, EXECUTION_STATUS, LONG_ARN, MAX_RESULTS, NEXT_TOKEN, REDRIVE_FILTER},
+    shapes::{ARN, EXECUTION_STATUS, LONG_ARN, LONG_PAGE_TOKEN, MAX_RESULTS, REDRIVE_FILTER},
 };
 use crate::{
     api::{Api, ApiError, Fault, shape::Member},
+    arn::Qualifier,
     ids::ExecutionId,
-    store::{ExecutionsOf, MachineKind},
+    store::{ExecutionFilter, ExecutionsOf, MachineKind},
 };
 
 pub(super) const INPUT: &[Member] = &[
     Member::optional("stateMachineArn", &ARN),
     Member::optional("statusFilter", &EXECUTION_STATUS),
     MAX_RESULTS,
-    NEXT_TOKEN,
+    Member::optional("nextToken", &LONG_PAGE_TOKEN),
     Member::optional("mapRunArn", &LONG_ARN),
     Member::optional("redriveFilter", &REDRIVE_FILTER),
 ];
@@ -46,7 +47,12 @@ pub(super) fn call(api: &Api, input: &Input) -> Result<Value, ApiError> {
                     message,
                 ));
             }
-            ExecutionsOf::Machine(found.row.name)
+            let name = found.row.name;
+            match found.named.qualifier {
+                None => ExecutionsOf::Machine(name),
+                Some(Qualifier::Version(version)) => ExecutionsOf::Version(name, version),
+                Some(Qualifier::Alias(alias)) => ExecutionsOf::Alias(name, alias),
+            }
         }
         (None, Some(arn)) => ExecutionsOf::Run(map_runs::map_run(api, arn)?.run),
         (Some(_), Some(_)) | (None, None) => {
@@ -55,23 +61,24 @@ pub(super) fn call(api: &Api, input: &Input) -> Result<Value, ApiError> {
             ));
         }
     };
-    let status = input.status_filter.as_deref().and_then(status_of);
-    let redriven = input
-        .redrive_filter
-        .as_deref()
-        .map(|filter| filter == "REDRIVEN");
+    let status = input.status_filter.as_deref();
+    let filter = ExecutionFilter {
+        status: status.and_then(status_of),
+        pending_redrive: status == Some(executions::PENDING_REDRIVE),
+        redriven: input
+            .redrive_filter
+            .as_deref()
+            .map(|filter| filter == "REDRIVEN"),
+    };
     let query = format!(
         "ListExecutions {:?} {:?} {:?} {:?}",
         input.state_machine_arn, input.map_run_arn, input.status_filter, input.redrive_filter
     );
     let page = Page::new(api, &query, input.max_results, input.next_token.as_deref())?;
     let before = page.after.parse().unwrap_or(i64::MAX);
-    let rows = api.store.executions(
-        &of,
-        (status, redriven),
-        ExecutionId(before),
-        page.rows_to_read(),
-    )?;
+    let rows = api
+        .store
+        .executions(&of, filter, ExecutionId(before), page.rows_to_read())?;
     let told: Result<Vec<Value>, ApiError> =
         rows.iter().map(|row| executions::told(api, row)).collect();
     let told: Vec<(Value, ExecutionId)> = told?

@@ -25,6 +25,7 @@ mod describe_state_machine_for_execution;
 mod executions;
 mod get_activity_task;
 mod get_execution_history;
+mod json_faults;
 mod label;
 mod list_activities;
 mod list_executions;
@@ -37,6 +38,7 @@ mod listing;
 mod map_runs;
 mod names;
 mod publish_state_machine_version;
+mod redrive_execution;
 mod routing;
 mod send_task_failure;
 mod send_task_heartbeat;
@@ -90,6 +92,7 @@ pub const OPERATIONS: &[&str] = &[
     "ListStateMachines",
     "ListTagsForResource",
     "PublishStateMachineVersion",
+    "RedriveExecution",
     "SendTaskFailure",
     "SendTaskHeartbeat",
     "SendTaskSuccess",
@@ -143,6 +146,9 @@ pub async fn call(api: &Api, operation: &str, input: Value) -> Result<Value, Api
         }
         "GetActivityTask" => {
             get_activity_task::call(api, read(get_activity_task::INPUT, input)?).await
+        }
+        "RedriveExecution" => {
+            redrive_execution::call(api, read(redrive_execution::INPUT, input)?).await
         }
         "SendTaskFailure" => {
             send_task_failure::call(api, read(send_task_failure::INPUT, input)?).await

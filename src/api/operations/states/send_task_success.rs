@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
+    json_faults,
     shapes::{OUTPUT, TASK_TOKEN},
     task_answers,
 };
@@ -26,8 +27,9 @@ pub(super) struct Input {
 }
 
 pub(super) async fn call(api: &Api, input: Input) -> Result<Value, ApiError> {
-    let output = Payload::parse(input.output).map_err(|error| {
-        let message = format!("Invalid Output: '{error}'");
+    let output = Payload::parse(&*input.output).map_err(|error| {
+        let why = json_faults::told(&input.output, &error);
+        let message = format!("Invalid Output: '{why}'");
         ApiError::states(Fault::InvalidOutput, message)
     })?;
     task_answers::give(api, &input.task_token, TaskAnswer::Done(output)).await

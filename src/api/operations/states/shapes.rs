@@ -20,6 +20,8 @@ pub(super) const SEVERITY: Shape = Shape::one_of(&["ERROR", "WARNING"]);
 pub(super) const DIAGNOSTICS_MAX: Shape = Shape::whole(0, 100);
 pub(super) const PAGE_SIZE: Shape = Shape::whole(0, 1000);
 pub(super) const PAGE_TOKEN: Shape = Shape::text(1, 1024);
+/// Of ListExecutions alone.
+pub(super) const LONG_PAGE_TOKEN: Shape = Shape::text(1, 3096);
 
 pub(super) const ALIAS_NAME: Shape = Shape::pattern(
     1,
@@ -100,6 +102,19 @@ pub(super) const ENCRYPTION: Shape = Shape::structure(
         ),
     ],
 );
+
+pub(super) const CLIENT_TOKEN: Shape = Shape::pattern(
+    1,
+    64,
+    Pattern {
+        text: r"[!-~]+",
+        holds: is_visible,
+    },
+);
+
+fn is_visible(token: &str) -> bool {
+    !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic())
+}
 
 pub(super) const TASK_TOKEN: Shape = Shape::text(1, 2048);
 pub(super) const OUTPUT: Shape = Shape::text(0, 262_144).sensitive();

@@ -1,5 +1,8 @@
 //! Executions from their start to their end, over the real store.
 
+mod activities;
+mod redrive;
+
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::*;
@@ -41,6 +44,19 @@ impl World {
         let engine = tokio::task::block_in_place(|| Engine::open(&self.state(), setup).unwrap());
         engine.conduct();
         engine
+    }
+
+    /// Another process.
+    async fn open_again(&self, engine: Engine) -> Engine {
+        engine.shut_down(Duration::from_secs(5)).await;
+        drop(engine);
+        // Why again: tasks of the first engine may hold the directory for a moment still.
+        let own =
+            || tokio::task::block_in_place(|| crate::runtime::StateDir::own(&self.state()).is_ok());
+        while !own() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.open()
     }
 }
 
@@ -165,17 +181,7 @@ async fn what_waits_is_a_row_and_goes_on_in_another_process() {
     let short = id_of(&start(&engine, &waits, None, r#"{"seconds": 1}"#).await);
     let long = id_of(&start(&engine, &waits, None, r#"{"seconds": 3000}"#).await);
     assert!(!engine.store().execution(long).unwrap().unwrap().awake);
-    engine.shut_down(Duration::from_secs(5)).await;
-    drop(engine);
-    let engine = loop {
-        // Why again: tasks of the first engine may hold it for a moment still.
-        let there =
-            tokio::task::block_in_place(|| crate::runtime::StateDir::own(&world.state()).is_ok());
-        if there {
-            break world.open();
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
+    let engine = world.open_again(engine).await;
     let row = end(&engine, short).await;
     assert_eq!(row.output.as_deref(), Some("\"over\""));
     assert_eq!(engine.store().first_timers(10).unwrap().len(), 1);
