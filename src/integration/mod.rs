@@ -3,7 +3,9 @@
 //! Knows neither `store` nor `runtime`: a source is handed a cursor and gives back records, a sink
 //! is handed bytes and an offset. Everything here blocks and runs on threads that may.
 
+pub mod bucket;
 mod json_text;
+pub mod reader;
 pub mod sink;
 pub mod source;
 mod spec;

@@ -305,6 +305,11 @@ impl Run {
                     effects.push(Effect::Ended(RunStatus::Aborted));
                 }
             }
+            Input::Fail => {
+                if self.become_status(RunStatus::Failed) {
+                    effects.push(Effect::Ended(RunStatus::Failed));
+                }
+            }
             Input::Drain if self.drain == Drain::No => self.drain = Drain::Asked,
             Input::Grown | Input::Drain => {}
             Input::Options(options) => self.options = options,

@@ -69,6 +69,14 @@ impl Execution {
         })
     }
 
+    /// Whether a frame waits for the Map Run that it asked for then.
+    #[must_use]
+    pub fn waits_for_run(&self, frame: FrameId, generation: crate::ids::Generation) -> bool {
+        self.frame(frame).is_some_and(|frame| {
+            frame.generation == generation && matches!(frame.phase, Phase::Run)
+        })
+    }
+
     /// The frames that wait for a Map Run.
     pub fn frames_with_runs(&self) -> impl Iterator<Item = FrameId> {
         let waits = |frame: &&Frame| matches!(frame.phase, Phase::Run);

@@ -47,7 +47,7 @@ const CHILDREN: &str = r#"{"StartAt": "M", "States": {
                 "Bad": {"Type": "Fail", "Error": "Thirteen"}}},
         "End": true}}}"#;
 
-fn engine(state: &Path) -> Engine {
+pub(crate) fn engine(state: &Path) -> Engine {
     let setup = EngineSetup {
         config: Config::default(),
         clock: Arc::new(SystemClock),
@@ -59,7 +59,7 @@ fn engine(state: &Path) -> Engine {
     Engine::open(state, setup).unwrap()
 }
 
-fn program(engine: &Engine, machine: &str, text: &str) -> Program {
+pub(crate) fn program(engine: &Engine, machine: &str, text: &str) -> Program {
     let text = text.to_owned();
     let hash = DefinitionHash::of(&text);
     let put = MachineChange::PutDefinition { text };
@@ -74,7 +74,7 @@ fn program(engine: &Engine, machine: &str, text: &str) -> Program {
     }
 }
 
-async fn start(engine: &Engine, program: &Program, input: &str) -> ExecutionId {
+pub(crate) async fn start(engine: &Engine, program: &Program, input: &str) -> ExecutionId {
     let asked = StartExecution {
         program: program.clone(),
         name: None,
@@ -133,7 +133,10 @@ fn executions_end_as_if_nobody_had_killed_the_daemon() {
         let running = "SELECT count(*) FROM executions WHERE status = 'running'";
         caught += i32::from(bed.value::<i64>(running) > Some(0));
     }
-    assert!(caught * 2 >= kills, "{caught} of {kills} kills met executions under way");
+    assert!(
+        caught * 2 >= kills,
+        "{caught} of {kills} kills met executions under way"
+    );
     let mut daemon = bed.daemon(&["serve", "--listen", "127.0.0.1:0"]);
     daemon.until("all executions to end", || {
         bed.value("SELECT count(*) FROM executions WHERE status = 'running'") == Some(0)

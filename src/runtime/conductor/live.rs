@@ -201,6 +201,11 @@ impl Live {
         self.state.waits_for_task(frame, generation)
     }
 
+    /// Whether a frame waits for the Map Run that it asked for then.
+    pub(super) fn waits_for_run(&self, frame: FrameId, generation: Generation) -> bool {
+        self.state.waits_for_run(frame, generation)
+    }
+
     /// Whether the execution has ended.
     pub(super) fn has_ended(&self) -> bool {
         self.row.status != ExecutionStatus::Running

@@ -9,19 +9,23 @@
 
 mod activities;
 mod agenda;
+mod conclusion;
+mod items;
 mod live;
 mod map_run;
 mod program;
+mod reading;
 mod runs;
 mod work;
+mod writing;
 
 use tokio::sync::{mpsc, oneshot};
 
-use self::activities::Poll;
 pub use self::activities::{ActivityTask, TaskAnswer};
 pub use self::live::arn_of;
 pub use self::program::Program;
 pub(super) use self::program::Programs;
+use self::{activities::Poll, items::ReadPage};
 use super::{Engine, RuntimeError, TaskToken};
 use crate::{
     ids::{ExecutionId, RunId},
@@ -62,6 +66,13 @@ pub(super) enum Order {
         answer: TaskAnswer,
         /// Answered when that is durable: whether the task waited for it.
         done: oneshot::Sender<bool>,
+    },
+    /// Items of a Map Run were read.
+    Page {
+        /// Which run's.
+        run: RunId,
+        /// What came of it.
+        page: Box<ReadPage>,
     },
     /// Other limits for a Map Run.
     Limits {

@@ -3,16 +3,19 @@
 use std::sync::Arc;
 
 use super::{
-    MapRunLimits,
+    MapRunLimits, Order,
+    conclusion::Conclusion,
+    items::ReadPage,
     live::Live,
-    map_run::{Follow, MapRun, kind_of, outcome},
+    map_run::{Follow, MapRun, kind_of},
+    reading::{self, Ask},
     work::{Batch, Item, Work},
 };
 use crate::{
     asl::intrinsic::uuid_of,
     ids::{ExecutionId, FrameId, Generation, Index, RunId},
     iteration::{self, RunStatus},
-    machine::{Input, RunRequest},
+    machine::{Input, RunRequest, Source},
     payload::Payload,
     runtime::RuntimeError,
     store::{ExecutionRow, ExecutionStatus, MapRunRow},
@@ -25,6 +28,8 @@ pub(super) enum RunInput {
     Ended(Index, ExecutionId),
     /// Something for its core.
     Core(iteration::Input),
+    /// Items were read.
+    Page(ReadPage),
     /// Its limits are these from now on.
     Limits(MapRunLimits),
 }
@@ -60,6 +65,8 @@ impl Work {
             timed_out: 0,
             redrives: 0,
             redriven: None,
+            failure: None,
+            written: 0,
         };
         let run = row.run;
         let place = self.engine.place();
@@ -94,12 +101,24 @@ impl Work {
             };
             let request = RunRequest::from_text(&parent.machine, &run.plan)
                 .map_err(|error| damaged(error.to_string()))?;
-            let children = store.running_children(row.run)?;
+            let batched =
+                request.batch.is_some() && matches!(request.source, Source::Reader { .. });
+            let mut children = Vec::new();
+            for (index, child) in store.running_children(row.run)? {
+                let input = match batched {
+                    true => store.execution(child)?.map(|row| row.input),
+                    false => None,
+                };
+                children.push((index, child, input));
+            }
             let id = row.run;
             let made = MapRun::restore(row, &run, Arc::new(request), parent.facts, &children);
             self.runs.insert(id, made);
             let tick = vec![RunInput::Core(iteration::Input::Tick)];
             self.queue.push_back(Item::Run(id, tick));
+        }
+        for row in store.untold_map_runs()? {
+            self.conclude_again(row)?;
         }
         Ok(())
     }
@@ -121,6 +140,7 @@ impl Work {
             for input in inputs {
                 match input {
                     RunInput::Core(input) => told.push(input),
+                    RunInput::Page(page) => told.extend(run.take_page(page)),
                     RunInput::Limits(limits) => told.push(run.set_limits(limits)),
                     RunInput::Ended(index, child) => {
                         let Some(end) = self.live.get(&child).and_then(Live::ended) else {
@@ -146,6 +166,19 @@ impl Work {
         batch: &mut Batch,
     ) -> Result<(), RuntimeError> {
         match follow {
+            Follow::Read { from, first } => {
+                if let Some(run) = self.runs.get_mut(&id) {
+                    let ask = Ask {
+                        from,
+                        first,
+                        reader: run.take_reader(),
+                        request: Arc::clone(&run.request),
+                        places: self.engine.reader_places(),
+                    };
+                    self.read(id, ask);
+                }
+                Ok(())
+            }
             Follow::Begin { index, input } => self.begin_child(id, index, input, now, batch),
             Follow::Refuse { index, failure } => {
                 if let Some(run) = self.runs.get_mut(&id) {
@@ -227,27 +260,59 @@ impl Work {
             .map(drop)
     }
 
-    /// A Map Run has ended, durably: whoever waits for it is told.
+    /// Has items read; what comes of it is an order. Why at once, and not behind the commit: nothing
+    /// changes by it.
+    fn read(&self, run: RunId, ask: Ask) {
+        let orders = self.engine.orders_of_conductor().cloned();
+        tokio::task::spawn_blocking(move || {
+            let page = Box::new(reading::read(ask));
+            if let Some(orders) = orders {
+                // Why ok: a conductor that is gone has no runs.
+                orders.blocking_send(Order::Page { run, page }).ok();
+            }
+        });
+    }
+
+    /// A Map Run has ended, durably: its results are written, and whoever waits is told.
     pub(super) fn run_is_over(&mut self, id: RunId, status: RunStatus) {
         let Some(run) = self.runs.remove(&id) else {
             return;
         };
-        let (execution, frame) = run.parent;
-        let store = self.engine.store().clone();
-        match tokio::task::block_in_place(|| outcome(&store, id, status)) {
-            Ok(outcome) => self.push(
-                execution,
-                Input::RunEnded {
-                    frame,
-                    generation: run.row.generation,
-                    outcome,
-                },
-            ),
-            Err(error) => {
-                // Crash: the next start finds that the run has ended.
-                tracing::error!(run = id.0, %error, "cannot read the results of a map run");
-            }
+        let conclusion = Conclusion {
+            row: run.row,
+            parent: run.parent,
+            request: run.request,
+            status,
+        };
+        conclusion.draw(&self.engine);
+    }
+
+    /// The same, of a run of a former process.
+    fn conclude_again(&self, row: MapRunRow) -> Result<(), RuntimeError> {
+        let Some(run) = self.engine.store().run(row.run)? else {
+            return Ok(());
+        };
+        let processor = |run| self.runs.get(&run)?.definition();
+        let Some(parent) = Live::load(&self.engine, run.execution, processor)? else {
+            return Ok(());
+        };
+        if !parent.waits_for_run(run.frame, row.generation) {
+            return Ok(());
         }
+        let request = RunRequest::from_text(&parent.machine, &run.plan).map_err(|error| {
+            RuntimeError::Damaged {
+                what: format!("map run {}", row.uuid),
+                cause: error.to_string(),
+            }
+        })?;
+        let conclusion = Conclusion {
+            row,
+            parent: (run.execution, run.frame),
+            request: Arc::new(request),
+            status: run.checkpoint.status,
+        };
+        conclusion.draw(&self.engine);
+        Ok(())
     }
 }
 

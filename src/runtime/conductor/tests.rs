@@ -12,6 +12,8 @@ use crate::{
     time::SystemClock,
 };
 
+mod readers;
+
 struct World {
     directory: tempfile::TempDir,
 }

@@ -346,6 +346,10 @@ impl Work {
                 batch.after.told.push((done, known));
                 Ok(())
             }
+            Order::Page { run, page } => {
+                batch.runs.push_back((run, vec![RunInput::Page(*page)]));
+                Ok(())
+            }
             Order::Poll {
                 activity,
                 poll,
