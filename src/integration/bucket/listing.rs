@@ -1,12 +1,10 @@
 //! Which objects a bucket has, in the order of their keys.
 //!
 //! A folder tells its entries in no order, so that a page of keys is found by going through all of them.
-//! What is kept of that is bounded, and large enough that going through again is rare.
+//! What is kept of that is bounded, and large enough that going through again is rare. Links are not
+//! followed and not listed: one to `/` would list the machine.
 
-use std::collections::BTreeMap;
-
-use futures::{StreamExt as _, executor::block_on_stream};
-use object_store::{ObjectMeta, ObjectStore as _, path::Path as Key};
+use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt as _, path::PathBuf};
 
 use super::{Bucket, BucketError};
 use crate::time::Timestamp;
@@ -31,42 +29,69 @@ impl Bucket {
     /// The first objects whose keys begin with `prefix` and come after `after`, at most
     /// [`LISTED_MAX`]; fewer are all that follow.
     pub fn list(&self, prefix: &str, after: &str) -> Result<Vec<Listed>, BucketError> {
-        // The folder that all of them are in; object_store knows no other prefixes.
-        let folder = prefix.rsplit_once('/').map(|(folder, _)| folder);
-        let folder = match folder {
-            None => None,
-            Some(folder) => match Key::parse(folder) {
-                Ok(key) if key.as_ref() == folder => Some(key),
-                // No key begins so.
-                Ok(_) | Err(_) => return Ok(Vec::new()),
-            },
-        };
-        let mut found: BTreeMap<String, ObjectMeta> = BTreeMap::new();
-        for meta in block_on_stream(self.store.list(folder.as_ref()).fuse()) {
-            let meta = meta.map_err(|error| self.io("the folder", &error))?;
-            let key = meta.location.as_ref();
-            let full = found.len() == LISTED_MAX;
-            let beyond = || {
-                found
-                    .last_key_value()
-                    .is_some_and(|(last, _)| key > last.as_str())
-            };
-            if !key.starts_with(prefix) || key <= after || (full && beyond()) {
-                continue;
-            }
-            found.insert(key.to_owned(), meta);
-            if found.len() > LISTED_MAX {
-                found.pop_last();
+        let mut found: BTreeMap<String, Listed> = BTreeMap::new();
+        // Folders to be looked through, each with what the keys in it begin with.
+        let mut folders: Vec<(PathBuf, String)> = vec![(self.root.clone(), String::new())];
+        while let Some((folder, begin)) = folders.pop() {
+            for entry in fs::read_dir(&folder).map_err(|error| self.io("a folder", &error))? {
+                let entry = entry.map_err(|error| self.io("a folder", &error))?;
+                let (Ok(kind), Ok(name)) = (entry.file_type(), entry.file_name().into_string())
+                else {
+                    continue;
+                };
+                let key = format!("{begin}{name}");
+                if kind.is_dir() {
+                    let begin = format!("{key}/");
+                    let within = begin.starts_with(prefix) || prefix.starts_with(&begin);
+                    let before = *begin < *after && !after.starts_with(&begin);
+                    if within && !before {
+                        folders.push((entry.path(), begin));
+                    }
+                    continue;
+                }
+                let full = found.len() == LISTED_MAX;
+                let beyond = |(last, _): (&String, _)| key > *last;
+                if !kind.is_file()
+                    || is_unfinished(&name)
+                    || !key.starts_with(prefix)
+                    || *key <= *after
+                    || (full && found.last_key_value().is_some_and(beyond))
+                    || self.place(&key).is_err()
+                {
+                    continue;
+                }
+                // Why: what was removed since is no object any more.
+                let Ok(metadata) = entry.metadata() else {
+                    continue;
+                };
+                found.insert(key.clone(), listed(key, &metadata));
+                if found.len() > LISTED_MAX {
+                    found.pop_last();
+                }
             }
         }
-        // Why: what a link leads to outside is no object of the bucket.
-        let own = |meta: &ObjectMeta| self.file(meta.location.as_ref()).is_ok();
-        let listed = found.into_values().filter(own).map(|meta| Listed {
-            size: meta.size,
-            modified: Timestamp(meta.last_modified.timestamp_micros()),
-            etag: meta.e_tag.unwrap_or_default(),
-            key: meta.location.into(),
-        });
-        Ok(listed.collect())
+        Ok(found.into_values().collect())
     }
+}
+
+fn listed(key: String, metadata: &fs::Metadata) -> Listed {
+    let (size, seconds, nanos) = (metadata.len(), metadata.mtime(), metadata.mtime_nsec());
+    Listed {
+        key,
+        size,
+        modified: Timestamp(
+            seconds
+                .saturating_mul(1_000_000)
+                .saturating_add(nanos / 1000),
+        ),
+        etag: format!("{:x}-{seconds:x}{nanos:08x}-{size:x}", metadata.ino()),
+    }
+}
+
+/// Whether that is an object while it is written: object_store calls those by the key and `#1`.
+fn is_unfinished(name: &str) -> bool {
+    let number = name.rsplit_once('#').map(|(_, number)| number);
+    number.is_some_and(|number| {
+        !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+    })
 }

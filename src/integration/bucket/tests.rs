@@ -77,7 +77,9 @@ fn no_key_leads_out_of_its_bucket() {
     assert_eq!(fs::read(dir.path().join("secret")).unwrap(), b"secret");
     let listed = bucket.list("", "").unwrap();
     let keys: Vec<_> = listed.iter().map(|listed| listed.key.as_str()).collect();
-    assert_eq!(keys, ["link"]);
+    assert_eq!(keys, ["link"], "nor does a listing follow links");
+    let _unfinished = bucket.create("unfinished").unwrap();
+    assert_eq!(bucket.list("", "").unwrap().len(), 1);
 }
 
 #[test]

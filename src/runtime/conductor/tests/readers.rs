@@ -123,13 +123,13 @@ async fn max_items_ends_a_run_early_and_a_negative_one_fails_it() {
     assert_eq!(
         kinds,
         [
-            "ExecutionStarted",
-            "MapStateEntered",
-            "MapStateStarted",
-            "MapRunStarted",
-            "MapRunFailed",
-            "MapStateFailed",
-            "ExecutionFailed"
+            "execution_started",
+            "state_entered",
+            "map_started",
+            "run_started",
+            "run_failed",
+            "map_failed",
+            "execution_failed"
         ]
     );
 }
@@ -208,6 +208,7 @@ async fn batches_are_made_over_pages_and_a_child_that_is_too_large_fails() {
 async fn results_are_written_with_a_manifest_that_the_state_answers() {
     let world = World::new();
     let engine = world.open();
+    world.put("in", "");
     let states = json!({
         "A": {"Type": "Choice", "Default": "Good",
             "Choices": [{"Variable": "$", "NumericEquals": 2, "Next": "Bad"}]},
