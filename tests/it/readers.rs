@@ -120,7 +120,7 @@ fn a_map_over_an_object_is_as_if_nobody_had_killed_the_daemon() {
     daemon.kill();
     let store = Store::open_read_only(&state).unwrap();
     let told: Vec<Value> = results(&bed, &store, rows);
-    let expected = |n| json!({"n": n.to_string(), "note": format!("the {n}. record")});
+    let expected = |n: u32| json!({"n": n.to_string(), "note": format!("the {n}. record")});
     assert_eq!(told, (0..records).map(expected).collect::<Vec<_>>());
     let told = results(&bed, &store, batches);
     let items: Vec<_> = told
