@@ -26,7 +26,7 @@ const DOCUMENT: &str = r#"{"a": 1, "b": "text", "l": [1, {"a": [true, null]}, "x
     "t": "2024-02-29T12:00:00Z", "n": null}"#;
 
 /// A definition is refused with diagnostics, or runs.
-pub fn definition(data: &[u8]) {
+pub(crate) fn definition(data: &[u8]) {
     let Some(text) = text(data) else { return };
     for dialect in [Dialect::Aws, Dialect::AwsExpress, Dialect::Iterd] {
         match Definition::parse(text, dialect) {
@@ -37,7 +37,7 @@ pub fn definition(data: &[u8]) {
 }
 
 /// A template stands in a state of either language.
-pub fn template(data: &[u8]) {
+pub(crate) fn template(data: &[u8]) {
     let Some(text) = text(data) else { return };
     let Ok(value) = serde_json::from_str::<Value>(text) else {
         return;
@@ -53,7 +53,7 @@ pub fn template(data: &[u8]) {
 }
 
 /// A path is refused at a place in it, or finds the same again when its text is read again.
-pub fn path(data: &[u8]) {
+pub(crate) fn path(data: &[u8]) {
     let Some(text) = text(data) else { return };
     let document: Value = serde_json::from_str(DOCUMENT).unwrap_or_default();
     match Path::parse(text) {
@@ -77,7 +77,7 @@ pub fn path(data: &[u8]) {
 }
 
 /// A call of an intrinsic function.
-pub fn intrinsic(data: &[u8]) {
+pub(crate) fn intrinsic(data: &[u8]) {
     let Some(call) = text(data).and_then(|text| Call::parse(text).ok()) else {
         return;
     };
@@ -85,7 +85,7 @@ pub fn intrinsic(data: &[u8]) {
 }
 
 /// An expression of JSONata within its bounds.
-pub fn jsonata(data: &[u8]) {
+pub(crate) fn jsonata(data: &[u8]) {
     let Some(expression) = text(data).and_then(|text| Jsonata::parse(text).ok()) else {
         return;
     };
@@ -94,7 +94,7 @@ pub fn jsonata(data: &[u8]) {
 }
 
 /// A timestamp is the same one when it is written and read again.
-pub fn timestamp(data: &[u8]) {
+pub(crate) fn timestamp(data: &[u8]) {
     let Some(at) = text(data).and_then(parse_timestamp) else {
         return;
     };

@@ -7,17 +7,17 @@ mod language;
 mod readers;
 mod wire;
 
-pub use self::{
+pub(crate) use self::{
     language::{definition, intrinsic, jsonata, path, template, timestamp},
     readers::reader,
     wire::{protocol, signature},
 };
 
 /// A target.
-pub type Target = fn(&[u8]);
+pub(crate) type Target = fn(&[u8]);
 
 /// All of them by the names of their corpora.
-pub const ALL: &[(&str, Target)] = &[
+pub(crate) const ALL: &[(&str, Target)] = &[
     ("definition", definition),
     ("intrinsic", intrinsic),
     ("jsonata", jsonata),

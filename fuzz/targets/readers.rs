@@ -15,7 +15,7 @@ use iterd::{
 const ITEMS_MAX: usize = 1000;
 
 /// The first byte says how the others are read. However long the pages are, the items are the same.
-pub fn reader(data: &[u8]) {
+pub(crate) fn reader(data: &[u8]) {
     let Some((first, content)) = data.split_first() else {
         return;
     };

@@ -60,7 +60,7 @@ const PATIENCE: Duration = Duration::from_millis(200);
 
 /// The first line names an operation, the rest is its input: lines of several are taken one after the
 /// other. Each is answered, or refused with a name.
-pub fn protocol(data: &[u8]) {
+pub(crate) fn protocol(data: &[u8]) {
     let Some(text) = text(data) else { return };
     let Some(daemon) = &*DAEMON else { return };
     for call in text.split("\n\n").take(8) {
@@ -83,7 +83,7 @@ pub fn protocol(data: &[u8]) {
 }
 
 /// Lines of `header: value`, then an empty one and the body.
-pub fn signature(data: &[u8]) {
+pub(crate) fn signature(data: &[u8]) {
     let Some(text) = text(data) else { return };
     let (head, body) = text.split_once("\n\n").unwrap_or((text, ""));
     let headers: Vec<(String, String)> = head

@@ -16,7 +16,7 @@ mod tests {
         time::{Duration, Instant},
     };
 
-    use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+    use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
     use super::targets::{ALL, Target};
 
