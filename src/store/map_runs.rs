@@ -101,12 +101,6 @@ pub(super) fn put(db: &Connection, row: &MapRunRow) -> rusqlite::Result<()> {
     Ok(())
 }
 
-pub(super) fn set_written(db: &Connection, run: RunId, written: u64) -> rusqlite::Result<()> {
-    db.prepare_cached("UPDATE map_runs SET written = ?2 WHERE run = ?1")?
-        .execute(params![run.0, written.cast_signed()])?;
-    Ok(())
-}
-
 impl Store {
     /// A Map Run by its number among the runs.
     pub fn map_run(&self, run: RunId) -> Result<Option<MapRunRow>, StoreError> {

@@ -134,9 +134,15 @@ impl Bucket {
     /// The file of an object that is there.
     pub fn file(&self, key: &str) -> Result<PathBuf, BucketError> {
         let (_, path) = self.place(key)?;
-        let real = fs::canonicalize(&path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => self.no_such_key(key),
-            _ => self.io(key, &error),
+        let real = fs::canonicalize(&path).map_err(|error| {
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) {
+                self.no_such_key(key)
+            } else {
+                self.io(key, &error)
+            }
         })?;
         if !real.starts_with(&self.root) {
             return Err(self.denied(key));

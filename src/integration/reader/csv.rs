@@ -136,9 +136,10 @@ impl Csv {
 
 impl Source for Csv {
     fn read(&mut self, from: &Cursor, bounds: PageBounds) -> Result<Page, SourceError> {
-        let mut at = match from.is_start() {
-            true => self.start,
-            false => Place::of(from, self.window.path())?,
+        let mut at = if from.is_start() {
+            self.start
+        } else {
+            Place::of(from, self.window.path())?
         };
         let (mut records, mut bytes) = (Vec::new(), 0);
         let end = loop {

@@ -16,6 +16,7 @@ mod tests;
 use std::{ops::ControlFlow, path::PathBuf, sync::Arc};
 
 use compact_str::format_compact;
+use serde_json::Value;
 
 use self::listing::Listing;
 pub use self::{
@@ -142,9 +143,10 @@ impl ItemReader {
             Items::Listing(listing) => return listing.read(from, bounds),
             Items::Files { files, many } => (files.len(), *many),
         };
-        let (mut file, mut from) = match many {
-            true => split(from)?,
-            false => (0, from.clone()),
+        let (mut file, mut from) = if many {
+            split(from)?
+        } else {
+            (0, from.clone())
         };
         while file < files {
             let mut page = self.read_file(file, &from, bounds)?;
@@ -187,14 +189,9 @@ impl ItemReader {
             let value = record
                 .item
                 .map_err(|error| ReaderError::new(format!("{}: {}", open.uri, error.cause)))?;
-            let key = match ends_member(&record.end) {
-                true => value
-                    .value()
-                    .get("key")
-                    .and_then(|key| key.as_str())
-                    .map(str::to_owned),
-                false => None,
-            };
+            let member = ends_member(&record.end).then(|| value.value().get("key"));
+            let key = member.flatten().and_then(Value::as_str);
+            let key = key.map(str::to_owned);
             items.push(ReadItem {
                 value,
                 key,

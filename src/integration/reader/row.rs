@@ -64,9 +64,8 @@ impl Scan {
 impl State {
     const fn after(self, byte: u8, delimiter: u8) -> Self {
         match (self, byte) {
-            (Self::Start | Self::Closed, b'"') => Self::Quoted,
             (Self::Quoted, b'"') => Self::Closed,
-            (Self::Quoted, _) => Self::Quoted,
+            (Self::Start | Self::Closed, b'"') | (Self::Quoted, _) => Self::Quoted,
             (Self::Start | Self::Plain | Self::Closed, _) if byte == delimiter => Self::Start,
             (Self::Start | Self::Plain | Self::Closed, _) => Self::Plain,
         }

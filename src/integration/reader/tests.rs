@@ -225,7 +225,8 @@ fn json_gives_elements_or_members_from_where_the_pointer_leads() {
 #[test]
 fn lines_are_items_plain_or_compressed_and_a_damaged_one_is_the_readers_failure() {
     let world = World::new();
-    let lines: String = (0..10).map(|n| format!("{{\"n\": {n}}}\n")).collect();
+    let lines: Vec<String> = (0..10).map(|n| format!("{{\"n\": {n}}}\n")).collect();
+    let lines = lines.concat();
     world.put("a.jsonl", &lines);
     world.put("a.jsonl.gz", gzip(&lines));
     for key in ["a.jsonl", "a.jsonl.gz"] {

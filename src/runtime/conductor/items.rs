@@ -24,7 +24,7 @@ pub(super) enum Items {
     /// The items of an array, or the entries of an object.
     Here(Vec<(Option<String>, Value)>),
     /// What a reader finds.
-    Read(ReadAhead),
+    Read(Box<ReadAhead>),
 }
 
 /// What was read and not dispatched.
@@ -50,7 +50,7 @@ pub(in crate::runtime) struct ReadPage {
 impl Items {
     pub(super) fn of(source: &Source) -> Self {
         let items = match source {
-            Source::Reader { .. } => return Self::Read(ReadAhead::default()),
+            Source::Reader { .. } => return Self::Read(Box::default()),
             Source::Items(items) => items.value(),
         };
         Self::Here(match items {

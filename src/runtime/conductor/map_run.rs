@@ -198,30 +198,27 @@ impl MapRun {
         let Some(child) = self.under_way.remove(&index) else {
             return Vec::new();
         };
-        let ending = match (status, output) {
-            (ExecutionStatus::Succeeded, Some(output)) => {
-                self.results.push(ResultRow {
-                    index,
-                    id: None,
-                    result: output.clone(),
-                    version: 0,
-                    attempts: 1,
-                    at: now,
-                    redo: 0,
-                });
-                Ending::Done
-            }
-            _ => {
-                self.row.aborted += u64::from(status == ExecutionStatus::Aborted);
-                self.row.timed_out += u64::from(status == ExecutionStatus::TimedOut);
-                self.limits_changed |= status != ExecutionStatus::Failed;
-                let failure = Failure::new(
-                    error.unwrap_or_default().to_owned(),
-                    cause.unwrap_or_default().to_owned(),
-                );
-                self.fail((index, child.items), failure, now);
-                Ending::Failed
-            }
+        let ending = if let (ExecutionStatus::Succeeded, Some(output)) = (status, output) {
+            self.results.push(ResultRow {
+                index,
+                id: None,
+                result: output.clone(),
+                version: 0,
+                attempts: 1,
+                at: now,
+                redo: 0,
+            });
+            Ending::Done
+        } else {
+            self.row.aborted += u64::from(status == ExecutionStatus::Aborted);
+            self.row.timed_out += u64::from(status == ExecutionStatus::TimedOut);
+            self.limits_changed |= status != ExecutionStatus::Failed;
+            let failure = Failure::new(
+                error.unwrap_or_default().to_owned(),
+                cause.unwrap_or_default().to_owned(),
+            );
+            self.fail((index, child.items), failure, now);
+            Ending::Failed
         };
         vec![match child.generation {
             Some(generation) => Input::Ended {

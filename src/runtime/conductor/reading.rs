@@ -259,7 +259,7 @@ fn form(reader: &Told) -> Result<Form, Refused> {
                 .unwrap_or(b','),
             headers: match &config.csv_headers {
                 Some(CsvHeaders::Given(names)) => {
-                    Some(names.iter().map(|name| name.to_string()).collect())
+                    Some(names.iter().map(ToString::to_string).collect())
                 }
                 Some(CsvHeaders::FirstRow) | None => None,
             },

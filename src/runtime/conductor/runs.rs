@@ -29,7 +29,7 @@ pub(super) enum RunInput {
     /// Something for its core.
     Core(iteration::Input),
     /// Items were read.
-    Page(ReadPage),
+    Page(Box<ReadPage>),
     /// Its limits are these from now on.
     Limits(MapRunLimits),
 }
@@ -105,9 +105,10 @@ impl Work {
                 request.batch.is_some() && matches!(request.source, Source::Reader { .. });
             let mut children = Vec::new();
             for (index, child) in store.running_children(row.run)? {
-                let input = match batched {
-                    true => store.execution(child)?.map(|row| row.input),
-                    false => None,
+                let input = if batched {
+                    store.execution(child)?.map(|row| row.input)
+                } else {
+                    None
                 };
                 children.push((index, child, input));
             }
@@ -140,7 +141,7 @@ impl Work {
             for input in inputs {
                 match input {
                     RunInput::Core(input) => told.push(input),
-                    RunInput::Page(page) => told.extend(run.take_page(page)),
+                    RunInput::Page(page) => told.extend(run.take_page(*page)),
                     RunInput::Limits(limits) => told.push(run.set_limits(limits)),
                     RunInput::Ended(index, child) => {
                         let Some(end) = self.live.get(&child).and_then(Live::ended) else {

@@ -347,7 +347,7 @@ impl Work {
                 Ok(())
             }
             Order::Page { run, page } => {
-                batch.runs.push_back((run, vec![RunInput::Page(*page)]));
+                batch.runs.push_back((run, vec![RunInput::Page(page)]));
                 Ok(())
             }
             Order::Poll {

@@ -20,7 +20,7 @@ impl World {
 }
 
 /// A machine with one distributed Map: its fields beside the processor, and the processor's states.
-fn maps(fields: Value, states: Value) -> String {
+fn maps(fields: &Value, states: &Value) -> String {
     let mut map = json!({
         "Type": "Map", "End": true,
         "ItemProcessor": {
@@ -34,11 +34,16 @@ fn maps(fields: Value, states: Value) -> String {
     json!({"StartAt": "M", "States": {"M": map}}).to_string()
 }
 
+fn lines(of: std::ops::Range<u32>, line: impl Fn(u32) -> String) -> String {
+    let lines: Vec<String> = of.map(line).collect();
+    lines.join("\n") + "\n"
+}
+
 fn pass() -> Value {
     json!({"A": {"Type": "Pass", "End": true}})
 }
 
-fn reader(config: Value) -> Value {
+fn reader(config: &Value) -> Value {
     json!({
         "Resource": "arn:aws:states:::s3:getObject",
         "Parameters": {"Bucket": "data", "Key.$": "$.key"},
@@ -67,13 +72,13 @@ fn output(row: &ExecutionRow) -> Value {
 async fn a_map_takes_its_items_from_an_object_and_each_child_knows_where_from() {
     let world = World::new();
     let engine = world.open();
-    let lines: String = (0..700).map(|n| format!("{{\"n\": {n}}}\n")).collect();
-    world.put("in.jsonl", &lines);
+    let text = lines(0..700, |n| format!("{{\"n\": {n}}}"));
+    world.put("in.jsonl", &text);
     let fields = json!({
-        "ItemReader": reader(json!({"InputType": "JSONL"})),
+        "ItemReader": reader(&json!({"InputType": "JSONL"})),
         "ItemSelector": {"n.$": "$$.Map.Item.Value.n", "at.$": "$$.Map.Item.Index", "from.$": "$$.Map.Item.Source"},
     });
-    let row = run(&engine, &maps(fields, pass()), r#"{"key": "in.jsonl"}"#).await;
+    let row = run(&engine, &maps(&fields, &pass()), r#"{"key": "in.jsonl"}"#).await;
     let output = output(&row);
     let told = output.as_array().unwrap();
     assert_eq!(told.len(), 700);
@@ -96,7 +101,7 @@ async fn max_items_ends_a_run_early_and_a_negative_one_fails_it() {
     );
     let config =
         json!({"InputType": "CSV", "CSVHeaderLocation": "FIRST_ROW", "MaxItemsPath": "$.most"});
-    let text = maps(json!({"ItemReader": reader(config)}), pass());
+    let text = maps(&json!({"ItemReader": reader(&config)}), &pass());
     for (most, count) in [(0, 3), (2, 2), (100_000_000, 3)] {
         let row = run(
             &engine,
@@ -140,10 +145,10 @@ async fn a_reader_that_fails_is_caught_as_any_error() {
     let engine = world.open();
     world.put("bad.jsonl", "1\n2\n{\n");
     let fields = json!({
-        "ItemReader": reader(json!({"InputType": "JSONL"})),
+        "ItemReader": reader(&json!({"InputType": "JSONL"})),
         "Catch": [{"ErrorEquals": ["States.ItemReaderFailed"], "Next": "Caught"}],
     });
-    let mut text: Value = serde_json::from_str(&maps(fields, pass())).unwrap();
+    let mut text: Value = serde_json::from_str(&maps(&fields, &pass())).unwrap();
     text["States"]["Caught"] = json!({"Type": "Pass", "End": true});
     for (key, cause) in [
         ("bad.jsonl", "S3://data/bad.jsonl: line 3"),
@@ -161,12 +166,12 @@ async fn a_reader_that_fails_is_caught_as_any_error() {
 async fn batches_are_made_over_pages_and_a_child_that_is_too_large_fails() {
     let world = World::new();
     let engine = world.open();
-    let lines: String = (0..1000).map(|n| format!("{n}\n")).collect();
-    world.put("in.jsonl", &lines);
-    let batched = |batcher: Value| json!({"ItemReader": reader(json!({"InputType": "JSONL"})), "ItemBatcher": batcher});
+    let text = lines(0..1000, |n| n.to_string());
+    world.put("in.jsonl", &text);
+    let by = |batcher: &Value| json!({"ItemReader": reader(&json!({"InputType": "JSONL"})), "ItemBatcher": batcher});
     let text = maps(
-        batched(json!({"MaxItemsPerBatch": 3, "BatchInput": {"a": 1}})),
-        pass(),
+        &by(&json!({"MaxItemsPerBatch": 3, "BatchInput": {"a": 1}})),
+        &pass(),
     );
     let told = output(&run(&engine, &text, r#"{"key": "in.jsonl"}"#).await);
     let batches = told.as_array().unwrap();
@@ -182,15 +187,13 @@ async fn batches_are_made_over_pages_and_a_child_that_is_too_large_fails() {
         .collect();
     assert_eq!(items, (0..1000).collect::<Vec<_>>());
 
-    let large: String = (0..40)
-        .map(|_| format!("\"{}\"\n", "x".repeat(10_000)))
-        .collect();
+    let large = lines(0..40, |_| format!("\"{}\"", "x".repeat(10_000)));
     world.put("large.jsonl", &large);
-    let text = maps(batched(json!({"MaxInputBytesPerBatch": 100_000})), pass());
+    let text = maps(&by(&json!({"MaxInputBytesPerBatch": 100_000})), &pass());
     let row = run(&engine, &text, r#"{"key": "large.jsonl"}"#).await;
     let run_row = &engine.store().map_runs_of(row.id).unwrap()[0];
     assert_eq!(engine.store().child_counts(run_row.run).unwrap()[0].1, 5);
-    let text = maps(batched(json!({"MaxItemsPerBatch": 100})), pass());
+    let text = maps(&by(&json!({"MaxItemsPerBatch": 100})), &pass());
     let row = run(&engine, &text, r#"{"key": "large.jsonl"}"#).await;
     assert_eq!(
         row.error.as_deref(),
@@ -238,7 +241,7 @@ async fn results_are_written_with_a_manifest_that_the_state_answers() {
         let fields = json!({"ItemsPath": "$.items", "ToleratedFailureCount": 1, "Label": "each", "ResultWriter": writer});
         let row = run(
             &engine,
-            &maps(fields, states.clone()),
+            &maps(&fields, &states),
             r#"{"items": [1, 2, 3], "prefix": "out"}"#,
         )
         .await;
@@ -280,11 +283,11 @@ async fn a_writer_without_a_resource_shapes_the_result_and_one_without_a_bucket_
     let engine = world.open();
     let input = r#"{"items": [[1, 2], 3, [4]]}"#;
     let fields = json!({"ItemsPath": "$.items", "ResultWriter": {"WriterConfig": {"Transformation": "FLATTEN", "OutputType": "JSON"}}});
-    let row = run(&engine, &maps(fields, pass()), input).await;
+    let row = run(&engine, &maps(&fields, &pass()), input).await;
     assert_eq!(output(&row), json!([1, 2, 3, 4]));
     let fields = json!({"ItemsPath": "$.items", "ResultWriter": {
         "Resource": "arn:aws:states:::s3:putObject", "Parameters": {"Bucket": "nowhere"}}});
-    let row = run(&engine, &maps(fields, pass()), input).await;
+    let row = run(&engine, &maps(&fields, &pass()), input).await;
     assert_eq!(row.error.as_deref(), Some("States.ResultWriterFailed"));
     assert!(row.cause.unwrap().contains("bucket does not exist"));
 }
@@ -296,8 +299,8 @@ async fn a_run_that_ended_before_a_crash_tells_its_state_after_it() {
     let engine = world.open();
     world.put("in.jsonl", "1\n2\n3\n");
     let text = maps(
-        json!({"ItemReader": reader(json!({"InputType": "JSONL"}))}),
-        pass(),
+        &json!({"ItemReader": reader(&json!({"InputType": "JSONL"}))}),
+        &pass(),
     );
     let row = run(&engine, &text, r#"{"key": "in.jsonl"}"#).await;
     assert_eq!(output(&row), json!([1, 2, 3]));
