@@ -98,7 +98,9 @@ pub(crate) fn timestamp(data: &[u8]) {
     let Some(at) = text(data).and_then(parse_timestamp) else {
         return;
     };
-    assert_eq!(parse_timestamp(&at.to_string()), Some(at));
+    // An offset may lead to before the year 0, which has no such text.
+    let written = at.to_string();
+    assert!(written.starts_with('-') || parse_timestamp(&written) == Some(at));
 }
 
 fn evaluated<E: std::fmt::Display>(evaluate: impl Fn(&mut Scope<'_>) -> Result<(), E>) {

@@ -1,3 +1,5 @@
+//! Buckets as folders: what is in one, and that nothing leads out of it.
+
 use std::os::unix::fs::symlink;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Item readers over every form of object; that pages of any length and a reader opened anew give the same.
+
 use std::{collections::BTreeMap, fs, io::Write as _};
 
 use flate2::{Compression, write::GzEncoder};
