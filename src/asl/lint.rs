@@ -95,8 +95,8 @@ fn retries(state: &State, found: &mut Vec<Finding>) {
 
 /// The longest delay of a retrier, where it is beyond [`BACK_OFF_MAX`].
 fn beyond(retrier: &Retrier) -> Option<Duration> {
-    let retries = i32::try_from(retrier.max_attempts.checked_sub(1)?).unwrap_or(i32::MAX);
-    let grown = retrier.interval.as_secs_f64() * retrier.backoff_rate.powi(retries);
+    let doublings = i32::try_from(retrier.max_attempts.checked_sub(1)?).unwrap_or(i32::MAX);
+    let grown = retrier.interval.as_secs_f64() * retrier.backoff_rate.powi(doublings);
     let bound = retrier
         .max_delay
         .map_or(f64::INFINITY, |delay| delay.as_secs_f64());
@@ -151,9 +151,9 @@ fn payload(state: &State, in_loop: bool, found: &mut Vec<Finding>) {
 /// Whether a template puts the whole input below a field of its own.
 fn holds_all(template: &Template, below: bool) -> bool {
     match template {
-        Template::Literal(_) => false,
+        Template::Literal(_)
+        | Template::Expression(Expression::Call(_) | Expression::Jsonata(_)) => false,
         Template::Expression(Expression::Path(path)) => below && path.text() == "$",
-        Template::Expression(Expression::Call(_) | Expression::Jsonata(_)) => false,
         Template::Object(fields) => fields.iter().any(|(_, field)| holds_all(field, true)),
         Template::Array(items) => items.iter().any(|item| holds_all(item, true)),
     }

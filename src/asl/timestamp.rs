@@ -40,7 +40,12 @@ pub fn parse_timestamp(text: &str) -> Option<jiff::Timestamp> {
     };
     let zoned = match offset.as_bytes() {
         b"Z" => true,
-        [b'+' | b'-', a, b, b':', c, d] => [a, b, c, d].iter().all(|digit| digit.is_ascii_digit()),
+        // Spec: RFC 3339 has offsets up to 23:59; jiff takes more.
+        [b'+' | b'-', a, b, b':', c, d] => {
+            [a, b, c, d].iter().all(|digit| digit.is_ascii_digit())
+                && [*a, *b] <= *b"23"
+                && *c <= b'5'
+        }
         _ => false,
     };
     // The shape is stricter than jiff; ranges (month 13, hour 25) are jiff's to refuse.
@@ -67,6 +72,9 @@ mod tests {
             ("05-12-2016T21:29:29Z", false),
             ("2016-03-14T01:59:00.Z", false),
             ("2016-03-14T01:59:00+0530", false),
+            ("2016-03-14T01:59:00-23:59", true),
+            ("2016-03-14T01:59:00+24:00", false),
+            ("2016-03-14T01:59:00+05:60", false),
             ("", false),
         ] {
             assert_eq!(parse_timestamp(text).is_some(), valid, "{text}");

@@ -4,7 +4,11 @@
 //! Owns which layer said what, so that `iterd show` can tell the origin of every value. Invariant: all
 //! layers go through the same table of keys, so none can set what another cannot.
 
-use std::{borrow::Cow, collections::BTreeMap, path::Path};
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use toml::de::DeValue;
 
@@ -14,11 +18,14 @@ use super::{
     problem::{Findings, Origin, Problem, Problems, near, nearest, quoted},
     settings::{KEYS, Key},
     size::quote,
-    values::name,
+    values::{name, path},
 };
 
 /// What the names of our environment variables begin with.
 const PREFIX: &str = "ITERD_";
+
+/// Most buckets of the settings; beyond some dozens they belong into one folder.
+const BUCKETS_MAX: usize = 1000;
 
 /// Most limiters of the settings; each is a row and a clock of its own.
 const LIMITERS_MAX: usize = 1000;
@@ -84,7 +91,8 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Every setting, in the order of the defaults; then the limiters, each as one table.
+    /// Every setting, in the order of the defaults; then the limiters and the buckets, each as
+    /// one table.
     #[must_use]
     pub fn rows(&self) -> Vec<Row> {
         let keys = KEYS.iter().map(|key| Row {
@@ -97,7 +105,12 @@ impl Settings {
             value: limit.show(),
             origin: self.origin(&format!("limiters.{name}")),
         });
-        keys.chain(limiters).collect()
+        let buckets = self.config.buckets.iter().map(|(name, path)| Row {
+            key: format!("buckets.{}", quote(name)),
+            value: format!("{{ path = {} }}", quote(&path.display())),
+            origin: self.origin(&format!("buckets.{name}")),
+        });
+        keys.chain(limiters).chain(buckets).collect()
     }
 
     /// Who says what a key says.
@@ -139,6 +152,9 @@ impl Settings {
         if let Some(limiters) = root.section("limiters") {
             self.read_limiters(&limiters);
         }
+        if let Some(buckets) = root.section("buckets") {
+            self.read_buckets(&buckets);
+        }
         for section in sections.into_values().flatten() {
             section.finish();
         }
@@ -168,6 +184,24 @@ impl Settings {
                 .limiters
                 .insert(named.clone(), LimitSpec::read(section));
             self.origins.insert(format!("limiters.{named}"), origin);
+        }
+    }
+
+    fn read_buckets(&mut self, buckets: &Section<'_>) {
+        let sections = buckets.sections();
+        if sections.len() > BUCKETS_MAX {
+            buckets.report(|| format!("more than {BUCKETS_MAX} buckets"));
+            return;
+        }
+        for (named, mut section) in sections {
+            let origin = buckets.origin(&named);
+            if let Some(path) =
+                section.required("path", "write for example path = \"/srv/exports\"", folder)
+            {
+                self.config.buckets.insert(named.clone(), path);
+            }
+            section.finish();
+            self.origins.insert(format!("buckets.{named}"), origin);
         }
     }
 
@@ -229,4 +263,16 @@ impl Settings {
 /// `ITERD_LOG_LEVEL` of `log.level`.
 fn variable_of(key: &str) -> String {
     format!("{PREFIX}{}", key.replace('.', "_").to_uppercase())
+}
+
+/// The folder of a bucket.
+fn folder(value: &DeValue<'_>) -> Result<PathBuf, String> {
+    let path = path(value)?;
+    if path.is_absolute() {
+        return Ok(path);
+    }
+    Err(format!(
+        "{} is no absolute path, and nobody could tell where it begins",
+        quote(&path.display())
+    ))
 }

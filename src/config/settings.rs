@@ -51,6 +51,8 @@ pub struct Config {
     pub retention: Retention,
     /// `[limiters.NAME]`: what jobs share with `use = "NAME"`.
     pub limiters: BTreeMap<String, LimitSpec>,
+    /// `[buckets.NAME]`: folders that are buckets; any other bucket is a folder in the state directory.
+    pub buckets: BTreeMap<String, PathBuf>,
 }
 
 /// What sandbox every plugin gets.
@@ -163,6 +165,7 @@ impl Default for Config {
                 results: Some(90 * DAY),
             },
             limiters: BTreeMap::new(),
+            buckets: BTreeMap::new(),
         }
     }
 }
@@ -191,7 +194,7 @@ fn put<T>(place: &mut T, value: Result<T, String>) -> Result<(), String> {
 const LOG_FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 const SANDBOXES: [(&str, Sandbox); 2] = [("manifest", Sandbox::Manifest), ("on", Sandbox::On)];
 
-/// Every key but those of the limiters, in the order in which they are shown.
+/// Every key but those of the limiters and the buckets, in the order in which they are shown.
 #[rustfmt::skip]
 pub(crate) const KEYS: [Key; 23] = [
     Key { name: "listen", set: |c, v| put(&mut c.listen, address(v)), show: |c| quote(&c.listen) },

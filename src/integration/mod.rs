@@ -4,7 +4,9 @@
 //! is handed bytes and an offset. Everything here blocks and runs on threads that may.
 
 pub mod answer;
+pub mod bucket;
 mod json_text;
+pub mod reader;
 pub mod sink;
 pub mod source;
 mod spec;

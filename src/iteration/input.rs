@@ -64,6 +64,8 @@ pub enum Input {
     Resume,
     /// End the run as aborted; what is in flight is not waited for.
     Abort,
+    /// End the run as failed, because its source cannot be read; what is in flight is not waited for.
+    Fail,
     /// Take nothing new in this process; durable status stays as it is.
     Drain,
     /// The options are these from now on.

@@ -300,11 +300,8 @@ impl Run {
                 self.pause(reason, effects);
             }
             Input::Resume => self.resume(),
-            Input::Abort => {
-                if self.become_status(RunStatus::Aborted) {
-                    effects.push(Effect::Ended(RunStatus::Aborted));
-                }
-            }
+            Input::Abort => self.end(RunStatus::Aborted, effects),
+            Input::Fail => self.end(RunStatus::Failed, effects),
             Input::Drain if self.drain == Drain::No => self.drain = Drain::Asked,
             Input::Grown | Input::Drain => {}
             Input::Options(options) => self.options = options,
@@ -330,6 +327,12 @@ impl Run {
             }
             Input::Queue { children } => self.take_queue(children),
             Input::Answered { index } => self.parked.answer(index),
+        }
+    }
+
+    fn end(&mut self, status: RunStatus, effects: &mut Vec<Effect>) {
+        if self.become_status(status) {
+            effects.push(Effect::Ended(status));
         }
     }
 

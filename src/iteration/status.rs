@@ -88,7 +88,11 @@ pub const TRANSITIONS: &[Transition] = {
             Succeeded,
             "what was in flight when it paused was all that was left",
         ),
-        may(Running, Failed, "more items failed than it bears"),
+        may(
+            Running,
+            Failed,
+            "more items failed than it bears, or its source cannot be read",
+        ),
         may(
             Paused,
             Failed,

@@ -20,14 +20,14 @@ use super::{
     disk::Disk,
     limiters::{Limiters, SharedLimiter},
     plugins::{Plugins, worker_record},
-    run::{Order, RunView},
+    run::{Order, RunView, SPOOL_BYTES_MAX},
     state_dir::{StateDir, StatePaths},
     tester,
     token::Tokens,
 };
 use crate::{
     config::Config,
-    integration::source::PageBounds,
+    integration::{bucket::Buckets, reader::Places, source::PageBounds},
     iteration::RunStatus,
     limiter::{Limits, Usage},
     plugin::{Launcher, rescuer},
@@ -395,6 +395,24 @@ impl Engine {
     /// Makes task tokens and reads them.
     pub(super) fn tokens(&self) -> &Tokens {
         &self.0.tokens
+    }
+
+    /// Where item readers find things.
+    pub(super) fn reader_places(&self) -> Places {
+        Places {
+            buckets: self.buckets(),
+            spool_dir: self.paths().spool(),
+            spool_bytes_max: SPOOL_BYTES_MAX,
+        }
+    }
+
+    /// The buckets.
+    #[must_use]
+    pub fn buckets(&self) -> Buckets {
+        Buckets {
+            root: self.paths().buckets(),
+            named: self.config().buckets,
+        }
     }
 
     /// How much of a source is read at a time.

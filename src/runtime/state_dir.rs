@@ -117,6 +117,12 @@ impl StatePaths {
         self.root.join("outputs")
     }
 
+    /// Buckets that no setting names.
+    #[must_use]
+    pub fn buckets(&self) -> PathBuf {
+        self.root.join("buckets")
+    }
+
     fn lock(&self) -> PathBuf {
         self.root.join("lock")
     }
@@ -157,6 +163,7 @@ impl StateDir {
         for directory in [
             paths.plugins(),
             paths.spool(),
+            paths.buckets(),
             paths.scratch(),
             paths.shims(),
         ] {

@@ -200,7 +200,12 @@ const COLUMNS: &str = "id, kind, machine, name, text, definition, version, alias
                        trace_header, run, item, awake, status, input, output, error, cause, redrives, \
                        started_us, stopped_us, redriven_us, redrive_token";
 
-fn read(row: &Row<'_>) -> rusqlite::Result<ExecutionRow> {
+/// A query for executions.
+pub(super) fn select(which: &str) -> String {
+    format!("SELECT {COLUMNS} FROM executions WHERE {which}")
+}
+
+pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<ExecutionRow> {
     let (kind, status): (String, String) = (row.get(1)?, row.get(13)?);
     let text: Option<String> = row.get(4)?;
     let run: Option<i64> = row.get(10)?;

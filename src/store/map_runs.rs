@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use super::{ExecutionKind, Store, StoreError};
 use crate::{
     ids::{ExecutionId, Generation, RunId},
+    payload::Failure,
     time::Timestamp,
 };
 
@@ -38,10 +39,15 @@ pub struct MapRunRow {
     pub redrives: u32,
     /// When it was last redriven.
     pub redriven: Option<Timestamp>,
+    /// Why it failed, where that is not what became of its children: error and cause.
+    pub failure: Option<Failure>,
+    /// Children whose results its writer has written.
+    pub written: u64,
 }
 
 const COLUMNS: &str = "run, uuid, machine, label, kind, generation, concurrency, tolerated_count, \
-                       tolerated_percentage, aborted, timed_out, redrives, redriven_us";
+                       tolerated_percentage, aborted, timed_out, redrives, redriven_us, error, \
+                       cause, written";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<MapRunRow> {
     let kind: String = row.get(4)?;
@@ -60,13 +66,19 @@ fn read(row: &Row<'_>) -> rusqlite::Result<MapRunRow> {
         timed_out: number(10)?,
         redrives: row.get(11)?,
         redriven: row.get::<_, Option<i64>>(12)?.map(Timestamp),
+        failure: match row.get::<_, Option<String>>(13)? {
+            Some(error) => Some(Failure::new(error, row.get::<_, String>(14)?)),
+            None => None,
+        },
+        written: number(15)?,
     })
 }
 
 pub(super) fn put(db: &Connection, row: &MapRunRow) -> rusqlite::Result<()> {
     db.prepare_cached(&format!(
         "INSERT OR REPLACE INTO map_runs ({COLUMNS})
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15,
+                 ?16)"
     ))?
     .execute(params![
         row.run.0,
@@ -82,6 +94,9 @@ pub(super) fn put(db: &Connection, row: &MapRunRow) -> rusqlite::Result<()> {
         row.timed_out.cast_signed(),
         row.redrives,
         row.redriven.map(|at| at.0),
+        row.failure.as_ref().map(|failure| &failure.error),
+        row.failure.as_ref().map(|failure| &failure.cause),
+        row.written.cast_signed(),
     ])?;
     Ok(())
 }
@@ -130,6 +145,24 @@ impl Store {
                  WHERE run IN (SELECT id FROM runs WHERE status = 'running') ORDER BY run"
             ))?;
             let rows = statement.query_map([], read)?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    /// Children of a Map Run from an item on, in the order of their items, at most so many.
+    pub fn children_from(
+        &self,
+        run: RunId,
+        from: crate::ids::Index,
+        rows_max: u32,
+    ) -> Result<Vec<super::ExecutionRow>, StoreError> {
+        self.readers.with(|db| {
+            let mut statement = db.prepare_cached(&super::executions::select(
+                "run = ?1 AND item >= ?2 ORDER BY item LIMIT ?3",
+            ))?;
+            let from = super::change::signed(from);
+            let rows =
+                statement.query_map(params![run.0, from, rows_max], super::executions::read)?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
     }

@@ -48,7 +48,7 @@ const CHILDREN: &str = r#"{"StartAt": "M", "States": {
                 "Bad": {"Type": "Fail", "Error": "Thirteen"}}},
         "End": true}}}"#;
 
-fn engine(state: &Path) -> Engine {
+pub(crate) fn engine(state: &Path) -> Engine {
     let config = Config {
         plugins_dir: state.with_file_name("plugins"),
         ..Config::default()
@@ -66,7 +66,7 @@ fn engine(state: &Path) -> Engine {
     Engine::open(state, setup).unwrap()
 }
 
-fn program(engine: &Engine, machine: &str, text: &str) -> Program {
+pub(crate) fn program(engine: &Engine, machine: &str, text: &str) -> Program {
     let text = text.to_owned();
     let hash = DefinitionHash::of(&text);
     let put = MachineChange::PutDefinition { text };
@@ -81,7 +81,7 @@ fn program(engine: &Engine, machine: &str, text: &str) -> Program {
     }
 }
 
-async fn start(engine: &Engine, program: &Program, input: &str) -> ExecutionId {
+pub(crate) async fn start(engine: &Engine, program: &Program, input: &str) -> ExecutionId {
     let asked = StartExecution {
         program: program.clone(),
         name: None,

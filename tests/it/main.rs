@@ -21,6 +21,7 @@ mod kills;
 mod limits;
 mod log;
 mod memory;
+mod readers;
 mod redo;
 mod resumes;
 mod serving;

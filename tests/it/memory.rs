@@ -4,10 +4,13 @@
 use std::{
     fs,
     io::{BufWriter, Write as _},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use crate::bed::{Bed, Daemon, scale};
+use crate::{
+    bed::{Bed, Daemon, scale},
+    executions::{engine, program, start},
+};
 
 /// The most memory that a daemon without handlers of its own ever holds.
 const MEMORY_KIB_MAX: u64 = 64 * 1024;
@@ -73,4 +76,68 @@ fn memory_stays_bounded_and_a_resume_reads_what_is_left() {
     assert_eq!(done(&bed), records);
     let results = bed.value::<i64>("SELECT count(*) FROM result_rows");
     assert_eq!(results, Some(records));
+}
+
+/// A Map over the lines of an object, a hundred to a child.
+const MAP: &str = r#"{"StartAt": "M", "States": {"M": {"Type": "Map", "MaxConcurrency": 10, "End": true,
+    "ItemReader": {"Resource": "arn:aws:states:::s3:getObject", "ReaderConfig": {"InputType": "JSONL"},
+        "Parameters": {"Bucket": "data", "Key": "in.jsonl"}},
+    "ItemBatcher": {"MaxItemsPerBatch": 100},
+    "ItemProcessor": {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+        "StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 0, "Next": "Done"},
+            "Done": {"Type": "Pass", "Parameters": {"items.$": "States.ArrayLength($.Items)"}, "End": true}}},
+    "ResultWriter": {"Resource": "arn:aws:states:::s3:putObject", "Parameters": {"Bucket": "data", "Prefix": "out"}}}}}"#;
+
+#[test]
+fn a_map_over_an_object_holds_no_more_of_it_than_pages_and_goes_on_where_it_stood() {
+    let records: i64 = scale(200_000, 10_000_000);
+    let bed = Bed::new();
+    let state = bed.path("state");
+    let source = state.join("buckets/data/in.jsonl");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    {
+        let engine = engine(&state);
+        fs::create_dir_all(source.parent().unwrap()).unwrap();
+        let mut file = BufWriter::new(fs::File::create(&source).unwrap());
+        for n in 0..records {
+            writeln!(file, "{{\"n\":{n},\"note\":\"{:0100}\"}}", n * 7919).unwrap();
+        }
+        file.into_inner().unwrap();
+        let map = program(&engine, "map", MAP);
+        runtime.block_on(async {
+            engine.conduct();
+            start(&engine, &map, "{}").await;
+            engine.shut_down(Duration::from_secs(5)).await;
+        });
+    }
+    drop(runtime);
+    let bytes = fs::metadata(&source).unwrap().len();
+    let done = || {
+        let children =
+            "SELECT count(*) FROM executions WHERE run IS NOT NULL AND status = 'succeeded'";
+        bed.value::<i64>(children).unwrap_or(0)
+    };
+    let children = records / 100;
+    let mut daemon = bed.daemon(&["serve", "--listen", "127.0.0.1:0"]);
+    daemon.until("more than half", || done() > children / 2);
+    let most = daemon.memory_kib("VmHWM").unwrap();
+    daemon.kill();
+    let before = done();
+    let log = fs::metadata(bed.path("state/iterd.db-wal")).map_or(0, |log| log.len());
+    let mut daemon = bed.daemon(&["serve", "--listen", "127.0.0.1:0"]);
+    daemon.until("a further child", || done() > before);
+    let read = read_bytes(&daemon);
+    let ended = "SELECT count(*) FROM executions WHERE run IS NULL AND status = 'succeeded'";
+    daemon.until("the end", || bed.value(ended) == Some(1));
+    let most = most.max(daemon.memory_kib("VmHWM").unwrap());
+    println!(
+        "{before} of {children} children before a kill, at most {most} KiB; {read} of {bytes} bytes read, {log} of log"
+    );
+    assert!(most < 2 * MEMORY_KIB_MAX, "{most} KiB");
+    assert!(
+        before == children || read < bytes / 2 + 4 * log,
+        "{read} bytes read of {bytes}, the log {log}"
+    );
+    assert_eq!(done(), children);
+    daemon.kill();
 }

@@ -23,7 +23,7 @@ impl RecordError {
     pub const TOO_LARGE: &'static str = "Iterd.RecordTooLarge";
 
     /// Damage at a place, with the beginning of the text where there is one.
-    pub(super) fn malformed(
+    pub(in crate::integration) fn malformed(
         place: impl fmt::Display,
         problem: impl fmt::Display,
         bytes: &[u8],
@@ -55,7 +55,11 @@ impl RecordError {
     }
 
     /// A record of more bytes than are allowed.
-    pub(super) fn too_large(place: impl fmt::Display, bytes: u64, bytes_max: usize) -> Self {
+    pub(in crate::integration) fn too_large(
+        place: impl fmt::Display,
+        bytes: u64,
+        bytes_max: usize,
+    ) -> Self {
         Self {
             error: Self::TOO_LARGE,
             cause: format!("{place}: the record has {bytes} bytes, {bytes_max} are allowed"),
@@ -147,21 +151,25 @@ pub enum SourceError {
 }
 
 impl SourceError {
-    pub(super) fn io(path: &Path, error: io::Error) -> Self {
+    pub(in crate::integration) fn io(path: &Path, error: io::Error) -> Self {
         Self::Io {
             path: path.display().to_string(),
             error,
         }
     }
 
-    pub(super) fn unsuitable(path: &Path, problem: impl Into<String>) -> Self {
+    pub(in crate::integration) fn unsuitable(path: &Path, problem: impl Into<String>) -> Self {
         Self::Unsuitable {
             path: path.display().to_string(),
             problem: problem.into(),
         }
     }
 
-    pub(super) fn damaged(path: &Path, offset: u64, problem: impl Into<String>) -> Self {
+    pub(in crate::integration) fn damaged(
+        path: &Path,
+        offset: u64,
+        problem: impl Into<String>,
+    ) -> Self {
         Self::Damaged {
             path: path.display().to_string(),
             offset,
@@ -169,7 +177,7 @@ impl SourceError {
         }
     }
 
-    pub(super) fn cursor(path: &Path, cursor: &Cursor) -> Self {
+    pub(in crate::integration) fn cursor(path: &Path, cursor: &Cursor) -> Self {
         Self::Cursor {
             path: path.display().to_string(),
             cursor: cursor.clone(),

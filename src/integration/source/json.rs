@@ -325,3 +325,8 @@ impl Source for Json {
         })
     }
 }
+
+/// Whether the record that ends at this cursor of a JSON source was a member of an object, which has a name.
+pub(in crate::integration) fn ends_member(cursor: &Cursor) -> bool {
+    cursor.as_str().starts_with("1:{:")
+}

@@ -16,23 +16,22 @@ mod identity;
 mod json;
 mod jsonl;
 mod page;
-mod place;
+pub(in crate::integration) mod place;
 mod pointer;
 mod samples;
 mod spec;
-mod spool;
+pub(in crate::integration) mod spool;
 mod sql;
 #[cfg(test)]
 mod tests;
 mod watched;
-mod window;
+pub(in crate::integration) mod window;
 
 use std::{ops::ControlFlow, path::Path};
 
 use crate::{ids::Cursor, payload::Payload};
 use compact_str::CompactString;
 
-pub(super) use self::csv::{Fields as CsvFields, check_names};
 pub use self::{
     count::{Count, count},
     csv::CsvSpec,
@@ -47,6 +46,10 @@ pub use self::{
     spec::{OnChange, SourceKind, SourceSpec},
     sql::{Relation, SqlSpec},
     watched::{Look, Watched},
+};
+pub(super) use self::{
+    csv::{Fields as CsvFields, check_names},
+    json::ends_member,
 };
 
 /// A source of records.

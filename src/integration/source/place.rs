@@ -16,19 +16,19 @@ use crate::ids::Cursor;
 
 /// Before a record in a text of lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(in crate::integration) struct Place {
     /// Bytes before the place.
-    pub(super) offset: u64,
+    pub(in crate::integration) offset: u64,
     /// The line the place is on, from 1.
-    pub(super) line: u64,
+    pub(in crate::integration) line: u64,
 }
 
 impl Place {
     /// The place before everything.
-    pub(super) const START: Self = Self { offset: 0, line: 1 };
+    pub(in crate::integration) const START: Self = Self { offset: 0, line: 1 };
 
     /// The place of a cursor.
-    pub(super) fn of(cursor: &Cursor, path: &Path) -> Result<Self, SourceError> {
+    pub(in crate::integration) fn of(cursor: &Cursor, path: &Path) -> Result<Self, SourceError> {
         if cursor.is_start() {
             return Ok(Self::START);
         }
@@ -43,12 +43,12 @@ impl Place {
     }
 
     /// The cursor for this place; 24 bytes or fewer (kept without an allocation) up to terabytes.
-    pub(super) fn cursor(self) -> Cursor {
+    pub(in crate::integration) fn cursor(self) -> Cursor {
         Cursor::new(format_compact!("1:{}:{}", self.offset, self.line))
     }
 
     /// The place so many bytes and lines on.
-    pub(super) const fn plus(self, bytes: u64, lines: u64) -> Self {
+    pub(in crate::integration) const fn plus(self, bytes: u64, lines: u64) -> Self {
         Self {
             offset: self.offset + bytes,
             line: self.line + lines,
@@ -61,7 +61,11 @@ const REST_BYTES_MAX: usize = 4096;
 
 /// Where reading goes on from a position behind a record. That is the position itself, unless the
 /// record was the last one, without a line end, and its writer has gone on with it since.
-pub(super) fn go_on(window: &mut Window, at: Place, ends: Ends) -> Result<Place, SourceError> {
+pub(in crate::integration) fn go_on(
+    window: &mut Window,
+    at: Place,
+    ends: Ends,
+) -> Result<Place, SourceError> {
     window.seek(at.offset);
     let next = window.peek()?;
     if matches!(next, None | Some(b'\n' | b'\r')) {

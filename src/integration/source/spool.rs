@@ -26,7 +26,7 @@ const COPY_BYTES: usize = 4 * 1024 * 1024;
 static SPOOLING: Mutex<()> = Mutex::new(());
 
 /// Opens the bytes of a source, decompressed where it is compressed.
-pub(super) fn open(
+pub(in crate::integration) fn open(
     spec: &SourceSpec,
     context: &mut OpenContext<'_>,
 ) -> Result<Window, SourceError> {

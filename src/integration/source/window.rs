@@ -22,7 +22,7 @@ const READ_BYTES: usize = 256 * 1024;
 const RECORD_SCAN_MAX: u64 = 1 << 30;
 
 /// A file and the part of it that is in memory.
-pub(super) struct Window {
+pub(in crate::integration) struct Window {
     path: PathBuf,
     file: File,
     buffer: Vec<u8>,
@@ -35,18 +35,18 @@ pub(super) struct Window {
 }
 
 /// A record between its first byte and its end.
-pub(super) struct Delimited {
+pub(in crate::integration) struct Delimited {
     /// Where its bytes are in memory; `None` where they are more than was allowed.
     held: Option<Range<usize>>,
     /// How many bytes it has, as far as the scanner took them.
-    pub(super) len: u64,
+    pub(in crate::integration) len: u64,
     /// What ended it.
-    pub(super) end: End,
+    pub(in crate::integration) end: End,
 }
 
 /// What ended a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
+pub(in crate::integration) enum End {
     /// The scanner found it.
     Found,
     /// The file ends first.
@@ -57,7 +57,7 @@ pub(super) enum End {
 
 impl Window {
     /// Opens a file; `path` is what messages call it, `file` where its (decompressed) bytes are.
-    pub(super) fn open(path: &Path, file: &Path) -> Result<Self, SourceError> {
+    pub(in crate::integration) fn open(path: &Path, file: &Path) -> Result<Self, SourceError> {
         // Why: opening a FIFO blocks until somebody writes to it, and there is no way back in it.
         let metadata = fs::metadata(file).map_err(|error| SourceError::io(path, error))?;
         if !metadata.is_file() {
@@ -75,12 +75,12 @@ impl Window {
     }
 
     /// What messages call the file.
-    pub(super) fn path(&self) -> &Path {
+    pub(in crate::integration) fn path(&self) -> &Path {
         &self.path
     }
 
     /// The file's size now.
-    pub(super) fn size(&self) -> Result<u64, SourceError> {
+    pub(in crate::integration) fn size(&self) -> Result<u64, SourceError> {
         let metadata = self.file.metadata();
         Ok(metadata
             .map_err(|error| SourceError::io(&self.path, error))?
@@ -88,12 +88,12 @@ impl Window {
     }
 
     /// The position: bytes of the file before it.
-    pub(super) fn position(&self) -> u64 {
+    pub(in crate::integration) fn position(&self) -> u64 {
         self.base + self.begin as u64
     }
 
     /// Moves the position; costs nothing within what is in memory.
-    pub(super) fn seek(&mut self, offset: u64) {
+    pub(in crate::integration) fn seek(&mut self, offset: u64) {
         let within = offset
             .checked_sub(self.base)
             .and_then(|begin| usize::try_from(begin).ok())
@@ -108,7 +108,7 @@ impl Window {
     }
 
     /// The byte at the position, which stays; `None` at the end of the file.
-    pub(super) fn peek(&mut self) -> Result<Option<u8>, SourceError> {
+    pub(in crate::integration) fn peek(&mut self) -> Result<Option<u8>, SourceError> {
         if self.begin == self.filled && self.fill()? == 0 {
             return Ok(None);
         }
@@ -116,12 +116,15 @@ impl Window {
     }
 
     /// Moves over the byte that was peeked at.
-    pub(super) fn step(&mut self) {
+    pub(in crate::integration) fn step(&mut self) {
         self.begin = self.filled.min(self.begin + 1);
     }
 
     /// Moves over bytes as long as they are `skip`.
-    pub(super) fn skip_while(&mut self, skip: impl Fn(u8) -> bool) -> Result<(), SourceError> {
+    pub(in crate::integration) fn skip_while(
+        &mut self,
+        skip: impl Fn(u8) -> bool,
+    ) -> Result<(), SourceError> {
         while let Some(byte) = self.peek()?
             && skip(byte)
         {
@@ -131,7 +134,7 @@ impl Window {
     }
 
     /// Moves over the byte order mark that some programs write before UTF-8; answers how long it is.
-    pub(super) fn skip_byte_order_mark(&mut self) -> Result<u64, SourceError> {
+    pub(in crate::integration) fn skip_byte_order_mark(&mut self) -> Result<u64, SourceError> {
         const MARK: &[u8] = "\u{feff}".as_bytes();
         while self.filled - self.begin < MARK.len() && self.fill()? > 0 {}
         if !self.buffer[self.begin..self.filled].starts_with(MARK) {
@@ -145,7 +148,7 @@ impl Window {
     ///
     /// `scan` is given the record's bytes piece by piece, and answers how many of a piece belong to
     /// the record once it has found the end. Bytes beyond `bytes_max` are looked at and dropped.
-    pub(super) fn delimit(
+    pub(in crate::integration) fn delimit(
         &mut self,
         bytes_max: usize,
         mut scan: impl FnMut(&[u8]) -> Option<usize>,
@@ -182,7 +185,7 @@ impl Window {
     }
 
     /// The bytes of the record that was delimited last; `None` where they are too many.
-    pub(super) fn bytes(&self, record: &Delimited) -> Option<&[u8]> {
+    pub(in crate::integration) fn bytes(&self, record: &Delimited) -> Option<&[u8]> {
         self.buffer.get(record.held.clone()?)
     }
 

@@ -6,18 +6,21 @@
 
 use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
 
-use serde_json::Value;
-
-use super::{MapRunLimits, live::Facts};
+use super::{
+    MapRunLimits,
+    items::{Items, ReadPage},
+    live::Facts,
+};
 use crate::{
     asl::{Definition, states::ExecutionType},
-    ids::{Cursor, ExecutionId, FrameId, Generation, Index, RunId},
+    ids::{Cursor, ExecutionId, FrameId, Generation, Index},
+    integration::reader::ItemReader,
     iteration::{
-        self, BreakerLimits, Checkpoint, Child, Context, Decision, Effect, Ending, Input,
-        OnInterrupt, Options, Order, Row, RowStatus, Run, RunStatus, Stood,
+        self, BreakerLimits, Checkpoint, Context, Decision, Effect, Ending, Input, OnInterrupt,
+        Options, Order, Row, RowStatus, Run, RunStatus, Stood,
     },
     limiter::{Grant, Throttle},
-    machine::{self, MapItem, RunRequest, Source, StepContext, no_token},
+    machine::{self, RunRequest, StepContext, no_token},
     payload::{Failure, Payload},
     store::{Change, ExecutionKind, ExecutionStatus, FailureRow, MapRunRow, ResultRow, RunRow},
     time::Timestamp,
@@ -26,9 +29,6 @@ use crate::{
 /// Children under way at a time where the definition sets no bound. AWS has 10,000; here all of them share
 /// two cores and one writer.
 const CONCURRENCY_MAX: u32 = 1000;
-
-/// Children that one page has.
-const PAGE_CHILDREN: usize = 256;
 
 /// A Map Run under way.
 pub(super) struct MapRun {
@@ -39,8 +39,8 @@ pub(super) struct MapRun {
     pub(super) facts: Facts,
     run: Run,
     items: Items,
-    /// Children under way, by their first item; those of a former process have no generation.
-    under_way: BTreeMap<Index, (ExecutionId, Option<Generation>)>,
+    /// Children under way, by their first item.
+    under_way: BTreeMap<Index, UnderWay>,
     results: Vec<ResultRow>,
     failures: Vec<FailureRow>,
     /// Queued children whose rows are to go.
@@ -49,20 +49,26 @@ pub(super) struct MapRun {
     limits_changed: bool,
 }
 
-/// What is iterated over: the items of an array, or the entries of an object.
-struct Items {
-    values: Vec<(Option<String>, Value)>,
+/// A child that was under way in a former process: its first item, and its input where that says how many
+/// items it has.
+pub(super) type Left = (Index, ExecutionId, Option<String>);
+
+/// A child under way.
+struct UnderWay {
+    execution: ExecutionId,
+    /// As it was dispatched; `None`: by a former process.
+    generation: Option<Generation>,
+    items: u32,
 }
 
 /// What a step of a run asks for.
 pub(super) enum Follow {
+    /// Read the items that follow.
+    Read { from: Cursor, first: Index },
     /// Begin a child with this input.
     Begin { index: Index, input: Payload },
-    /// Have a child that had failed go on, or begin one with this input in its place.
-    Again {
-        index: Index,
-        input: Result<Payload, Failure>,
-    },
+    /// Have a child that had failed go on, or begin one in its place.
+    Again { index: Index },
     /// Load rows of the queue.
     LoadQueue {
         after: Option<Index>,
@@ -76,43 +82,6 @@ pub(super) enum Follow {
     Ended(RunStatus),
     /// Step once more in the next batch.
     Continue,
-}
-
-impl Items {
-    fn of(source: &Source) -> Self {
-        let values = match source {
-            Source::Items(items) => match items.value() {
-                Value::Array(items) => items.iter().map(|item| (None, item.clone())).collect(),
-                Value::Object(items) => items
-                    .iter()
-                    .map(|(key, item)| (Some(key.clone()), item.clone()))
-                    .collect(),
-                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
-            },
-            Source::Reader { .. } => Vec::new(),
-        };
-        Self { values }
-    }
-
-    /// How many items a child takes that begins with this one.
-    fn size(&self, first: usize, request: &RunRequest) -> usize {
-        let Some(batch) = &request.batch else {
-            return 1;
-        };
-        let most = batch.max_items.map_or(usize::MAX, |most| {
-            usize::try_from(most).unwrap_or(usize::MAX)
-        });
-        let bytes_max = batch.max_bytes.unwrap_or(u64::MAX);
-        let (mut taken, mut bytes) = (0, 0);
-        for (_, value) in self.values.iter().skip(first).take(most) {
-            bytes += value.to_string().len() as u64 + 1;
-            if taken > 0 && bytes > bytes_max {
-                break;
-            }
-            taken += 1;
-        }
-        taken.max(1)
-    }
 }
 
 impl MapRun {
@@ -139,23 +108,22 @@ impl MapRun {
             Change::NewRun(run),
             Change::PutMapRun(Box::new(row.clone())),
         ];
-        let made = Self::with(row, parent, request, facts, Checkpoint::default(), &[], 0);
+        let made = Self::with(row, parent, request, facts, Checkpoint::default(), (&[], 0));
         (made, changes)
     }
 
-    /// One of a former process, or one that is redriven: with the children that are under way, and how many are
-    /// queued.
+    /// One of a former process, or one that is redriven: with the children that are under way (and their
+    /// inputs, where those say how many items they have), and how many are queued.
     pub(super) fn restore(
         row: MapRunRow,
         run: &RunRow,
         request: Arc<RunRequest>,
         facts: Facts,
-        children: &[(Index, ExecutionId)],
-        queued: u64,
+        (children, queued): (&[Left], u64),
     ) -> Self {
         let parent = (run.execution, run.frame);
         let checkpoint = run.checkpoint.clone();
-        Self::with(row, parent, request, facts, checkpoint, children, queued)
+        Self::with(row, parent, request, facts, checkpoint, (children, queued))
     }
 
     fn with(
@@ -164,22 +132,29 @@ impl MapRun {
         request: Arc<RunRequest>,
         facts: Facts,
         checkpoint: Checkpoint,
-        children: &[(Index, ExecutionId)],
-        queued: u64,
+        (children, queued): (&[Left], u64),
     ) -> Self {
         let items = Items::of(&request.source);
+        let size = |index, input: &Option<String>| items.size(index, &request, input.as_deref());
         let rows: Vec<Row> = children
             .iter()
-            .map(|(index, _)| Row {
+            .map(|(index, _, input)| Row {
                 index: *index,
-                items: count(items.size(place(*index), &request)),
+                items: size(*index, input),
                 status: RowStatus::Waiting,
                 at: Timestamp::MAX,
                 tried: false,
             })
             .collect();
         let run = Run::restore(options(&row), checkpoint, &rows, queued, 0);
-        let under_way = children.iter().map(|(index, id)| (*index, (*id, None)));
+        let under_way = children.iter().zip(&rows).map(|((index, id, _), row)| {
+            let child = UnderWay {
+                execution: *id,
+                generation: None,
+                items: row.items,
+            };
+            (*index, child)
+        });
         Self {
             under_way: under_way.collect(),
             row,
@@ -220,8 +195,8 @@ impl MapRun {
 
     /// A child is under way.
     pub(super) fn began(&mut self, index: Index, child: ExecutionId) {
-        if let Some((id, _)) = self.under_way.get_mut(&index) {
-            *id = child;
+        if let Some(known) = self.under_way.get_mut(&index) {
+            known.execution = child;
         }
     }
 
@@ -234,7 +209,7 @@ impl MapRun {
         (error, cause): (Option<&str>, Option<&str>),
         now: Timestamp,
     ) -> Vec<Input> {
-        let Some((_, generation)) = self.under_way.remove(&index) else {
+        let Some(child) = self.under_way.remove(&index) else {
             return Vec::new();
         };
         let ending = if status == ExecutionStatus::Succeeded
@@ -255,11 +230,10 @@ impl MapRun {
             self.row.timed_out += u64::from(status == ExecutionStatus::TimedOut);
             self.limits_changed |= status != ExecutionStatus::Failed;
             let (error, cause) = (error.unwrap_or_default(), cause.unwrap_or_default());
-            self.fail(index, Failure::new(error, cause), now);
+            self.fail((index, child.items), Failure::new(error, cause), now);
             Ending::Failed
         };
-        let items = count(self.items.size(place(index), &self.request));
-        vec![match generation {
+        vec![match child.generation {
             Some(generation) => Input::Ended {
                 index,
                 generation,
@@ -267,7 +241,7 @@ impl MapRun {
             },
             None => Input::Decided {
                 index,
-                items,
+                items: child.items,
                 stood: Stood::Row(RowStatus::Waiting),
                 decision: Decision::Ended(ending),
             },
@@ -276,10 +250,15 @@ impl MapRun {
 
     /// A child's input could not be made.
     pub(super) fn refused(&mut self, index: Index, failure: Failure, now: Timestamp) -> Vec<Input> {
-        let Some((_, Some(generation))) = self.under_way.remove(&index) else {
+        let Some(UnderWay {
+            generation: Some(generation),
+            items,
+            ..
+        }) = self.under_way.remove(&index)
+        else {
             return Vec::new();
         };
-        self.fail(index, failure, now);
+        self.fail((index, items), failure, now);
         vec![Input::Ended {
             index,
             generation,
@@ -287,10 +266,27 @@ impl MapRun {
         }]
     }
 
-    fn fail(&mut self, index: Index, failure: Failure, now: Timestamp) {
+    /// What reads its items, while somebody takes it along.
+    pub(super) fn take_reader(&mut self) -> Option<ItemReader> {
+        self.items.take_reader()
+    }
+
+    /// Items were read, or cannot be; what the core is to be told.
+    pub(super) fn take_page(&mut self, page: ReadPage) -> Option<Input> {
+        Some(match self.items.take_page(page)? {
+            Ok(page) => page,
+            Err(failure) => {
+                self.row.failure = Some(failure);
+                self.limits_changed = true;
+                Input::Fail
+            }
+        })
+    }
+
+    fn fail(&mut self, (index, items): (Index, u32), failure: Failure, now: Timestamp) {
         self.failures.push(FailureRow {
             index,
-            items: count(self.items.size(place(index), &self.request)),
+            items,
             id: None,
             error: failure.error,
             cause: failure.cause,
@@ -352,22 +348,32 @@ impl MapRun {
         inputs: &mut Vec<Input>,
         follow: &mut Vec<Follow>,
     ) {
-        match *effect {
-            Effect::Read { first, .. } => inputs.push(self.page(first)),
+        match effect {
+            Effect::Read { from, first } => match self.items.page(*first, &self.request) {
+                Some(page) => inputs.push(page),
+                None => follow.push(Follow::Read {
+                    from: from.clone(),
+                    first: *first,
+                }),
+            },
             Effect::Dispatch {
                 index,
                 generation,
+                items,
                 rowed,
-                ..
             } => {
-                self.under_way
-                    .insert(index, (ExecutionId(0), Some(generation)));
+                let index = *index;
+                let child = UnderWay {
+                    execution: ExecutionId(0),
+                    generation: Some(*generation),
+                    items: *items,
+                };
+                self.under_way.insert(index, child);
                 // Why at once: the child is a row from this commit on.
                 inputs.push(Input::Rowed { index });
-                if rowed {
+                if *rowed {
                     self.taken.push(index);
-                    let input = self.input_of(index, now);
-                    follow.push(Follow::Again { index, input });
+                    follow.push(Follow::Again { index });
                     return;
                 }
                 follow.push(match self.input_of(index, now) {
@@ -381,20 +387,20 @@ impl MapRun {
                     self.row.aborted += left.len() as u64;
                     self.limits_changed = true;
                     // Why: a redrive finds by these rows who is to be done again.
-                    for index in left.keys() {
-                        self.fail(*index, Failure::new("", ""), now);
+                    for (index, child) in &left {
+                        self.fail((*index, child.items), Failure::new("", ""), now);
                     }
-                    let left = left.into_values().map(|(id, _)| id).collect();
+                    let left = left.into_values().map(|child| child.execution).collect();
                     follow.push(Follow::Stop(left));
                 }
-                follow.push(Follow::Ended(status));
+                follow.push(Follow::Ended(*status));
             }
             Effect::LoadQueue {
                 after,
                 children_max,
             } => follow.push(Follow::LoadQueue {
-                after,
-                children_max,
+                after: *after,
+                children_max: *children_max,
             }),
             // Nothing is damaged, held or parked here, and no limiter is asked.
             Effect::Fail { .. }
@@ -407,29 +413,9 @@ impl MapRun {
         }
     }
 
-    fn page(&self, first: Index) -> Input {
-        let mut children = Vec::new();
-        let mut next = place(first);
-        while next < self.items.values.len() && children.len() < PAGE_CHILDREN {
-            let items = self.items.size(next, &self.request);
-            let items = items.min(self.items.values.len() - next);
-            next += items;
-            children.push(Child {
-                items: count(items),
-                end: Cursor::new(format!("1:{next}")),
-                faulty: false,
-            });
-        }
-        Input::Page {
-            first,
-            children,
-            end: next >= self.items.values.len(),
-        }
-    }
-
-    fn input_of(&self, index: Index, now: Timestamp) -> Result<Payload, Failure> {
-        let first = place(index);
-        let size = self.items.size(first, &self.request);
+    /// The input of a child, made of its items; of each only once where they are read.
+    pub(super) fn input_of(&mut self, index: Index, now: Timestamp) -> Result<Payload, Failure> {
+        let items = self.items.take(index, &self.request);
         let mut random = rand::random::<u64>;
         let mut context = StepContext {
             now,
@@ -437,23 +423,25 @@ impl MapRun {
             token: &no_token,
             context: self.facts.context(None),
         };
-        let mut inputs = Vec::with_capacity(size);
-        for (offset, (key, value)) in self.items.values.iter().skip(first).take(size).enumerate() {
-            let item = MapItem {
-                index: index + offset as u64,
-                value: value.clone().into(),
-                key: key.clone(),
-                source: Some("STATE_DATA".to_owned()),
-            };
-            let most = machine::PAYLOAD_BYTES_MAX;
-            inputs.push(self.request.child_input(&item, &mut context, most)?);
+        let most = machine::PAYLOAD_BYTES_MAX;
+        let mut inputs = Vec::with_capacity(items.len());
+        for item in &items {
+            inputs.push(self.request.child_input(item, &mut context, most)?);
         }
-        if self.request.batch.is_some() {
-            return Ok(self.request.batch_input(&inputs));
+        let input = if self.request.batch.is_some() {
+            self.request.batch_input(&inputs)
+        } else {
+            let gone = || Failure::new("States.Runtime", "the item is gone");
+            inputs.pop().ok_or_else(gone)?
+        };
+        if input.text().len() > most {
+            let cause = format!(
+                "The input of a child of the state '{}' has a size exceeding the maximum number of bytes service limit.",
+                self.request.state_name()
+            );
+            return Err(Failure::new("States.DataLimitExceeded", cause));
         }
-        inputs
-            .pop()
-            .ok_or_else(|| Failure::new("States.Runtime", "the item is gone"))
+        Ok(input)
     }
 
     /// What is to be written of the steps since the last time.
@@ -480,14 +468,6 @@ impl MapRun {
             at: now,
         });
     }
-}
-
-fn place(index: Index) -> usize {
-    usize::try_from(index).unwrap_or(usize::MAX)
-}
-
-fn count(items: usize) -> u32 {
-    u32::try_from(items).unwrap_or(u32::MAX)
 }
 
 /// The type of children, as executions know it.
@@ -521,38 +501,3 @@ fn tolerance(row: &MapRunRow) -> iteration::Tolerance {
     let count = (row.tolerated_count > 0 || percentage.is_none()).then_some(row.tolerated_count);
     iteration::Tolerance { count, percentage }
 }
-
-/// What the state that waits for the run is told; the results are read from the store. Blocks.
-pub(super) fn outcome(
-    store: &crate::store::Store,
-    run: RunId,
-    status: RunStatus,
-) -> Result<Result<Payload, Failure>, crate::store::StoreError> {
-    if status != RunStatus::Succeeded {
-        return Ok(Err(Failure::new(
-            "States.ExceedToleratedFailureThreshold",
-            "The specified tolerated failure threshold was exceeded",
-        )));
-    }
-    let (mut text, mut from) = (String::from("["), 0);
-    loop {
-        let page = store.results(run, from, Index::MAX, RESULTS_PAGE)?;
-        for row in &page.rows {
-            from = row.index + 1;
-            if text.len() > 1 {
-                text.push(',');
-            }
-            text.push_str(row.result.text());
-        }
-        // What is beyond the limit fails at the state, however much it is.
-        if !page.more || text.len() > machine::PAYLOAD_BYTES_MAX {
-            break;
-        }
-    }
-    text.push(']');
-    Ok(Payload::parse(text)
-        .map_err(|error| Failure::new("States.DataLimitExceeded", error.to_string())))
-}
-
-/// Results that are read at a time.
-const RESULTS_PAGE: u32 = 1000;

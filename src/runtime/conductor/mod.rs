@@ -11,26 +11,30 @@ mod activities;
 mod agenda;
 mod batch;
 mod begin;
+mod conclusion;
 mod functions;
+mod items;
 mod live;
 mod map_run;
 mod program;
+mod reading;
 mod redrive;
 mod runs;
 mod work;
+mod writing;
 
 use tokio::sync::{mpsc, oneshot};
 
-use self::activities::Poll;
 pub use self::activities::{ActivityTask, TaskAnswer};
 pub use self::live::arn_of;
 pub use self::program::Program;
 pub(super) use self::program::Programs;
-use self::redrive::Redrive;
 pub use self::redrive::{Redriven, redrive_refusal};
+use self::{activities::Poll, items::ReadPage, redrive::Redrive};
 use super::{Engine, RuntimeError, TaskToken, engine::Gone};
 use crate::{
     ids::{ExecutionId, RunId},
+    machine::Input,
     payload::Payload,
     store::ExecutionStatus,
     time::Timestamp,
@@ -45,6 +49,13 @@ pub(super) enum Order {
     Start(Box<Start>),
     /// Have an ended execution go on.
     Redrive(Redrive),
+    /// Something happened to an execution.
+    Tell {
+        /// Which.
+        execution: ExecutionId,
+        /// What.
+        input: Input,
+    },
     /// A worker asks for a task of an activity.
     Poll {
         /// Which.
@@ -62,6 +73,13 @@ pub(super) enum Order {
         answer: TaskAnswer,
         /// Answered when that is durable: whether the task waited for it.
         done: oneshot::Sender<bool>,
+    },
+    /// Items of a Map Run were read.
+    Page {
+        /// Which run's.
+        run: RunId,
+        /// What came of it.
+        page: Box<ReadPage>,
     },
     /// Other limits for a Map Run.
     Limits {

@@ -222,7 +222,7 @@ impl Work {
         let arn = place.map_run(&row.machine, &row.label, &row.uuid);
         let count = row.redrives;
         let facts = parent.facts.clone();
-        let made = MapRun::restore(row, &run, Arc::new(request), facts, &[], queued);
+        let made = MapRun::restore(row, &run, Arc::new(request), facts, (&[], queued));
         self.runs.insert(id, made);
         let resume = vec![RunInput::Core(iteration::Input::Resume)];
         batch.runs.push_back((id, resume));
@@ -279,13 +279,7 @@ impl Work {
             match found {
                 Some((_, row, run)) if row.generation == generation => {
                     if run.checkpoint.status.is_ended() {
-                        self.tell_of_run(
-                            row.run,
-                            run.checkpoint.status,
-                            execution,
-                            frame,
-                            generation,
-                        )?;
+                        self.conclude_again(row.clone(), run)?;
                     }
                 }
                 Some((_, _, run)) if run.ended < redriven && run.ended.is_some() => {

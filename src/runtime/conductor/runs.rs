@@ -3,20 +3,23 @@
 use std::sync::Arc;
 
 use super::{
-    MapRunLimits,
+    MapRunLimits, Order,
     batch::{Batch, Item},
+    conclusion::Conclusion,
+    items::ReadPage,
     live::Live,
-    map_run::{Follow, MapRun, kind_of, outcome},
+    map_run::{Follow, MapRun, kind_of},
+    reading::{self, Ask},
     work::Work,
 };
 use crate::{
     asl::intrinsic::uuid_of,
     ids::{ExecutionId, FrameId, Generation, Index, RunId},
     iteration::{self, RunStatus},
-    machine::{Input, RunRequest},
+    machine::{Input, RunRequest, Source},
     payload::Payload,
     runtime::RuntimeError,
-    store::{ExecutionRow, ExecutionStatus, MapRunRow},
+    store::{ExecutionRow, ExecutionStatus, MapRunRow, RunRow},
     time::Timestamp,
 };
 
@@ -26,6 +29,8 @@ pub(super) enum RunInput {
     Ended(Index, ExecutionId),
     /// Something for its core.
     Core(iteration::Input),
+    /// Items were read.
+    Page(Box<ReadPage>),
     /// Its limits are these from now on.
     Limits(MapRunLimits),
     /// Rows of its queue are to be loaded.
@@ -66,6 +71,8 @@ impl Work {
             timed_out: 0,
             redrives: 0,
             redriven: None,
+            failure: None,
+            written: 0,
         };
         let run = row.run;
         let place = self.engine.place();
@@ -100,11 +107,21 @@ impl Work {
             };
             let request = RunRequest::from_text(&parent.machine, &run.plan)
                 .map_err(|error| damaged(error.to_string()))?;
-            let children = store.running_children(row.run)?;
+            let batched =
+                request.batch.is_some() && matches!(request.source, Source::Reader { .. });
+            let mut children = Vec::new();
+            for (index, child) in store.running_children(row.run)? {
+                let input = if batched {
+                    store.execution(child)?.map(|row| row.input)
+                } else {
+                    None
+                };
+                children.push((index, child, input));
+            }
             let queued = store.queued_count(row.run)?;
             let id = row.run;
             let request = Arc::new(request);
-            let made = MapRun::restore(row, &run, request, parent.facts, &children, queued);
+            let made = MapRun::restore(row, &run, request, parent.facts, (&children, queued));
             self.runs.insert(id, made);
             let tick = vec![RunInput::Core(iteration::Input::Tick)];
             self.queue.push_back(Item::Run(id, tick));
@@ -129,6 +146,7 @@ impl Work {
             for input in inputs {
                 match input {
                     RunInput::Core(input) => told.push(input),
+                    RunInput::Page(page) => told.extend(run.take_page(*page)),
                     RunInput::Limits(limits) => told.push(run.set_limits(limits)),
                     RunInput::LoadQueue {
                         after,
@@ -162,18 +180,21 @@ impl Work {
         batch: &mut Batch,
     ) -> Result<(), RuntimeError> {
         match follow {
-            Follow::Begin { index, input } => self.begin_child(id, index, input, now, batch),
-            Follow::Again { index, input } => {
-                if self.redrive_child(id, index, now, batch)? {
-                    return Ok(());
+            Follow::Read { from, first } => {
+                if let Some(run) = self.runs.get_mut(&id) {
+                    let ask = Ask {
+                        from,
+                        first,
+                        reader: run.take_reader(),
+                        request: Arc::clone(&run.request),
+                        places: self.engine.reader_places(),
+                    };
+                    self.read(id, ask);
                 }
-                match input {
-                    Ok(input) => self.begin_child(id, index, input, now, batch),
-                    Err(failure) => {
-                        self.follow_run(id, Follow::Refuse { index, failure }, now, batch)
-                    }
-                }
+                Ok(())
             }
+            Follow::Begin { index, input } => self.begin_child(id, index, input, now, batch),
+            Follow::Again { index } => self.begin_again(id, index, now, batch),
             Follow::LoadQueue {
                 after,
                 children_max,
@@ -208,6 +229,32 @@ impl Work {
                 self.queue.push_back(Item::Run(id, tick));
                 Ok(())
             }
+        }
+    }
+
+    /// Has a child of a redriven run go on, or one begin in its place: with the input that it had, or with
+    /// what its items give where it never began.
+    fn begin_again(
+        &mut self,
+        id: RunId,
+        index: Index,
+        now: Timestamp,
+        batch: &mut Batch,
+    ) -> Result<(), RuntimeError> {
+        if self.redrive_child(id, index, now, batch)? {
+            return Ok(());
+        }
+        let before = self.engine.store().newest_child(id, index)?;
+        let input = match before.map(|row| Payload::parse(row.input)) {
+            Some(Ok(input)) => Ok(input),
+            Some(Err(_)) | None => match self.runs.get_mut(&id) {
+                Some(run) => run.input_of(index, now),
+                None => return Ok(()),
+            },
+        };
+        match input {
+            Ok(input) => self.begin_child(id, index, input, now, batch),
+            Err(failure) => self.follow_run(id, Follow::Refuse { index, failure }, now, batch),
         }
     }
 
@@ -262,39 +309,53 @@ impl Work {
             .map(drop)
     }
 
-    /// A Map Run has ended, durably: whoever waits for it is told.
+    /// Has items read; what comes of it is an order. Why at once, and not behind the commit: nothing
+    /// changes by it.
+    fn read(&self, run: RunId, ask: Ask) {
+        let orders = self.engine.orders_of_conductor().cloned();
+        tokio::task::spawn_blocking(move || {
+            let page = Box::new(reading::read(ask));
+            if let Some(orders) = orders {
+                // Why ok: a conductor that is gone has no runs.
+                orders.blocking_send(Order::Page { run, page }).ok();
+            }
+        });
+    }
+
+    /// A Map Run has ended, durably: its results are written, and whoever waits is told.
     pub(super) fn run_is_over(&mut self, id: RunId, status: RunStatus) {
         let Some(run) = self.runs.remove(&id) else {
             return;
         };
-        let (execution, frame) = run.parent;
-        let told = self.tell_of_run(id, status, execution, frame, run.row.generation);
-        if let Err(error) = told {
-            // Crash: the next start finds that the run has ended.
-            tracing::error!(run = id.0, %error, "cannot read the results of a map run");
-        }
+        let execution = run.parent.0;
+        let conclusion = Conclusion {
+            row: run.row,
+            parent: run.parent,
+            request: run.request,
+            status,
+        };
+        conclusion.draw(&self.engine);
         self.hurry_redrives(execution);
     }
 
-    /// Tells an execution what came of its Map Run.
-    pub(super) fn tell_of_run(
-        &mut self,
-        id: RunId,
-        status: RunStatus,
-        execution: ExecutionId,
-        frame: FrameId,
-        generation: Generation,
-    ) -> Result<(), RuntimeError> {
-        let store = self.engine.store().clone();
-        let outcome = tokio::task::block_in_place(|| outcome(&store, id, status))?;
-        self.push(
-            execution,
-            Input::RunEnded {
-                frame,
-                generation,
-                outcome,
-            },
-        );
+    /// The same, of a run of a former process whose state waits.
+    pub(super) fn conclude_again(&self, row: MapRunRow, run: &RunRow) -> Result<(), RuntimeError> {
+        let Some(parent) = self.live.get(&run.execution) else {
+            return Ok(());
+        };
+        let request = RunRequest::from_text(&parent.machine, &run.plan).map_err(|error| {
+            RuntimeError::Damaged {
+                what: format!("map run {}", row.uuid),
+                cause: error.to_string(),
+            }
+        })?;
+        let conclusion = Conclusion {
+            row,
+            parent: (run.execution, run.frame),
+            request: Arc::new(request),
+            status: run.checkpoint.status,
+        };
+        conclusion.draw(&self.engine);
         Ok(())
     }
 }

@@ -325,6 +325,11 @@ impl Work {
                 batch.after.told.push((done, known));
                 Ok(())
             }
+            Order::Page { run, page } => {
+                batch.runs.push_back((run, vec![RunInput::Page(page)]));
+                Ok(())
+            }
+            Order::Tell { execution, input } => self.tell(execution, input, now, batch).map(drop),
             Order::Poll {
                 activity,
                 poll,

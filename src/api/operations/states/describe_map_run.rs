@@ -46,6 +46,7 @@ pub(super) fn call(api: &Api, input: &Input) -> Result<Value, ApiError> {
         children: &children,
         checkpoint: &run.checkpoint,
         queued,
+        written: row.written,
     };
     let mut shown = json!({
         "mapRunArn": input.map_run_arn,
@@ -74,6 +75,8 @@ struct Counts<'a> {
     checkpoint: &'a Checkpoint,
     /// Children that wait for a slot to be redriven in.
     queued: u64,
+    /// Children whose results are in files.
+    written: u64,
 }
 
 impl Counts<'_> {
@@ -103,7 +106,7 @@ impl Counts<'_> {
             "timedOut": timed_out,
             "aborted": aborted,
             "total": total,
-            "resultsWritten": 0,
+            "resultsWritten": if self.written > 0 { ended } else { 0 },
             "failuresNotRedrivable": 0,
             "pendingRedrive": self.queued,
         })
@@ -118,7 +121,7 @@ impl Counts<'_> {
             "timedOut": self.count(ExecutionStatus::TimedOut),
             "aborted": self.count(ExecutionStatus::Aborted),
             "total": self.children.iter().map(|(_, count)| count).sum::<u64>(),
-            "resultsWritten": 0,
+            "resultsWritten": self.written,
             "failuresNotRedrivable": 0,
             "pendingRedrive": self.queued,
         })

@@ -15,6 +15,8 @@ use crate::{
     time::SystemClock,
 };
 
+mod readers;
+
 struct World {
     directory: tempfile::TempDir,
 }

@@ -1,0 +1,308 @@
+//! Item readers of distributed Maps: the items that are in objects of buckets, or that are such objects.
+//!
+//! Owns which objects are read in which order, and what a position in them is. How one object is taken
+//! apart is a source's; CSV has rules of AWS's own. Spec: `ItemReader`, with `getObject` and `listObjectsV2`.
+//! Invariant: what is held is a page of items and a list of at most [`FILES_MAX`] objects.
+
+mod csv;
+mod error;
+mod inventory;
+mod listing;
+mod row;
+mod spec;
+#[cfg(test)]
+mod tests;
+
+use std::{ops::ControlFlow, path::PathBuf, sync::Arc};
+
+use compact_str::format_compact;
+use serde_json::Value;
+
+use self::listing::Listing;
+pub use self::{
+    error::ReaderError,
+    spec::{CsvForm, FILES_MAX, Form, ReaderSpec, What},
+};
+use super::{
+    bucket::Buckets,
+    source::{
+        self, JsonSpec, OnChange, OpenContext, PageBounds, Pointer, Source, SourceError,
+        SourceKind, SourceSpec, ends_member,
+    },
+};
+use crate::{ids::Cursor, payload::Payload};
+
+/// Where a reader finds things.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// The buckets.
+    pub buckets: Buckets,
+    /// Where compressed objects are kept decompressed; an existing directory of iterd's own.
+    pub spool_dir: PathBuf,
+    /// An object that decompresses to more bytes is refused.
+    pub spool_bytes_max: u64,
+}
+
+/// An item as it was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReadItem {
+    /// The item.
+    pub value: Payload,
+    /// Its key, where it was a member of an object.
+    pub key: Option<String>,
+    /// Where it was read: `S3://bucket/key`.
+    pub source: Arc<str>,
+    /// The position behind it.
+    pub end: Cursor,
+}
+
+/// Items that follow a position.
+#[derive(Debug)]
+pub struct ItemPage {
+    /// In order; empty only at the end.
+    pub items: Vec<ReadItem>,
+    /// Whether nothing follows.
+    pub end: bool,
+}
+
+/// One object that items are read from.
+#[derive(Debug, Clone, PartialEq)]
+struct ItemFile {
+    bucket: Arc<str>,
+    key: String,
+    form: Arc<Form>,
+}
+
+impl ItemFile {
+    fn uri(&self) -> Arc<str> {
+        format!("S3://{}/{}", self.bucket, self.key).into()
+    }
+}
+
+/// Reads the items of a Map Run. Holds no position: what is open is kept for speed alone.
+pub struct ItemReader {
+    places: Places,
+    items: Items,
+    open: Option<Open>,
+}
+
+enum Items {
+    /// What is in these, one after the other; whether a position says in which.
+    Files { files: Vec<ItemFile>, many: bool },
+    /// The objects themselves.
+    Listing(Listing),
+}
+
+struct Open {
+    file: usize,
+    uri: Arc<str>,
+    /// What messages of the source call the object.
+    path: String,
+    source: Box<dyn Source>,
+}
+
+impl ItemReader {
+    /// Finds out which objects there are to read. Blocks.
+    pub fn open(spec: &ReaderSpec, places: Places) -> Result<Self, ReaderError> {
+        let one = |key: &str, form: &Form| ItemFile {
+            bucket: spec.bucket.as_str().into(),
+            key: key.to_owned(),
+            form: Arc::new(form.clone()),
+        };
+        let many = |files| Items::Files { files, many: true };
+        let items = match &spec.what {
+            What::Object { key, form } => Items::Files {
+                files: vec![one(key, form)],
+                many: false,
+            },
+            What::List { prefix } => {
+                let bucket = places.buckets.bucket(&spec.bucket)?;
+                Items::Listing(Listing::new(bucket, prefix.clone()))
+            }
+            What::Listed { prefix, form } => {
+                many(listing::files(&places.buckets, &spec.bucket, prefix, form)?)
+            }
+            What::Inventory { key } => {
+                many(inventory::s3_inventory(&places.buckets, &spec.bucket, key)?)
+            }
+            What::Athena { key, form } => {
+                many(inventory::athena(&places.buckets, &spec.bucket, key, form)?)
+            }
+        };
+        Ok(Self {
+            places,
+            items,
+            open: None,
+        })
+    }
+
+    /// Reads items that follow a position; a record that is damaged or too large is the reader's failure.
+    /// Blocks.
+    pub fn read(&mut self, from: &Cursor, bounds: PageBounds) -> Result<ItemPage, ReaderError> {
+        let (files, many) = match &mut self.items {
+            Items::Listing(listing) => return listing.read(from, bounds),
+            Items::Files { files, many } => (files.len(), *many),
+        };
+        let (mut file, mut from) = if many {
+            split(from)?
+        } else {
+            (0, from.clone())
+        };
+        while file < files {
+            let mut page = self.read_file(file, &from, bounds)?;
+            let last = file + 1 == files;
+            if many {
+                for item in &mut page.items {
+                    let inner = item.end.as_str();
+                    item.end = Cursor::new(format_compact!("1:{file}:{inner}"));
+                }
+            }
+            page.end &= last;
+            if !page.items.is_empty() || page.end {
+                return Ok(page);
+            }
+            (file, from) = (file + 1, Cursor::start());
+        }
+        Ok(ItemPage {
+            items: Vec::new(),
+            end: true,
+        })
+    }
+
+    fn read_file(
+        &mut self,
+        file: usize,
+        from: &Cursor,
+        bounds: PageBounds,
+    ) -> Result<ItemPage, ReaderError> {
+        if self.open.as_ref().is_none_or(|open| open.file != file) {
+            self.open = None;
+            self.open = Some(self.open_file(file)?);
+        }
+        let Some(open) = &mut self.open else {
+            return Err(ReaderError::new("the object is gone"));
+        };
+        let told = |error: SourceError| ReaderError::of_source(&error, &open.path, &open.uri);
+        let page = open.source.read(from, bounds).map_err(told)?;
+        let mut items = Vec::with_capacity(page.records.len());
+        for record in page.records {
+            let value = record
+                .item
+                .map_err(|error| ReaderError::new(format!("{}: {}", open.uri, error.cause)))?;
+            let member = ends_member(&record.end).then(|| value.value().get("key"));
+            let key = member.flatten().and_then(Value::as_str);
+            let key = key.map(str::to_owned);
+            items.push(ReadItem {
+                value,
+                key,
+                source: Arc::clone(&open.uri),
+                end: record.end,
+            });
+        }
+        Ok(ItemPage {
+            items,
+            end: page.end,
+        })
+    }
+
+    fn open_file(&self, file: usize) -> Result<Open, ReaderError> {
+        let Items::Files { files, .. } = &self.items else {
+            return Err(ReaderError::new("the object is gone"));
+        };
+        let Some(of) = files.get(file) else {
+            return Err(ReaderError::new("the object is gone"));
+        };
+        let uri = of.uri();
+        let path = self.places.buckets.bucket(&of.bucket)?.file(&of.key)?;
+        let shown = path.display().to_string();
+        let source = self
+            .source(path, &of.form, &uri)
+            .map_err(|error| match error {
+                Refused::Source(error) => ReaderError::of_source(&error, &shown, &uri),
+                Refused::Form(cause) => ReaderError::new(cause),
+            })?;
+        Ok(Open {
+            file,
+            uri,
+            path: shown,
+            source,
+        })
+    }
+
+    fn source(&self, path: PathBuf, form: &Form, uri: &str) -> Result<Box<dyn Source>, Refused> {
+        let ending = path
+            .extension()
+            .and_then(|ending| ending.to_str())
+            .unwrap_or_default();
+        if ["zst", "zstd"]
+            .iter()
+            .any(|known| ending.eq_ignore_ascii_case(known))
+        {
+            return Err(Refused::Form(format!(
+                "{uri} is compressed with Zstandard, which iterd does not read; compress it with gzip"
+            )));
+        }
+        let gzip = ["gz", "gzip"]
+            .iter()
+            .any(|known| ending.eq_ignore_ascii_case(known));
+        let kind = match form {
+            Form::Jsonl | Form::Csv(_) => SourceKind::Jsonl,
+            Form::Json { pointer } => SourceKind::Json(JsonSpec {
+                pointer: Pointer::parse(pointer).map_err(|problem| {
+                    Refused::Form(format!("ItemsPointer {pointer:?} is none: {problem}"))
+                })?,
+            }),
+            Form::Parquet => {
+                return Err(Refused::Form(format!(
+                    "{uri} is to be read as Parquet, which iterd does not read; give it as CSV, JSON or JSONL"
+                )));
+            }
+        };
+        let spec = SourceSpec {
+            path,
+            id: None,
+            // Why: what nothing terminates at the end of an object is whole.
+            on_change: OnChange::Ignore,
+            gzip,
+            kind,
+        };
+        let mut context = OpenContext {
+            spool_dir: &self.places.spool_dir,
+            spool_bytes_max: self.places.spool_bytes_max,
+            progress: &mut |_| ControlFlow::Continue(()),
+        };
+        match form {
+            Form::Csv(form) => {
+                let window = source::spool::open(&spec, &mut context)?;
+                Ok(Box::new(csv::Csv::open(window, form)?))
+            }
+            Form::Json { .. } | Form::Jsonl | Form::Parquet => {
+                Ok(source::open(&spec, &mut context)?)
+            }
+        }
+    }
+}
+
+/// Why an object cannot be read.
+enum Refused {
+    Source(SourceError),
+    Form(String),
+}
+
+impl From<SourceError> for Refused {
+    fn from(error: SourceError) -> Self {
+        Self::Source(error)
+    }
+}
+
+/// Which file a position is in, and where there.
+fn split(cursor: &Cursor) -> Result<(usize, Cursor), ReaderError> {
+    if cursor.is_start() {
+        return Ok((0, Cursor::start()));
+    }
+    let read = || {
+        let (file, inner) = cursor.as_str().strip_prefix("1:")?.split_once(':')?;
+        Some((file.parse().ok()?, Cursor::new(inner)))
+    };
+    read().ok_or_else(|| ReaderError::new(format!("{cursor:?} is no position in these objects")))
+}
