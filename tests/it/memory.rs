@@ -129,6 +129,7 @@ fn a_map_over_an_object_holds_no_more_of_it_than_pages_and_goes_on_where_it_stoo
     let read = read_bytes(&daemon);
     let ended = "SELECT count(*) FROM executions WHERE run IS NULL AND status = 'succeeded'";
     daemon.until("the end", || bed.value(ended) == Some(1));
+    println!("{most} KiB before the kill");
     let most = most.max(daemon.memory_kib("VmHWM").unwrap());
     println!(
         "{before} of {children} children before a kill, at most {most} KiB; {read} of {bytes} bytes read, {log} of log"

@@ -22,8 +22,8 @@ pub use self::{
     name::is_bucket_name,
 };
 
-/// Written to an object at a time; S3 wants at least 5 MiB for a part, and this much is held.
-const PART_BYTES: usize = 8 * 1024 * 1024;
+/// Written to an object at a time; S3 wants at least 5 MiB for a part, and twice this much is held.
+const PART_BYTES: usize = 5 * 1024 * 1024;
 
 /// Longest key: S3's bound.
 const KEY_BYTES_MAX: usize = 1024;
@@ -237,10 +237,17 @@ pub struct ObjectWriter<'b> {
 impl ObjectWriter<'_> {
     /// Appends.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), BucketError> {
-        self.part.extend_from_slice(bytes);
         self.bytes += bytes.len() as u64;
-        if self.part.len() >= PART_BYTES {
-            self.put_part()?;
+        let mut bytes = bytes;
+        while !bytes.is_empty() {
+            // Why so: a vector that grows by itself would hold twice as much.
+            self.part.reserve_exact(PART_BYTES - self.part.len());
+            let (now, later) = bytes.split_at(bytes.len().min(PART_BYTES - self.part.len()));
+            self.part.extend_from_slice(now);
+            bytes = later;
+            if self.part.len() == PART_BYTES {
+                self.put_part()?;
+            }
         }
         Ok(())
     }
