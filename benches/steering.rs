@@ -52,18 +52,25 @@ enum Order {
     Limiter,
     Pause,
     Deploy,
-    Redo,
+    Redo(u64),
 }
 
 impl Order {
-    const ALL: [Self; 4] = [Self::Limiter, Self::Pause, Self::Deploy, Self::Redo];
+    const ALL: [Self; 5] = [
+        Self::Limiter,
+        Self::Pause,
+        Self::Deploy,
+        Self::Redo(1),
+        Self::Redo(REDONE),
+    ];
 
     fn name(self) -> &'static str {
         match self {
             Self::Limiter => "a limiter closed to 1 per h, and back",
             Self::Pause => "a pause, and back",
             Self::Deploy => "a deploy",
-            Self::Redo => "a redo of 40,000",
+            Self::Redo(1) => "a redo of one record",
+            Self::Redo(_) => "a redo of 40,000",
         }
     }
 }
@@ -254,12 +261,12 @@ impl<'a> Load<'a> {
                 until(answers).await;
                 started.elapsed()
             }
-            Order::Redo => {
+            Order::Redo(records) => {
                 // Why others each time: those of the time before may be on their way still.
                 let (run, first) = (self.run(), self.redone);
                 let store = self.engine.store().clone();
                 let before = store.result(run, first).unwrap().unwrap().redo;
-                let names = (first..first + REDONE).map(RecordName::Index).collect();
+                let names = (first..first + records).map(RecordName::Index).collect();
                 let selection = Selection {
                     names: Some(names),
                     ..Selection::default()
@@ -269,8 +276,8 @@ impl<'a> Load<'a> {
                     tokio::spawn(async move { engine.redo("bench", selection, "the owner").await });
                 until(|| store.result(run, first).unwrap().unwrap().redo > before).await;
                 let taken = started.elapsed();
-                assert_eq!(redo.await.unwrap().unwrap().items, REDONE);
-                self.redone += REDONE;
+                assert_eq!(redo.await.unwrap().unwrap().items, records);
+                self.redone += records;
                 taken
             }
         }

@@ -6,6 +6,7 @@
 //! numbers included, when the payload was made.
 
 use std::{
+    collections::HashMap,
     fmt,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -15,7 +16,7 @@ use serde::{
     Deserialize,
     de::{self, Deserializer, MapAccess, SeqAccess, Visitor},
 };
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 /// A JSON value that remembers its text; cheap to clone.
 #[derive(Clone)]
@@ -62,6 +63,17 @@ impl Payload {
             // Invariant: a payload has a text that `parse` accepted, or a value.
             serde_json::from_str(text).unwrap_or(Value::Null)
         })
+    }
+
+    /// The part that these names lead to, with its text untouched; `None` where they lead nowhere.
+    #[must_use]
+    pub fn part(&self, names: &[&str]) -> Option<Self> {
+        let mut text = self.text();
+        for name in names {
+            let fields: HashMap<String, &RawValue> = serde_json::from_str(text).ok()?;
+            text = fields.get(*name)?.get();
+        }
+        Self::parse(text).ok()
     }
 
     /// Whether both are one payload, not only an equal one.
@@ -201,6 +213,17 @@ mod tests {
             Payload::from(payload.value().clone()).text(),
             r#"["Hello","World"]"#
         );
+    }
+
+    #[test]
+    fn a_part_keeps_its_text() {
+        let payload = Payload::parse(r#"{"a": {"b": [1,  2], "b\u0063": 3}, "s": "t"}"#).unwrap();
+        let part = |names: &[&str]| payload.part(names).map(|part| part.text().to_owned());
+        assert_eq!(part(&["a", "b"]).as_deref(), Some("[1,  2]"));
+        assert_eq!(part(&["a", "bc"]).as_deref(), Some("3"));
+        assert_eq!(part(&[]).as_deref(), Some(payload.text()));
+        assert_eq!(part(&["a", "x"]), None);
+        assert_eq!(part(&["s", "x"]), None);
     }
 
     #[test]

@@ -19,6 +19,8 @@ mod answers;
 mod beginning;
 #[path = "commands/clients.rs"]
 mod clients;
+#[path = "commands/definitions.rs"]
+mod definitions;
 #[path = "commands/disk.rs"]
 mod disk;
 #[path = "commands/documents.rs"]
@@ -45,6 +47,8 @@ mod settings;
 mod sources;
 #[path = "commands/states.rs"]
 mod states;
+#[path = "commands/test_state.rs"]
+mod test_state;
 #[path = "commands/told.rs"]
 mod told;
 #[path = "commands/world.rs"]

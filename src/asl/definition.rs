@@ -89,6 +89,18 @@ impl Definition {
         u32::try_from(place).ok().map(StateId)
     }
 
+    /// Whether a state of this name lies within the first state, at whatever depth: in a processor or a
+    /// branch of it. For a state that was read by itself.
+    #[must_use]
+    pub fn has_state_within(&self, name: &str) -> bool {
+        let own = |state: &State| &*state.name == name;
+        let inside = |definition: &Arc<Self>| {
+            definition.states.iter().any(own) || definition.has_state_within(name)
+        };
+        let processor = |state: &State| state.processor().is_some_and(inside);
+        self.states.iter().skip(1).any(own) || self.states.iter().any(processor)
+    }
+
     /// All states: the machine's own and those of its inline Maps.
     #[must_use]
     pub fn states(&self) -> &[State] {

@@ -11,6 +11,8 @@ mod diagnostic;
 mod fields;
 pub mod intrinsic;
 pub mod jsonata;
+mod lint;
+mod lone_state;
 pub mod path;
 mod policy;
 mod reader;
@@ -23,6 +25,8 @@ mod timestamp;
 
 pub use definition::{Definition, Dialect, QueryLanguage, Setting, StateId};
 pub use diagnostic::{Code, DIAGNOSTICS_MAX, DefinitionError, Diagnostic};
+pub use lint::{Finding, lint};
+pub use lone_state::LONE_STATE_NAME;
 pub use policy::{Catcher, Jitter, Retrier};
 pub use text::DEFINITION_BYTES_MAX;
 pub use timestamp::parse_timestamp;

@@ -16,6 +16,7 @@ use super::{
     diagnostic::{Code, DefinitionError, Problems, quote},
     fields::{Fields, wrong_kind},
     jsonata::{self, Jsonata},
+    lone_state::LONE,
     path::{Path, VARIABLE_CHARS_MAX},
     states::State,
     template::{Expression, Template},
@@ -38,19 +39,7 @@ pub(crate) fn read(text: &str, dialect: Dialect) -> Result<Definition, Definitio
         problems.schema(root.span, "Definition must be a valid JSON object");
         return Err(problems.into_error(text, Some(&root)));
     }
-    let mut reader = Reader {
-        dialect,
-        problems,
-        states: Vec::new(),
-        scope: HashMap::new(),
-        names: HashSet::new(),
-        labels: HashSet::new(),
-        uses_context: false,
-        language: QueryLanguage::JsonPath,
-        default_language: QueryLanguage::JsonPath,
-        references: Vec::new(),
-        assigned: Vec::new(),
-    };
+    let mut reader = Reader::new(dialect, problems);
     let definition = reader.machine(&root);
     match definition {
         Some(definition) if reader.problems.is_empty() => Ok(definition),
@@ -78,9 +67,69 @@ pub(crate) struct Reader<'n> {
     pub(crate) references: Vec<Arc<str>>,
     /// The variables that the scopes around the one under way assign, and those of its own.
     assigned: Vec<HashSet<&'n str>>,
+    /// Where a state is read by itself: the states that it leads to, by name.
+    elsewhere: Option<HashMap<Box<str>, StateId>>,
 }
 
 impl<'n> Reader<'n> {
+    fn new(dialect: Dialect, problems: Problems) -> Self {
+        Self {
+            dialect,
+            problems,
+            states: Vec::new(),
+            scope: HashMap::new(),
+            names: HashSet::new(),
+            labels: HashSet::new(),
+            uses_context: false,
+            language: QueryLanguage::JsonPath,
+            default_language: QueryLanguage::JsonPath,
+            references: Vec::new(),
+            assigned: Vec::new(),
+            elsewhere: None,
+        }
+    }
+
+    /// For a state that is read by itself; `language` is that of what it stood in.
+    pub(crate) fn of_lone_state(
+        dialect: Dialect,
+        problems: Problems,
+        language: QueryLanguage,
+    ) -> Self {
+        Self {
+            language,
+            default_language: language,
+            states: vec![None],
+            elsewhere: Some(HashMap::new()),
+            ..Self::new(dialect, problems)
+        }
+    }
+
+    /// The definition of a state that was read by itself, and of those that it leads to.
+    pub(crate) fn lone(mut self, state: State) -> Definition {
+        self.states[LONE.0 as usize] = Some(state);
+        Definition {
+            timeout: None,
+            start: LONE,
+            states: self.states.into_iter().flatten().collect(),
+            uses_context: self.uses_context,
+        }
+    }
+
+    /// The state elsewhere that a state leads to which is read by itself, and not a state within it.
+    fn elsewhere(&mut self, name: &str) -> Option<StateId> {
+        if !self.assigned.is_empty() {
+            return None;
+        }
+        let known = self.elsewhere.as_mut()?;
+        let id = StateId(u32::try_from(self.states.len()).unwrap_or(u32::MAX));
+        if let Some(known) = known.get(name) {
+            return Some(*known);
+        }
+        known.insert(name.into(), id);
+        self.states.push(Some(State::unknown(name)));
+        Some(id)
+    }
+
     fn machine(&mut self, root: &'n Node) -> Option<Definition> {
         let mut fields = Fields::of(root, "a state machine", &mut self.problems)?;
         let version = fields.take("Version");
@@ -272,7 +321,8 @@ impl<'n> Reader<'n> {
             wrong_kind(node, key, "the name of a state", &mut self.problems);
             return None;
         };
-        let target = self.scope.get(name).copied();
+        let known = self.scope.get(name).copied();
+        let target = known.or_else(|| self.elsewhere(name));
         if target.is_none() {
             self.problems.report(
                 node.span,

@@ -1,9 +1,10 @@
-//! `iterd check FILE`: look at a job without running it.
+//! `iterd check FILE`: look at a job, or at a definition, without running it.
 //!
 //! Owns what is looked at and how a check ends. Reads the source once and calls no handler; warnings never
 //! fail a check unless `--strict` asks for it.
 
 mod aws;
+mod definition;
 pub(super) mod estimate;
 pub(super) mod people;
 mod warnings;
@@ -34,7 +35,7 @@ use warnings::{Level, Look};
     reason = "each is a flag of the command line"
 )]
 pub(super) struct Arguments {
-    /// The job file
+    /// The job file, or a definition in the Amazon States Language (.json, .asl)
     file: PathBuf,
     /// Look at the beginning of a long source only, and reckon with the rest being like it
     #[arg(long)]
@@ -64,6 +65,9 @@ enum Target {
 }
 
 pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Failure> {
+    if definition::is_definition(&arguments.file) {
+        return definition::check(session, arguments);
+    }
     let settings = session.settings(&[])?;
     let file = JobFile::read(&arguments.file)?;
     let manifest = plugin_manifest(&file.process.plugin, &settings.config)?;

@@ -25,7 +25,7 @@ pub use self::{
     limit::{Limit, LimitSpec, Spread},
     overrides::{JOB_KEYS, LIMITER_KEYS, Override, Overrides, read_override},
     problem::{Origin, Position, Problem, Problems},
-    settings::{Config, DEFAULTS, History, Items, Log, Retention, Sandbox, Store},
+    settings::{Config, DEFAULTS, History, Items, Log, OnQuota, Retention, Sandbox, Store},
     size::{parse_size, show_duration, show_size},
     values::Percent,
 };

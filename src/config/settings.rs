@@ -104,6 +104,17 @@ pub struct History {
     pub events_max: u32,
     /// Bytes of all its events together.
     pub bytes_max: u64,
+    /// What happens where it would have more.
+    pub on_quota: OnQuota,
+}
+
+/// What happens to an execution whose history is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnQuota {
+    /// It goes on; the first and the newest events are kept.
+    RollUp,
+    /// It fails, as on AWS.
+    Fail,
 }
 
 /// How long what has ended is kept; nothing of an unfinished or undelivered run is ever removed.
@@ -145,6 +156,7 @@ impl Default for Config {
             history: History {
                 events_max: 25_000,
                 bytes_max: 64 * MIB,
+                on_quota: OnQuota::RollUp,
             },
             retention: Retention {
                 executions: Some(90 * DAY),
@@ -181,7 +193,7 @@ const SANDBOXES: [(&str, Sandbox); 2] = [("manifest", Sandbox::Manifest), ("on",
 
 /// Every key but those of the limiters, in the order in which they are shown.
 #[rustfmt::skip]
-pub(crate) const KEYS: [Key; 22] = [
+pub(crate) const KEYS: [Key; 23] = [
     Key { name: "listen", set: |c, v| put(&mut c.listen, address(v)), show: |c| quote(&c.listen) },
     Key { name: "region", set: |c, v| put(&mut c.region, region(v)), show: |c| quote(&c.region) },
     Key { name: "account", set: |c, v| put(&mut c.account, account(v)), show: |c| quote(&c.account) },
@@ -201,6 +213,7 @@ pub(crate) const KEYS: [Key; 22] = [
     Key { name: "store.backup_wal_bytes_max", set: |c, v| put(&mut c.store.backup_wal_bytes_max, size(v, WAL_BYTES)), show: |c| bytes(c.store.backup_wal_bytes_max) },
     Key { name: "store.disk_free_min", set: |c, v| put(&mut c.store.disk_free_min, size(v, MIB..=u64::MAX)), show: |c| bytes(c.store.disk_free_min) },
     Key { name: "history.events_max", set: |c, v| put(&mut c.history.events_max, whole_u32(v, 100..=100_000_000)), show: |c| c.history.events_max.to_string() },
+    Key { name: "history.on_quota", set: |c, v| put(&mut c.history.on_quota, on_quota(v)), show: |c| quote(&c.history.on_quota.as_str().to_owned()) },
     Key { name: "history.bytes_max", set: |c, v| put(&mut c.history.bytes_max, size(v, MIB..=1024 * GIB)), show: |c| bytes(c.history.bytes_max) },
     Key { name: "retention.executions", set: |c, v| put(&mut c.retention.executions, kept(v)), show: |c| kept_shown(c.retention.executions) },
     Key { name: "retention.results", set: |c, v| put(&mut c.retention.results, kept(v)), show: |c| kept_shown(c.retention.results) },
@@ -236,6 +249,26 @@ fn region(value: &DeValue<'_>) -> Result<String, String> {
         "{} is no region; write for example \"us-east-1\"",
         quoted(&region)
     ))
+}
+
+impl OnQuota {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::RollUp => "roll-up",
+            Self::Fail => "fail",
+        }
+    }
+}
+
+fn on_quota(value: &DeValue<'_>) -> Result<OnQuota, String> {
+    match text(value)?.as_str() {
+        "roll-up" => Ok(OnQuota::RollUp),
+        "fail" => Ok(OnQuota::Fail),
+        other => Err(format!(
+            "{} is not known; write \"roll-up\" or \"fail\"",
+            quoted(other)
+        )),
+    }
 }
 
 fn account(value: &DeValue<'_>) -> Result<String, String> {

@@ -118,7 +118,7 @@ impl Context<'_> {
 }
 
 impl MapItem {
-    fn object(&self) -> Value {
+    pub(super) fn object(&self) -> Value {
         let mut item = Map::new();
         item.insert("Index".into(), self.index.into());
         if let Some(key) = &self.key {

@@ -13,6 +13,7 @@ use super::{
     event::Assigned,
     failure::Raised,
     frame::Phase,
+    rehearsal::Finding,
     step::Stepper,
 };
 use crate::{
@@ -72,24 +73,31 @@ impl Stepper<'_, '_> {
         state: &State,
     ) -> Result<Payload, Raised> {
         let input = self.state_input(id);
-        self.select(id, &state.io.input_path, input)
+        let input = self.select(id, &state.io.input_path, input)?;
+        if state.language == QueryLanguage::JsonPath {
+            self.tell(|| Finding::InputPath(input.clone()));
+        }
+        Ok(input)
     }
 
     /// What the state works on: `Parameters` instead of the effective input, where there are any.
     pub(super) fn parameters(&mut self, id: FrameId, state: &State) -> Result<Payload, Raised> {
         let input = self.effective_input(id, state)?;
-        match &state.io.parameters {
-            None => Ok(input),
-            Some(template) => {
-                let around = match state.language {
-                    QueryLanguage::JsonPath => "Parameters",
-                    QueryLanguage::Jsonata => "Arguments",
-                };
-                self.compute(id, Seen::of(&input), |scope| {
-                    located(template, scope, around)
-                })
+        let (around, finding): (_, fn(Payload) -> Finding) = match state.language {
+            QueryLanguage::JsonPath => ("Parameters", Finding::Parameters),
+            QueryLanguage::Jsonata => ("Arguments", Finding::Arguments),
+        };
+        let Some(template) = &state.io.parameters else {
+            if state.language == QueryLanguage::JsonPath {
+                self.tell(|| finding(input.clone()));
             }
-        }
+            return Ok(input);
+        };
+        let parameters = self.compute(id, Seen::of(&input), |scope| {
+            located(template, scope, around)
+        })?;
+        self.tell(|| finding(parameters.clone()));
+        Ok(parameters)
     }
 
     /// How the state is left, given its result.
@@ -99,6 +107,7 @@ impl Stepper<'_, '_> {
         state: &State,
         result: Payload,
     ) -> Result<Exit, Raised> {
+        self.tell(|| Finding::Result(result.clone()));
         let assign = state.assign.as_ref();
         if state.language == QueryLanguage::JsonPath {
             let assigned = self.assigned(id, assign, "Assign", Seen::of(&result))?;
@@ -166,7 +175,9 @@ impl Stepper<'_, '_> {
                 self.compute(id, Seen::of(&result), |scope| template.evaluate(scope))?
             }
         };
+        self.tell(|| Finding::ResultSelector(result.clone()));
         let placed = self.place(id, &state.io.result_path, result)?;
+        self.tell(|| Finding::ResultPath(placed.clone()));
         self.select(id, &state.io.output_path, placed)
     }
 
@@ -230,7 +241,11 @@ impl Stepper<'_, '_> {
         let state = self.machine.definition().state(frame.state);
         let execution = &*self.execution;
         let (context, tokens) = (self.context.context, self.context.token);
+        let watch = self.watch.as_deref();
         let object = LazyCell::new(|| {
+            if let Some(watch) = watch {
+                return watch.context_of(seen.item);
+            }
             let done = seen.result.is_some() || seen.error.is_some();
             let token = state.task().filter(|task| task.waits_for_token());
             let token = token.map(|_| {

@@ -106,6 +106,8 @@ pub enum Input {
     /// The process that had the tasks is gone: each that nobody outside holds is asked for again, and
     /// what was cut short goes on. Counts as no attempt.
     Interrupted,
+    /// The history has as many events as it may: the execution fails.
+    HistoryFull,
     /// Somebody stops the execution.
     Stop {
         /// A name for why.

@@ -11,10 +11,12 @@ use super::{
     WakeReason,
     data::{Exit, Seen, located},
     execution::TOP,
-    failure::{Raised, TIMEOUT},
+    failure::{RUNTIME, Raised, TIMEOUT},
     fork,
     frame::{Frame, Phase},
-    redrive, retry,
+    redrive,
+    rehearsal::{Finding, Watch},
+    retry,
     states::{self, Turn},
     status::FrameStatus,
 };
@@ -42,6 +44,27 @@ pub fn step(
     input: Input,
     context: &mut StepContext<'_>,
 ) -> Vec<Effect> {
+    begin(machine, execution, input, context, None)
+}
+
+/// The same, for a state that is rehearsed.
+pub(super) fn watched(
+    machine: &Machine,
+    execution: &mut Execution,
+    input: Input,
+    context: &mut StepContext<'_>,
+    watch: &mut Watch,
+) -> Vec<Effect> {
+    begin(machine, execution, input, context, Some(watch))
+}
+
+fn begin(
+    machine: &Machine,
+    execution: &mut Execution,
+    input: Input,
+    context: &mut StepContext<'_>,
+    watch: Option<&mut Watch>,
+) -> Vec<Effect> {
     if execution.status.has_ended() {
         return Vec::new();
     }
@@ -50,6 +73,7 @@ pub fn step(
         execution,
         context,
         effects: Vec::new(),
+        watch,
         transitions: 0,
         bytes: 0,
     };
@@ -65,6 +89,8 @@ pub(super) struct Stepper<'a, 'c> {
     pub(super) context: &'a mut StepContext<'c>,
     pub(super) effects: Vec<Effect>,
     pub(super) transitions: u32,
+    /// Who is told what was computed; none in an execution.
+    pub(super) watch: Option<&'a mut Watch>,
     bytes: usize,
 }
 
@@ -123,6 +149,11 @@ impl<'a> Stepper<'a, '_> {
                 None
             }
             Input::Continue => None,
+            Input::HistoryFull => {
+                let cause = "The execution reached the maximum number of history events.";
+                self.end_in_error(Raised::new(RUNTIME, cause));
+                None
+            }
             Input::GoOn => self.go_on(),
             Input::Interrupted => {
                 self.ask_again();
@@ -145,8 +176,11 @@ impl<'a> Stepper<'a, '_> {
         }
         self.execution.set_status(Status::Running);
         let start = self.machine.definition().start();
-        self.execution
-            .add(Frame::new(TOP, None, start, input.clone()));
+        let mut frame = Frame::new(TOP, None, start, input.clone());
+        if let Some(watch) = self.watch.as_deref() {
+            frame.variables.clone_from(&watch.variables);
+        }
+        self.execution.add(frame);
         self.bytes += input.text().len();
         let Context {
             role_arn,
@@ -321,7 +355,7 @@ impl<'a> Stepper<'a, '_> {
             Kind::Choice(choice) => states::choice::enter(self, id, state, choice),
             Kind::Wait(wait) => states::wait::enter(self, id, state, wait),
             Kind::Succeed => states::succeed::enter(self, id, state),
-            Kind::Fail(fail) => Err(states::fail::enter(self, id, fail)),
+            Kind::Fail(fail) => Err(states::fail::enter(self, id, state, fail)),
             Kind::Map(map) => states::map::enter(self, id, state, map),
             Kind::Parallel(parallel) => states::parallel::enter(self, id, state, parallel),
         };
@@ -380,6 +414,12 @@ impl<'a> Stepper<'a, '_> {
                 .fold(self.bytes, |bytes, (_, value)| bytes + value.text().len());
             self.execution.assign(id, assigned);
         }
+        if self.is_rehearsal() {
+            let definition = self.machine.definition();
+            let next = next.map(|next| Arc::clone(&definition.state(next).name));
+            self.tell(|| Finding::Left { output, next });
+            return None;
+        }
         let Some(next) = next else {
             return self.finish(id, output);
         };
@@ -423,6 +463,10 @@ impl<'a> Stepper<'a, '_> {
             raised.of_run = false;
             raised.evaluation = None;
             fork::drop_all(self, id);
+            self.tell(|| Finding::Raised {
+                error: raised.error.clone(),
+                cause: raised.cause.clone(),
+            });
             if self.retry(id, state, &raised) {
                 return None;
             }
@@ -433,6 +477,9 @@ impl<'a> Stepper<'a, '_> {
                 });
             }
             if let Some(catcher) = retry::catcher(&state.catch, &raised) {
+                self.tell(|| Finding::Catcher {
+                    place: place_of(state, catcher),
+                });
                 match self.caught(id, state, catcher, &raised) {
                     // What a catcher makes is not for a catcher again: that would have no end.
                     Ok(exit) if self.exceeds(&exit.output) => {
@@ -474,11 +521,7 @@ impl<'a> Stepper<'a, '_> {
                 ..Seen::of(&input)
             },
         };
-        let place = state
-            .catch
-            .iter()
-            .position(|own| std::ptr::eq(own, catcher))
-            .unwrap_or_default();
+        let place = place_of(state, catcher);
         let around = format!("Catch[{place}]/Assign");
         let assigned = self.assigned(id, catcher.assign.as_ref(), &around, seen)?;
         let output = match (state.language, &catcher.output) {
@@ -525,6 +568,10 @@ impl<'a> Stepper<'a, '_> {
             && raised.unplaced
         {
             raised.unplaced = false;
+            if self.is_rehearsal() {
+                // Recorded: there is nothing else that it could be.
+                return;
+            }
             let state = self.machine.definition().state(frame.state);
             raised.cause = Some(format!(
                 "An error occurred while executing the state '{}' (entered at the event id #{}). {}",
@@ -547,6 +594,7 @@ impl<'a> Stepper<'a, '_> {
         };
         let before = frame.retries.get(place).copied().unwrap_or(0);
         if before >= retrier.max_attempts {
+            self.tell(|| Finding::Retrier { place, delay: None });
             return false;
         }
         frame.retries.resize(state.retry.len(), 0);
@@ -567,6 +615,10 @@ impl<'a> Stepper<'a, '_> {
             generation: frame.ask(),
             at: now + delay,
             reason,
+        });
+        self.tell(|| Finding::Retrier {
+            place,
+            delay: Some(delay),
         });
         true
     }
@@ -671,4 +723,13 @@ impl<'a> Stepper<'a, '_> {
             }
         });
     }
+}
+
+/// The place of a catcher among those of its state.
+fn place_of(state: &State, catcher: &Catcher) -> usize {
+    let place = state
+        .catch
+        .iter()
+        .position(|own| std::ptr::eq(own, catcher));
+    place.unwrap_or_default()
 }

@@ -152,7 +152,8 @@ impl Engine {
             // then it never goes.
             tokio::select! {
                 () = gone.wait() => {}
-                Ok(_) = view.wait_for(|view| !view.figures.status.is_ended()) => {}
+                // Why nothing else then: what is stored may still be the abort, and the run goes on.
+                Ok(_) = view.wait_for(|view| !view.figures.status.is_ended()) => return Ok(()),
             }
         }
         let _turn = self.turn(job).await;

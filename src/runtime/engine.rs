@@ -81,8 +81,8 @@ struct Shared {
     jobs_changed: Notify,
     /// Whoever tells notifications holds it, so that none is told twice at once.
     telling: tokio::sync::Mutex<()>,
-    /// Where orders for the conductor go, once there is one.
-    conductor: OnceLock<mpsc::Sender<conductor::Order>>,
+    /// Where orders for the conductor go, once there is one, and when it has ended.
+    conductor: OnceLock<(mpsc::Sender<conductor::Order>, Gone)>,
     programs: Programs,
     tokens: Tokens,
     /// Last, so that the directory is given back when everything else is gone.
@@ -371,13 +371,20 @@ impl Engine {
         self.0.closing.send_replace(true);
     }
 
-    /// Takes note of where orders for the conductor go; whether there was none before.
-    pub(super) fn set_conductor(&self, orders: mpsc::Sender<conductor::Order>) -> bool {
-        self.0.conductor.set(orders).is_ok()
+    /// Takes note of how the conductor is reached; whether there was none before.
+    pub(super) fn set_conductor(&self, orders: mpsc::Sender<conductor::Order>, gone: Gone) -> bool {
+        self.0.conductor.set((orders, gone)).is_ok()
     }
 
     pub(super) fn orders_of_conductor(&self) -> Option<&mpsc::Sender<conductor::Order>> {
-        self.0.conductor.get()
+        self.0.conductor.get().map(|(orders, _)| orders)
+    }
+
+    /// Waits until the conductor has ended, which it does when the engine closes.
+    pub(super) async fn conductor_gone(&self) {
+        if let Some((_, gone)) = self.0.conductor.get() {
+            gone.clone().wait().await;
+        }
     }
 
     /// Definitions of machines that were read lately.

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use super::RuntimeError;
 use crate::{
-    config,
+    config::{self, OnQuota},
     ids::ExecutionId,
     machine::{Event, Record},
     payload::Payload,
@@ -49,6 +49,7 @@ type Large = Vec<(u64, String)>;
 pub(super) struct Bounds {
     events_max: u64,
     bytes_max: u64,
+    fails: bool,
 }
 
 impl Bounds {
@@ -56,7 +57,13 @@ impl Bounds {
         Self {
             events_max: u64::from(config.events_max),
             bytes_max: config.bytes_max,
+            fails: config.on_quota == OnQuota::Fail,
         }
+    }
+
+    /// Whether an execution with so many events fails.
+    pub(super) const fn ends(self, events: u64) -> bool {
+        self.fails && events >= self.events_max
     }
 
     const fn head_events(self) -> u64 {

@@ -631,6 +631,12 @@ impl Engine {
                 tracing::error!("not everything has ended; it is left to the end of the process");
             }
         }
+        if tokio::time::timeout(QUIT_MAX, self.conductor_gone())
+            .await
+            .is_err()
+        {
+            tracing::error!("the conductor has not ended; it is left to the end of the process");
+        }
         if self.is_working() {
             Notifier::new(self.clone()).last_words().await;
         }

@@ -43,13 +43,13 @@ fn answered(port: u16, request: &str) -> (u16, Value) {
 }
 
 /// A daemon, and calls of its operations.
-struct States {
+pub(super) struct States {
     world: World,
     daemon: Running,
 }
 
 impl States {
-    fn serve() -> Self {
+    pub(super) fn serve() -> Self {
         let world = World::new();
         let daemon = world.serve();
         Self { world, daemon }
@@ -61,14 +61,14 @@ impl States {
     }
 
     /// What a good request is answered.
-    fn call(&self, operation: &str, input: &Value) -> Value {
+    pub(super) fn call(&self, operation: &str, input: &Value) -> Value {
         let (status, answer) = self.ask(operation, &input.to_string());
         assert_eq!(status, 200, "{operation}: {answer}");
         answer
     }
 
     /// The error that a request is answered: its name and its message.
-    fn refused(&self, operation: &str, input: &Value) -> (String, String) {
+    pub(super) fn refused(&self, operation: &str, input: &Value) -> (String, String) {
         let (status, answer) = self.ask(operation, &input.to_string());
         assert_eq!(status, 400, "{operation}: {answer}");
         let text = |key: &str| answer[key].as_str().unwrap().to_owned();
@@ -89,7 +89,7 @@ impl States {
     }
 }
 
-fn error(name: &str, message: impl Into<String>) -> (String, String) {
+pub(super) fn error(name: &str, message: impl Into<String>) -> (String, String) {
     (name.to_owned(), message.into())
 }
 

@@ -109,11 +109,10 @@ pub(crate) fn within(text: &str) -> Option<&str> {
     text.strip_prefix("{%")?.strip_suffix("%}").map(str::trim)
 }
 
-/// Whether a text was meant to be an expression and is none. Spec: neither space before `{%` nor behind
-/// `%}`, and never one without the other.
+/// Whether a text was meant to be an expression and is none. Spec: never `{%` without `%}`, nor the other
+/// way round. Recorded: with space on both sides it is a text like any other.
 pub(crate) fn is_broken(text: &str) -> bool {
-    let trimmed = text.trim();
-    within(text).is_none() && (trimmed.starts_with("{%") || trimmed.ends_with("%}"))
+    within(text).is_none() && (text.starts_with("{%") || text.ends_with("%}"))
 }
 
 /// What kind of value this is, in JSONata's words.

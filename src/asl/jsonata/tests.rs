@@ -149,3 +149,20 @@ fn an_expression_names_what_it_reads() {
     assert_eq!(names("$states.input.a"), (String::new(), false));
     assert_eq!(names("$states"), (String::new(), true));
 }
+
+#[test]
+fn a_text_is_an_expression_in_braces_or_broken_or_a_text_like_any_other() {
+    for (text, expression, broken) in [
+        ("{% 1 %}", true, false),
+        ("{%1%}", true, false),
+        (" {% 1 %} ", false, false),
+        ("{% 1 %} ", false, true),
+        (" {% 1 %}", false, true),
+        ("{% 1", false, true),
+        ("1 %}", false, true),
+        ("1", false, false),
+    ] {
+        let found = (within(text).is_some(), is_broken(text));
+        assert_eq!(found, (expression, broken), "{text:?}");
+    }
+}

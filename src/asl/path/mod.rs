@@ -103,10 +103,32 @@ impl Path {
         self.definite
     }
 
+    /// The names that it follows from the input, where it does nothing else; `None` where it does.
+    #[must_use]
+    pub fn names(&self) -> Option<Vec<&str>> {
+        let input = self.root == Root::Input;
+        input.then(|| self.steps.iter().map(Step::name).collect())?
+    }
+
     /// Whether it is its root alone (`$` or `$$`).
     #[must_use]
     pub fn is_root(&self) -> bool {
         self.steps.is_empty()
+    }
+}
+
+impl Step {
+    fn name(&self) -> Option<&str> {
+        match self {
+            Self::Field(name) => Some(name),
+            Self::Fields(_)
+            | Self::Index(_)
+            | Self::Indexes(_)
+            | Self::Slice(..)
+            | Self::Every
+            | Self::Filter(_)
+            | Self::Descend => None,
+        }
     }
 }
 

@@ -176,15 +176,8 @@ impl State {
         reader.state_language(&mut fields);
         reader.references.clear();
         let mut state = Self {
-            name: (&*member.key).into(),
             language: reader.language,
-            kind: Kind::Succeed,
-            io: Io::default(),
-            retry: Box::default(),
-            catch: Box::default(),
-            assign: None,
-            references: Box::default(),
-            next: None,
+            ..Self::unknown(&member.key)
         };
         let kind = match kind.as_str() {
             Some("Pass") => pass::read(&mut state, &mut fields, reader),
@@ -208,6 +201,21 @@ impl State {
         state.references = references.into();
         state.kind = kind?;
         Some(state)
+    }
+
+    /// A state of which only the name is known: one that a state leads to which was read by itself.
+    pub(crate) fn unknown(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            language: QueryLanguage::JsonPath,
+            kind: Kind::Succeed,
+            io: Io::default(),
+            retry: Box::default(),
+            catch: Box::default(),
+            assign: None,
+            references: Box::default(),
+            next: None,
+        }
     }
 
     /// Whether its scope can end here.

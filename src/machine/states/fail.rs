@@ -5,14 +5,26 @@ use serde_json::Value;
 use super::{Raised, Seen, Stepper, unexpected};
 use crate::{
     asl::{
-        states::{Fail, Text},
+        QueryLanguage,
+        states::{Fail, State, Text},
         template::{Expression, Scope},
     },
     ids::FrameId,
+    machine::Finding,
     payload::Payload,
 };
 
-pub(in crate::machine) fn enter(step: &mut Stepper<'_, '_>, id: FrameId, fail: &Fail) -> Raised {
+pub(in crate::machine) fn enter(
+    step: &mut Stepper<'_, '_>,
+    id: FrameId,
+    state: &State,
+    fail: &Fail,
+) -> Raised {
+    if state.language == QueryLanguage::JsonPath {
+        // It has no `InputPath`, and looks at all of its input.
+        let input = step.state_input(id);
+        step.tell(|| Finding::InputPath(input));
+    }
     match texts(step, id, fail) {
         Ok((error, cause)) => Raised {
             error,

@@ -13,11 +13,12 @@ use super::{
 use crate::{
     asl::{
         QueryLanguage,
+        path::Path,
         states::{Map, Mode, State},
         template::{Expression, Template},
     },
     ids::FrameId,
-    machine::{Event, MapItem, data::located, fork},
+    machine::{Event, Finding, MapItem, data::located, fork, rehearsal::items_of},
     payload::Payload,
 };
 
@@ -37,7 +38,14 @@ pub(in crate::machine) fn enter(
     let items = items(step, id, map, &input)?;
     let length = items.value().as_array().map(Vec::len);
     let length = length.ok_or_else(|| no_array(state, map, &items))?;
-    let concurrency = match max_concurrency(step, id, map, &input)? {
+    tell_items_path(step, state, map, &input, &items);
+    let concurrency = max_concurrency(step, id, map, &input)?;
+    if step.is_rehearsal() {
+        step.tell_items(id, map, &input, items_of(&items))?;
+        step.await_mock(id);
+        return Ok(Turn::Blocked);
+    }
+    let concurrency = match concurrency {
         0 => CONCURRENCY_MAX,
         most => most.min(CONCURRENCY_MAX),
     };
@@ -78,6 +86,38 @@ pub(super) fn items(
     }
 }
 
+/// Tells the items behind `ItemsPath`.
+pub(super) fn tell_items_path(
+    step: &mut Stepper<'_, '_>,
+    state: &State,
+    map: &Map,
+    input: &Payload,
+    items: &Payload,
+) {
+    if state.language == QueryLanguage::JsonPath && step.is_rehearsal() {
+        // Recorded: what the path only finds keeps its text.
+        let names = map.items_path.as_ref().map_or(Some(vec![]), Path::names);
+        let found = names.and_then(|names| input.part(&names));
+        let items = found.unwrap_or_else(|| items.clone());
+        step.tell(|| Finding::ItemsPath(items));
+    }
+}
+
+/// What an iteration is given for its item.
+pub(in crate::machine) fn select(
+    step: &mut Stepper<'_, '_>,
+    id: FrameId,
+    selector: &Template,
+    input: &Payload,
+    item: &MapItem,
+) -> Result<Payload, Raised> {
+    let seen = Seen {
+        item: Some(item),
+        ..Seen::of(input)
+    };
+    step.compute(id, seen, |scope| located(selector, scope, "ItemSelector"))
+}
+
 /// In AWS's words: what a Map is to go over is no array.
 pub(super) fn no_array(state: &State, map: &Map, items: &Payload) -> Raised {
     if state.language == QueryLanguage::Jsonata {
@@ -94,6 +134,11 @@ pub(super) fn no_array(state: &State, map: &Map, items: &Payload) -> Raised {
         };
     }
     let path = map.items_path.as_ref().map_or("$", |path| path.text());
+    // Recorded: a path into the context object is told as one into that object.
+    let path = path
+        .strip_prefix('$')
+        .filter(|path| path.starts_with('$'))
+        .unwrap_or(path);
     Raised::runtime(format!("Reference path \"{path}\" must point to array."))
 }
 
@@ -103,15 +148,17 @@ pub(super) fn max_concurrency(
     map: &Map,
     input: &Payload,
 ) -> Result<u64, Raised> {
-    let Some(setting) = &map.max_concurrency else {
-        return Ok(0);
-    };
     let computed = ("MaxConcurrency", "integer", Value::as_u64);
-    resolve(step, id, input, setting, computed, |value, path| {
-        whole("MaxConcurrencyPath", value, path, || {
-            "MaxConcurrency cannot be negative.".to_owned()
-        })
-    })
+    let most = match &map.max_concurrency {
+        None => 0,
+        Some(setting) => resolve(step, id, input, setting, computed, |value, path| {
+            whole("MaxConcurrencyPath", value, path, || {
+                "MaxConcurrency cannot be negative.".to_owned()
+            })
+        })?,
+    };
+    step.tell(|| Finding::MaxConcurrency(most));
+    Ok(most)
 }
 
 /// Begins with the next item, if there is one left.
@@ -141,13 +188,7 @@ pub(in crate::machine) fn begin_next(
     let input = fork.input.clone();
     let data = match &map.item_selector {
         None => item.value,
-        Some(template) => {
-            let seen = Seen {
-                item: Some(&item),
-                ..Seen::of(&input)
-            };
-            step.compute(id, seen, |scope| located(template, scope, "ItemSelector"))?
-        }
+        Some(selector) => select(step, id, selector, &input, &item)?,
     };
     if step.exceeds(&data) {
         return Err(Raised::too_large(&state.name));

@@ -22,6 +22,10 @@ pub(in crate::machine) fn enter(
     if step.exceeds(&input) {
         return Err(Raised::too_large(&state.name));
     }
+    if step.is_rehearsal() {
+        step.await_mock(id);
+        return Ok(Turn::Blocked);
+    }
     let started = step.record(id, || Event::ParallelStateStarted);
     let progress = Fork::new(input, Value::Null.into(), parallel.branches.len());
     let Some(frame) = step.execution.frame_mut(id) else {

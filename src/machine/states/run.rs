@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{
     Entered, Raised, Seen, Stepper, Turn,
     frame::Phase,
-    map::{items, max_concurrency, no_array},
+    map::{items, max_concurrency, no_array, tell_items_path},
     no_number, resolve, whole,
 };
 use crate::{
@@ -18,8 +18,9 @@ use crate::{
     },
     ids::FrameId,
     machine::{
-        Effect, Event, RunRequest, Source, Tolerance,
+        Effect, Event, Finding, RunRequest, Source, Tolerance,
         data::located,
+        rehearsal::{items_of, list},
         run::{Batch, WriteTo},
     },
     payload::{Failure, Payload},
@@ -49,19 +50,14 @@ pub(in crate::machine) fn enter(
         length: u64::try_from(length).unwrap_or(u64::MAX),
     });
     let tolerance = tolerance(step, id, distributed, &input)?;
+    step.tell(|| Finding::Tolerance(tolerance));
     let batch = batch(step, id, distributed, &input)?;
-    let write_to = match &distributed.writer {
-        None => None,
-        Some(writer) => Some(WriteTo {
-            parameters: template(
-                step,
-                id,
-                writer.parameters.as_ref(),
-                "ResultWriter/Arguments",
-                &input,
-            )?,
-        }),
+    let shown = if step.is_rehearsal() {
+        show_items(step, id, map, distributed, (&source, &input))?
+    } else {
+        None
     };
+    let write_to = write_to(step, id, distributed, &input)?;
     let variables = variables(step, id, map);
     let definition = Arc::clone(step.machine.definition());
     let Some(frame) = step.execution.frame_mut(id) else {
@@ -80,12 +76,65 @@ pub(in crate::machine) fn enter(
         write_to,
     };
     frame.enter(Phase::Run);
+    let generation = frame.ask();
+    if let Some(shown) = shown {
+        tell_batches(step, &request, &shown);
+    }
     step.effects.push(Effect::StartRun {
         frame: id,
-        generation: frame.ask(),
+        generation,
         request: Arc::new(request),
     });
     Ok(Turn::Blocked)
+}
+
+fn write_to(
+    step: &mut Stepper<'_, '_>,
+    id: FrameId,
+    distributed: &Distributed,
+    input: &Payload,
+) -> Result<Option<WriteTo>, Raised> {
+    let Some(writer) = &distributed.writer else {
+        return Ok(None);
+    };
+    let around = "ResultWriter/Arguments";
+    let parameters = template(step, id, writer.parameters.as_ref(), around, input)?;
+    Ok(Some(WriteTo { parameters }))
+}
+
+/// Tells what is known of the items; the answer is what each child is given, where that is shown.
+fn show_items(
+    step: &mut Stepper<'_, '_>,
+    id: FrameId,
+    map: &Map,
+    distributed: &Distributed,
+    (source, input): (&Source, &Payload),
+) -> Result<Option<Vec<Payload>>, Raised> {
+    let items = match (source, &distributed.reader) {
+        (Source::Items(items), _) => Some(items_of(items)),
+        (Source::Reader { max_items, .. }, Some(reader)) => step.read_items(reader, *max_items),
+        (Source::Reader { .. }, None) => None,
+    };
+    match items {
+        Some(items) => step.tell_items(id, map, input, items),
+        None => Ok(None),
+    }
+}
+
+/// Tells what the children are given, where items are put together by their number alone: how many
+/// bytes a batch has is the run's to find out.
+fn tell_batches(step: &mut Stepper<'_, '_>, request: &RunRequest, items: &[Payload]) {
+    let Some(batch) = &request.batch else {
+        return;
+    };
+    let most = batch.max_items.and_then(|most| usize::try_from(most).ok());
+    if let (Some(most @ 1..), None) = (most, batch.max_bytes) {
+        let batches: Vec<Payload> = items
+            .chunks(most)
+            .map(|items| request.batch_input(items))
+            .collect();
+        step.tell(|| Finding::ItemBatcher(list(&batches)));
+    }
 }
 
 /// The run has ended.
@@ -136,7 +185,10 @@ fn source(
     let Some(reader) = &distributed.reader else {
         let items = items(step, id, map, input)?;
         return match items.value() {
-            Value::Array(_) | Value::Object(_) => Ok(Source::Items(items)),
+            Value::Array(_) | Value::Object(_) => {
+                tell_items_path(step, state, map, input, &items);
+                Ok(Source::Items(items))
+            }
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
                 Err(no_array(state, map, &items))
             }

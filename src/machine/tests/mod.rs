@@ -12,6 +12,7 @@ mod events;
 mod map;
 mod parallel;
 mod redrive;
+mod rehearsal;
 mod retries;
 mod runs;
 mod states;

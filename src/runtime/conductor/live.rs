@@ -243,6 +243,13 @@ impl Live {
         self.cut_short || !self.under_way.is_empty()
     }
 
+    /// Whether its history has so many events that it fails.
+    pub(super) fn is_full(&self, bounds: Bounds) -> bool {
+        self.row.kind == ExecutionKind::Standard
+            && !self.has_ended()
+            && bounds.ends(self.state.event_count())
+    }
+
     /// Steps once; answers what is to be done when that is durable.
     pub(super) fn step(&mut self, input: Input, now: Timestamp) -> Vec<Effect> {
         self.touched = true;
@@ -259,6 +266,7 @@ impl Live {
             | Input::Redriven { .. }
             | Input::RunRedriven { .. }
             | Input::Interrupted
+            | Input::HistoryFull
             | Input::Submitted { .. }
             | Input::Stop { .. }
             | Input::TimedOut => {}

@@ -28,7 +28,7 @@ pub use self::program::Program;
 pub(super) use self::program::Programs;
 use self::redrive::Redrive;
 pub use self::redrive::{Redriven, redrive_refusal};
-use super::{Engine, RuntimeError, TaskToken};
+use super::{Engine, RuntimeError, TaskToken, engine::Gone};
 use crate::{
     ids::{ExecutionId, RunId},
     payload::Payload,
@@ -164,10 +164,22 @@ impl Engine {
     /// engine that keeps things running.
     pub fn conduct(&self) {
         let (orders, queue) = mpsc::channel(ORDERS_MAX);
-        if self.set_conductor(orders) {
-            let (answer, answers) = mpsc::unbounded_channel();
-            let work = work::Work::new(self.clone(), answer);
-            tokio::spawn(work.work(queue, answers));
+        let (working, gone) = Gone::when_dropped();
+        if !self.set_conductor(orders, gone) {
+            return;
+        }
+        let (answer, answers) = mpsc::unbounded_channel();
+        let work = work::Work::new(self.clone(), answer);
+        let runtime = tokio::runtime::Handle::current();
+        // Why a thread: it reads the store between two waits, and one that moves between threads leaves
+        // memory behind in each.
+        let thread = std::thread::Builder::new().name("iterd-conductor".to_owned());
+        let conducting = thread.spawn(move || {
+            runtime.block_on(work.work(queue, answers));
+            drop(working);
+        });
+        if let Err(error) = conducting {
+            tracing::error!(%error, "executions of state machines do not run");
         }
     }
 

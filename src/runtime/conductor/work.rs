@@ -399,6 +399,7 @@ impl Work {
         now: Timestamp,
         batch: &mut Batch,
     ) -> Result<bool, RuntimeError> {
+        let bounds = self.bounds;
         let Some(live) = self.live(execution)? else {
             return Ok(false);
         };
@@ -406,7 +407,11 @@ impl Work {
             batch.touched.push(execution);
         }
         let volatile = live.volatile;
-        let effects = live.step(input, now).into_iter();
+        let mut effects = live.step(input, now);
+        if live.is_full(bounds) {
+            effects.extend(live.step(Input::HistoryFull, now));
+        }
+        let effects = effects.into_iter();
         let effects = effects.map(|effect| (execution, effect));
         if let Some((run, index)) = live.row.child_of
             && live.has_ended()

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::label;
 use crate::{
     api::{ApiError, Fault},
-    asl::{Code, DIAGNOSTICS_MAX, Definition, Dialect},
+    asl::{Code, DIAGNOSTICS_MAX, Definition, DefinitionError, Diagnostic, Dialect},
     store::MachineKind,
 };
 
@@ -44,22 +44,7 @@ pub(super) fn diagnose(text: &str, kind: MachineKind) -> Found {
     }
     let mut found = match Definition::parse(text, Dialect::Aws) {
         Ok(_) => Found::default(),
-        Err(error) => Found {
-            truncated: error.truncated,
-            told: error
-                .diagnostics
-                .into_iter()
-                .map(|diagnostic| Told {
-                    code: diagnostic.code.as_str(),
-                    message: diagnostic.message,
-                    location: match (diagnostic.code, diagnostic.pointer.as_str()) {
-                        (Code::InvalidJson, "") => None,
-                        (_, "") => Some("/".to_owned()),
-                        (_, pointer) => Some(pointer.to_owned()),
-                    },
-                })
-                .collect(),
-        },
+        Err(error) => found(error, ""),
     };
     if kind == MachineKind::Express
         && let Ok(root) = serde_json::from_str(text)
@@ -71,6 +56,37 @@ pub(super) fn diagnose(text: &str, kind: MachineKind) -> Found {
     found
 }
 
+/// What the language finds wrong with a definition that lies at that place.
+fn found(error: DefinitionError, around: &str) -> Found {
+    let told = |diagnostic: Diagnostic| {
+        let pointer = format!("{around}{}", diagnostic.pointer);
+        Told {
+            code: diagnostic.code.as_str(),
+            message: diagnostic.message,
+            location: match (diagnostic.code, pointer.as_str()) {
+                (Code::InvalidJson, _) if diagnostic.pointer.is_empty() => None,
+                (_, "") => Some("/".to_owned()),
+                (_, _) => Some(pointer),
+            },
+        }
+    };
+    Found {
+        truncated: error.truncated,
+        told: error.diagnostics.into_iter().map(told).collect(),
+    }
+}
+
+/// The refusal of what is no definition, or no state that lies at that place of one.
+pub(super) fn refusal(error: DefinitionError, around: &str) -> ApiError {
+    refused(&found(error, around))
+}
+
+fn refused(found: &Found) -> ApiError {
+    let told: Vec<String> = found.told.iter().map(told_inline).collect();
+    let message = format!("Invalid State Machine Definition: '{}'", told.join(", "));
+    ApiError::states(Fault::InvalidDefinition, message)
+}
+
 /// Refuses what is no definition for a machine of that type.
 pub(super) fn check(text: &str, kind: MachineKind) -> Result<(), ApiError> {
     if let Some(message) = label::refusal(text) {
@@ -80,9 +96,7 @@ pub(super) fn check(text: &str, kind: MachineKind) -> Result<(), ApiError> {
     if found.told.is_empty() {
         return Ok(());
     }
-    let told: Vec<String> = found.told.iter().map(told_inline).collect();
-    let message = format!("Invalid State Machine Definition: '{}'", told.join(", "));
-    Err(ApiError::states(Fault::InvalidDefinition, message))
+    Err(refused(&found))
 }
 
 fn told_inline(told: &Told) -> String {

@@ -50,6 +50,7 @@ mod stop_execution;
 mod tag_resource;
 mod tags;
 mod task_answers;
+mod test_state;
 mod untag_resource;
 mod update_map_run;
 mod update_state_machine;
@@ -99,6 +100,7 @@ pub const OPERATIONS: &[&str] = &[
     "StartSyncExecution",
     "StopExecution",
     "TagResource",
+    "TestState",
     "UntagResource",
     "UpdateMapRun",
     "UpdateStateMachine",
@@ -162,6 +164,7 @@ pub async fn call(api: &Api, operation: &str, input: Value) -> Result<Value, Api
             start_sync_execution::call(api, read(start_sync_execution::INPUT, input)?).await
         }
         "StopExecution" => stop_execution::call(api, read(stop_execution::INPUT, input)?).await,
+        "TestState" => test_state::call(api, read(test_state::INPUT, input)?).await,
         "UpdateMapRun" => update_map_run::call(api, &read(update_map_run::INPUT, input)?).await,
         _ => look(api, operation, input),
     }
