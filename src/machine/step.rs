@@ -139,14 +139,7 @@ impl<'a> Stepper<'a, '_> {
                 generation,
                 run,
                 count,
-            } => {
-                self.asked(frame, generation, FrameStatus::Run)?;
-                self.record(frame, || Event::MapRunRedriven {
-                    run: Some(run),
-                    count,
-                });
-                None
-            }
+            } => self.note_redrive(frame, generation, run, count),
             Input::RunLost { frame, generation } => {
                 self.answered(frame, generation, FrameStatus::Run)?;
                 Some(frame)
@@ -167,19 +160,11 @@ impl<'a> Stepper<'a, '_> {
                 None
             }
             Input::Stop { error, cause } => {
-                let event = Event::ExecutionAborted {
-                    error: error.clone(),
-                    cause: cause.clone(),
-                };
-                self.end(Status::Aborted, event, Outcome::Aborted { error, cause });
+                self.stop(error, cause);
                 None
             }
             Input::TimedOut => {
-                let event = Event::ExecutionTimedOut {
-                    error: None,
-                    cause: None,
-                };
-                self.end(Status::TimedOut, event, Outcome::TimedOut);
+                self.time_out();
                 None
             }
         }
@@ -231,6 +216,36 @@ impl<'a> Stepper<'a, '_> {
             self.record(id, || Event::MapRunStarted { run: by });
         }
         None
+    }
+
+    /// A run goes on: an event, and nothing else.
+    fn note_redrive(
+        &mut self,
+        id: FrameId,
+        generation: Generation,
+        run: Arc<str>,
+        count: u32,
+    ) -> Option<FrameId> {
+        self.asked(id, generation, FrameStatus::Run)?;
+        let run = Some(run);
+        self.record(id, || Event::MapRunRedriven { run, count });
+        None
+    }
+
+    fn time_out(&mut self) {
+        let event = Event::ExecutionTimedOut {
+            error: None,
+            cause: None,
+        };
+        self.end(Status::TimedOut, event, Outcome::TimedOut);
+    }
+
+    fn stop(&mut self, error: Option<String>, cause: Option<String>) {
+        let event = Event::ExecutionAborted {
+            error: error.clone(),
+            cause: cause.clone(),
+        };
+        self.end(Status::Aborted, event, Outcome::Aborted { error, cause });
     }
 
     /// The task is somebody else's now, and its result comes later: an event, and nothing else.

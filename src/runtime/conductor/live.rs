@@ -456,14 +456,7 @@ impl Live {
     ) -> Result<(), RuntimeError> {
         self.touched = false;
         let execution = self.row.id;
-        if let Some(at) = self.reopened.take() {
-            changes.push(Change::RedriveExecution {
-                execution,
-                redrives: self.row.redrives,
-                token: self.row.redrive_token.clone(),
-                at,
-            });
-        }
+        changes.extend(self.redrive_change());
         let timers = std::mem::take(&mut self.timers);
         if self.has_ended() {
             if self.row.kind == ExecutionKind::Express {
@@ -517,6 +510,16 @@ impl Live {
                 .take_changes(engine.store(), execution, bounds, changes)?;
         }
         Ok(())
+    }
+
+    fn redrive_change(&mut self) -> Option<Change> {
+        let at = self.reopened.take()?;
+        Some(Change::RedriveExecution {
+            execution: self.row.id,
+            redrives: self.row.redrives,
+            token: self.row.redrive_token.clone(),
+            at,
+        })
     }
 
     fn end_change(&self) -> Change {
