@@ -108,10 +108,7 @@ impl MockInput {
                     return refused("Mocked result must be an object.");
                 }
             }
-            Kind::Map(_) if items.is_none() => {
-                return refused("Mocked result must be an array.");
-            }
-            Kind::Parallel(_) if items.is_none() => {
+            Kind::Map(_) | Kind::Parallel(_) if items.is_none() => {
                 return refused("Mocked result must be an array.");
             }
             Kind::Parallel(parallel) if items != Some(parallel.branches.len()) => {
