@@ -204,6 +204,9 @@ fn answer(effect: Effect, output: &Payload) -> Option<Input> {
             frame, generation, ..
         } => Some(Input::Woken { frame, generation }),
         Effect::Continue => Some(Input::Continue),
-        Effect::Record(_) | Effect::Cancel { .. } | Effect::Ended { .. } => None,
+        Effect::RedriveRun { .. }
+        | Effect::Record(_)
+        | Effect::Cancel { .. }
+        | Effect::Ended { .. } => None,
     }
 }

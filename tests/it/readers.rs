@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// A machine with a Map over an object, whose children wait twice.
-fn machine(config: Value, fields: Value) -> String {
+fn machine(config: &Value, fields: &Value) -> String {
     let mut map = json!({
         "Type": "Map", "MaxConcurrency": 100, "End": true,
         "ItemReader": {
@@ -85,13 +85,13 @@ fn a_map_over_an_object_is_as_if_nobody_had_killed_the_daemon() {
         csv.into_inner().unwrap();
         lines.into_inner().unwrap();
         let text = machine(
-            json!({"InputType": "CSV", "CSVHeaderLocation": "FIRST_ROW"}),
-            json!({}),
+            &json!({"InputType": "CSV", "CSVHeaderLocation": "FIRST_ROW"}),
+            &json!({}),
         );
         let rows = program(&engine, "rows", &text);
         let text = machine(
-            json!({"InputType": "JSONL"}),
-            json!({"ItemBatcher": {"MaxItemsPerBatch": 7}}),
+            &json!({"InputType": "JSONL"}),
+            &json!({"ItemBatcher": {"MaxItemsPerBatch": 7}}),
         );
         let batches = program(&engine, "batches", &text);
         runtime.block_on(async {
