@@ -45,9 +45,8 @@ mod tests {
             let inputs = corpus(name);
             assert!(inputs.len() >= 5, "{name} has a corpus");
             for (path, bytes) in inputs {
-                if catch_unwind(|| target(&bytes)).is_err() {
-                    panic!("{name}: {}", path.display());
-                }
+                let outcome = catch_unwind(|| target(&bytes));
+                assert!(outcome.is_ok(), "{name}: {}", path.display());
             }
         }
     }
@@ -91,9 +90,9 @@ mod tests {
                 mutate(&mut input, &inputs, &mut rng);
             }
             input.truncate(BYTES_MAX);
-            if catch_unwind(|| target(&input)).is_err() {
-                panic!("{name}: {:?}", String::from_utf8_lossy(&input));
-            }
+            let outcome = catch_unwind(|| target(&input));
+            let text = String::from_utf8_lossy(&input);
+            assert!(outcome.is_ok(), "{name}: {text:?}");
         }
         println!("{name}: {count} inputs in {:?}", begin.elapsed());
     }
