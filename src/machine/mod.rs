@@ -16,6 +16,7 @@ mod execution;
 mod failure;
 mod fork;
 mod frame;
+mod hearsay;
 mod input;
 mod redrive;
 mod rehearsal;

@@ -68,9 +68,9 @@ fn is_handled(step: &Stepper<'_, '_>, mut id: FrameId, raised: &Raised) -> bool 
     false
 }
 
-/// The execution is redriven: all that failed or was given up begins again. `runs` are the frames whose
+/// The execution is redriven: all that failed or was given up is ready again. `runs` are the frames whose
 /// Map Run can be taken up where it stands.
-pub(super) fn go_on(step: &mut Stepper<'_, '_>, count: u32, runs: &[FrameId]) {
+pub(super) fn go_on(step: &mut Stepper<'_, '_>, count: u32, runs: &[FrameId]) -> Option<FrameId> {
     let last = step.execution.event_count();
     let event = step.note(last, || Event::ExecutionRedriven { count });
     let ids: BTreeSet<FrameId> = step.execution.all_frames().map(|frame| frame.id).collect();
@@ -101,6 +101,7 @@ pub(super) fn go_on(step: &mut Stepper<'_, '_>, count: u32, runs: &[FrameId]) {
             }
         }
     }
+    None
 }
 
 impl Execution {

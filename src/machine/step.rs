@@ -144,14 +144,10 @@ impl<'a> Stepper<'a, '_> {
                 self.answered(frame, generation, FrameStatus::Run)?;
                 Some(frame)
             }
-            Input::Redriven { count, runs } => {
-                redrive::go_on(self, count, &runs);
-                None
-            }
+            Input::Redriven { count, runs } => redrive::go_on(self, count, &runs),
             Input::Continue => None,
             Input::HistoryFull => {
-                let cause = "The execution reached the maximum number of history events.";
-                self.end_in_error(Raised::new(RUNTIME, cause));
+                self.end_full();
                 None
             }
             Input::GoOn => self.go_on(),
@@ -197,39 +193,9 @@ impl<'a> Stepper<'a, '_> {
         Some(TOP)
     }
 
-    /// A worker or a run has begun: an event, and nothing else.
-    fn note_start(
-        &mut self,
-        id: FrameId,
-        generation: Generation,
-        by: Option<Arc<str>>,
-    ) -> Option<FrameId> {
-        if let Some(state) = self.asked(id, generation, FrameStatus::Task)
-            && let Kind::Task(task) = &state.kind
-        {
-            self.record(id, || Event::TaskStarted {
-                resource: task.resource.clone(),
-                worker: by,
-            });
-        } else {
-            self.asked(id, generation, FrameStatus::Run)?;
-            self.record(id, || Event::MapRunStarted { run: by });
-        }
-        None
-    }
-
-    /// A run goes on: an event, and nothing else.
-    fn note_redrive(
-        &mut self,
-        id: FrameId,
-        generation: Generation,
-        run: Arc<str>,
-        count: u32,
-    ) -> Option<FrameId> {
-        self.asked(id, generation, FrameStatus::Run)?;
-        let run = Some(run);
-        self.record(id, || Event::MapRunRedriven { run, count });
-        None
+    fn end_full(&mut self) {
+        let cause = "The execution reached the maximum number of history events.";
+        self.end_in_error(Raised::new(RUNTIME, cause));
     }
 
     fn time_out(&mut self) {
@@ -246,24 +212,6 @@ impl<'a> Stepper<'a, '_> {
             cause: cause.clone(),
         };
         self.end(Status::Aborted, event, Outcome::Aborted { error, cause });
-    }
-
-    /// The task is somebody else's now, and its result comes later: an event, and nothing else.
-    fn note_submission(
-        &mut self,
-        id: FrameId,
-        generation: Generation,
-        output: Payload,
-    ) -> Option<FrameId> {
-        let state = self.asked(id, generation, FrameStatus::Task)?;
-        if let Kind::Task(task) = &state.kind {
-            self.record(id, || Event::TaskSubmitted {
-                resource: task.resource.clone(),
-                output,
-            });
-        }
-        self.execution.frame_mut(id)?.submitted = true;
-        None
     }
 
     fn wake(&mut self, id: FrameId, generation: Generation) -> Option<FrameId> {
@@ -310,7 +258,12 @@ impl<'a> Stepper<'a, '_> {
     }
 
     /// The state of the frame, if it waits for just this answer.
-    fn asked(&self, id: FrameId, generation: Generation, status: FrameStatus) -> Option<&'a State> {
+    pub(super) fn asked(
+        &self,
+        id: FrameId,
+        generation: Generation,
+        status: FrameStatus,
+    ) -> Option<&'a State> {
         let frame = self.execution.frame(id)?;
         (frame.generation == generation && frame.phase.status() == status)
             .then(|| self.machine.definition().state(frame.state))
