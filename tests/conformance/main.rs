@@ -88,3 +88,19 @@ fn difference(case: &Case, stored: bool) -> Option<String> {
         )
     })
 }
+
+/// What is known to differ from AWS stands in a list, each with its reason.
+#[test]
+fn each_known_difference_has_its_reason() {
+    let text = include_str!("known.toml");
+    let (mut heads, mut reasons) = (0, 0);
+    for line in text.lines() {
+        heads += usize::from(line.starts_with("[["));
+        if let Some(reason) = line.strip_prefix("reason = \"") {
+            reasons += 1;
+            assert!(reason.len() > 10 && reason.ends_with(".\""), "{line}");
+        }
+    }
+    assert!(heads > 10);
+    assert_eq!(heads, reasons);
+}
