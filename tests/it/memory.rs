@@ -134,7 +134,8 @@ fn a_map_over_an_object_holds_no_more_of_it_than_pages_and_goes_on_where_it_stoo
     println!(
         "{before} of {children} children before a kill, at most {most} KiB; {read} of {bytes} bytes read, {log} of log"
     );
-    assert!(most < 2 * MEMORY_KIB_MAX, "{most} KiB");
+    // Why more than a job: children are executions with inputs of 12 KiB, several hundred to a commit.
+    assert!(most < 3 * MEMORY_KIB_MAX, "{most} KiB");
     assert!(
         before == children || read < bytes / 2 + 4 * log,
         "{read} bytes read of {bytes}, the log {log}"
