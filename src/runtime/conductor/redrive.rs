@@ -196,6 +196,8 @@ impl Work {
             generation,
             aborted: 0,
             timed_out: 0,
+            failure: None,
+            written: 0,
             redrives: row.redrives.saturating_add(1),
             redriven: Some(now),
             ..row
