@@ -220,7 +220,7 @@ impl Work {
         let (execution, frame, generation) = (task.execution, task.frame, task.generation);
         let name = task.how.name.clone();
         let engine = self.engine.clone();
-        let called = tokio::task::block_in_place(|| self.functions.call(&engine, task));
+        let called = self.functions.call(&engine, task);
         if let Err(error) = called {
             let failure = Failure::new(
                 "Lambda.ResourceNotFoundException",

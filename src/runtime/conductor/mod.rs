@@ -188,12 +188,19 @@ impl Engine {
         }
         let (answer, answers) = mpsc::unbounded_channel();
         let work = work::Work::new(self.clone(), answer);
-        let runtime = tokio::runtime::Handle::current();
-        // Why a thread: it reads the store between two waits, and one that moves between threads leaves
-        // memory behind in each.
+        // Why a thread with a runtime of its own: it reads the store between two waits, one that moves
+        // between threads leaves memory behind in each, and the caller's runtime may end before it does.
         let thread = std::thread::Builder::new().name("iterd-conductor".to_owned());
         let conducting = thread.spawn(move || {
-            runtime.block_on(work.work(queue, answers));
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            match runtime {
+                Ok(runtime) => runtime.block_on(work.work(queue, answers)),
+                Err(error) => {
+                    tracing::error!(%error, "executions of state machines do not run");
+                }
+            }
             drop(working);
         });
         if let Err(error) = conducting {

@@ -180,18 +180,18 @@ impl Work {
 
     /// Takes up what was under way when the last process ended.
     fn resume(&mut self) -> Result<(), RuntimeError> {
-        tokio::task::block_in_place(|| self.resume_runs())?;
+        self.resume_runs()?;
         let mut behind = ExecutionId(0);
         loop {
             let store = self.engine.store().clone();
-            let ids = tokio::task::block_in_place(|| store.awake_executions(behind, RESUMED_MAX))?;
+            let ids = store.awake_executions(behind, RESUMED_MAX)?;
             let Some(last) = ids.last() else {
                 return Ok(());
             };
             behind = *last;
             for id in ids {
                 self.push(id, Input::Interrupted);
-                tokio::task::block_in_place(|| self.look_after_runs(id))?;
+                self.look_after_runs(id)?;
             }
         }
     }
@@ -207,7 +207,7 @@ impl Work {
     /// Queues what is due.
     fn take_due(&mut self) -> Result<(), RuntimeError> {
         let (now, store) = (self.engine.now(), self.engine.store().clone());
-        let due = tokio::task::block_in_place(|| self.agenda.due(&store, now))?;
+        let due = self.agenda.due(&store, now)?;
         for row in due.volatile {
             if self.live.contains_key(&row.execution) {
                 self.push(row.execution, due_input(&row));
@@ -230,18 +230,16 @@ impl Work {
             begin_max: BEGUN_MAX,
             ..Batch::default()
         };
-        tokio::task::block_in_place(|| {
-            let queued = self.queue.len().min(BATCH_MAX);
-            let queued: Vec<_> = self.queue.drain(..queued).collect();
-            for item in queued {
-                self.take_up(item, now, &mut batch)?;
-            }
-            for order in orders.drain(..) {
-                self.obey(order, now, &mut batch)?;
-            }
-            self.step_runs(now, &mut batch)
-        })?;
-        let changes = tokio::task::block_in_place(|| self.seal(&mut batch))?;
+        let queued = self.queue.len().min(BATCH_MAX);
+        let queued: Vec<_> = self.queue.drain(..queued).collect();
+        for item in queued {
+            self.take_up(item, now, &mut batch)?;
+        }
+        for order in orders.drain(..) {
+            self.obey(order, now, &mut batch)?;
+        }
+        self.step_runs(now, &mut batch)?;
+        let changes = self.seal(&mut batch)?;
         let at_once = After {
             effects: std::mem::take(&mut batch.at_once),
             ..After::default()
