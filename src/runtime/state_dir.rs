@@ -5,9 +5,10 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{Read as _, Write as _},
+    io::{Read as _, Seek as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use base64::Engine as _;
@@ -146,7 +147,7 @@ impl StateDir {
             .mode(0o600)
             .open(&lock_path)
             .map_err(io)?;
-        if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if !is_locked(&mut lock) {
             let mut owner = String::new();
             let known = lock.read_to_string(&mut owner).is_ok() && !owner.trim().is_empty();
             return Err(StateError::InUse {
@@ -188,6 +189,31 @@ impl StateDir {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => make_dir(&path),
             Err(error) => Err(StateError::Io { path, error }),
         }
+    }
+}
+
+/// How long a lock is waited for whose owner is gone: a worker that was being started when its daemon was
+/// killed holds it until it is another program, or is killed, too.
+const GONE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How soon the lock is tried again.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// Takes the lock; whether it is ours. Waits only where whoever has it is no more.
+fn is_locked(lock: &mut File) -> bool {
+    let until = Instant::now() + GONE_PATIENCE;
+    loop {
+        if rustix::fs::flock(&*lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            return true;
+        }
+        let mut owner = String::new();
+        let read = lock.rewind().and_then(|()| lock.read_to_string(&mut owner));
+        let lives = read.is_err() || Path::new("/proc").join(owner.trim()).exists();
+        // Why back: whoever tells of the owner reads it, too.
+        if lock.rewind().is_err() || lives || Instant::now() >= until {
+            return false;
+        }
+        std::thread::park_timeout(LOOK_AGAIN);
     }
 }
 

@@ -98,7 +98,7 @@ fn each_known_difference_has_its_reason() {
         heads += usize::from(line.starts_with("[["));
         if let Some(reason) = line.strip_prefix("reason = \"") {
             reasons += 1;
-            assert!(reason.len() > 10 && reason.ends_with(".\""), "{line}");
+            assert!(reason.len() > 8 && reason.ends_with(".\""), "{line}");
         }
     }
     assert!(heads > 10);

@@ -42,7 +42,7 @@ fn version(bed: &Bed, number: u32) {
 /// first result is kept; and there is a current one of each all the time.
 #[test]
 fn a_redo_that_is_killed_in_the_middle_and_ordered_again_does_each_record_once() {
-    let (records, wrong, kills) = scale((9_000_u64, 7_000_i64, 2_u64), (400_000, 300_000, 10));
+    let (records, wrong, kills) = scale((30_000_u64, 7_000_i64, 2_u64), (400_000, 300_000, 10));
     let bed = Bed::new();
     bed.records((0..records).map(|n| json!({ "n": n })));
     version(&bed, 1);

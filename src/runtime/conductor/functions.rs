@@ -176,7 +176,7 @@ impl Functions {
     ) -> Result<&Function, RuntimeError> {
         let plugin = PluginRef::Name(name.to_owned());
         if !self.pools.contains_key(name) {
-            let version = engine.plugins().for_run(&plugin, engine.is_service())?;
+            let version = taken(engine, &plugin)?;
             let (news, _) = mpsc::unbounded_channel();
             let pool = engine
                 .plugins()
@@ -277,6 +277,16 @@ impl Work {
         };
         self.push(under.execution, input);
     }
+}
+
+/// The version that a function is to work with. Why a thread: it waits for the writer, which nobody may
+/// do who drives a runtime.
+fn taken(engine: &Engine, plugin: &PluginRef) -> Result<Version, RuntimeError> {
+    let service = engine.is_service();
+    std::thread::scope(|scope| {
+        let taking = scope.spawn(|| engine.plugins().for_run(plugin, service));
+        taking.join().map_err(|_| RuntimeError::Closed)?
+    })
 }
 
 /// As the Lambda service answers an invocation.

@@ -6,9 +6,12 @@ use crate::{
     store::VersionTally,
 };
 
+/// The counters that days add up to, and the days.
+type Counted = (Counters, Vec<(String, Tally)>);
+
 impl World {
     /// The counters that the days add up to, as they are in the file.
-    fn counted(&self) -> (Counters, Vec<(String, Tally)>) {
+    fn counted(&self) -> Counted {
         let days = self.store.run_days(RUN, 99).unwrap();
         let mut sum = Tally::default();
         for day in &days {
@@ -23,16 +26,25 @@ impl World {
         versions.iter().map(|row| row.tally).collect()
     }
 
+    /// Everything as one commit left it. Why again: another may fall between two reads.
+    fn balance(&self) -> (Counters, Counted, Vec<VersionTally>) {
+        loop {
+            let before = self.checkpoint();
+            let found = (self.counted(), self.versions());
+            if self.checkpoint() == before {
+                return (before.counters, found.0, found.1);
+            }
+        }
+    }
+
     fn check_balance(&self) {
-        let counters = self.checkpoint().counters;
-        let (counted, _) = self.counted();
+        let (counters, (counted, days), versions) = self.balance();
         let redone = 0;
         let expected = Counters { redone, ..counters };
         assert_eq!(counted, expected, "the days do not add up");
-        let versions = self.versions();
         let sum = |of: fn(&VersionTally) -> u64| versions.iter().map(of).sum::<u64>();
         assert_eq!(sum(|one| one.done), counters.done, "done by version");
-        let put_back: u64 = self.counted().1.iter().map(|(_, day)| day.put_back).sum();
+        let put_back: u64 = days.iter().map(|(_, day)| day.put_back).sum();
         let failed = sum(|one| one.failed) - put_back;
         assert_eq!(failed, counters.failed, "failed by version");
         assert_eq!(sum(|one| one.interrupted), counters.interrupted);
