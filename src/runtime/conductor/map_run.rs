@@ -381,20 +381,7 @@ impl MapRun {
                     Err(failure) => Follow::Refuse { index, failure },
                 });
             }
-            Effect::Ended(status) => {
-                let left = std::mem::take(&mut self.under_way);
-                if !left.is_empty() {
-                    self.row.aborted += left.len() as u64;
-                    self.limits_changed = true;
-                    // Why: a redrive finds by these rows who is to be done again.
-                    for (index, child) in &left {
-                        self.fail((*index, child.items), Failure::new("", ""), now);
-                    }
-                    let left = left.into_values().map(|child| child.execution).collect();
-                    follow.push(Follow::Stop(left));
-                }
-                follow.push(Follow::Ended(*status));
-            }
+            Effect::Ended(status) => self.end(*status, now, follow),
             Effect::LoadQueue {
                 after,
                 children_max,
@@ -411,6 +398,22 @@ impl MapRun {
             | Effect::Paused(_)
             | Effect::Drained => {}
         }
+    }
+
+    /// The run is over: what is under way is stopped.
+    fn end(&mut self, status: RunStatus, now: Timestamp, follow: &mut Vec<Follow>) {
+        let left = std::mem::take(&mut self.under_way);
+        if !left.is_empty() {
+            self.row.aborted += left.len() as u64;
+            self.limits_changed = true;
+            // Why: a redrive finds by these rows who is to be done again.
+            for (index, child) in &left {
+                self.fail((*index, child.items), Failure::new("", ""), now);
+            }
+            let left = left.into_values().map(|child| child.execution).collect();
+            follow.push(Follow::Stop(left));
+        }
+        follow.push(Follow::Ended(status));
     }
 
     /// The input of a child, made of its items; of each only once where they are read.
