@@ -55,7 +55,7 @@ impl World {
             clock: Arc::new(HandClock::at(now)),
             machine: None,
         };
-        world.show_time();
+        world.show(world.now());
         world
     }
 
@@ -219,12 +219,14 @@ impl World {
 
     /// Shows another time while nothing works.
     pub(crate) fn set(&self, now: Timestamp) {
+        // Why first: the engine goes on at once, and a call of the new day must not be taken for one of
+        // the old.
+        self.show(now);
         self.clock.set(now);
-        self.show_time();
     }
 
-    fn show_time(&self) {
-        self.write("world/clock", self.clock.now().0.to_string());
+    fn show(&self, now: Timestamp) {
+        self.write("world/clock", now.0.to_string());
     }
 
     /// Waits until nothing is under way; the instant that the run waits for, unless it rests.
