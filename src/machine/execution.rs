@@ -63,6 +63,13 @@ impl Execution {
         self.counters.events
     }
 
+    /// Whether that is what a frame asked for last; an answer to anything else is late.
+    #[must_use]
+    pub fn is_last_asked(&self, frame: FrameId, generation: crate::ids::Generation) -> bool {
+        self.frame(frame)
+            .is_some_and(|frame| frame.generation == generation)
+    }
+
     /// Whether a frame waits for the answer to what it asked for then: a task's.
     #[must_use]
     pub fn waits_for_task(&self, frame: FrameId, generation: crate::ids::Generation) -> bool {

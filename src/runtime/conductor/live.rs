@@ -254,11 +254,26 @@ impl Live {
     pub(super) fn step(&mut self, input: Input, now: Timestamp) -> Vec<Effect> {
         self.touched = true;
         match &input {
-            Input::TaskDone { frame, .. }
-            | Input::TaskFailed { frame, .. }
-            | Input::RunEnded { frame, .. }
-            | Input::RunLost { frame, .. }
-            | Input::Woken { frame, .. } => self.wait_no_more(*frame),
+            Input::TaskDone {
+                frame, generation, ..
+            }
+            | Input::TaskFailed {
+                frame, generation, ..
+            }
+            | Input::RunEnded {
+                frame, generation, ..
+            }
+            | Input::RunLost {
+                frame, generation, ..
+            }
+            | Input::Woken {
+                frame, generation, ..
+            } => {
+                // Why only then: a late answer must not take away what the frame waits for now.
+                if self.state.is_last_asked(*frame, *generation) {
+                    self.wait_no_more(*frame);
+                }
+            }
             Input::Continue => self.cut_short = false,
             Input::Start { .. }
             | Input::Started { .. }

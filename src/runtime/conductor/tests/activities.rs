@@ -1,6 +1,7 @@
 //! Activities: who gets which task, what becomes of tokens, and what time does to tasks.
 
 use super::*;
+use crate::ids::Generation;
 use crate::payload::Failure;
 
 const ASKS: &str = r#"{"StartAt": "Ask", "States": {
@@ -292,4 +293,29 @@ async fn a_task_in_a_branch_is_answered_beside_another_and_goes_with_a_failed_on
     assert_eq!(end(&engine, id).await.status, ExecutionStatus::Failed);
     // The other one waited still for a worker.
     assert_none_waits(&engine).await;
+}
+
+/// The worker's own failure comes after its time-out: it must not take the retry's timer away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_answer_leaves_the_timer_of_the_retry() {
+    let world = World::new();
+    let engine = world.open();
+    let waits = program(&engine, ExecutionKind::Standard, WAITS);
+    let id = id_of(&start(&engine, &waits, None, r#"{"seconds": 1000}"#).await);
+    let timer = engine.store().first_timers(1).unwrap()[0];
+    assert_eq!(timer.execution, id);
+    let late = Input::TaskFailed {
+        frame: timer.frame,
+        generation: Generation(timer.generation.0.wrapping_sub(1)),
+        failure: Failure::new("States.Timeout", ""),
+    };
+    let orders = engine.orders_of_conductor().unwrap();
+    let order = Order::Tell {
+        execution: id,
+        input: late,
+    };
+    orders.send(order).await.unwrap();
+    // What follows is behind it.
+    start(&engine, &waits, None, r#"{"seconds": 0}"#).await;
+    assert_eq!(engine.store().first_timers(1).unwrap(), [timer]);
 }
