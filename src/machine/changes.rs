@@ -1,7 +1,7 @@
 //! What of an execution is to be written after a step.
 //!
-//! The frame is the row; the items of an inline Map each result of its iterations and each variable are rows of
-//! their own, so that a step of a Map of 10,000 items writes a handful of rows.
+//! The frame is the row; the items of an inline Map, the results that a step gave and each variable are rows
+//! of their own, so that a step of a Map of 10,000 items writes a handful of rows.
 
 use std::collections::BTreeSet;
 
@@ -32,7 +32,7 @@ pub struct RowKey {
     pub frame: FrameId,
     /// What of it.
     pub part: Part,
-    /// The iteration or branch of a result, the place of a variable; else 0.
+    /// The first iteration or branch of results, the place of a variable; else 0.
     pub index: u32,
 }
 
@@ -45,7 +45,7 @@ pub enum Part {
     Frame,
     /// What an inline Map iterates over; written once.
     Items,
-    /// The output of an iteration or a branch; written once.
+    /// Outputs of iterations or branches; written once.
     Result,
     /// A variable of the frame's scope; written when it is assigned.
     Variable,

@@ -25,8 +25,12 @@ use crate::{
     time::Timestamp,
 };
 
-/// Format of every row. A new one must read all older ones.
-const VERSION: u8 = 1;
+/// Format of every row. A new one must read all older ones. 2: results that were new at the same time are
+/// one row.
+const VERSION: u8 = 2;
+
+/// No further result joins a row that holds this many bytes of them.
+const RESULTS_ROW_BYTES_MAX: usize = 64 << 10;
 
 /// Stored rows that give no execution.
 #[derive(Debug, thiserror::Error)]
@@ -104,9 +108,21 @@ struct StoredItems {
     items: Option<Box<RawValue>>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct StoredResult {
+#[derive(Deserialize)]
+struct Version {
     v: u8,
+}
+
+/// Results that were new at the same time, by their places; the row is at the first of them.
+#[derive(Serialize, Deserialize)]
+struct StoredResults {
+    v: u8,
+    outputs: Vec<(u32, Box<RawValue>)>,
+}
+
+/// One result, whose place is the row's: so they were stored by format 1.
+#[derive(Deserialize)]
+struct StoredResult {
     output: Box<RawValue>,
 }
 
@@ -151,8 +167,14 @@ impl Execution {
         for (id, place) in dirty.variables {
             put.extend(self.frame(id).and_then(|frame| variable_row(frame, place)));
         }
-        for (id, index) in dirty.results {
-            put.extend(self.frame(id).and_then(|frame| result_row(frame, index)));
+        for results in dirty.results.chunk_by(|one, next| one.0 == next.0) {
+            let frame = results.first().and_then(|(id, _)| self.frame(*id));
+            let places = results.iter().map(|(_, place)| *place);
+            put.extend(
+                frame
+                    .into_iter()
+                    .flat_map(|frame| result_rows(frame, places.clone())),
+            );
         }
         Changes {
             removed: dirty.removed,
@@ -206,8 +228,8 @@ impl Execution {
             let places = (0..).zip(&frame.variables);
             rows.extend(places.filter_map(|(place, _)| variable_row(frame, place)));
             if let Phase::Forked(fork) = &frame.phase {
-                let indexes = (0..).zip(&fork.results);
-                rows.extend(indexes.filter_map(|(index, _)| result_row(frame, index)));
+                let places = (0..).zip(&fork.results).map(|(place, _)| place);
+                rows.extend(result_rows(frame, places));
             }
         }
         rows
@@ -370,7 +392,7 @@ impl Execution {
 }
 
 fn check(version: u8) -> Result<(), RestoreError> {
-    if version == VERSION {
+    if (1..=VERSION).contains(&version) {
         return Ok(());
     }
     Err(RestoreError::Version(version))
@@ -440,13 +462,45 @@ fn derivation(frame: &Frame, definition: &Definition) -> (bool, bool) {
     (!same_input, own_items)
 }
 
-fn result_row(frame: &Frame, index: u32) -> Option<Row> {
+/// The results at these places, as few rows as their sizes allow.
+fn result_rows(frame: &Frame, places: impl Iterator<Item = u32>) -> Vec<Row> {
     let Phase::Forked(fork) = &frame.phase else {
-        return None;
+        return Vec::new();
     };
-    let output = raw(fork.results.get(index as usize)?.as_ref()?)?;
-    let stored = StoredResult { v: VERSION, output };
-    Some(row(frame.id, Part::Result, index, text(&stored)))
+    let (mut rows, mut outputs, mut bytes) = (Vec::new(), Vec::new(), 0);
+    let as_row = |outputs: Vec<(u32, Box<RawValue>)>| {
+        let first = outputs.first()?.0;
+        let stored = StoredResults {
+            v: VERSION,
+            outputs,
+        };
+        Some(row(frame.id, Part::Result, first, text(&stored)))
+    };
+    for place in places {
+        let result = fork.results.get(place as usize);
+        if let Some(output) = result.and_then(Option::as_ref).and_then(raw) {
+            bytes += output.get().len();
+            outputs.push((place, output));
+        }
+        if bytes >= RESULTS_ROW_BYTES_MAX {
+            bytes = 0;
+            rows.extend(as_row(mem::take(&mut outputs)));
+        }
+    }
+    rows.extend(as_row(outputs));
+    rows
+}
+
+/// The results of a row.
+fn stored_results(place: u32, body: &str) -> Result<Vec<(u32, Box<RawValue>)>, RestoreError> {
+    let Version { v } = serde_json::from_str(body)?;
+    check(v)?;
+    if v == 1 {
+        let StoredResult { output } = serde_json::from_str(body)?;
+        return Ok(vec![(place, output)]);
+    }
+    let StoredResults { outputs, .. } = serde_json::from_str(body)?;
+    Ok(outputs)
 }
 
 fn variable_row(frame: &Frame, place: u32) -> Option<Row> {
@@ -514,14 +568,14 @@ fn restore_fork(
     let mut results = vec![None; length];
     let mut result_bytes = 0_usize;
     for (key, body) in rows.range(key(Part::Result, 0)..=key(Part::Result, u32::MAX)) {
-        let stored: StoredResult = serde_json::from_str(body)?;
-        check(stored.v)?;
-        let output = payload(&stored.output)?;
-        result_bytes = result_bytes.saturating_add(output.text().len());
-        let place = results
-            .get_mut(key.index as usize)
-            .ok_or(RestoreError::Inconsistent("there is a result too many"))?;
-        *place = Some(output);
+        for (place, output) in stored_results(key.index, body)? {
+            let output = payload(&output)?;
+            result_bytes = result_bytes.saturating_add(output.text().len());
+            let place = results
+                .get_mut(place as usize)
+                .ok_or(RestoreError::Inconsistent("there is a result too many"))?;
+            *place = Some(output);
+        }
     }
     Ok(Fork {
         input,

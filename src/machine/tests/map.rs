@@ -182,6 +182,48 @@ fn a_step_of_a_large_map_writes_a_handful_of_rows() {
 }
 
 #[test]
+fn results_of_a_step_share_rows_of_a_bounded_size() {
+    let definition = r#"{"StartAt":"M","States":{"M":{"Type":"Map","End":true,"ItemProcessor":
+        {"StartAt":"P","States":{"P":{"Type":"Pass","End":true}}}}}}"#;
+    let options = Options {
+        payload_bytes_max: 16 << 20,
+        ..Options::default()
+    };
+    let mut world = World::with(definition, options);
+    let items: Vec<String> = (0..1000).map(|n| format!("{n:01000}")).collect();
+    world.start(json!(items));
+    let results = |world: &World| -> Vec<(RowKey, String)> {
+        let rows = world.rows.iter();
+        let rows = rows.filter(|(key, _)| key.part == Part::Result);
+        rows.map(|(key, body)| (*key, body.clone())).collect()
+    };
+    while results(&world).len() < 3 {
+        world.step(Input::Continue);
+    }
+    assert!(results(&world).iter().all(|(_, body)| body.len() < 70_000));
+    // Format 1 had a row for each result.
+    let mut rows: Vec<Row> = Vec::new();
+    for (key, body) in &world.rows {
+        let mut stored: Value = serde_json::from_str(body).unwrap();
+        stored["v"] = json!(1);
+        let Some(Value::Array(outputs)) = stored.get_mut("outputs").map(Value::take) else {
+            let (key, body) = (*key, stored.to_string());
+            rows.push(Row { key, body });
+            continue;
+        };
+        for output in outputs {
+            let index = u32::try_from(output[0].as_u64().unwrap()).unwrap();
+            let body = json!({"v": 1, "output": output[1]}).to_string();
+            let key = RowKey { index, ..*key };
+            rows.push(Row { key, body });
+        }
+    }
+    assert!(rows.len() > 100, "{}", rows.len());
+    let restored = Execution::restore(&world.machine, &world.input, rows).unwrap();
+    assert_eq!(restored, world.execution);
+}
+
+#[test]
 fn results_together_stay_within_the_limit() {
     let options = Options {
         payload_bytes_max: 1000,

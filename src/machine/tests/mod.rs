@@ -416,7 +416,8 @@ fn damaged_rows_are_refused_and_never_taken_for_something() {
         let restored = Execution::from_blob(&world.machine, &world.input, &blob);
         assert!(restored.is_err(), "{blob}");
     };
-    damage("\"v\":1", "\"v\":2");
+    damage("\"v\":2", "\"v\":3");
+    damage("\"v\":2", "\"v\":0");
     damage("\"Work\"", "\"Other\"");
     damage("\"task\"", "\"run\"");
     damage("\"task\"", "\"iterating\"");

@@ -115,25 +115,20 @@ impl Work {
             tracing::error!(%error, "cannot take up the executions that were under way");
         }
         loop {
-            if !self.queue.is_empty() && self.on_their_way.len() < COMMITS_MAX {
-                let outcome = self.batch(&mut taken).await;
-                self.recover(outcome);
-                continue;
-            }
             let room = self.on_their_way.len() < COMMITS_MAX;
+            // Why not biased: whatever comes without an end must not keep the others waiting.
             tokio::select! {
-                biased;
                 durable = durable(&mut self.on_their_way) => {
                     let outcome = durable.map_err(RuntimeError::from);
                     let outcome = outcome.map(|after| self.carry_out(after));
                     self.recover(outcome);
+                    // Why not a batch at once: the room is for what came meanwhile, too.
+                    continue;
                 }
                 got = orders.recv_many(&mut taken, BATCH_MAX), if room => {
                     if got == 0 {
                         return;
                     }
-                    let outcome = self.batch(&mut taken).await;
-                    self.recover(outcome);
                 }
                 Some(row) = self.returned.recv(), if room => self.queue.push_back(Item::PutBack(row)),
                 _ = answers.recv_many(&mut answered, BATCH_MAX), if room => {
@@ -144,12 +139,14 @@ impl Work {
                 () = clock.wait_until(self.agenda.next()), if room => {
                     let outcome = self.take_due().map(drop);
                     self.recover(outcome);
-                    if !self.queue.is_empty() {
-                        let outcome = self.batch(&mut taken).await;
-                        self.recover(outcome);
-                    }
                 }
+                // Why it yields: timers come from the runtime, which has this thread alone.
+                () = tokio::task::yield_now(), if room && !self.queue.is_empty() => {}
                 () = until_true(&mut closing) => return,
+            }
+            if !(self.queue.is_empty() && taken.is_empty()) {
+                let outcome = self.batch(&mut taken).await;
+                self.recover(outcome);
             }
         }
     }
@@ -414,8 +411,6 @@ impl Work {
         if live.is_full(bounds) {
             effects.extend(live.step(Input::HistoryFull, now));
         }
-        let effects = effects.into_iter();
-        let effects = effects.map(|effect| (execution, effect));
         if let Some((run, index)) = live.row.child_of
             && live.has_ended()
         {
@@ -423,10 +418,16 @@ impl Work {
                 .runs
                 .push_back((run, vec![RunInput::Ended(index, execution)]));
         }
-        if volatile {
-            batch.at_once.extend(effects);
-        } else {
-            batch.after.effects.extend(effects);
+        for effect in effects {
+            if matches!(effect, Effect::Continue) {
+                // Why before it is durable: nobody outside sees it, and what comes of it is in a later
+                // commit of the same line.
+                self.push(execution, Input::Continue);
+            } else if volatile {
+                batch.at_once.push((execution, effect));
+            } else {
+                batch.after.effects.push((execution, effect));
+            }
         }
         Ok(true)
     }
@@ -585,10 +586,9 @@ impl Work {
                     self.queue.push_back(Item::Run(id, abort));
                 }
             }
-            Effect::Continue => self.push(execution, Input::Continue),
             Effect::Ended { .. } => self.tell_end(execution),
-            // In the commit already, or taken in by the step.
-            Effect::Wake { .. } | Effect::Record(_) => {}
+            // In the commit already, or taken in by the step; or queued before the commit.
+            Effect::Wake { .. } | Effect::Record(_) | Effect::Continue => {}
         }
     }
 

@@ -350,3 +350,39 @@ async fn stopping_an_execution_stops_its_run_and_the_children() {
     }
     assert_eq!(engine.store().first_timers(10).unwrap(), []);
 }
+
+/// Never waits for anything.
+const ENDLESS: &str = r#"{"StartAt": "Count", "States": {
+    "Count": {"Type": "Pass", "Next": "Again"},
+    "Again": {"Type": "Choice", "Default": "Count",
+        "Choices": [{"Variable": "$.enough", "IsPresent": true, "Next": "Done"}]},
+    "Done": {"Type": "Succeed"}}}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn executions_that_never_pause_keep_nobody_waiting() {
+    let world = World::new();
+    let engine = world.open();
+    let endless = program(&engine, ExecutionKind::Standard, ENDLESS);
+    let mut loops = Vec::new();
+    for _ in 0..5 {
+        loops.push(id_of(&start(&engine, &endless, None, "{}").await));
+    }
+    let waits = ENDLESS.replace(
+        r#""Type": "Succeed""#,
+        r#""Type": "Wait", "Seconds": 1, "End": true"#,
+    );
+    let waits = program(&engine, ExecutionKind::Standard, &waits);
+    let id = id_of(&start(&engine, &waits, None, r#"{"enough": 1}"#).await);
+    assert_eq!(end(&engine, id).await.status, ExecutionStatus::Succeeded);
+
+    engine.stop_execution(loops[0], None, None).await.unwrap();
+    assert_eq!(
+        end(&engine, loops[0]).await.status,
+        ExecutionStatus::Aborted
+    );
+    let engine = world.open_again(engine).await;
+    for id in &loops[1..] {
+        engine.stop_execution(*id, None, None).await.unwrap();
+        assert_eq!(end(&engine, *id).await.status, ExecutionStatus::Aborted);
+    }
+}
