@@ -1,6 +1,6 @@
 //! What an owner's order costs a run under full load, and how soon it takes effect.
 //!
-//! `cargo bench --bench steering` runs Python workers as fast as two cores allow and gives one order
+//! `cargo bench --bench steering [-- WORD]` runs Python workers as fast as two cores allow and gives one order
 //! after another: other limits, a pause, a deploy, a redo of 40,000 records. Effect is what can be
 //! seen from outside: nothing in flight any more, the first durable result under the new version, the
 //! first durable result of a redone record. The cost is what a window with an order does less than
@@ -96,11 +96,21 @@ fn main() -> std::process::ExitCode {
         .unwrap();
     runtime.block_on(async {
         let mut load = Load::begin(directory.path()).await;
-        for order in Order::ALL {
-            load.effects(order).await;
+        let words: Vec<String> = std::env::args()
+            .skip(1)
+            .filter(|word| !word.starts_with('-'))
+            .collect();
+        let orders: Vec<Order> = Order::ALL
+            .into_iter()
+            .filter(|order| {
+                words.is_empty() || words.iter().any(|word| order.name().contains(word))
+            })
+            .collect();
+        for order in &orders {
+            load.effects(*order).await;
         }
-        for order in Order::ALL {
-            load.cost(order).await;
+        for order in &orders {
+            load.cost(*order).await;
         }
         load.engine.shut_down(Duration::from_secs(1)).await;
     });
@@ -168,6 +178,7 @@ impl<'a> Load<'a> {
         for _ in 0..TIMES {
             times.push(self.give(order).await);
             tokio::time::sleep(Duration::from_millis(500)).await;
+            self.settled().await;
         }
         times.sort();
         println!(
@@ -178,12 +189,19 @@ impl<'a> Load<'a> {
         );
     }
 
+    /// Waits until what was put back is done, so that one redo is not measured behind another.
+    async fn settled(&self) {
+        let (run, store) = (self.run(), self.engine.store().clone());
+        until(|| store.queued_count(run).unwrap() == 0).await;
+    }
+
     /// Prints what the order takes of a window's items.
     async fn cost(&mut self, order: Order) {
         let mut ratios = Vec::with_capacity(PAIRS);
         let mut before = self.window(None).await;
         for _ in 0..PAIRS {
             let with = self.window(Some(order)).await;
+            self.settled().await;
             let after = self.window(None).await;
             ratios.push(2.0 * with / (before + after));
             before = after;
