@@ -53,6 +53,7 @@ fn child(c: &mut Criterion) {
             role_arn: None,
             started: Timestamp(0),
             redrive_count: 0,
+            redriven: None,
             input: &input,
             machine_id: "",
             machine_name: "",

@@ -272,6 +272,7 @@ fn frame(plan: &Plan, index: Index, backs_off: bool) -> String {
                 role_arn: None,
                 started: now,
                 redrive_count: 0,
+                redriven: None,
                 input: &payload(index),
                 machine_id: "",
                 machine_name: "",

@@ -151,6 +151,7 @@ fn run(definition: Definition) {
                     role_arn: None,
                     started: Timestamp(0),
                     redrive_count: 0,
+                    redriven: None,
                     input: &input,
                     machine_id: "m",
                     machine_name: "m",

@@ -8,7 +8,7 @@ use std::{
 
 use iterd::{
     api::{
-        Api, Key, STATES_OPERATIONS, call_states,
+        Api, Key, Role, STATES_OPERATIONS, call_states,
         sigv4::{Request, verify},
     },
     arn::Arn,
@@ -69,7 +69,7 @@ pub(crate) fn protocol(data: &[u8]) {
         let Ok(input) = serde_json::from_str::<Value>(input) else {
             continue;
         };
-        let known = STATES_OPERATIONS.contains(&operation);
+        let known = STATES_OPERATIONS.iter().any(|(name, _)| *name == operation);
         let answer = daemon.runtime.block_on(async {
             tokio::time::timeout(PATIENCE, call_states(&daemon.api, operation, input)).await
         });
@@ -98,10 +98,12 @@ pub(crate) fn signature(data: &[u8]) {
         headers: &headers,
         body: body.as_bytes(),
     };
-    let keys = [Key {
+    let key = Key {
         id: "AKID".to_owned(),
+        role: Role::Admin,
         secret: "nobody knows".to_owned(),
-    }];
-    let verified = verify(&request, &keys, Timestamp(1_700_000_000_000_000));
+    };
+    let find = |id: &str| Some(key).filter(|key| key.id == id);
+    let verified = verify(&request, find, Timestamp(1_700_000_000_000_000));
     assert!(verified.is_err(), "nobody has that key");
 }

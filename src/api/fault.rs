@@ -6,6 +6,8 @@
 /// An error that a client of Step Functions knows by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
+    /// The key may not ask for that.
+    AccessDenied,
     /// The activity exists with another encryption.
     ActivityAlreadyExists,
     /// There is no such activity.
@@ -73,7 +75,8 @@ pub enum Fault {
 }
 
 impl Fault {
-    const ALL: [Self; 32] = [
+    const ALL: [Self; 33] = [
+        Self::AccessDenied,
         Self::ActivityAlreadyExists,
         Self::ActivityDoesNotExist,
         Self::ActivityLimitExceeded,
@@ -112,6 +115,7 @@ impl Fault {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::AccessDenied => "AccessDeniedException",
             Self::ActivityAlreadyExists => "ActivityAlreadyExists",
             Self::ActivityDoesNotExist => "ActivityDoesNotExist",
             Self::ActivityLimitExceeded => "ActivityLimitExceeded",

@@ -18,13 +18,13 @@ use tokio::{
 };
 
 use super::{
-    Api, Key,
+    Api, KeyRing,
     server::{self, Door},
 };
 
-/// Connections of a listener at a time; further ones wait in the kernel's queue. People and their
-/// programs need a handful.
-const CONNECTIONS_MAX: usize = 128;
+/// Connections of a listener at a time; further ones wait in the kernel's queue. Each worker of an activity
+/// holds one, and all together are half of the files that a process may commonly have open.
+const CONNECTIONS_MAX: usize = 512;
 
 /// How long a request's header may take, and a connection may idle.
 const HEADER_TIME_MAX: Duration = Duration::from_secs(10);
@@ -37,7 +37,7 @@ const HEADERS_MAX: usize = 64;
 
 /// Serves on a Unix socket until it is dropped, which removes the socket. A socket file that a former
 /// process left is replaced: the caller owns the state directory.
-pub async fn serve_unix(path: &Path, api: Api, keys: Vec<Key>) -> io::Result<()> {
+pub async fn serve_unix(path: &Path, api: Api, keys: KeyRing) -> io::Result<()> {
     match std::fs::remove_file(path) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -51,7 +51,7 @@ pub async fn serve_unix(path: &Path, api: Api, keys: Vec<Key>) -> io::Result<()>
 }
 
 /// Serves on a TCP address until it is dropped; `address` is the one that `listener` is bound to.
-pub async fn serve_tcp(listener: TcpListener, address: SocketAddr, api: Api, keys: Vec<Key>) {
+pub async fn serve_tcp(listener: TcpListener, address: SocketAddr, api: Api, keys: KeyRing) {
     let router = server::router(api, keys, Door::Tcp(address.ip()));
     serve(listener, router).await;
 }

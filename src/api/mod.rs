@@ -11,13 +11,15 @@ mod key;
 mod listen;
 mod operations;
 mod page_token;
+mod role;
 mod server;
 mod shape;
 pub mod sigv4;
 
 pub use error::{ApiError, ErrorKind};
 pub use fault::Fault;
-pub use key::{Key, KeyError};
+pub use key::{Key, KeyError, KeyRing};
 pub use listen::{serve_tcp, serve_unix};
 pub use operations::{Api, OPERATIONS, STATES_OPERATIONS, call, call_states, run_figures};
+pub use role::Role;
 pub use server::{BODY_BYTES_MAX, STATES_TARGET_PREFIX, TARGET_PREFIX};

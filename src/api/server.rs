@@ -7,22 +7,30 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    body::{Body, to_bytes},
+    body::Body,
     extract::{Request, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
+use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
-    Api, ApiError, ErrorKind, Fault, Key, call, call_states,
-    operations::fresh_uuid,
+    Api, ApiError, ErrorKind, Fault, Key, KeyRing, Role, call, call_states,
+    operations::{fresh_uuid, role_of, role_of_states},
     sigv4::{self, SignatureError},
 };
 use crate::time::{Clock as _, SystemClock};
 
 /// The largest body: what AWS takes, and more than any of our own operations need.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// A body of more bytes than this is a large one.
+const SMALL_BODY_BYTES_MAX: usize = 64 << 10;
+
+/// Large bodies in memory at a time, of one listener; whoever sends another one waits.
+const LARGE_BODIES_MAX: usize = 64;
 
 /// What the target header of our own operations begins with.
 pub const TARGET_PREFIX: &str = "Iterd.";
@@ -50,13 +58,19 @@ const SYNC_PREFIX: &str = "sync-";
 
 struct Server {
     api: Api,
-    keys: Vec<Key>,
+    keys: KeyRing,
     door: Door,
+    large_bodies: Arc<Semaphore>,
 }
 
 /// Answers requests that come in by that door.
-pub(super) fn router(api: Api, keys: Vec<Key>, door: Door) -> Router {
-    let server = Arc::new(Server { api, keys, door });
+pub(super) fn router(api: Api, keys: KeyRing, door: Door) -> Router {
+    let server = Arc::new(Server {
+        api,
+        keys,
+        door,
+        large_bodies: Arc::new(Semaphore::new(LARGE_BODIES_MAX)),
+    });
     Router::new().fallback(answer).with_state(server)
 }
 
@@ -94,7 +108,7 @@ async fn handle(server: &Server, request: Request) -> Result<Value, ApiError> {
         // Why before the body: nobody sends us a megabyte for nothing.
         return Err(unproven(target, SignatureError::Missing));
     }
-    let body = read(body).await?;
+    let (body, _large) = read(body, &server.large_bodies).await?;
     let signed = sigv4::Request {
         method: parts.method.as_str(),
         path: parts.uri.path(),
@@ -103,19 +117,26 @@ async fn handle(server: &Server, request: Request) -> Result<Value, ApiError> {
         body: &body,
     };
     // Why the machine's clock, whatever the engine goes by: a signature's age is counted in real time.
-    let key = sigv4::verify(&signed, &server.keys, SystemClock.now())
+    let key = sigv4::verify(&signed, |id| server.keys.find(id).ok(), SystemClock.now())
         .map_err(|error| unproven(target, error))?;
     let family = Family::of(target)?;
-    let input = if body.is_empty() {
+    let mut input = if body.is_empty() {
         json!({})
     } else {
         serde_json::from_slice(&body).map_err(|error| family.no_json(&error))?
     };
-    let (api, caller) = (server.api.clone(), key.id.clone());
+    family.check_role(&key, &input)?;
+    if key.id != Key::LOCAL_ID
+        && let Some(Value::String(author)) = input.get_mut("author")
+    {
+        // Why: what is written down must not hide whose key it was.
+        *author = format!("{author}, with the key {}", key.id);
+    }
+    let api = server.api.clone();
     // Why a task of its own: what was begun is carried out, also when the caller hangs up.
     let work = tokio::spawn(async move {
         match family {
-            Family::Iterd(operation) => call(&api, &operation, input, &caller).await,
+            Family::Iterd(operation) => call(&api, &operation, input, &key.id).await,
             Family::States(operation) => call_states(&api, &operation, input).await,
         }
     });
@@ -145,6 +166,27 @@ impl Family {
         }
         let message = format!("no operation {target:?} is known here");
         Err(ApiError::states(Fault::UnknownOperation, message))
+    }
+
+    /// Refuses what the key may not ask for.
+    fn check_role(&self, key: &Key, input: &Value) -> Result<(), ApiError> {
+        let (operation, needed) = match self {
+            Self::Iterd(operation) => (operation, role_of(operation, input)),
+            Self::States(operation) => (operation, role_of_states(operation)),
+        };
+        // Why none where it is unknown: there is no such operation, and that is what is told.
+        let needed = needed.unwrap_or(Role::ReadOnly);
+        if key.role >= needed {
+            return Ok(());
+        }
+        let message = format!(
+            "{operation} takes a key with the role {needed}, and {:?} has the role {}",
+            key.id, key.role
+        );
+        Err(match self {
+            Self::Iterd(_) => denied(&message),
+            Self::States(_) => ApiError::states(Fault::AccessDenied, message),
+        })
     }
 
     fn no_json(&self, error: &serde_json::Error) -> ApiError {
@@ -211,14 +253,34 @@ fn is_ours(host: &str, listening: IpAddr) -> bool {
         || (address.is_loopback() && listening.is_loopback())
 }
 
-async fn read(body: Body) -> Result<Vec<u8>, ApiError> {
-    let bytes = tokio::time::timeout(BODY_TIME_MAX, to_bytes(body, BODY_BYTES_MAX))
+/// The body, with the leave to hold a large one.
+async fn read(
+    mut body: Body,
+    large_bodies: &Arc<Semaphore>,
+) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), ApiError> {
+    let reading = async {
+        let (mut bytes, mut large) = (Vec::new(), None);
+        while let Some(frame) = body.frame().await {
+            let frame = frame
+                .map_err(|error| ApiError::validation(format!("the body broke off: {error}")))?;
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
+            if bytes.len() + data.len() > BODY_BYTES_MAX {
+                return Err(ApiError::validation(format!(
+                    "the body is longer than {BODY_BYTES_MAX} bytes"
+                )));
+            }
+            if bytes.len() + data.len() > SMALL_BODY_BYTES_MAX && large.is_none() {
+                large = Arc::clone(large_bodies).acquire_owned().await.ok();
+            }
+            bytes.extend_from_slice(&data);
+        }
+        Ok((bytes, large))
+    };
+    tokio::time::timeout(BODY_TIME_MAX, reading)
         .await
-        .map_err(|_| ApiError::validation("the body did not come in time"))?
-        .map_err(|_| {
-            ApiError::validation(format!("the body is longer than {BODY_BYTES_MAX} bytes"))
-        })?;
-    Ok(bytes.to_vec())
+        .unwrap_or_else(|_| Err(ApiError::validation("the body did not come in time")))
 }
 
 fn text_headers(headers: &HeaderMap) -> Result<Vec<(String, String)>, ApiError> {

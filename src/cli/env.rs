@@ -7,21 +7,26 @@ use serde_json::{Value, json};
 
 use super::{
     client::{self, Access},
-    exit::{Code, DONE, Failure, STATE},
+    exit::{Code, DONE, Failure},
     session::Session,
 };
-use crate::api::Key;
+use crate::api::{Key, KeyRing};
 
 #[derive(Debug, Args)]
-pub(super) struct Arguments {}
+pub(super) struct Arguments {
+    /// With the key of this name, for somebody who may do less
+    #[arg(long, value_name = "NAME")]
+    key: Option<String>,
+}
 
 /// What would win over the exports in some client, or be sent beside them.
 const UNSET: [&str; 2] = ["AWS_PROFILE", "AWS_SESSION_TOKEN"];
 
-pub(super) fn main(session: &Session, _: &Arguments) -> Result<Code, Failure> {
+pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Failure> {
     let server = client::call(session, "DescribeServer", json!({}), Access::Read)?;
     let paths = session.paths_quietly()?;
-    let key = Key::read(&paths.key()).map_err(|error| Failure::new(STATE, error.to_string()))?;
+    let id = arguments.key.as_deref().unwrap_or(Key::LOCAL_ID);
+    let key = KeyRing::open(&paths)?.find(id)?;
     let variables = variables(&server, &key);
     session.answer(&variables, exports)?;
     Ok(Code(DONE))

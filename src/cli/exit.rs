@@ -1,7 +1,7 @@
 //! The exit codes, which scripts may rely on.
 
 use crate::{
-    api::{ApiError, ErrorKind},
+    api::{ApiError, ErrorKind, KeyError},
     config::ConfigError,
     runtime::{RuntimeError, StateError},
     store::StoreError,
@@ -67,6 +67,18 @@ impl Failure {
             code,
             message: message.into(),
         }
+    }
+}
+
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Self {
+        let code = match &error {
+            KeyError::Name(_) => USAGE,
+            KeyError::Exists(_) => CONFLICT,
+            KeyError::Unknown(_) => NOT_FOUND,
+            KeyError::Io { .. } | KeyError::Damaged(_) => STATE,
+        };
+        Self::new(code, error.to_string())
     }
 }
 

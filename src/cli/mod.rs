@@ -22,6 +22,7 @@ mod help;
 mod init;
 mod items;
 mod jobs;
+mod key;
 mod limiter;
 mod limiter_table;
 mod log;
@@ -95,6 +96,9 @@ enum Command {
     Serve(serve::Arguments),
     /// Print what makes the AWS CLI and SDKs talk to the daemon: eval "$(iterd env)"
     Env(env::Arguments),
+    /// Keys for people and programs that are to do less than everything
+    #[command(subcommand)]
+    Key(key::Command),
     /// Look at a job file without running it: records, time, problems
     Check(check::Arguments),
     /// Show every setting, or those of a job, and where each comes from
@@ -173,6 +177,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::main(&session, &arguments),
         Command::Serve(arguments) => serve::main(&session, &arguments),
         Command::Env(arguments) => env::main(&session, &arguments),
+        Command::Key(command) => key::main(&session, command),
         Command::Check(arguments) => check::main(&session, &arguments),
         Command::Show(arguments) => settings::main(&session, &arguments),
         Command::Start(arguments) => start::main(&session, &arguments),

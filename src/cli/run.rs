@@ -21,7 +21,7 @@ use super::{
     session::{Session, note, working_runtime},
 };
 use crate::{
-    api::{self, Api, Key},
+    api::{self, Api, KeyRing},
     config::{Settings, job::JobFile},
     runtime::{Engine, RuntimeError, Started, StateError, StatePaths, on_behalf_of},
 };
@@ -246,11 +246,10 @@ impl Run<'_> {
 
 /// Lets other commands reach this process over the socket in the state directory.
 fn listen(engine: &Engine, api: &Api) -> Result<(), Failure> {
-    let key = Key::read(&engine.paths().key())
-        .map_err(|error| Failure::new(exit::STATE, error.to_string()))?;
+    let keys = KeyRing::open(engine.paths())?;
     let (socket, served) = (engine.paths().socket(), api.clone());
     tokio::spawn(async move {
-        if let Err(error) = api::serve_unix(&socket, served, vec![key]).await {
+        if let Err(error) = api::serve_unix(&socket, served, keys).await {
             tracing::warn!(%error, "other commands cannot reach this one");
         }
     });

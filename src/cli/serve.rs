@@ -11,11 +11,11 @@ use tokio::{
 };
 
 use super::{
-    exit::{CONFLICT, Code, DONE, FAILED, Failure, STATE},
+    exit::{CONFLICT, Code, DONE, FAILED, Failure},
     session::{Session, note, working_runtime},
 };
 use crate::{
-    api::{self, Api, Key},
+    api::{self, Api, KeyRing},
     config::{Settings, job::JobFolder},
     runtime::{Engine, Scheduler},
 };
@@ -58,9 +58,8 @@ async fn serve(
     let mut terminate = signal(SignalKind::terminate()).map_err(fail)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(fail)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(fail)?;
-    let key =
-        Key::read(&engine.paths().key()).map_err(|error| Failure::new(STATE, error.to_string()))?;
-    let mut listening = listen(engine, settings.config.listen, &key).await?;
+    let keys = KeyRing::open(engine.paths())?;
+    let mut listening = listen(engine, settings.config.listen, &keys).await?;
     engine.spawn_services();
     take_over(engine, &settings.config.jobs_dir).await;
     engine.resume_all().await?;
@@ -105,7 +104,7 @@ async fn serve(
 async fn listen(
     engine: &Engine,
     address: SocketAddr,
-    key: &Key,
+    keys: &KeyRing,
 ) -> Result<JoinSet<io::Result<()>>, Failure> {
     let refuse = |error| {
         Failure::new(
@@ -122,9 +121,9 @@ async fn listen(
     }
     let api = Api::of_engine(engine.clone()).listening_on(address);
     let mut listening = JoinSet::new();
-    let (socket, served, keys) = (engine.paths().socket(), api.clone(), vec![key.clone()]);
-    listening.spawn(async move { api::serve_unix(&socket, served, keys).await });
-    let keys = vec![key.clone()];
+    let (socket, served, ring) = (engine.paths().socket(), api.clone(), keys.clone());
+    listening.spawn(async move { api::serve_unix(&socket, served, ring).await });
+    let keys = keys.clone();
     listening.spawn(async move {
         api::serve_tcp(tcp, address, api, keys).await;
         Ok(())

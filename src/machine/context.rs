@@ -44,6 +44,8 @@ pub struct Context<'a> {
     pub started: Timestamp,
     /// `$$.Execution.RedriveCount`
     pub redrive_count: u32,
+    /// `$$.Execution.RedriveTime`; absent where it was never redriven.
+    pub redriven: Option<Timestamp>,
     /// `$$.Execution.Input`
     pub input: &'a Payload,
     /// `$$.StateMachine.Id`
@@ -94,6 +96,9 @@ impl Context<'_> {
             execution.insert("RoleArn".into(), role.into());
         }
         execution.insert("RedriveCount".into(), self.redrive_count.into());
+        if let Some(at) = self.redriven {
+            execution.insert("RedriveTime".into(), at.to_string().into());
+        }
         let mut object = Map::new();
         object.insert("Execution".into(), Value::Object(execution));
         if let Some(item) = item.or(self.item) {

@@ -218,6 +218,7 @@ pub(super) fn machine_step<T>(now: Timestamp, step: impl FnOnce(&mut StepContext
             role_arn: None,
             started: now,
             redrive_count: 0,
+            redriven: None,
             input: empty_input(),
             machine_id: "",
             machine_name: "",

@@ -76,6 +76,12 @@ impl StatePaths {
         self.root.join("key")
     }
 
+    /// Further keys, by their names.
+    #[must_use]
+    pub fn keys(&self) -> PathBuf {
+        self.root.join("keys")
+    }
+
     /// The secret that task tokens are made with. Why not the key: that may be exchanged while tasks wait.
     #[must_use]
     pub fn token_key(&self) -> PathBuf {

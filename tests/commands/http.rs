@@ -8,9 +8,12 @@ use std::{
 };
 
 use iterd::{
-    api::{BODY_BYTES_MAX, Key, sigv4},
+    api::{BODY_BYTES_MAX, Key, KeyRing, OPERATIONS, Role, STATES_OPERATIONS, sigv4},
+    runtime::StatePaths,
     time::{Clock as _, SystemClock, Timestamp},
 };
+
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use super::world::{PATIENCE, Running, World};
 
@@ -144,6 +147,7 @@ fn a_request_whose_signature_is_not_ours_reaches_no_operation() {
     };
     let stranger = Key {
         id: Key::LOCAL_ID.to_owned(),
+        role: Role::Admin,
         secret: "guessed".to_owned(),
     };
     for (wrong, request) in [
@@ -258,7 +262,7 @@ fn half_open_connections_leave_the_daemon_answering_and_are_ended() {
 #[test]
 fn connections_beyond_the_bound_wait_and_are_answered() {
     let (world, daemon) = served();
-    let silent: Vec<TcpStream> = (0..200).map(|_| connect(daemon.port())).collect();
+    let silent: Vec<TcpStream> = (0..600).map(|_| connect(daemon.port())).collect();
     let status = world.iterd(&["jobs", "--json"]);
     assert_eq!(
         status.code, 0,
@@ -266,6 +270,246 @@ fn connections_beyond_the_bound_wait_and_are_answered() {
     );
     assert_well(&world, daemon.port());
     drop(silent);
+}
+
+/// A request for an operation of either family, signed with this key.
+fn asked(port: u16, family: &str, operation: &str, body: &str, key: &Key) -> String {
+    let request = Request {
+        family,
+        operation,
+        body,
+        ..Request::good()
+    };
+    ask(port, request.signed_with(key).as_bytes())
+}
+
+#[test]
+fn a_key_opens_what_its_role_may_do_until_it_is_removed() {
+    let (world, daemon) = served();
+    let ring = KeyRing::open(&StatePaths::new(world.state())).unwrap();
+    for role in Role::ALL {
+        let made = world.iterd(&["key", "create", role.as_str(), "--role", role.as_str()]);
+        assert_eq!(made.code, 0, "{made:?}");
+        let key = ring.find(role.as_str()).unwrap();
+        let said = format!("{}{}", made.out, made.err);
+        assert!(!said.contains(&key.secret), "{said}");
+        let families = [
+            ("Iterd.", &OPERATIONS[..]),
+            ("AWSStepFunctions.", STATES_OPERATIONS),
+        ];
+        for (family, operations) in families {
+            for (operation, needed) in operations {
+                // A body that no operation takes: whoever may ask is told so.
+                let body = r#"{"file":5,"none":5,"stateMachineArn":5,"activityArn":5}"#;
+                let told = asked(daemon.port(), family, operation, body, &key);
+                let refused = told.contains("AccessDeniedException");
+                assert_eq!(refused, role < *needed, "{operation} with {role}: {told}");
+                if refused {
+                    let why = format!("takes a key with the role {needed}");
+                    assert!(told.contains(&why), "{told}");
+                }
+            }
+        }
+    }
+    let start = |body: &str, role: Role| {
+        let key = ring.find(role.as_str()).unwrap();
+        asked(daemon.port(), "Iterd.", "StartJob", body, &key)
+    };
+    let file = world.path("config/jobs/small.toml");
+    let new = format!("{{\"file\":{file:?}}}");
+    assert!(start(&new, Role::Operator).starts_with("HTTP/1.1 403"));
+    assert!(start("{\"job\":\"small\"}", Role::ReadOnly).starts_with("HTTP/1.1 403"));
+    let known = r#"{"job":"small","author":"Ada"}"#;
+    let told = start(known, Role::Operator);
+    assert!(told.starts_with("HTTP/1.1 200"), "{told}");
+    let log = world.wait_for(&["log", "small"], |answer| {
+        answer.out.contains("Ada, with the key operator")
+    });
+    assert_eq!(log.code, 0);
+    let listed = world.iterd(&["key", "list"]);
+    assert_eq!(
+        listed.out,
+        "admin  admin\noperator  operator\nread-only  read-only\n"
+    );
+    let env = world.iterd(&["env", "--key", "operator"]);
+    assert!(env.out.contains("AWS_ACCESS_KEY_ID='operator'"), "{env:?}");
+    let key = ring.find("operator").unwrap();
+    assert_eq!(world.iterd(&["key", "remove", "operator"]).code, 0);
+    let told = asked(daemon.port(), "Iterd.", "ListJobs", "{}", &key);
+    assert!(told.starts_with("HTTP/1.1 403"), "{told}");
+    for (arguments, code) in [
+        (
+            &["key", "remove", "operator"][..],
+            iterd::cli::exit::NOT_FOUND,
+        ),
+        (&["env", "--key", "operator"], iterd::cli::exit::NOT_FOUND),
+        (
+            &["key", "create", "admin", "--role", "operator"],
+            iterd::cli::exit::CONFLICT,
+        ),
+        (
+            &["key", "create", "../key", "--role", "admin"],
+            iterd::cli::exit::USAGE,
+        ),
+    ] {
+        let refused = world.iterd(arguments);
+        assert_eq!(refused.code, i32::from(code), "{refused:?}");
+    }
+}
+
+/// How many rows each table of the state file has.
+fn rows(world: &World) -> Vec<(String, i64)> {
+    let file = rusqlite::Connection::open(world.state().join("iterd.db")).unwrap();
+    let mut tables = file
+        .prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
+        .unwrap();
+    let tables = tables.query_map([], |row| row.get::<_, String>(0)).unwrap();
+    tables
+        .map(|name| {
+            let name = name.unwrap();
+            let count = format!("SELECT count(*) FROM \"{name}\"");
+            let rows = file.query_row(&count, [], |row| row.get(0)).unwrap();
+            (name, rows)
+        })
+        .collect()
+}
+
+/// One request that nobody with good will sends.
+fn hostile(random: &mut StdRng, key: &Key) -> Vec<u8> {
+    let (name, _) = STATES_OPERATIONS[random.random_range(0..STATES_OPERATIONS.len())];
+    let (family, operation) = match random.random_range(0..4) {
+        0 => (
+            "Iterd.",
+            OPERATIONS[random.random_range(0..OPERATIONS.len())].0,
+        ),
+        _ => ("AWSStepFunctions.", name),
+    };
+    let good = r#"{"name":"m","definition":"{}","roleArn":"arn:aws:iam::000000000000:role/r","job":"small"}"#;
+    let sent = Request {
+        family,
+        operation,
+        body: good,
+        ..Request::good()
+    };
+    let signed = sent.signed_with(key);
+    let hex = |random: &mut StdRng| format!("{:x}", random.random_range(0..u64::MAX));
+    match random.random_range(0..12) {
+        0 => signed.replace("authorization:", "x-nothing:").into_bytes(),
+        1 => {
+            let secret = hex(random);
+            let key = Key {
+                secret,
+                ..key.clone()
+            };
+            sent.signed_with(&key).into_bytes()
+        }
+        2 => {
+            let id = hex(random);
+            let key = Key { id, ..key.clone() };
+            sent.signed_with(&key).into_bytes()
+        }
+        3 => signed.replacen("\"m\"", "\"n\"", 1).into_bytes(),
+        4 => {
+            let minutes = random.random_range(6..10_000) * [-1, 1][random.random_range(0..2)];
+            let date = Timestamp(SystemClock.now().0 + minutes * 60_000_000);
+            Request { date, ..sent }.signed_with(key).into_bytes()
+        }
+        5 => {
+            let bodies = [
+                "[1]",
+                "{",
+                "5",
+                "null",
+                "\u{0}",
+                "{\"a\":1,}",
+                "\"x\"",
+                "[[[[[[[[",
+            ];
+            let body = bodies[random.random_range(0..bodies.len())];
+            Request { body: body, ..sent }.signed_with(key).into_bytes()
+        }
+        6 => {
+            let deep = "[".repeat(random.random_range(1000..60_000));
+            Request {
+                body: &deep,
+                ..sent
+            }
+            .signed_with(key)
+            .into_bytes()
+        }
+        7 => Request {
+            operation: &format!("{operation}{}", hex(random)),
+            ..sent
+        }
+        .signed_with(key)
+        .into_bytes(),
+        8 => Request {
+            host: "rebound.example",
+            ..sent
+        }
+        .signed_with(key)
+        .into_bytes(),
+        9 => format!(
+            "GET / HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n",
+            "y".repeat(random.random_range(17 << 10..100 << 10))
+        )
+        .into_bytes(),
+        10 if random.random_range(0..20) == 0 => {
+            let large = "x".repeat(BODY_BYTES_MAX + 1);
+            Request {
+                body: &large,
+                ..sent
+            }
+            .signed_with(key)
+            .into_bytes()
+        }
+        10 => signed.replace("Signature=", "Signature=0").into_bytes(),
+        _ => {
+            let mut bytes = vec![0; random.random_range(1..300)];
+            random.fill(&mut bytes[..]);
+            bytes.extend(b"\r\n\r\n");
+            bytes
+        }
+    }
+}
+
+#[test]
+fn ten_thousand_hostile_requests_are_refused_each_and_leave_nothing() {
+    const THREADS: u64 = 8;
+    const EACH: u32 = 1250;
+    let (world, daemon) = served();
+    let (port, before) = (daemon.port(), rows(&world));
+    let key = Key::read(&world.state().join("key")).unwrap();
+    let seed: u64 = rand::random();
+    println!("seed {seed}");
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let key = &key;
+            scope.spawn(move || {
+                let mut random = StdRng::seed_from_u64(seed + thread);
+                let mut half_open = Vec::new();
+                for _ in 0..EACH {
+                    let request = hostile(&mut random, key);
+                    if random.random_range(0..10) == 0 {
+                        // Begun, and never finished.
+                        let mut stream = connect(port);
+                        let begun = random.random_range(0..request.len() / 2);
+                        stream.write_all(&request[..begun]).ok();
+                        half_open.push(stream);
+                        if half_open.len() == 20 {
+                            half_open.clear();
+                        }
+                        continue;
+                    }
+                    let told = ask(port, &request);
+                    let shown = String::from_utf8_lossy(&request[..request.len().min(600)]);
+                    assert!(told.starts_with("HTTP/1.1 4"), "{shown}\n{told}");
+                }
+            });
+        }
+    });
+    assert_well(&world, port);
+    assert_eq!(rows(&world), before, "nothing is stored");
 }
 
 #[test]

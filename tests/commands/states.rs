@@ -492,6 +492,7 @@ fn whoever_has_another_key_is_told_so_by_the_name_that_sdks_know() {
         ..Request::good()
     };
     let stranger = Key {
+        role: iterd::api::Role::Admin,
         id: Key::LOCAL_ID.to_owned(),
         secret: "guessed".to_owned(),
     };

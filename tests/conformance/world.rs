@@ -143,6 +143,7 @@ impl World {
                 role_arn: Some("arn:aws:iam::000000000000:role/r"),
                 started: Timestamp::from_millis(1_764_000_000_000),
                 redrive_count: 0,
+                redriven: None,
                 input: &self.input,
                 machine_id: "arn:aws:states:eu-west-1:000000000000:stateMachine:machine",
                 machine_name: "machine",

@@ -7,7 +7,7 @@
 use std::{fs, path::PathBuf, process::Command, sync::Arc, time::Duration};
 
 use iterd::{
-    api::{self, Api, Key},
+    api::{self, Api, KeyRing},
     config::{Config, job::JobFile},
     iteration::RunStatus,
     plugin::Launcher,
@@ -84,10 +84,10 @@ impl World {
         let engine = self.open();
         engine.spawn_services();
         engine.resume_all().await.unwrap();
-        let key = Key::read(&engine.paths().key()).unwrap();
+        let keys = KeyRing::open(engine.paths()).unwrap();
         let (socket, api) = (engine.paths().socket(), Api::of_engine(engine.clone()));
         let socket = tokio::spawn(async move {
-            api::serve_unix(&socket, api, vec![key]).await.unwrap();
+            api::serve_unix(&socket, api, keys).await.unwrap();
         });
         self.machine = Some(Machine { engine, socket });
     }

@@ -10,6 +10,7 @@ mod states;
 use std::net::SocketAddr;
 
 pub use self::iterd::{OPERATIONS, call, run_figures};
+pub(super) use self::{iterd::role_of, states::role_of as role_of_states};
 pub use states::{OPERATIONS as STATES_OPERATIONS, call as call_states};
 
 use super::{ApiError, ErrorKind};

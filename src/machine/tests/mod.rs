@@ -89,6 +89,7 @@ impl World {
                 role_arn: Some("arn:role"),
                 started: Timestamp(0),
                 redrive_count: 0,
+                redriven: None,
                 input: &self.input,
                 machine_id: "arn:m",
                 machine_name: "m",

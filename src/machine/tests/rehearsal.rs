@@ -33,6 +33,7 @@ fn try_rehearse(state: &Value, script: Script) -> Result<Rehearsed, RehearsalErr
             role_arn: None,
             started: Timestamp::default(),
             redrive_count: 0,
+            redriven: None,
             input: &input,
             machine_id: "",
             machine_name: "",

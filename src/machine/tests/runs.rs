@@ -77,6 +77,7 @@ fn a_childs_input_is_the_item_verbatim_or_what_the_selector_makes_of_it() {
             role_arn: None,
             started: Timestamp(0),
             redrive_count: 0,
+            redriven: None,
             input: &null,
             machine_id: "arn:m",
             machine_name: "m",

@@ -62,6 +62,7 @@ pub(super) struct Facts {
     machine: String,
     started: Timestamp,
     redrives: u32,
+    redriven: Option<Timestamp>,
     input: Payload,
     /// The definition, for its children.
     pub(super) runs: Runs,
@@ -91,6 +92,7 @@ impl Facts {
             role_arn: row.role_arn.clone(),
             started: row.started,
             redrives: row.redrives,
+            redriven: row.redriven,
             input,
             runs: row.runs.clone(),
         }
@@ -103,6 +105,7 @@ impl Facts {
             role_arn: self.role_arn.as_deref(),
             started: self.started,
             redrive_count: self.redrives,
+            redriven: self.redriven,
             input: &self.input,
             machine_id: &self.machine_arn,
             machine_name: &self.machine,

@@ -20,8 +20,6 @@ pub(super) struct Input {
     /// Go on with runs that were paused because their calls kept failing.
     #[serde(default)]
     resume: bool,
-    /// Who asks, where the caller knows better than its key tells.
-    author: Option<String>,
 }
 
 pub(super) async fn call(api: &Api, input: Input, caller: &str) -> Result<Value, ApiError> {
@@ -30,7 +28,7 @@ pub(super) async fn call(api: &Api, input: Input, caller: &str) -> Result<Value,
         from: input.from,
         version: input.version,
         resume: input.resume,
-        author: input.author.unwrap_or_else(|| caller.to_owned()),
+        author: caller.to_owned(),
     };
     let engine = api.engine()?.clone();
     // Why in a task of its own: whoever asked may go away between the commit and the switch.

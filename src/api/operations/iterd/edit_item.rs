@@ -14,8 +14,6 @@ pub(super) struct Input {
     item: String,
     /// The record from now on: the text of a JSON value.
     payload: String,
-    /// Who asks, where the caller knows better than its key tells.
-    author: Option<String>,
 }
 
 pub(super) async fn call(api: &Api, input: Input, caller: &str) -> Result<Value, ApiError> {
@@ -29,7 +27,7 @@ pub(super) async fn call(api: &Api, input: Input, caller: &str) -> Result<Value,
     let order = DecisionOrder {
         names: vec![item(&input.item)?],
         deed: Deed::Edit(payload("the record", input.payload)?),
-        author: input.author.unwrap_or_else(|| caller.to_owned()),
+        author: caller.to_owned(),
     };
     let indexes = api.engine()?.decide(&input.job, order).await?;
     Ok(json!({ "job": input.job, "index": indexes.first(), "live": api.is_working() }))

@@ -39,39 +39,56 @@ use serde_json::Value;
 
 use super::{Api, ApiError};
 use crate::{
+    api::Role,
     payload::Payload,
     runtime::{ItemName, on_behalf_of},
 };
 
-/// Every operation, by its name on the wire.
-pub const OPERATIONS: &[&str] = &[
-    "AdoptJob",
-    "DescribeJob",
-    "DescribeJobSettings",
-    "DescribeServer",
-    "DeployPlugin",
-    "FindRecord",
-    "DescribeItem",
-    "EditItem",
-    "ListEvents",
-    "ListItems",
-    "ListJobs",
-    "ListLimiters",
-    "ListResults",
-    "OrderLimiter",
-    "ListVersions",
-    "ListSuperseded",
-    "PauseJob",
-    "RedoItems",
-    "ResumeJob",
-    "RetryItems",
-    "SetJob",
-    "ResolveItems",
-    "SkipItems",
-    "StartJob",
-    "StopJob",
-    "TestNotification",
+/// Every operation, by its name on the wire, with what a key must be allowed to ask for it.
+pub const OPERATIONS: [(&str, Role); 26] = [
+    ("AdoptJob", Role::Admin),
+    ("DescribeJob", Role::ReadOnly),
+    ("DescribeJobSettings", Role::ReadOnly),
+    ("DescribeServer", Role::ReadOnly),
+    ("DeployPlugin", Role::Admin),
+    ("FindRecord", Role::ReadOnly),
+    ("DescribeItem", Role::ReadOnly),
+    ("EditItem", Role::Operator),
+    ("ListEvents", Role::ReadOnly),
+    ("ListItems", Role::ReadOnly),
+    ("ListJobs", Role::ReadOnly),
+    ("ListLimiters", Role::ReadOnly),
+    ("ListResults", Role::ReadOnly),
+    ("OrderLimiter", Role::Operator),
+    ("ListVersions", Role::ReadOnly),
+    ("ListSuperseded", Role::ReadOnly),
+    ("PauseJob", Role::Operator),
+    ("RedoItems", Role::Operator),
+    ("ResumeJob", Role::Operator),
+    ("RetryItems", Role::Operator),
+    ("SetJob", Role::Operator),
+    ("ResolveItems", Role::Operator),
+    ("SkipItems", Role::Operator),
+    ("StartJob", Role::Admin),
+    ("StopJob", Role::Operator),
+    ("TestNotification", Role::Operator),
 ];
+
+/// Bytes of a name that somebody asks under.
+const AUTHOR_BYTES_MAX: usize = 256;
+
+/// What a key must be allowed to ask for an operation; none where there is no such operation.
+pub(in crate::api) fn role_of(operation: &str, input: &Value) -> Option<Role> {
+    let mut known = OPERATIONS.iter();
+    let (name, role) = known.find(|(name, _)| *name == operation)?;
+    // Why: a job that is known was let in by an admin, and what a file brings is new code.
+    let brings_nothing = *name == "StartJob" && input.get("file").is_none_or(Value::is_null);
+    Some(if brings_nothing {
+        Role::Operator
+    } else {
+        *role
+    })
+}
 
 /// Calls an operation; `caller` names who asks, for what is written down. Whoever asks for somebody
 /// else says so in `author`, which every operation takes.
@@ -85,7 +102,11 @@ pub async fn call(
         .as_object_mut()
         .and_then(|input| input.remove("author"));
     let author = match author.as_ref().map(|author| (author, author.as_str())) {
-        Some((_, Some(author))) => author,
+        Some((_, Some(author))) if author.len() <= AUTHOR_BYTES_MAX => author,
+        Some((_, Some(_))) => {
+            let message = format!("author: a name has at most {AUTHOR_BYTES_MAX} bytes");
+            return Err(ApiError::validation(message));
+        }
         None | Some((Value::Null, None)) => caller,
         Some((other, None)) => {
             return Err(ApiError::validation(format!(
@@ -131,7 +152,7 @@ async fn carry_out(
         "TestNotification" => test_notification::call(api, &read(input)?).await,
         _ => Err(ApiError::validation(format!(
             "no operation {operation:?} is known here; known are {}",
-            OPERATIONS.join(", ")
+            OPERATIONS.map(|(name, _)| name).join(", ")
         ))),
     }
 }

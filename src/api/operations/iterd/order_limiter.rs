@@ -14,8 +14,6 @@ use crate::{runtime::LimiterOrder, time::Timestamp};
 pub(super) struct Input {
     limiter: String,
     order: Order,
-    /// Who asks, where the caller knows better than its key tells.
-    author: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -47,7 +45,7 @@ enum Order {
 }
 
 pub(super) async fn call(api: &Api, input: Input, caller: &str) -> Result<Value, ApiError> {
-    let author = input.author.unwrap_or_else(|| caller.to_owned());
+    let author = caller.to_owned();
     let order = match input.order {
         Order::Pause { note } => LimiterOrder::Pause { note },
         Order::Resume {} => LimiterOrder::Resume,

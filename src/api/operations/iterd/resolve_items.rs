@@ -24,8 +24,6 @@ pub(super) struct Input {
     /// Why it has failed.
     #[serde(default)]
     cause: String,
-    /// Who asks, where the caller knows better than its key tells.
-    author: Option<String>,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -46,7 +44,7 @@ pub(super) async fn call(api: &Api, input: Input, caller: &str) -> Result<Value,
         Some(As::Failed) => Deed::Failed(input.cause),
         None => return Err(ApiError::validation("say what: done, retry or failed")),
     };
-    let author = input.author.unwrap_or_else(|| caller.to_owned());
+    let author = caller.to_owned();
     let engine = api.engine()?;
     let count = if input.all {
         engine.decide_on_held(&input.job, &deed, &author).await?

@@ -15,8 +15,6 @@ pub(super) struct Input {
     set: Map<String, Value>,
     #[serde(default)]
     clear: Cleared,
-    /// Who asks, where the caller knows better than its key tells.
-    author: Option<String>,
 }
 
 /// What goes back to the file: some keys, or `all`.
@@ -40,7 +38,7 @@ impl From<Cleared> for Clear {
 }
 
 pub(super) async fn call(api: &Api, input: Input, caller: &str) -> Result<Value, ApiError> {
-    let author = input.author.unwrap_or_else(|| caller.to_owned());
+    let author = caller.to_owned();
     let (set, clear) = (pairs(input.set)?, input.clear.into());
     let engine = api.engine()?;
     let done = engine.set_job(&input.job, &set, &clear, &author).await?;

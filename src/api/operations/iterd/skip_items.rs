@@ -15,15 +15,13 @@ pub(super) struct Input {
     /// Why, for whoever looks later.
     #[serde(default)]
     because: String,
-    /// Who asks, where the caller knows better than its key tells.
-    author: Option<String>,
 }
 
 pub(super) async fn call(api: &Api, input: Input, caller: &str) -> Result<Value, ApiError> {
     let order = DecisionOrder {
         names: items(&input.items)?,
         deed: Deed::Skip(input.because),
-        author: input.author.unwrap_or_else(|| caller.to_owned()),
+        author: caller.to_owned(),
     };
     let indexes = api.engine()?.decide(&input.job, order).await?;
     Ok(json!({ "job": input.job, "items": indexes.len(), "indexes": indexes }))

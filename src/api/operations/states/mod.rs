@@ -62,51 +62,59 @@ use serde_json::{Number, Value, json};
 
 use super::Api;
 use crate::{
-    api::{ApiError, Fault, shape::read},
+    api::{ApiError, Fault, Role, shape::read},
     store::Change,
     time::Timestamp,
 };
 
-/// Every operation, by its name on the wire.
-pub const OPERATIONS: &[&str] = &[
-    "CreateActivity",
-    "CreateStateMachine",
-    "CreateStateMachineAlias",
-    "DeleteActivity",
-    "DeleteStateMachine",
-    "DeleteStateMachineAlias",
-    "DeleteStateMachineVersion",
-    "DescribeActivity",
-    "DescribeExecution",
-    "DescribeMapRun",
-    "DescribeStateMachine",
-    "DescribeStateMachineAlias",
-    "DescribeStateMachineForExecution",
-    "GetActivityTask",
-    "GetExecutionHistory",
-    "ListActivities",
-    "ListExecutions",
-    "ListMapRuns",
-    "ListStateMachineAliases",
-    "ListStateMachineVersions",
-    "ListStateMachines",
-    "ListTagsForResource",
-    "PublishStateMachineVersion",
-    "RedriveExecution",
-    "SendTaskFailure",
-    "SendTaskHeartbeat",
-    "SendTaskSuccess",
-    "StartExecution",
-    "StartSyncExecution",
-    "StopExecution",
-    "TagResource",
-    "TestState",
-    "UntagResource",
-    "UpdateMapRun",
-    "UpdateStateMachine",
-    "UpdateStateMachineAlias",
-    "ValidateStateMachineDefinition",
+/// Every operation, by its name on the wire, with what a key must be allowed to ask for it.
+pub const OPERATIONS: &[(&str, Role)] = &[
+    ("CreateActivity", Role::Admin),
+    ("CreateStateMachine", Role::Admin),
+    ("CreateStateMachineAlias", Role::Admin),
+    ("DeleteActivity", Role::Admin),
+    ("DeleteStateMachine", Role::Admin),
+    ("DeleteStateMachineAlias", Role::Admin),
+    ("DeleteStateMachineVersion", Role::Admin),
+    ("DescribeActivity", Role::ReadOnly),
+    ("DescribeExecution", Role::ReadOnly),
+    ("DescribeMapRun", Role::ReadOnly),
+    ("DescribeStateMachine", Role::ReadOnly),
+    ("DescribeStateMachineAlias", Role::ReadOnly),
+    ("DescribeStateMachineForExecution", Role::ReadOnly),
+    ("GetActivityTask", Role::Operator),
+    ("GetExecutionHistory", Role::ReadOnly),
+    ("ListActivities", Role::ReadOnly),
+    ("ListExecutions", Role::ReadOnly),
+    ("ListMapRuns", Role::ReadOnly),
+    ("ListStateMachineAliases", Role::ReadOnly),
+    ("ListStateMachineVersions", Role::ReadOnly),
+    ("ListStateMachines", Role::ReadOnly),
+    ("ListTagsForResource", Role::ReadOnly),
+    ("PublishStateMachineVersion", Role::Admin),
+    ("RedriveExecution", Role::Operator),
+    ("SendTaskFailure", Role::Operator),
+    ("SendTaskHeartbeat", Role::Operator),
+    ("SendTaskSuccess", Role::Operator),
+    ("StartExecution", Role::Operator),
+    ("StartSyncExecution", Role::Operator),
+    ("StopExecution", Role::Operator),
+    ("TagResource", Role::Admin),
+    ("TestState", Role::Operator),
+    ("UntagResource", Role::Admin),
+    ("UpdateMapRun", Role::Operator),
+    ("UpdateStateMachine", Role::Admin),
+    ("UpdateStateMachineAlias", Role::Admin),
+    ("ValidateStateMachineDefinition", Role::ReadOnly),
 ];
+
+/// What a key must be allowed to ask for an operation; none where there is no such operation.
+pub(in crate::api) fn role_of(operation: &str) -> Option<Role> {
+    let mut known = OPERATIONS.iter();
+    known
+        .find(|(name, _)| *name == operation)
+        .map(|(_, role)| *role)
+}
 
 /// Calls an operation.
 pub async fn call(api: &Api, operation: &str, input: Value) -> Result<Value, ApiError> {

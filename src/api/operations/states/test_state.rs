@@ -187,6 +187,7 @@ fn rehearse(
             role_arn: None,
             started: now,
             redrive_count: 0,
+            redriven: None,
             input: &input,
             machine_id: "",
             machine_name: "",

@@ -97,6 +97,29 @@ async fn an_execution_goes_on_where_it_failed_over_restarts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_redriven_can_tell_when_and_how_often() {
+    let text = r#"{"StartAt": "A", "States": {
+        "A": {"Type": "Task", "Resource": "arn:aws:states:us-east-1:000000000000:activity:ask", "Next": "Tell"},
+        "Tell": {"Type": "Pass", "End": true, "Parameters":
+            {"count.$": "$$.Execution.RedriveCount", "at.$": "$$.Execution.RedriveTime"}}}}"#;
+    let world = World::new();
+    let engine = world.open();
+    let program = program(&engine, ExecutionKind::Standard, text);
+    let id = id_of(&start(&engine, &program, None, "{}").await);
+    let first = task(&engine).await;
+    assert!(answer(&engine, &first.token, broken()).await);
+    assert_eq!(end(&engine, id).await.status, ExecutionStatus::Failed);
+    let Redriven::At(at) = redrive(&engine, id, None).await else {
+        panic!("it can be redriven")
+    };
+    let engine = world.open_again(engine).await;
+    let again = task(&engine).await;
+    assert!(answer(&engine, &again.token, done("1")).await);
+    let output = end(&engine, id).await.output.unwrap();
+    assert_eq!(output, format!(r#"{{"count":1,"at":"{at}"}}"#));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_that_was_stopped_or_took_too_long_goes_on_with_all_its_time() {
     let world = World::new();
     let engine = world.open();
