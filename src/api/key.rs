@@ -153,9 +153,11 @@ impl KeyRing {
         let text = serde_json::to_string(&stored).map_err(|error| io_error(&path, error.into()))?;
         let mut options = OpenOptions::new();
         let file = options.write(true).create_new(true).mode(0o600).open(&path);
-        let mut file = file.map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => KeyError::Exists(name.to_owned()),
-            _ => io_error(&path, error),
+        let mut file = file.map_err(|error| {
+            if error.kind() == io::ErrorKind::AlreadyExists {
+                return KeyError::Exists(name.to_owned());
+            }
+            io_error(&path, error)
         })?;
         let written = file.write_all(text.as_bytes());
         written
@@ -189,9 +191,11 @@ impl KeyRing {
     /// Removes a key: what it signs from now on is refused.
     pub fn remove(&self, name: &str) -> Result<(), KeyError> {
         let path = self.path(name)?;
-        std::fs::remove_file(&path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => KeyError::Unknown(name.to_owned()),
-            _ => io_error(&path, error),
+        std::fs::remove_file(&path).map_err(|error| {
+            if error.kind() == io::ErrorKind::NotFound {
+                return KeyError::Unknown(name.to_owned());
+            }
+            io_error(&path, error)
         })
     }
 
