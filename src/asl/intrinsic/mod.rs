@@ -164,12 +164,18 @@ impl Call {
                 Argument::Call(call) => call.evaluate(scope),
             })
             .collect::<Result<Vec<_>, _>>()?;
-        (self.function.run)(&arguments, scope).map_err(|refusal| match refusal {
+        let outcome = (self.function.run)(&arguments, scope);
+        let value = outcome.map_err(|refusal| match refusal {
             Refusal::Because(reason) => EvalError::Intrinsic {
                 call: self.text.to_string(),
                 reason,
             },
             Refusal::Exhausted => EvalError::Exhausted,
-        })
+        })?;
+        // Why: quotes and backslashes double with each time that a text is made JSON.
+        if let Value::String(text) = &value {
+            scope.budget.produce(text.len())?;
+        }
+        Ok(value)
     }
 }

@@ -5,10 +5,22 @@
 //! (`$reduce([1..60], function($a){[$a, $a]}, 1)`), a text doubles itself sixty times. So where an
 //! expression could do that, what it puts together or walks through is measured first, by functions of
 //! ours that stand round it in its tree. Expressions that cannot are left as they are, at full speed.
+//!
+//! What one argument may be can depend on the one before it: how often a separator is put between texts,
+//! how long a text is in which a pattern is sought. The first is noted when it has its value, the last one
+//! is held against it. Calls nest, so notes are a stack: whoever takes one is the call that put it there.
+//! A pattern is sought once before, against the clock, because the search itself cannot be broken off.
+
+use std::{
+    cell::RefCell,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use jsonata_core::{
     ast::{AstNode, BinaryOp, PathStep, Stage},
     evaluator::{Evaluator, EvaluatorError},
+    functions::string::build_regex,
     value::{JValue, with_stack},
 };
 
@@ -17,17 +29,59 @@ use jsonata_core::{
 const BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// How often the parts of a value may be in it at the most, for an expression to be left as it is.
-const COPIES_MAX: usize = 4096;
+const COPIES_MAX: usize = 16;
+
+/// Longest time that all matches of a pattern may take, and the length of a text from which on it is
+/// looked at: in a shorter one no pattern takes as long.
+const SEARCH_MAX: Duration = Duration::from_secs(1);
+const LONG_TEXT: usize = 4096;
+
+/// Matches between two looks at the clock.
+const LOOK_EVERY: usize = 64;
 
 /// No expression can name them: a name has no space.
 const MEASURE: &str = "of bounded size";
 const WIDTH: &str = "of bounded width";
+const FIRST: &str = "noted";
 const PRODUCT: &str = "of bounded product";
+const PATTERN: &str = "of bounded time";
+const LAST_PATTERN: &str = "of bounded time, at last";
 
 /// Functions of JSONata that walk through their arguments.
 const WALKERS: [&str; 8] = [
     "string", "boolean", "not", "distinct", "join", "append", "merge", "replace",
 ];
+
+/// Functions whose first argument is noted.
+const NOTED: [&str; 5] = ["join", "replace", "match", "split", "contains"];
+
+/// Whether the tree may use up its time by what is in it: a pattern, or a filter within another.
+pub(super) fn is_heavy(tree: &mut AstNode) -> bool {
+    filters(tree, 0)
+}
+
+/// Whether there is a pattern, or a filter so deep within others that the second is one of them.
+fn filters(node: &mut AstNode, depth: u32) -> bool {
+    with_stack(|| {
+        if matches!(node, AstNode::Regex { .. }) {
+            return true;
+        }
+        let mut heavy = false;
+        if let AstNode::Path { steps } = node {
+            for step in steps {
+                heavy |= filters(&mut step.node, depth);
+                for stage in &mut step.stages {
+                    if let Stage::Filter(within) = stage {
+                        heavy |= depth > 0 || filters(within, depth + 1);
+                    }
+                }
+            }
+            return heavy;
+        }
+        children(node, &mut |child| heavy |= filters(child, depth));
+        heavy
+    })
+}
 
 /// Puts the measuring functions into the tree; the answer is whether there are any.
 pub(super) fn guard(tree: &mut AstNode) -> bool {
@@ -54,17 +108,61 @@ pub(super) fn register(evaluator: &mut Evaluator) -> Result<(), EvaluatorError> 
         }
         Ok(first(args))
     })?;
+    let notes: Notes = Rc::default();
+    let own = Rc::clone(&notes);
+    evaluator.register_fn(FIRST, move |args: &[JValue]| {
+        own.borrow_mut().push(first(args));
+        Ok(first(args))
+    })?;
+    let own = Rc::clone(&notes);
     evaluator.register_fn(PRODUCT, move |args: &[JValue]| {
-        let count = args.first().map_or(0, |value| {
-            let text = value.as_str().map_or(1, |text| text.len() + 1);
-            value.as_array().map_or(text, Vec::len)
-        });
-        let each = args.get(1).and_then(JValue::as_str).map_or(0, str::len);
+        let noted = own.borrow_mut().pop().unwrap_or(JValue::Undefined);
+        let text = noted.as_str().map_or(1, |text| text.len() + 1);
+        let count = noted.as_array().map_or(text, Vec::len);
+        let each = args.first().and_then(JValue::as_str).map_or(0, str::len);
         if count.saturating_mul(each) > BYTES_MAX {
             return Err(too_large());
         }
         Ok(first(args))
+    })?;
+    let own = Rc::clone(&notes);
+    evaluator.register_fn(PATTERN, move |args: &[JValue]| {
+        let noted = own.borrow().last().cloned();
+        search(noted.as_ref(), args.first())?;
+        Ok(first(args))
+    })?;
+    evaluator.register_fn(LAST_PATTERN, move |args: &[JValue]| {
+        let noted = notes.borrow_mut().pop();
+        search(noted.as_ref(), args.first())?;
+        Ok(first(args))
     })
+}
+
+/// First arguments of the calls that are being evaluated, the innermost last.
+type Notes = Rc<RefCell<Vec<JValue>>>;
+
+/// Fails where all matches of the pattern in the text take longer than they may.
+fn search(text: Option<&JValue>, pattern: Option<&JValue>) -> Result<(), EvaluatorError> {
+    let (Some(text), Some(JValue::Regex { pattern, flags })) =
+        (text.and_then(JValue::as_str), pattern)
+    else {
+        return Ok(());
+    };
+    // Why nothing where it is no pattern: the function itself says what is wrong with it.
+    let Some(regex) = build_regex(pattern, flags)
+        .ok()
+        .filter(|_| text.len() > LONG_TEXT)
+    else {
+        return Ok(());
+    };
+    let begun = Instant::now();
+    for (count, _) in regex.find_iter(text).enumerate() {
+        if count % LOOK_EVERY == 0 && begun.elapsed() > SEARCH_MAX {
+            let message = "the matches of a pattern take longer than they may";
+            return Err(EvaluatorError::EvaluationError(message.to_owned()));
+        }
+    }
+    Ok(())
 }
 
 fn too_large() -> EvaluatorError {
@@ -163,19 +261,29 @@ impl Guard {
 
     /// Measures what this node puts together or walks through.
     fn around(&mut self, node: &mut AstNode) {
-        if let AstNode::Function { name, args, .. } = node {
-            match (name.as_str(), args.as_mut_slice()) {
-                ("pad", [_, width, ..]) => self.wrap(WIDTH, width, None),
-                ("join", [items, separator]) => {
-                    let separator = separator.clone();
-                    self.wrap(PRODUCT, items, Some(separator));
+        match node {
+            AstNode::Function { name, args, .. } if args.contains(&AstNode::Placeholder) => {
+                if NOTED.contains(&name.as_str()) {
+                    self.later(node);
                 }
-                ("replace", [text, _, by, ..]) => {
-                    let by = by.clone();
-                    self.wrap(PRODUCT, text, Some(by));
-                }
-                _ => {}
             }
+            AstNode::Function { name, args, .. } => match (name.as_str(), args.as_mut_slice()) {
+                ("pad", [_, width, ..]) => self.wrap(WIDTH, width),
+                (name, [first, rest @ ..]) => self.note(name, first, rest),
+                _ => {}
+            },
+            AstNode::Binary {
+                op: BinaryOp::ChainPipe,
+                lhs,
+                rhs,
+            } => {
+                if let AstNode::Function { name, args, .. } = &mut **rhs
+                    && !args.contains(&AstNode::Placeholder)
+                {
+                    self.note(name, lhs, args);
+                }
+            }
+            _ => {}
         }
         if !self.always {
             return;
@@ -183,7 +291,7 @@ impl Guard {
         match node {
             AstNode::Function { name, args, .. } if WALKERS.contains(&name.as_str()) => {
                 for arg in args {
-                    self.wrap(MEASURE, arg, None);
+                    self.wrap(MEASURE, arg);
                 }
             }
             AstNode::Binary {
@@ -191,17 +299,17 @@ impl Guard {
                 lhs,
                 rhs,
             } => {
-                self.wrap(MEASURE, lhs, None);
-                self.wrap(MEASURE, rhs, None);
+                self.wrap(MEASURE, lhs);
+                self.wrap(MEASURE, rhs);
             }
             AstNode::Array(items) | AstNode::ArrayGroup(items) => {
                 for item in items {
-                    self.wrap(MEASURE, item, None);
+                    self.wrap(MEASURE, item);
                 }
             }
             AstNode::Object(pairs) | AstNode::ObjectTransform { pattern: pairs, .. } => {
                 for (_, value) in pairs {
-                    self.wrap(MEASURE, value, None);
+                    self.wrap(MEASURE, value);
                 }
             }
             AstNode::Function { .. }
@@ -231,8 +339,48 @@ impl Guard {
         }
     }
 
+    /// Notes a call's first argument, and holds the others against it.
+    fn note(&mut self, name: &str, first: &mut AstNode, rest: &mut [AstNode]) {
+        match (name, rest) {
+            ("join", [separator]) => self.put(PRODUCT, separator),
+            // Why not a function: it is no text, and what it answers is measured by nobody else's length.
+            ("replace", [pattern, by, ..]) if !matches!(by, AstNode::Lambda { .. }) => {
+                self.put(PATTERN, pattern);
+                self.put(PRODUCT, by);
+            }
+            ("replace" | "match" | "split" | "contains", [pattern, ..]) => {
+                self.put(LAST_PATTERN, pattern);
+            }
+            _ => return,
+        }
+        self.put(FIRST, first);
+    }
+
+    /// A call that is made later, when what its places stand for is known, is a function of its own:
+    /// `$split(?, /x/)` is `function($a){$split($a, /x/)}`.
+    fn later(&mut self, node: &mut AstNode) {
+        let mut call = std::mem::replace(node, AstNode::Null);
+        let mut params = Vec::new();
+        if let AstNode::Function { args, .. } = &mut call {
+            for arg in args {
+                if *arg == AstNode::Placeholder {
+                    let name = format!("place {}", params.len());
+                    *arg = AstNode::Variable(name.clone());
+                    params.push(name);
+                }
+            }
+        }
+        self.around(&mut call);
+        *node = AstNode::Lambda {
+            params,
+            body: Box::new(call),
+            signature: None,
+            thunk: false,
+        };
+    }
+
     /// Puts a function round a node, unless the node's own form matters or is small.
-    fn wrap(&mut self, name: &str, node: &mut AstNode, second: Option<AstNode>) {
+    fn wrap(&mut self, name: &str, node: &mut AstNode) {
         let composite = matches!(
             node,
             AstNode::Variable(_)
@@ -249,14 +397,19 @@ impl Guard {
                 }
         );
         if composite || name == WIDTH {
-            let inner = std::mem::replace(node, AstNode::Null);
-            *node = AstNode::Function {
-                name: name.to_owned(),
-                args: std::iter::once(inner).chain(second).collect(),
-                is_builtin: true,
-            };
-            self.used = true;
+            self.put(name, node);
         }
+    }
+
+    /// Puts a function round a node.
+    fn put(&mut self, name: &str, node: &mut AstNode) {
+        let inner = std::mem::replace(node, AstNode::Null);
+        *node = AstNode::Function {
+            name: name.to_owned(),
+            args: vec![inner],
+            is_builtin: true,
+        };
+        self.used = true;
     }
 }
 

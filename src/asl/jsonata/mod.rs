@@ -37,7 +37,8 @@ const DEPTH_MAX: usize = 3000;
 const SEQUENCE_MAX: usize = 200_000;
 
 /// What an expression is written with that may take long: functions of its own, and what does something
-/// over and over. Any other is done in time that grows with its text and its input.
+/// over and over; patterns and filters within filters are seen in its tree. Any other is done in time that
+/// grows with its text and its input.
 const HEAVY: [&str; 13] = [
     "function",
     "λ",
@@ -136,13 +137,14 @@ impl Jsonata {
         let mut tree =
             parser::parse(text).map_err(|error| PathError::new(0, error.display_message()))?;
         let uses = Uses::of(&tree);
+        let heavy = HEAVY.iter().any(|part| text.contains(part)) || guard::is_heavy(&mut tree);
         let guarded = guard::guard(&mut tree);
         Ok(Self {
             text: text.into(),
             tree,
             uses,
             guarded,
-            heavy: HEAVY.iter().any(|part| text.contains(part)),
+            heavy,
         })
     }
 

@@ -127,9 +127,65 @@ fn an_expression_without_end_ends() {
         "$length($join($map([1..100000], function($x){'x'}), $pad('', 100000, 'y')))",
         "$length($replace($pad('', 100000, 'a'), 'a', $pad('', 100000, 'y')))",
         "$not($reduce([1..60], function($a, $i){[$a, $a]}, 0))",
+        "$length($map([1..100000], function($x){'x'}) ~> $join($pad('', 100000, 'y')))",
+        "($j := $join(?, $pad('', 100000, 'y')); $length($j($map([1..100000], function($x){'x'}))))",
+        "$length($pad('', 100000, 'a') ~> $replace('a', $pad('', 100000, 'y')))",
+        "$length($replace($pad('', 262000, 'A'), /.*[^A-Z]|[A-Z]/, ''))",
+        "($r := /.*[^A-Z]|[A-Z]/; $count($match($pad('', 262000, 'A'), $r)))",
+        "$count($pad('', 262000, 'A') ~> $split(/.*[^A-Z]|[A-Z]/))",
+        "($s := $split(?, /.*[^A-Z]|[A-Z]/); $count($s($pad('', 262000, 'A'))))",
     ] {
+        let begun = std::time::Instant::now();
         assert!(evaluate(text).is_err(), "{text}");
+        assert!(
+            begun.elapsed() < std::time::Duration::from_secs(30),
+            "{text}"
+        );
     }
+}
+
+#[test]
+fn what_is_measured_is_what_it_was() {
+    for (text, value) in [
+        ("$join(['a', 'b'], '-')", json!("a-b")),
+        ("['a', 'b'] ~> $join('-')", json!("a-b")),
+        (
+            "($j := $join(?, '+'); $j(['a', $join(['b', 'c'], $join(['<', '>'], '='))]))",
+            json!("a+b<=>c"),
+        ),
+        ("$join('a', ',')", json!("a")),
+        ("$replace('abcab', 'ab', 'x')", json!("xcx")),
+        ("$replace('abcab', /a(b)/, '$1', 1)", json!("bcab")),
+        (
+            "$replace('265USD', /([0-9]+)USD/, function($m){'$' & $m.groups[0]})",
+            json!("$265"),
+        ),
+        (
+            "($f := function($m){$uppercase($m.match)}; $replace('abc', /b/, $f))",
+            json!("aBc"),
+        ),
+        ("$match('ab12', /[0-9]/).match", json!(["1", "2"])),
+        ("$split('a, b,c', /,\\s*/)", json!(["a", "b", "c"])),
+        ("$split('a b c', ' ', 2)", json!(["a", "b"])),
+        ("'a b' ~> $split(' ') ~> $join('+')", json!("a+b")),
+        ("$contains('abc', /B/i)", json!(true)),
+        (
+            "$map(['a1', 'b'], $contains(?, /[0-9]/))",
+            json!([true, false]),
+        ),
+        (
+            "['x', 'y'].$split('a' & $ & 'b', $)",
+            json!(["a", "b", "a", "b"]),
+        ),
+        ("$count($split($pad('', 100000, 'a,'), /,/))", json!(50001)),
+    ] {
+        assert_eq!(evaluate(text).unwrap(), value, "{text}");
+    }
+    let nested = (0..40).fold("'x'".to_owned(), |inner, _| format!("$join(a, {inner})"));
+    assert!(
+        Jsonata::parse(&nested).is_ok(),
+        "and is no longer than it was"
+    );
 }
 
 #[test]

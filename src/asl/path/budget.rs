@@ -13,6 +13,9 @@ const VISITS_MAX: u64 = 8_000_000;
 /// time. Written ones take microseconds, so a state has room for more than anybody writes.
 const HEAVY_MAX: u64 = 64;
 
+/// Bytes of text that are compared in the time of a visit.
+const TEXT_OF_VISIT: usize = 256;
+
 /// What is left of an evaluation's allowance.
 #[derive(Debug)]
 pub struct Budget {
@@ -43,6 +46,29 @@ impl Budget {
         let values = u64::try_from(values).map_err(|_| Exhausted)?;
         self.visits = self.visits.checked_sub(values).ok_or(Exhausted)?;
         Ok(())
+    }
+
+    /// Takes what it costs to compare two values: the parts of the smaller one, and a visit for each
+    /// [`TEXT_OF_VISIT`] bytes of texts.
+    pub(crate) fn compare(&mut self, left: &Value, right: &Value) -> Result<(), Exhausted> {
+        match (left, right) {
+            (Value::Array(left), Value::Array(right)) if left.len() == right.len() => {
+                self.visit(left.len())?;
+                let mut pairs = left.iter().zip(right);
+                pairs.try_for_each(|(left, right)| self.compare(left, right))
+            }
+            (Value::Object(left), Value::Object(right)) if left.len() == right.len() => {
+                self.visit(left.len())?;
+                left.iter().try_for_each(|(key, left)| {
+                    let right = right.get(key).unwrap_or(&Value::Null);
+                    self.compare(left, right)
+                })
+            }
+            (Value::String(left), Value::String(right)) if left.len() == right.len() => {
+                self.visit(left.len() / TEXT_OF_VISIT)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Takes what an expression costs that may use up the time that it has.

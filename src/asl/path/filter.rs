@@ -49,25 +49,43 @@ impl Comparison {
         ("nin ", Self::NotIn),
     ];
 
-    fn holds(self, left: Option<&Value>, right: Option<&Value>) -> bool {
+    fn holds(
+        self,
+        left: Option<&Value>,
+        right: Option<&Value>,
+        budget: &mut Budget,
+    ) -> Result<bool, Exhausted> {
         let order = || compare(left?, right?);
-        match self {
-            Self::Equal => left
-                .zip(right)
-                .is_some_and(|(left, right)| equal(left, right)),
-            Self::NotEqual => !Self::Equal.holds(left, right),
+        Ok(match self {
+            Self::Equal => match (left, right) {
+                (Some(left), Some(right)) => {
+                    budget.compare(left, right)?;
+                    equal(left, right)
+                }
+                _ => false,
+            },
+            Self::NotEqual => !Self::Equal.holds(left, right, budget)?,
             Self::Less => order().is_some_and(Ordering::is_lt),
             Self::LessOrEqual => order().is_some_and(Ordering::is_le),
             Self::Greater => order().is_some_and(Ordering::is_gt),
             Self::GreaterOrEqual => order().is_some_and(Ordering::is_ge),
             Self::In => match (left, right) {
                 (Some(left), Some(Value::Array(items))) => {
-                    items.iter().any(|item| equal(left, item))
+                    let mut found = false;
+                    for item in items {
+                        budget.visit(1)?;
+                        budget.compare(left, item)?;
+                        found |= equal(left, item);
+                        if found {
+                            break;
+                        }
+                    }
+                    found
                 }
                 _ => false,
             },
-            Self::NotIn => !Self::In.holds(left, right),
-        }
+            Self::NotIn => !Self::In.holds(left, right, budget)?,
+        })
     }
 }
 
@@ -102,7 +120,7 @@ impl Filter {
             Self::Compare(left, comparison, right) => {
                 let left = left.resolve(item, input, budget)?;
                 let right = right.resolve(item, input, budget)?;
-                Ok(comparison.holds(left.as_deref(), right.as_deref()))
+                comparison.holds(left.as_deref(), right.as_deref(), budget)
             }
         }
     }
