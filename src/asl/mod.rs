@@ -28,5 +28,6 @@ pub use diagnostic::{Code, DIAGNOSTICS_MAX, DefinitionError, Diagnostic};
 pub use lint::{Finding, lint};
 pub use lone_state::LONE_STATE_NAME;
 pub use policy::{Catcher, Jitter, Retrier};
+pub(crate) use reader::SECONDS_MAX;
 pub use text::DEFINITION_BYTES_MAX;
 pub use timestamp::parse_timestamp;

@@ -212,6 +212,8 @@ impl Execution {
 
     /// The progress of a Map or a Parallel is over: its rows go, the frame stays.
     pub(super) fn end_fork(&mut self, id: FrameId) {
+        // Why: the next Map of the frame has results at the same places.
+        self.dirty.results.retain(|(frame, _)| *frame != id);
         if let Some(frame) = self.frame_mut(id)
             && matches!(frame.phase, Phase::Forked(_))
             && frame.stored

@@ -82,7 +82,8 @@ pub(super) fn beat(
     now: Timestamp,
 ) -> rusqlite::Result<()> {
     db.prepare_cached(
-        "UPDATE timers SET due_us = ?3 + beat_us
+        // Why not beyond: a sum of integers that is too large is a real number.
+        "UPDATE timers SET due_us = ?3 + min(beat_us, 9223372036854775807 - ?3)
          WHERE execution = ?1 AND frame = ?2 AND kind = 'heartbeat' AND beat_us IS NOT NULL",
     )?
     .execute(params![execution.0, frame.0, now.0])?;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Entered, Raised, Stepper, Turn, frame::Phase, resolve, whole};
 use crate::{
     asl::{
-        Setting,
+        SECONDS_MAX, Setting,
         path::Path,
         states::{Kind, State, Task},
         template::Scope,
@@ -173,11 +173,17 @@ fn duration(
         if seconds == 0 {
             return Err(Raised::runtime(format!("{field} must be positive: {path}")));
         }
+        if seconds > SECONDS_MAX {
+            return Err(Raised::runtime(format!(
+                "{field} must be {SECONDS_MAX} at most: {path}"
+            )));
+        }
         Ok(Duration::from_secs(seconds))
     };
     let plain = field.trim_end_matches("Path");
     let accept = |value: &Value| {
-        let seconds = value.as_u64().filter(|seconds| *seconds > 0);
+        let seconds = value.as_u64();
+        let seconds = seconds.filter(|seconds| (1..=SECONDS_MAX).contains(seconds));
         seconds.map(Duration::from_secs)
     };
     let computed = (plain, "integer", accept);

@@ -224,6 +224,46 @@ fn results_of_a_step_share_rows_of_a_bounded_size() {
 }
 
 #[test]
+fn results_of_a_map_that_is_over_are_none_of_the_next() {
+    let each = |next: &str, first: &str, state: &str| {
+        format!(
+            r#"{{"Type":"Map",{next},"ItemProcessor":{{"StartAt":"{first}","States":{{"{first}":{state}}}}}}}"#
+        )
+    };
+    let pass = r#"{"Type":"Pass","End":true}"#;
+    let definition = format!(
+        r#"{{"StartAt":"M1","States":{{"M1":{},"M2":{}}}}}"#,
+        each(r#""Next":"M2""#, "One", pass),
+        each(
+            r#""End":true"#,
+            "Two",
+            r#"{"Type":"Choice","Default":"Done","Choices":[{"Variable":"$.last","IsPresent":true,"Next":"Work"}]},
+               "Done":{"Type":"Pass","End":true},"Work":{"Type":"Task","Resource":"arn:aws:states:us-east-1:000000000000:activity:a","End":true}"#
+        ),
+    );
+    let options = Options {
+        payload_bytes_max: 2000,
+        ..Options::default()
+    };
+    let mut world = World::with(&definition, options);
+    let text = "x".repeat(150);
+    let mut items = vec![json!({"text": text}); 9];
+    items.push(json!({"last": text}));
+    world.start(json!(items));
+    // Each result is stored once: together they are below the bound, twice they would not be.
+    let effects = world.done(20, 1, json!({"last": text}));
+    let ended = effects.iter().any(|effect| {
+        matches!(
+            effect,
+            Effect::Ended {
+                outcome: Outcome::Succeeded { .. }
+            }
+        )
+    });
+    assert!(ended, "{effects:?}");
+}
+
+#[test]
 fn results_together_stay_within_the_limit() {
     let options = Options {
         payload_bytes_max: 1000,

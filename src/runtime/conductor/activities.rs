@@ -164,6 +164,7 @@ impl Work {
         }
         let most = (self.activities.taken.len() + waiting.len()).min(LOOK_MAX);
         let most = u32::try_from(most).unwrap_or(u32::MAX);
+        let mut stale = false;
         for row in self.engine.store().activity_tasks(activity, most)? {
             let (execution, frame, generation) = (row.execution, row.frame, row.generation);
             let key = (execution, frame, generation);
@@ -175,6 +176,8 @@ impl Work {
                 batch
                     .changes
                     .push(Change::RemoveActivityTask { execution, frame });
+                // Why: it took the place of one that somebody waits for.
+                stale = true;
                 continue;
             }
             let waiting = self.activities.polls.get_mut(activity);
@@ -210,6 +213,9 @@ impl Work {
                 },
                 task: key,
             });
+        }
+        if stale {
+            batch.after.waiting.push(activity.to_owned());
         }
         Ok(())
     }

@@ -17,6 +17,10 @@ use crate::{
 /// Timers that are taken up at a time.
 const DUE_MAX: usize = 512;
 
+/// Stored timers that are taken up and not out of the store yet; while so many are, no others are read, so
+/// that a million which are due at once are read once each.
+const TAKEN_MAX: usize = 1024;
+
 /// Due, execution, frame, generation and kind of a timer that is in memory alone.
 type Volatile = (Timestamp, i64, u32, u32, TimerKind);
 
@@ -45,11 +49,15 @@ impl Agenda {
         }
     }
 
-    /// When something is due.
+    /// When something is to be taken up.
     pub(super) fn next(&self) -> Timestamp {
         let volatile = self.volatile.peek().map(|Reverse((at, ..))| *at);
-        let first = self.next.into_iter().chain(volatile).min();
-        first.unwrap_or(Timestamp::MAX)
+        let stored = self.next.filter(|_| self.taken.len() < TAKEN_MAX);
+        stored
+            .into_iter()
+            .chain(volatile)
+            .min()
+            .unwrap_or(Timestamp::MAX)
     }
 
     /// A timer is in the store.
@@ -86,7 +94,7 @@ impl Agenda {
                 beat: None,
             });
         }
-        if self.next.is_none_or(|next| next > now) {
+        if self.next.is_none_or(|next| next > now) || self.taken.len() >= TAKEN_MAX {
             return Ok(due);
         }
         let most = DUE_MAX + self.taken.len();

@@ -180,21 +180,21 @@ impl Live {
         }))
     }
 
-    fn restore(
+    /// What an execution runs and can be asked, whether it has ended or not; `None` for that of a job.
+    pub(super) fn program(
         engine: &Engine,
-        row: ExecutionRow,
+        row: &ExecutionRow,
         processor: impl Fn(RunId) -> Option<Arc<Definition>>,
-    ) -> Result<Option<Self>, RuntimeError> {
-        let (id, store) = (row.id, engine.store());
+    ) -> Result<Option<(Machine, Facts)>, RuntimeError> {
         let Runs::Definition(definition) = row.runs else {
             return Ok(None);
         };
         let damaged = |cause: String| RuntimeError::Damaged {
-            what: format!("execution {id}"),
+            what: format!("execution {}", row.id),
             cause,
         };
         let definition = match row.child_of {
-            None => engine.programs().definition(store, definition)?,
+            None => engine.programs().definition(engine.store(), definition)?,
             Some((run, _)) => {
                 let found = processor(run);
                 found.ok_or_else(|| damaged(format!("its run {run} is gone")))?
@@ -203,9 +203,26 @@ impl Live {
         let machine = Machine::new(definition, options(row.kind));
         let input =
             Payload::parse(row.input.clone()).map_err(|error| damaged(error.to_string()))?;
+        let facts = Facts::of(engine, machine.definition(), row, input);
+        Ok(Some((machine, facts)))
+    }
+
+    fn restore(
+        engine: &Engine,
+        row: ExecutionRow,
+        processor: impl Fn(RunId) -> Option<Arc<Definition>>,
+    ) -> Result<Option<Self>, RuntimeError> {
+        let (id, store) = (row.id, engine.store());
+        let damaged = |cause: String| RuntimeError::Damaged {
+            what: format!("execution {id}"),
+            cause,
+        };
+        let Some((machine, facts)) = Self::program(engine, &row, processor)? else {
+            return Ok(None);
+        };
+        let input = facts.input.clone();
         let state = Execution::restore(&machine, &input, store.frames(id)?)
             .map_err(|error| damaged(error.to_string()))?;
-        let facts = Facts::of(engine, machine.definition(), &row, input);
         let under_way = state.frames_with_runs().map(|(frame, _)| frame).collect();
         Ok(Some(Self {
             machine,
@@ -234,6 +251,12 @@ impl Live {
     /// The frames that wait for a Map Run.
     pub(super) fn runs(&self) -> Vec<(FrameId, Generation)> {
         self.state.frames_with_runs().collect()
+    }
+
+    /// Whether a frame waits for the Map Run that it asked for then.
+    pub(super) fn waits_for_run(&self, frame: FrameId, generation: Generation) -> bool {
+        let mut waiting = self.state.frames_with_runs();
+        !self.has_ended() && waiting.any(|one| one == (frame, generation))
     }
 
     /// Whether the execution has ended.
@@ -278,6 +301,14 @@ impl Live {
                 }
             }
             Input::Continue => self.cut_short = false,
+            Input::Submitted {
+                frame, generation, ..
+            } => {
+                // Why: whoever has the token answers, and a row waits for that as well as memory.
+                if self.state.is_last_asked(*frame, *generation) {
+                    self.under_way.remove(frame);
+                }
+            }
             Input::Start { .. }
             | Input::Started { .. }
             | Input::GoOn
@@ -285,7 +316,6 @@ impl Live {
             | Input::RunRedriven { .. }
             | Input::Interrupted
             | Input::HistoryFull
-            | Input::Submitted { .. }
             | Input::Stop { .. }
             | Input::TimedOut => {}
         }

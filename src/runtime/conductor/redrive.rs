@@ -191,6 +191,9 @@ impl Work {
         let (Some((_, row, mut run)), Some(parent)) = (found, self.live.get(&execution)) else {
             return Ok(());
         };
+        if !parent.waits_for_run(frame, generation) {
+            return Ok(());
+        }
         let (id, store) = (row.run, self.engine.store());
         let row = MapRunRow {
             generation,

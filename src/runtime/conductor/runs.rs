@@ -57,6 +57,10 @@ impl Work {
         else {
             return Ok(());
         };
+        if !parent.waits_for_run(frame, generation) {
+            // Why: it was stopped, or somebody beside it failed, before this came to its turn.
+            return Ok(());
+        }
         let row = MapRunRow {
             run: self.engine.store().next_run_id(),
             uuid: uuid_of(rand::random(), rand::random()),
@@ -101,11 +105,15 @@ impl Work {
             };
             let run = store.run(row.run)?;
             let run = run.ok_or_else(|| damaged("it is gone".to_owned()))?;
+            let parent = store.execution(run.execution)?;
+            let parent = parent.ok_or_else(|| damaged("its execution is gone".to_owned()))?;
             let processor = |run| self.runs.get(&run)?.definition();
-            let Some(parent) = Live::load(&self.engine, run.execution, processor)? else {
+            let Some((machine, facts)) = Live::program(&self.engine, &parent, processor)? else {
                 continue;
             };
-            let request = RunRequest::from_text(&parent.machine, &run.plan)
+            let live = Live::load(&self.engine, run.execution, processor)?;
+            let waited_for = live.is_some_and(|live| live.waits_for_run(run.frame, row.generation));
+            let request = RunRequest::from_text(&machine, &run.plan)
                 .map_err(|error| damaged(error.to_string()))?;
             let batched =
                 request.batch.is_some() && matches!(request.source, Source::Reader { .. });
@@ -121,10 +129,16 @@ impl Work {
             let queued = store.queued_count(row.run)?;
             let id = row.run;
             let request = Arc::new(request);
-            let made = MapRun::restore(row, &run, request, parent.facts, (&children, queued));
+            let made = MapRun::restore(row, &run, request, facts, (&children, queued));
             self.runs.insert(id, made);
-            let tick = vec![RunInput::Core(iteration::Input::Tick)];
-            self.queue.push_back(Item::Run(id, tick));
+            // Why: the process may have ended between the end of who asked for it and its own.
+            let first = if waited_for {
+                iteration::Input::Tick
+            } else {
+                iteration::Input::Abort
+            };
+            self.queue
+                .push_back(Item::Run(id, vec![RunInput::Core(first)]));
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The conductor's loop: a batch of what happened, one commit, what follows from it.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -51,6 +51,10 @@ pub(super) struct Work {
     line: Line,
     bounds: Bounds,
     pub(super) live: HashMap<ExecutionId, Live>,
+    /// Those that were loaded in this batch.
+    loaded: Vec<ExecutionId>,
+    /// Those whose rows give no execution; left as they are.
+    damaged: HashSet<ExecutionId>,
     /// What is to be stepped before anything new is taken.
     pub(super) queue: VecDeque<Item>,
     agenda: Agenda,
@@ -77,6 +81,8 @@ impl Work {
             line: engine.store().line(),
             bounds: Bounds::of(&engine.config().history),
             live: HashMap::new(),
+            loaded: Vec::new(),
+            damaged: HashSet::new(),
             queue: VecDeque::new(),
             agenda: Agenda::new(),
             on_their_way: VecDeque::new(),
@@ -116,12 +122,18 @@ impl Work {
         }
         loop {
             let room = self.on_their_way.len() < COMMITS_MAX;
+            if room && self.agenda.next() <= self.engine.now() {
+                // Why here too: a timer of the runtime comes a millisecond late, and by then something
+                // else may always be there.
+                let outcome = self.take_due();
+                self.recover(outcome).await;
+            }
             // Why not biased: whatever comes without an end must not keep the others waiting.
             tokio::select! {
                 durable = durable(&mut self.on_their_way) => {
                     let outcome = durable.map_err(RuntimeError::from);
                     let outcome = outcome.map(|after| self.carry_out(after));
-                    self.recover(outcome);
+                    self.recover(outcome).await;
                     // Why not a batch at once: the room is for what came meanwhile, too.
                     continue;
                 }
@@ -137,8 +149,8 @@ impl Work {
                     }
                 }
                 () = clock.wait_until(self.agenda.next()), if room => {
-                    let outcome = self.take_due().map(drop);
-                    self.recover(outcome);
+                    let outcome = self.take_due();
+                    self.recover(outcome).await;
                 }
                 // Why it yields: timers come from the runtime, which has this thread alone.
                 () = tokio::task::yield_now(), if room && !self.queue.is_empty() => {}
@@ -146,23 +158,29 @@ impl Work {
             }
             if !(self.queue.is_empty() && taken.is_empty()) {
                 let outcome = self.batch(&mut taken).await;
-                self.recover(outcome);
+                self.recover(outcome).await;
             }
         }
     }
 
     /// Should a batch be refused, all that is in memory may be ahead of what is stored: it is let go of,
     /// and everything goes on from its last commit.
-    fn recover(&mut self, outcome: Result<(), RuntimeError>) {
+    async fn recover(&mut self, outcome: Result<(), RuntimeError>) {
         let Err(error) = outcome else {
             return;
         };
         tracing::error!(%error, "executions go on from their last commit");
+        // Why: one that was sent before may be written still, and what is stored is read behind it.
+        for (committed, _) in std::mem::take(&mut self.on_their_way) {
+            // Why ok: one that was refused is what is recovered from.
+            committed.await.ok();
+        }
         self.line = self.engine.store().line();
-        self.live.retain(|_, live| live.volatile);
+        // Also those that nothing is written of: what they wait for was in the queue. Who waits is told.
+        self.live.clear();
+        self.waiting.clear();
         self.queue.clear();
         self.agenda = Agenda::new();
-        self.on_their_way.clear();
         self.beginning.clear();
         self.activities.forget();
         self.runs.clear();
@@ -237,14 +255,16 @@ impl Work {
         }
         self.step_runs(now, &mut batch)?;
         let changes = self.seal(&mut batch)?;
+        self.let_go_of_loaded();
         let at_once = After {
             effects: std::mem::take(&mut batch.at_once),
             ..After::default()
         };
         self.carry_out(at_once);
-        if changes.is_empty() {
+        if changes.is_empty() && self.on_their_way.is_empty() {
             self.carry_out(batch.after);
         } else {
+            // Why also an empty one: what is answered may rest on a commit that is on its way.
             let committed = self.line.commit(changes).await;
             self.on_their_way.push_back((committed, batch.after));
         }
@@ -271,7 +291,9 @@ impl Work {
                     return Ok(());
                 }
                 let known = self.tell(execution, input, now, batch)?;
-                if let Some(row) = timer {
+                if let Some(row) = timer
+                    && !self.damaged.contains(&execution)
+                {
                     if !known {
                         let frame = row.frame;
                         batch
@@ -352,11 +374,14 @@ impl Work {
             } => {
                 let input = Input::Stop { error, cause };
                 let known = self.tell(execution, input, now, batch)?;
-                let stopped = if known {
-                    Some(now)
-                } else {
-                    let row = self.engine.store().execution(execution)?;
-                    row.and_then(|row| row.stopped)
+                let ending = self.live.get(&execution).and_then(|live| live.row.stopped);
+                let stopped = match (known, ending) {
+                    (true, _) => Some(now),
+                    (false, Some(at)) => Some(at),
+                    (false, None) => {
+                        let row = self.engine.store().execution(execution)?;
+                        row.and_then(|row| row.stopped)
+                    }
                 };
                 batch.after.stopped.push((done, stopped));
                 Ok(())
@@ -381,11 +406,24 @@ impl Work {
         execution: ExecutionId,
     ) -> Result<Option<&mut Live>, RuntimeError> {
         if !self.live.contains_key(&execution) {
+            if self.damaged.contains(&execution) {
+                return Ok(None);
+            }
             let processor = |run| self.runs.get(&run)?.definition();
-            let Some(live) = Live::load(&self.engine, execution, processor)? else {
+            let live = match Live::load(&self.engine, execution, processor) {
+                Err(error @ RuntimeError::Damaged { .. }) => {
+                    // Why alone: the others have nothing to do with what is wrong with it.
+                    tracing::error!(%error, "an execution cannot go on");
+                    self.damaged.insert(execution);
+                    return Ok(None);
+                }
+                loaded => loaded?,
+            };
+            let Some(live) = live else {
                 return Ok(None);
             };
             self.live.insert(execution, live);
+            self.loaded.push(execution);
         }
         let live = self.live.get_mut(&execution);
         Ok(live.filter(|live| !live.has_ended()))
@@ -602,6 +640,16 @@ impl Work {
         }
         if self.live.get(&execution).is_some_and(|live| live.volatile) {
             self.live.remove(&execution);
+        }
+    }
+
+    /// What was only looked at needs no memory.
+    fn let_go_of_loaded(&mut self) {
+        for execution in std::mem::take(&mut self.loaded) {
+            let idle = |live: &Live| live.commits == 0 && !live.touched && !live.is_awake();
+            if self.live.get(&execution).is_some_and(idle) {
+                self.live.remove(&execution);
+            }
         }
     }
 

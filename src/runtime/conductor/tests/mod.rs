@@ -11,7 +11,7 @@ use crate::{
     machine::Event,
     plugin::Launcher,
     runtime::{EngineSetup, read_history},
-    store::{DefinitionHash, ExecutionKind, ExecutionRow, MachineChange},
+    store::{Change, DefinitionHash, ExecutionKind, ExecutionRow, MachineChange},
     time::SystemClock,
 };
 
@@ -385,4 +385,83 @@ async fn executions_that_never_pause_keep_nobody_waiting() {
         engine.stop_execution(*id, None, None).await.unwrap();
         assert_eq!(end(&engine, *id).await.status, ExecutionStatus::Aborted);
     }
+}
+
+/// A distributed Map beside a state that fails in the same step.
+const CANCELLED: &str = r#"{"StartAt": "P", "States": {
+    "P": {"Type": "Parallel", "Next": "After", "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "After"}],
+        "Branches": [
+            {"StartAt": "M", "States": {"M": {"Type": "Map", "End": true, "ItemProcessor": {
+                "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+                "StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 1000, "End": true}}}}}},
+            {"StartAt": "F", "States": {"F": {"Type": "Fail", "Error": "No"}}}]},
+    "After": {"Type": "Wait", "Seconds": 1, "End": true}}}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_nobody_waits_for_any_more_does_not_begin() {
+    let world = World::new();
+    let engine = world.open();
+    let cancelled = program(&engine, ExecutionKind::Standard, CANCELLED);
+    let id = id_of(&start(&engine, &cancelled, None, "[1, 2, 3]").await);
+    assert_eq!(end(&engine, id).await.status, ExecutionStatus::Succeeded);
+    assert_eq!(engine.store().running_map_runs().unwrap(), []);
+    assert_eq!(engine.store().map_runs_of(id).unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_execution_ended_just_before_the_process_is_stopped_by_the_next() {
+    let world = World::new();
+    let engine = world.open();
+    let text = MAPS.replace("\"Seconds\": 0", "\"Seconds\": 1000");
+    let maps = program(&engine, ExecutionKind::Standard, &text);
+    let input = r#"{"bears": 0, "items": [1, 2, 3, 4, 5]}"#;
+    let id = id_of(&start(&engine, &maps, None, input).await);
+    let run = loop {
+        let runs = engine.store().map_runs_of(id).unwrap();
+        if !runs.is_empty() && engine.store().running_children(runs[0].run).unwrap().len() == 3 {
+            break runs[0].run;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    };
+    let ends = Change::EndExecution {
+        execution: id,
+        status: ExecutionStatus::Aborted,
+        output: None,
+        error: None,
+        cause: None,
+        at: engine.now(),
+    };
+    // As if it were another process: the conductor of this one learns nothing of it.
+    engine.store().commit(vec![ends]).await.await.unwrap();
+    let engine = world.open_again(engine).await;
+    let patience = std::time::Instant::now() + Duration::from_mins(1);
+    while !engine.store().running_children(run).unwrap().is_empty() {
+        assert!(std::time::Instant::now() < patience);
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let waits = program(&engine, ExecutionKind::Standard, WAITS);
+    let id = id_of(&start(&engine, &waits, None, r#"{"seconds": 0}"#).await);
+    assert_eq!(end(&engine, id).await.status, ExecutionStatus::Succeeded);
+    assert_eq!(engine.store().running_map_runs().unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_execution_whose_rows_are_damaged_keeps_nobody_else_waiting() {
+    let world = World::new();
+    let engine = world.open();
+    let waits = program(&engine, ExecutionKind::Standard, WAITS);
+    let bad = id_of(&start(&engine, &waits, None, r#"{"seconds": 2}"#).await);
+    let good = id_of(&start(&engine, &waits, None, r#"{"seconds": 3}"#).await);
+    engine.shut_down(Duration::from_secs(5)).await;
+    drop(engine);
+    let file = rusqlite::Connection::open(world.state().join("iterd.db")).unwrap();
+    file.busy_timeout(Duration::from_mins(1)).unwrap();
+    let damage = "UPDATE frames SET body = '{}' WHERE execution = ?1 AND part = 'frame'";
+    assert!(file.execute(damage, [bad.0]).unwrap() > 0);
+    drop(file);
+    let engine = world.open();
+    assert_eq!(end(&engine, good).await.status, ExecutionStatus::Succeeded);
+    let row = engine.store().execution(bad).unwrap().unwrap();
+    assert_eq!(row.status, ExecutionStatus::Running, "it is left as it is");
+    assert_eq!(engine.store().first_timers(9).unwrap().len(), 1);
 }
