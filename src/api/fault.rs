@@ -54,6 +54,8 @@ pub enum Fault {
     Serialization,
     /// There are as many of something as there may be.
     ServiceQuotaExceeded,
+    /// There is no room for now; clients try again by themselves.
+    ServiceUnavailable,
     /// A machine of that name exists and is another.
     StateMachineAlreadyExists,
     /// The machine is being deleted.
@@ -75,7 +77,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    const ALL: [Self; 33] = [
+    const ALL: [Self; 34] = [
         Self::AccessDenied,
         Self::ActivityAlreadyExists,
         Self::ActivityDoesNotExist,
@@ -100,6 +102,7 @@ impl Fault {
         Self::MissingRequiredParameter,
         Self::Serialization,
         Self::ServiceQuotaExceeded,
+        Self::ServiceUnavailable,
         Self::StateMachineAlreadyExists,
         Self::StateMachineDeleting,
         Self::StateMachineDoesNotExist,
@@ -139,6 +142,7 @@ impl Fault {
             Self::MissingRequiredParameter => "MissingRequiredParameter",
             Self::Serialization => "SerializationException",
             Self::ServiceQuotaExceeded => "ServiceQuotaExceededException",
+            Self::ServiceUnavailable => "ServiceUnavailable",
             Self::StateMachineAlreadyExists => "StateMachineAlreadyExists",
             Self::StateMachineDeleting => "StateMachineDeleting",
             Self::StateMachineDoesNotExist => "StateMachineDoesNotExist",
@@ -159,6 +163,8 @@ impl Fault {
             Self::IncompleteSignature | Self::InvalidSignature | Self::MissingAuthenticationToken
         ) {
             403
+        } else if matches!(self, Self::ServiceUnavailable) {
+            503
         } else {
             400
         }

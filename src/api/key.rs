@@ -31,6 +31,9 @@ pub struct Key {
 /// Characters of a key's name at the most.
 pub(super) const NAME_CHARS_MAX: usize = 64;
 
+/// Bytes of a secret at the least: what a file has lost must not be guessed.
+const SECRET_BYTES_MIN: usize = 32;
+
 /// Bytes of a key's file at the most.
 const FILE_BYTES_MAX: u64 = 4096;
 
@@ -78,11 +81,15 @@ impl Key {
 
     /// Reads the key of a state directory, which may do everything.
     pub fn read(path: &Path) -> Result<Self, KeyError> {
-        let secret = std::fs::read_to_string(path).map_err(|error| io_error(path, error))?;
+        let secret = read_bounded(path).map_err(|error| io_error(path, error))?;
+        let secret = secret.trim();
+        if secret.len() < SECRET_BYTES_MIN {
+            return Err(KeyError::Damaged(path.display().to_string()));
+        }
         Ok(Self {
             id: Self::LOCAL_ID.to_owned(),
             role: Role::Admin,
-            secret: secret.trim().to_owned(),
+            secret: secret.to_owned(),
         })
     }
 }
@@ -128,6 +135,9 @@ impl KeyRing {
         };
         let damaged = || KeyError::Damaged(path.display().to_string());
         let stored: Stored = serde_json::from_str(&text).map_err(|_| damaged())?;
+        if stored.secret.len() < SECRET_BYTES_MIN {
+            return Err(damaged());
+        }
         Ok(Key {
             id: id.to_owned(),
             role: Role::parse(&stored.role).ok_or_else(damaged)?,
@@ -228,8 +238,10 @@ mod tests {
 
     use super::*;
 
+    const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
     fn ring(directory: &Path) -> KeyRing {
-        std::fs::write(directory.join("key"), "secret\n").unwrap();
+        std::fs::write(directory.join("key"), format!("{SECRET}\n")).unwrap();
         KeyRing::open(&StatePaths::new(directory)).unwrap()
     }
 
@@ -261,7 +273,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let ring = ring(directory.path());
         let local = ring.find(Key::LOCAL_ID).unwrap();
-        assert_eq!((local.role, local.secret.as_str()), (Role::Admin, "secret"));
+        assert_eq!((local.role, local.secret.as_str()), (Role::Admin, SECRET));
         let refused = ring.create(Key::LOCAL_ID, Role::ReadOnly).unwrap_err();
         assert!(matches!(refused, KeyError::Exists(_)), "{refused}");
     }
@@ -284,11 +296,15 @@ mod tests {
             "secret",
             r#"{"role":"king","secret":"x"}"#,
             r#"{"role":"admin"}"#,
+            r#"{"role":"admin","secret":""}"#,
         ] {
             std::fs::write(directory.path().join("keys/odd"), text).unwrap();
             let found = ring.find("odd").unwrap_err();
             assert!(matches!(found, KeyError::Damaged(_)), "{text}: {found}");
         }
         assert!(ring.list().unwrap().is_empty());
+        std::fs::write(directory.path().join("key"), "\n").unwrap();
+        let lost = KeyRing::open(&StatePaths::new(directory.path())).unwrap_err();
+        assert!(matches!(lost, KeyError::Damaged(_)), "{lost}");
     }
 }

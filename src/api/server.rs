@@ -44,6 +44,9 @@ const REQUEST_ID: &str = "x-amzn-requestid";
 /// How long a body may take: the largest one over a line of 64 KiB/s takes half of it.
 const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 
+/// How long a large body waits for others to be taken in; then its sender is to try again.
+const LEAVE_TIME_MAX: Duration = Duration::from_secs(10);
+
 /// Where a request came in.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Door {
@@ -108,7 +111,7 @@ async fn handle(server: &Server, request: Request) -> Result<Value, ApiError> {
         // Why before the body: nobody sends us a megabyte for nothing.
         return Err(unproven(target, SignatureError::Missing));
     }
-    let (body, _large) = read(body, &server.large_bodies).await?;
+    let (body, large) = read(body, &server.large_bodies).await?;
     let signed = sigv4::Request {
         method: parts.method.as_str(),
         path: parts.uri.path(),
@@ -132,15 +135,21 @@ async fn handle(server: &Server, request: Request) -> Result<Value, ApiError> {
         // Why: what is written down must not hide whose key it was.
         *author = format!("{author}, with the key {}", key.id);
     }
+    // Why before it is carried out: that may take minutes, and holds what is left of the body alone.
+    drop((body, large));
     let api = server.api.clone();
-    // Why a task of its own: what was begun is carried out, also when the caller hangs up.
-    let work = tokio::spawn(async move {
+    let waits = family.waits();
+    let carried_out = async move {
         match family {
             Family::Iterd(operation) => call(&api, &operation, input, &key.id).await,
             Family::States(operation) => call_states(&api, &operation, input).await,
         }
-    });
-    work.await.map_err(|error| {
+    };
+    if waits {
+        return carried_out.await;
+    }
+    // Why a task of its own: what was begun is carried out, also when the caller hangs up.
+    tokio::spawn(carried_out).await.map_err(|error| {
         ApiError::new(
             ErrorKind::Internal,
             format!("the operation broke off: {error}"),
@@ -166,6 +175,11 @@ impl Family {
         }
         let message = format!("no operation {target:?} is known here");
         Err(ApiError::states(Fault::UnknownOperation, message))
+    }
+
+    /// Whether it only waits for something: when the caller hangs up, what would come is for another.
+    fn waits(&self) -> bool {
+        matches!(self, Self::States(operation) if operation == "GetActivityTask")
     }
 
     /// Refuses what the key may not ask for.
@@ -272,7 +286,13 @@ async fn read(
                 )));
             }
             if bytes.len() + data.len() > SMALL_BODY_BYTES_MAX && large.is_none() {
-                large = Arc::clone(large_bodies).acquire_owned().await.ok();
+                let leave = Arc::clone(large_bodies).acquire_owned();
+                let leave = tokio::time::timeout(LEAVE_TIME_MAX, leave).await;
+                let Ok(Ok(leave)) = leave else {
+                    let message = "too many large requests at a time; try again";
+                    return Err(ApiError::states(Fault::ServiceUnavailable, message));
+                };
+                large = Some(leave);
             }
             bytes.extend_from_slice(&data);
         }

@@ -110,7 +110,15 @@ pub fn verify(
         .split_once('/')
         .ok_or(SignatureError::Malformed)?;
     let names: Vec<&str> = signed.split(';').collect();
-    let complete = names.contains(&"host") && names.contains(&"x-amz-date");
+    // Why all of AWS's: one says which operation is meant.
+    let of_aws = request
+        .headers
+        .iter()
+        .filter(|(name, _)| name.starts_with("x-amz-"));
+    let signs_all = of_aws
+        .map(|(name, _)| name.as_str())
+        .all(|name| names.contains(&name));
+    let complete = names.contains(&"host") && names.contains(&"x-amz-date") && signs_all;
     if !complete || names.len() > SIGNED_HEADERS_MAX || !names.is_sorted() {
         return Err(SignatureError::Malformed);
     }
@@ -301,6 +309,11 @@ mod tests {
         assert_eq!(
             check(|headers, _| headers[1].1 = "Iterd.StopJob".to_owned(), 0),
             Err(Mismatch)
+        );
+        let one_more = ("x-amz-meta".to_owned(), "x".to_owned());
+        assert_eq!(
+            check(|headers, _| headers.push(one_more), 0),
+            Err(Malformed)
         );
         assert_eq!(check(|headers, _| headers.truncate(2), 0), Err(Missing));
         assert_eq!(

@@ -131,6 +131,12 @@ impl Event {
         }
     }
 
+    /// Bytes of its payload; 0 where it has none.
+    #[must_use]
+    pub fn payload_bytes(&self) -> usize {
+        self.parts().1.map_or(0, |payload| payload.text().len())
+    }
+
     /// Its detail and its payload.
     fn parts(&self) -> (Detail<'_>, Option<&Payload>) {
         match self {

@@ -299,7 +299,11 @@ pub struct HistoryPage {
     pub next: Option<u64>,
 }
 
-/// Events of an execution in order, from that one on; blocks.
+/// No further event joins a page that holds this many bytes of payloads.
+const ANSWER_BYTES_MAX: usize = 4 << 20;
+
+/// Events of an execution in order, from that one on; fewer than asked for where their payloads are large,
+/// and one at least. Blocks.
 pub fn read_history(
     store: &Store,
     execution: ExecutionId,
@@ -311,7 +315,7 @@ pub fn read_history(
         records: Vec::new(),
         next: None,
     };
-    let mut from = from;
+    let (mut from, mut bytes) = (from, 0);
     loop {
         let rows = if backwards {
             store.history_backwards(execution, from, PAGE_BYTES_MAX)?
@@ -338,10 +342,11 @@ pub fn read_history(
                 }
             });
             for record in wanted {
-                if page.records.len() == events_max {
+                if page.records.len() == events_max || bytes >= ANSWER_BYTES_MAX {
                     page.next = Some(record.id);
                     return Ok(page);
                 }
+                bytes += record.event.payload_bytes();
                 page.records.push(record);
             }
             if backwards && row.first == 1 {

@@ -200,6 +200,11 @@ const COLUMNS: &str = "id, kind, machine, name, text, definition, version, alias
                        trace_header, run, item, awake, status, input, output, error, cause, redrives, \
                        started_us, stopped_us, redriven_us, redrive_token";
 
+/// The same without payloads, which no list tells: a page of them might have half a gigabyte.
+const LISTED: &str = "id, kind, machine, name, text, definition, version, alias, role_arn, \
+                      trace_header, run, item, awake, status, '', NULL, NULL, NULL, redrives, \
+                      started_us, stopped_us, redriven_us, redrive_token";
+
 /// A query for executions.
 pub(super) fn select(which: &str) -> String {
     format!("SELECT {COLUMNS} FROM executions WHERE {which}")
@@ -471,7 +476,8 @@ impl Store {
         })
     }
 
-    /// Executions before that one, the newest first, at most so many.
+    /// Executions before that one, the newest first, at most so many; without input, output, error and
+    /// cause.
     pub fn executions(
         &self,
         of: &ExecutionsOf,
@@ -516,7 +522,7 @@ impl Store {
         };
         self.readers.with(|db| {
             let mut statement = db.prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM executions WHERE {which} AND id < ?2{of_status}{of_redrive}{pending}
+                "SELECT {LISTED} FROM executions WHERE {which} AND id < ?2{of_status}{of_redrive}{pending}
                  {unqualified} ORDER BY id DESC LIMIT ?3"
             ))?;
             let values = params![value, before.0, rows_max, status, qualifier];

@@ -513,6 +513,47 @@ fn ten_thousand_hostile_requests_are_refused_each_and_leave_nothing() {
 }
 
 #[test]
+fn a_worker_that_hangs_up_takes_no_task_with_it() {
+    let (world, daemon) = served();
+    let key = Key::read(&world.state().join("key")).unwrap();
+    let port = daemon.port();
+    let states = |operation: &str, body: &str| {
+        let told = asked(port, "AWSStepFunctions.", operation, body, &key);
+        assert!(told.starts_with("HTTP/1.1 200"), "{told}");
+        told
+    };
+    states("CreateActivity", r#"{"name":"ask"}"#);
+    let arn = "arn:aws:states:us-east-1:000000000000:activity:ask";
+    let definition = format!(
+        r#"{{\"StartAt\":\"A\",\"States\":{{\"A\":{{\"Type\":\"Task\",\"Resource\":\"{arn}\",\"End\":true}}}}}}"#
+    );
+    let role = "arn:aws:iam::000000000000:role/r";
+    let machine = format!(r#"{{"name":"m","definition":"{definition}","roleArn":"{role}"}}"#);
+    states("CreateStateMachine", &machine);
+    let poll = format!(r#"{{"activityArn":"{arn}"}}"#);
+    for round in 0..3 {
+        for _ in 0..5 {
+            let request = Request {
+                family: "AWSStepFunctions.",
+                operation: "GetActivityTask",
+                body: &poll,
+                ..Request::good()
+            };
+            let mut stream = connect(port);
+            stream
+                .write_all(request.signed_with(&key).as_bytes())
+                .unwrap();
+            // Why: it is taken in before this one is, so that it waits when its worker goes away.
+            states("DescribeActivity", &poll);
+        }
+        let start = r#"{"stateMachineArn":"arn:aws:states:us-east-1:000000000000:stateMachine:m"}"#;
+        states("StartExecution", start);
+        let told = states("GetActivityTask", &poll);
+        assert!(told.contains("taskToken"), "{round}: {told}");
+    }
+}
+
+#[test]
 fn an_address_in_use_is_named_with_the_mend() {
     let (_, daemon) = served();
     let address = format!("127.0.0.1:{}", daemon.port());

@@ -116,9 +116,9 @@ pub(super) fn register(evaluator: &mut Evaluator) -> Result<(), EvaluatorError> 
     })?;
     let own = Rc::clone(&notes);
     evaluator.register_fn(PRODUCT, move |args: &[JValue]| {
-        let noted = own.borrow_mut().pop().unwrap_or(JValue::Undefined);
-        let text = noted.as_str().map_or(1, |text| text.len() + 1);
-        let count = noted.as_array().map_or(text, Vec::len);
+        let items = own.borrow_mut().pop().unwrap_or(JValue::Undefined);
+        let text = items.as_str().map_or(1, |text| text.len() + 1);
+        let count = items.as_array().map_or(text, Vec::len);
         let each = args.first().and_then(JValue::as_str).map_or(0, str::len);
         if count.saturating_mul(each) > BYTES_MAX {
             return Err(too_large());
@@ -127,13 +127,13 @@ pub(super) fn register(evaluator: &mut Evaluator) -> Result<(), EvaluatorError> 
     })?;
     let own = Rc::clone(&notes);
     evaluator.register_fn(PATTERN, move |args: &[JValue]| {
-        let noted = own.borrow().last().cloned();
-        search(noted.as_ref(), args.first())?;
+        let text = own.borrow().last().cloned();
+        search(text.as_ref(), args.first())?;
         Ok(first(args))
     })?;
     evaluator.register_fn(LAST_PATTERN, move |args: &[JValue]| {
-        let noted = notes.borrow_mut().pop();
-        search(noted.as_ref(), args.first())?;
+        let text = notes.borrow_mut().pop();
+        search(text.as_ref(), args.first())?;
         Ok(first(args))
     })
 }
@@ -261,29 +261,27 @@ impl Guard {
 
     /// Measures what this node puts together or walks through.
     fn around(&mut self, node: &mut AstNode) {
-        match node {
-            AstNode::Function { name, args, .. } if args.contains(&AstNode::Placeholder) => {
+        if let AstNode::Function { name, args, .. } = node {
+            if args.contains(&AstNode::Placeholder) {
                 if NOTED.contains(&name.as_str()) {
-                    self.later(node);
+                    return self.later(node);
+                }
+            } else {
+                match (name.as_str(), args.as_mut_slice()) {
+                    ("pad", [_, width, ..]) => self.wrap(WIDTH, width),
+                    (name, [first, rest @ ..]) => self.note(name, first, rest),
+                    (_, []) => {}
                 }
             }
-            AstNode::Function { name, args, .. } => match (name.as_str(), args.as_mut_slice()) {
-                ("pad", [_, width, ..]) => self.wrap(WIDTH, width),
-                (name, [first, rest @ ..]) => self.note(name, first, rest),
-                _ => {}
-            },
-            AstNode::Binary {
-                op: BinaryOp::ChainPipe,
-                lhs,
-                rhs,
-            } => {
-                if let AstNode::Function { name, args, .. } = &mut **rhs
-                    && !args.contains(&AstNode::Placeholder)
-                {
-                    self.note(name, lhs, args);
-                }
-            }
-            _ => {}
+        } else if let AstNode::Binary {
+            op: BinaryOp::ChainPipe,
+            lhs,
+            rhs,
+        } = node
+            && let AstNode::Function { name, args, .. } = &mut **rhs
+            && !args.contains(&AstNode::Placeholder)
+        {
+            self.note(name, lhs, args);
         }
         if !self.always {
             return;

@@ -98,9 +98,19 @@ fn instant(text: &str) -> Result<Timestamp, ApiError> {
     })
 }
 
+/// A condition that is longer is not shown with its error.
+const POINTED_CHARS_MAX: usize = 1000;
+
 /// The error with the place it means, as people see it.
 fn point_into(text: &str, error: &PathError) -> ApiError {
     let before = text.get(..error.offset).unwrap_or(text).chars().count();
+    if before > POINTED_CHARS_MAX {
+        let message = format!(
+            "the condition is wrong at character {before}: {}",
+            error.message
+        );
+        return ApiError::validation(message);
+    }
     ApiError::validation(format!(
         "the condition is wrong: {}\n  {text}\n  {:before$}^",
         error.message, ""
