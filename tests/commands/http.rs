@@ -426,7 +426,7 @@ fn hostile(random: &mut StdRng, key: &Key) -> Vec<u8> {
                 "[[[[[[[[",
             ];
             let body = bodies[random.random_range(0..bodies.len())];
-            Request { body: body, ..sent }.signed_with(key).into_bytes()
+            Request { body, ..sent }.signed_with(key).into_bytes()
         }
         6 => {
             let deep = "[".repeat(random.random_range(1000..60_000));
