@@ -9,7 +9,9 @@ use clap::{Command, CommandFactory, FromArgMatches};
 const GROUPS: [(&str, &[&str]); 5] = [
     (
         "begin",
-        &["init", "check", "run", "serve", "env", "start", "adopt"],
+        &[
+            "init", "check", "run", "serve", "env", "key", "start", "adopt",
+        ],
     ),
     (
         "look",

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Format of every row. A new one must read all older ones. 2: results that were new at the same time are
-/// one row.
+/// one row, and the data of a frame that iterates stands in the row of its items.
 const VERSION: u8 = 2;
 
 /// No further result joins a row that holds this many bytes of them.
@@ -68,6 +68,9 @@ struct StoredFrame<'a> {
     /// Absent: the execution's input, or the fork's for a branch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     data: Option<Box<RawValue>>,
+    /// The data stands in the row of the items, which is written once: this one is with each of them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    data_in_items: bool,
     entry: u64,
     entered: Timestamp,
     entered_event: u64,
@@ -100,6 +103,9 @@ enum StoredPhase {
 #[derive(Serialize, Deserialize)]
 struct StoredItems {
     v: u8,
+    /// The frame's data, where its own row says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    data: Option<Box<RawValue>>,
     /// Absent: the frame's data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     input: Option<Box<RawValue>>,
@@ -305,12 +311,27 @@ impl Execution {
         let Some(state) = definition.find(&stored.state) else {
             return Err(RestoreError::State(stored.state.into_owned()));
         };
+        let data = if stored.data_in_items {
+            let key = RowKey {
+                frame: id,
+                part: Part::Items,
+                index: 0,
+            };
+            let body = rows.get(&key).ok_or(RestoreError::Inconsistent(
+                "a Map or a Parallel has no items",
+            ))?;
+            let items: StoredItems = serde_json::from_str(body)?;
+            check(items.v)?;
+            items.data
+        } else {
+            stored.data
+        };
         let mut frame = Frame {
             id,
             parent: stored.parent,
             state,
-            inherited: stored.data.is_none(),
-            data: match (stored.data, stored.parent) {
+            inherited: data.is_none(),
+            data: match (data, stored.parent) {
                 (Some(data), _) => payload(&data)?,
                 (None, None) => input.clone(),
                 (None, Some((parent, _))) => match self.frame(parent).map(|parent| &parent.phase) {
@@ -415,15 +436,17 @@ fn frame_row(frame: &Frame, definition: &Definition) -> Row {
         Phase::Run => (StoredPhase::Run, None),
         Phase::Forked(fork) => (StoredPhase::Forked, Some(fork.next)),
     };
+    let forked = next.is_some();
     let stored = StoredFrame {
         v: VERSION,
         state: Cow::Borrowed(&definition.state(frame.state).name),
         parent: frame.parent,
-        data: if frame.inherited {
+        data: if frame.inherited || forked {
             None
         } else {
             raw(&frame.data)
         },
+        data_in_items: forked && !frame.inherited,
         entry: frame.entry,
         entered: frame.entered,
         entered_event: frame.entered_event,
@@ -444,8 +467,10 @@ fn items_row(frame: &Frame, definition: &Definition) -> Option<Row> {
         return None;
     };
     let (own_input, own_items) = derivation(frame, definition);
+    let own_data = !frame.inherited;
     let stored = StoredItems {
         v: VERSION,
+        data: own_data.then(|| raw(&frame.data)).flatten(),
         input: own_input.then(|| raw(&fork.input)).flatten(),
         items: own_items.then(|| raw(&fork.items)).flatten(),
     };

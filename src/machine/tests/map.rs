@@ -224,6 +224,28 @@ fn results_of_a_step_share_rows_of_a_bounded_size() {
 }
 
 #[test]
+fn what_a_map_iterates_over_is_written_once_wherever_it_stands() {
+    let definition = map("").replacen(
+        r#""States":{"#,
+        r#""States":{"First":{"Type":"Pass","InputPath":"$.list","Next":"M"},"#,
+        1,
+    );
+    let definition = definition.replacen(r#""StartAt":"M""#, r#""StartAt":"First""#, 1);
+    let mut world = World::new(&definition);
+    let items: Vec<String> = (0..50).map(|n| format!("{n:01000}")).collect();
+    world.start(json!({"list": items}));
+    let longest = |world: &World, part: Part| {
+        let rows = world.rows.iter();
+        let of_top = rows.filter(|(key, _)| key.part == part && key.frame == FrameId(0));
+        of_top.map(|(_, body)| body.len()).max().unwrap()
+    };
+    assert!(longest(&world, Part::Items) > 50_000);
+    assert!(longest(&world, Part::Frame) < 400);
+    world.done(1, 1, json!(1));
+    assert!(longest(&world, Part::Frame) < 400);
+}
+
+#[test]
 fn results_of_a_map_that_is_over_are_none_of_the_next() {
     let each = |next: &str, first: &str, state: &str| {
         format!(

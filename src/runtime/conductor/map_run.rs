@@ -50,7 +50,7 @@ pub(super) struct MapRun {
 }
 
 /// A child that was under way in a former process: its first item, and its input where that says how many
-/// items it has.
+/// items it has, or where it is needed when it has ended.
 pub(super) type Left = (Index, ExecutionId, Option<String>);
 
 /// A child under way.
@@ -59,6 +59,9 @@ struct UnderWay {
     /// As it was dispatched; `None`: by a former process.
     generation: Option<Generation>,
     items: u32,
+    /// What it began with, where its own row does not tell that once it has ended: of an express one
+    /// nothing is left.
+    input: Option<Payload>,
 }
 
 /// What a step of a run asks for.
@@ -147,11 +150,14 @@ impl MapRun {
             })
             .collect();
         let run = Run::restore(options(&row), checkpoint, &rows, queued, 0);
-        let under_way = children.iter().zip(&rows).map(|((index, id, _), row)| {
+        let express = row.kind == ExecutionKind::Express;
+        let under_way = children.iter().zip(&rows).map(|((index, id, input), row)| {
+            let input = input.clone().filter(|_| express);
             let child = UnderWay {
                 execution: *id,
                 generation: None,
                 items: row.items,
+                input: input.and_then(|input| Payload::parse(input).ok()),
             };
             (*index, child)
         });
@@ -194,9 +200,11 @@ impl MapRun {
     }
 
     /// A child is under way.
-    pub(super) fn began(&mut self, index: Index, child: ExecutionId) {
+    pub(super) fn began(&mut self, index: Index, child: ExecutionId, input: Option<&Payload>) {
+        let express = self.kind() == ExecutionKind::Express;
         if let Some(known) = self.under_way.get_mut(&index) {
             known.execution = child;
+            known.input = input.filter(|_| express).cloned();
         }
     }
 
@@ -230,7 +238,8 @@ impl MapRun {
             self.row.timed_out += u64::from(status == ExecutionStatus::TimedOut);
             self.limits_changed |= status != ExecutionStatus::Failed;
             let (error, cause) = (error.unwrap_or_default(), cause.unwrap_or_default());
-            self.fail((index, child.items), Failure::new(error, cause), now);
+            let failure = Failure::new(error, cause);
+            self.fail((index, child.items), failure, child.input.as_ref(), now);
             Ending::Failed
         };
         vec![match child.generation {
@@ -258,7 +267,7 @@ impl MapRun {
         else {
             return Vec::new();
         };
-        self.fail((index, items), failure, now);
+        self.fail((index, items), failure, None, now);
         vec![Input::Ended {
             index,
             generation,
@@ -283,7 +292,13 @@ impl MapRun {
         })
     }
 
-    fn fail(&mut self, (index, items): (Index, u32), failure: Failure, now: Timestamp) {
+    fn fail(
+        &mut self,
+        (index, items): (Index, u32),
+        failure: Failure,
+        input: Option<&Payload>,
+        now: Timestamp,
+    ) {
         self.failures.push(FailureRow {
             index,
             items,
@@ -292,8 +307,8 @@ impl MapRun {
             cause: failure.cause,
             attempts: 1,
             version: 0,
-            // Why empty: a child is made of the run's request again; one without would count as unreadable.
-            payload: Some(String::new()),
+            // Why not none: that would count as unreadable.
+            payload: Some(input.map_or_else(String::new, |input| input.text().to_owned())),
             at: now,
             redo: 0,
         });
@@ -367,6 +382,7 @@ impl MapRun {
                     execution: ExecutionId(0),
                     generation: Some(*generation),
                     items: *items,
+                    input: None,
                 };
                 self.under_way.insert(index, child);
                 // Why at once: the child is a row from this commit on.
@@ -408,7 +424,8 @@ impl MapRun {
             self.limits_changed = true;
             // Why: a redrive finds by these rows who is to be done again.
             for (index, child) in &left {
-                self.fail((*index, child.items), Failure::new("", ""), now);
+                let failure = Failure::new("", "");
+                self.fail((*index, child.items), failure, child.input.as_ref(), now);
             }
             let left = left.into_values().map(|child| child.execution).collect();
             follow.push(Follow::Stop(left));

@@ -257,7 +257,7 @@ impl Work {
         }
         let id = row.id;
         if let Some(run) = self.runs.get_mut(&run) {
-            run.began(index, id);
+            run.began(index, id, None);
         }
         self.reopen(row, None, now, batch)
     }

@@ -19,7 +19,7 @@ use crate::{
     machine::{Input, RunRequest, Source},
     payload::Payload,
     runtime::RuntimeError,
-    store::{ExecutionRow, ExecutionStatus, MapRunRow, RunRow},
+    store::{ExecutionKind, ExecutionRow, ExecutionStatus, MapRunRow, RunRow},
     time::Timestamp,
 };
 
@@ -119,7 +119,7 @@ impl Work {
                 request.batch.is_some() && matches!(request.source, Source::Reader { .. });
             let mut children = Vec::new();
             for (index, child) in store.running_children(row.run)? {
-                let input = if batched {
+                let input = if batched || row.kind == ExecutionKind::Express {
                     store.execution(child)?.map(|row| row.input)
                 } else {
                     None
@@ -175,7 +175,8 @@ impl Work {
                             continue;
                         };
                         let why = (end.error.as_deref(), end.cause.as_deref());
-                        told.extend(run.ended(index, end.status, end.output.as_ref(), why, now));
+                        let output = end.output.as_ref();
+                        told.extend(run.ended(index, end.status, output, why, now));
                     }
                 }
             }
@@ -258,8 +259,11 @@ impl Work {
         if self.redrive_child(id, index, now, batch)? {
             return Ok(());
         }
-        let before = self.engine.store().newest_child(id, index)?;
-        let input = match before.map(|row| Payload::parse(row.input)) {
+        let store = self.engine.store();
+        let before = store.newest_child(id, index)?.map(|row| row.input);
+        let kept = store.child(id, index)?.map(|child| child.payload);
+        let before = before.or(kept.filter(|input| !input.is_empty()));
+        let input = match before.map(Payload::parse) {
             Some(Ok(input)) => Ok(input),
             Some(Err(_)) | None => match self.runs.get_mut(&id) {
                 Some(run) => run.input_of(index, now),
@@ -317,7 +321,7 @@ impl Work {
         }
         self.live.insert(child, live);
         if let Some(run) = self.runs.get_mut(&id) {
-            run.began(index, child);
+            run.began(index, child, Some(&input));
         }
         self.tell(child, Input::Start { input }, now, batch)
             .map(drop)

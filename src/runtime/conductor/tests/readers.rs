@@ -291,3 +291,45 @@ async fn a_writer_without_a_resource_shapes_the_result_and_one_without_a_bucket_
     assert_eq!(row.error.as_deref(), Some("States.ResultWriterFailed"));
     assert!(row.cause.unwrap().contains("bucket does not exist"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn express_children_are_redriven_with_the_items_that_they_had() {
+    let world = World::new();
+    let engine = world.open();
+    world.put("in.jsonl", &lines(0..7, |n| format!("{{\"n\": {n}}}")));
+    for batch in [json!(null), json!({"MaxItemsPerBatch": 2})] {
+        let cause = |index: u64| {
+            if batch.is_null() {
+                return json!({"n": index}).to_string();
+            }
+            let items: Vec<_> = (index..7).take(2).map(|n| json!({"n": n})).collect();
+            json!({"Items": items}).to_string()
+        };
+        let mut fields = json!({
+            "ItemReader": reader(&json!({"InputType": "JSONL"})),
+            "MaxConcurrency": 1,
+        });
+        if batch.is_object() {
+            fields["ItemBatcher"] = batch.clone();
+        }
+        let fails =
+            json!({"A": {"Type": "Fail", "Error": "No", "CausePath": "States.JsonToString($)"}});
+        let text = maps(&fields, &fails).replace("STANDARD", "EXPRESS");
+        let program = program(&engine, ExecutionKind::Standard, &text);
+        let id = id_of(&start(&engine, &program, None, r#"{"key": "in.jsonl"}"#).await);
+        for _ in 0..3 {
+            assert_eq!(end(&engine, id).await.status, ExecutionStatus::Failed);
+            let run = engine.store().map_runs_of(id).unwrap().remove(0).run;
+            let failed = engine.store().failures(run, None, None, 9).unwrap();
+            assert!(!failed.rows.is_empty());
+            for row in failed.rows {
+                // Who was stopped says nothing.
+                assert!(
+                    row.cause.is_empty() || row.cause == cause(row.index),
+                    "{row:?}"
+                );
+            }
+            engine.redrive_execution(id, None).await.unwrap();
+        }
+    }
+}
