@@ -20,7 +20,7 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use axum::{Router, body::Bytes, extract::State};
@@ -348,10 +348,9 @@ async fn million() {
     let folder = tempfile::tempdir().unwrap();
     let mut server = Server::iterd(folder.path());
     let idle = server.memory_mib("VmRSS:");
-    let due = SystemTime::now() + STARTED_WITHIN;
-    let due = jiff::Timestamp::try_from(due).unwrap();
+    let due = SystemClock.now().after(STARTED_WITHIN);
     let wait = json!({"StartAt": "W", "States": {"W":
-        {"Type": "Wait", "Timestamp": due.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(), "End": true}}});
+        {"Type": "Wait", "Timestamp": due.to_string(), "End": true}}});
     let machine = server
         .connect()
         .await
@@ -379,9 +378,9 @@ async fn million() {
         killed.elapsed(),
         server.memory_mib("VmRSS:")
     );
-    let left = due.as_second() - jiff::Timestamp::now().as_second();
-    assert!(left > 0, "they were due before all had been started");
-    tokio::time::sleep(Duration::from_secs(left.unsigned_abs())).await;
+    let left = due.since(SystemClock.now());
+    assert!(!left.is_zero(), "they were due before all had been started");
+    tokio::time::sleep(left).await;
     let begun = Instant::now();
     while count(&server.state, "running") > 0 {
         tokio::time::sleep(Duration::from_millis(500)).await;

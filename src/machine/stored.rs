@@ -49,6 +49,8 @@ pub enum RestoreError {
     Inconsistent(&'static str),
 }
 
+const NO_ITEMS: RestoreError = RestoreError::Inconsistent("a Map or a Parallel has no items");
+
 #[derive(Serialize, Deserialize)]
 struct StoredHead<'a> {
     v: u8,
@@ -312,17 +314,7 @@ impl Execution {
             return Err(RestoreError::State(stored.state.into_owned()));
         };
         let data = if stored.data_in_items {
-            let key = RowKey {
-                frame: id,
-                part: Part::Items,
-                index: 0,
-            };
-            let body = rows.get(&key).ok_or(RestoreError::Inconsistent(
-                "a Map or a Parallel has no items",
-            ))?;
-            let items: StoredItems = serde_json::from_str(body)?;
-            check(items.v)?;
-            items.data
+            data_in_items(id, rows)?
         } else {
             stored.data
         };
@@ -577,6 +569,22 @@ fn fits(frame: &Frame, definition: &Definition) -> bool {
     }
 }
 
+/// The data of a frame whose own row does not have it.
+fn data_in_items(
+    id: FrameId,
+    rows: &BTreeMap<RowKey, String>,
+) -> Result<Option<Box<RawValue>>, RestoreError> {
+    let key = RowKey {
+        frame: id,
+        part: Part::Items,
+        index: 0,
+    };
+    let body = rows.get(&key).ok_or(NO_ITEMS)?;
+    let stored: StoredItems = serde_json::from_str(body)?;
+    check(stored.v)?;
+    Ok(stored.data)
+}
+
 fn restore_fork(
     frame: &Frame,
     next: u32,
@@ -619,9 +627,7 @@ fn restore_items(
     body: Option<&String>,
     definition: &Definition,
 ) -> Result<(Payload, Payload, usize), RestoreError> {
-    let body = body.ok_or(RestoreError::Inconsistent(
-        "a Map or a Parallel has no items",
-    ))?;
+    let body = body.ok_or(NO_ITEMS)?;
     let stored: StoredItems = serde_json::from_str(body)?;
     check(stored.v)?;
     let input = match &stored.input {

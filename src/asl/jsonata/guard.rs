@@ -283,9 +283,13 @@ impl Guard {
         {
             self.note(name, lhs, args);
         }
-        if !self.always {
-            return;
+        if self.always {
+            self.parts(node);
         }
+    }
+
+    /// Measures all that this node puts together or walks through.
+    fn parts(&mut self, node: &mut AstNode) {
         match node {
             AstNode::Function { name, args, .. } if WALKERS.contains(&name.as_str()) => {
                 for arg in args {

@@ -196,28 +196,35 @@ impl Work {
             batch.changes.extend(limits(&row, now));
             batch.after.due.push(now);
             self.activities.taken.insert(key);
-            let token = self.engine.tokens().make(TaskToken {
-                execution,
-                frame,
-                generation,
-            });
-            batch.after.handed.push(Handed {
-                poll: poll.reply,
-                offer: Offer {
-                    task: ActivityTask {
-                        token,
-                        input: row.input.clone(),
-                    },
-                    row: Some(row),
-                    back: self.back.clone(),
-                },
-                task: key,
-            });
+            let handed = self.handed(row, poll.reply);
+            batch.after.handed.push(handed);
         }
         if stale {
             batch.after.waiting.push(activity.to_owned());
         }
         Ok(())
+    }
+
+    /// A task on its way to a worker, once its row is gone.
+    fn handed(&self, row: ActivityTaskRow, poll: oneshot::Sender<Offer>) -> Handed {
+        let (execution, frame, generation) = (row.execution, row.frame, row.generation);
+        let token = self.engine.tokens().make(TaskToken {
+            execution,
+            frame,
+            generation,
+        });
+        Handed {
+            poll,
+            offer: Offer {
+                task: ActivityTask {
+                    token,
+                    input: row.input.clone(),
+                },
+                row: Some(row),
+                back: self.back.clone(),
+            },
+            task: (execution, frame, generation),
+        }
     }
 
     /// The rows of tasks that were handed out are gone.

@@ -12,6 +12,7 @@ mod agenda;
 mod batch;
 mod begin;
 mod conclusion;
+mod following;
 mod functions;
 mod items;
 mod live;

@@ -14,7 +14,7 @@ use super::{
     activities::Activities,
     agenda::Agenda,
     batch::{After, Batch, Item},
-    functions::{Functions, How, Task},
+    functions::Functions,
     live::Live,
     map_run::MapRun,
     redrive::Redrive,
@@ -22,8 +22,7 @@ use super::{
 };
 use crate::{
     ids::{ExecutionId, FrameId, Generation, RunId},
-    iteration,
-    machine::{Effect, Input, is_activity},
+    machine::{Effect, Input},
     payload::Failure,
     plugin::Answer,
     runtime::{Engine, RuntimeError, history::Bounds},
@@ -52,12 +51,12 @@ pub(super) struct Work {
     bounds: Bounds,
     pub(super) live: HashMap<ExecutionId, Live>,
     /// Those that were loaded in this batch.
-    loaded: Vec<ExecutionId>,
+    pub(super) loaded: Vec<ExecutionId>,
     /// Those whose rows give no execution; left as they are.
     damaged: HashSet<ExecutionId>,
     /// What is to be stepped before anything new is taken.
     pub(super) queue: VecDeque<Item>,
-    agenda: Agenda,
+    pub(super) agenda: Agenda,
     on_their_way: VecDeque<(Committed, After)>,
     /// Names of executions whose first commit is on its way.
     pub(super) beginning: HashMap<(String, String), ExecutionId>,
@@ -508,161 +507,6 @@ impl Work {
             changes.push(MachineChange::FinishDeletes.into());
         }
         Ok(changes)
-    }
-
-    fn carry_out(&mut self, after: After) {
-        for key in after.names {
-            self.beginning.remove(&key);
-        }
-        for row in &after.timers {
-            self.agenda.done(row);
-        }
-        for due in after.due {
-            self.agenda.stored(due);
-        }
-        // Why ok: whoever does not wait any more does not want to know.
-        for (begun, answer) in after.begun {
-            begun.send(Ok(answer)).ok();
-        }
-        for (done, known) in after.told {
-            done.send(known).ok();
-        }
-        for (done, stopped) in after.stopped {
-            done.send(Ok(stopped)).ok();
-        }
-        for (done, answer) in after.redriven {
-            done.send(Ok(answer)).ok();
-        }
-        for (run, after, children_max) in after.queues {
-            let load = vec![RunInput::LoadQueue {
-                after,
-                children_max,
-            }];
-            self.queue.push_back(Item::Run(run, load));
-        }
-        for (execution, effect) in after.effects {
-            self.follow(execution, effect);
-        }
-        for token in after.beaten {
-            self.activities.has_beaten(token);
-            self.agenda.stored(self.engine.now());
-        }
-        for activity in after.waiting {
-            self.queue.push_back(Item::HandOut(activity));
-        }
-        for handed in after.handed {
-            self.deliver(handed);
-        }
-        for (run, status) in after.runs {
-            self.run_is_over(run, status);
-        }
-        for execution in after.executions {
-            self.let_go(execution);
-        }
-    }
-
-    /// Carries out what a step asked for.
-    fn follow(&mut self, execution: ExecutionId, effect: Effect) {
-        match effect {
-            Effect::Invoke { resource, .. } if is_activity(&resource) => {
-                if let Some(activity) = resource.split(':').nth(6) {
-                    self.queue.push_back(Item::HandOut(activity.to_owned()));
-                }
-            }
-            Effect::Invoke {
-                frame,
-                generation,
-                entry,
-                resource,
-                payload,
-                timeout,
-                attempt,
-                ..
-            } => {
-                if let Some(how) = How::of(&resource, &payload) {
-                    return self.call_function(Task {
-                        execution,
-                        frame,
-                        generation,
-                        entry,
-                        attempt,
-                        timeout,
-                        how,
-                    });
-                }
-                let failure = Failure::new(
-                    "States.Runtime",
-                    format!("no service of this daemon answers to the resource {resource}"),
-                );
-                let input = Input::TaskFailed {
-                    frame,
-                    generation,
-                    failure,
-                };
-                self.push(execution, input);
-            }
-            Effect::StartRun {
-                frame,
-                generation,
-                request,
-            } => self.queue.push_back(Item::StartRun {
-                execution,
-                frame,
-                generation,
-                request,
-            }),
-            Effect::RedriveRun { frame, generation } => self.queue.push_back(Item::RedriveRun {
-                execution,
-                frame,
-                generation,
-            }),
-            Effect::Cancel { frame, .. } => {
-                let cancelled = |run: &&MapRun| run.parent == (execution, frame);
-                if let Some(run) = self.runs.values().find(cancelled) {
-                    let id = run.row.run;
-                    let abort = vec![RunInput::Core(iteration::Input::Abort)];
-                    self.queue.push_back(Item::Run(id, abort));
-                }
-            }
-            Effect::Ended { .. } => self.tell_end(execution),
-            // In the commit already, or taken in by the step; or queued before the commit.
-            Effect::Wake { .. } | Effect::Record(_) | Effect::Continue => {}
-        }
-    }
-
-    fn tell_end(&mut self, execution: ExecutionId) {
-        let end = self.live.get(&execution).and_then(Live::ended);
-        let waiting = self.waiting.remove(&execution).unwrap_or_default();
-        if let Some(end) = end {
-            for waiter in waiting {
-                waiter.send(end.clone()).ok();
-            }
-        }
-        if self.live.get(&execution).is_some_and(|live| live.volatile) {
-            self.live.remove(&execution);
-        }
-    }
-
-    /// What was only looked at needs no memory.
-    fn let_go_of_loaded(&mut self) {
-        for execution in std::mem::take(&mut self.loaded) {
-            let idle = |live: &Live| live.commits == 0 && !live.touched && !live.is_awake();
-            if self.live.get(&execution).is_some_and(idle) {
-                self.live.remove(&execution);
-            }
-        }
-    }
-
-    /// What is durable and waits for a row, or has ended, needs no memory.
-    fn let_go(&mut self, execution: ExecutionId) {
-        let Some(live) = self.live.get_mut(&execution) else {
-            return;
-        };
-        live.commits = live.commits.saturating_sub(1);
-        if live.commits == 0 && !live.touched && (live.has_ended() || !live.is_awake()) {
-            self.live.remove(&execution);
-            self.hurry_redrives(execution);
-        }
     }
 }
 
