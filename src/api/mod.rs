@@ -6,7 +6,6 @@
 
 mod error;
 mod fault;
-pub mod history;
 mod key;
 mod listen;
 mod operations;

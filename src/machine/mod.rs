@@ -12,6 +12,7 @@ mod data;
 mod effect;
 mod event;
 mod event_stored;
+pub mod event_told;
 mod execution;
 mod failure;
 mod fork;

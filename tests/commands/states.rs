@@ -556,3 +556,57 @@ fn a_machine_that_was_made_anew_lists_no_executions_of_the_one_before() {
         states.call("DeleteStateMachine", &json!({"stateMachineArn": arn}));
     }
 }
+
+/// What the daemon says until an execution has succeeded.
+fn logged(states: &mut States, operation: &str, arn: &Value, input: &str) -> Vec<String> {
+    let before = states.daemon.said.len();
+    let start = json!({"stateMachineArn": arn, "input": input});
+    states.call(operation, &start);
+    states.daemon.wait_for_line("ExecutionSucceeded");
+    states.daemon.said.split_off(before)
+}
+
+#[test]
+fn executions_log_what_their_machine_is_configured_to_and_no_more() {
+    let mut states = States::serve();
+    let logs = |level: &str, data: bool| {
+        json!({"level": level, "includeExecutionData": data, "destinations": [{"cloudWatchLogsLogGroup":
+            {"logGroupArn": "arn:aws:logs:us-east-1:000000000000:log-group:/aws/states/m:*"}}]})
+    };
+    let with = |level, data, kind| json!({"type": kind, "loggingConfiguration": logs(level, data)});
+    let open = states.create("open", with("ALL", true, "EXPRESS"));
+    let closed = states.create("closed", with("ALL", false, "STANDARD"));
+    let fatal = states.create("fatal", with("FATAL", true, "EXPRESS"));
+    let input = r#"{"card": 4711}"#;
+    states.call(
+        "StartExecution",
+        &json!({"stateMachineArn": fatal["stateMachineArn"], "input": input}),
+    );
+    for operation in ["StartExecution", "StartSyncExecution"] {
+        let said = logged(&mut states, operation, &open["stateMachineArn"], input);
+        let events = [
+            "ExecutionStarted",
+            "PassStateEntered",
+            "PassStateExited",
+            "ExecutionSucceeded",
+        ];
+        assert_eq!(said.len(), events.len(), "{said:#?}");
+        for ((line, event), id) in said.iter().zip(events).zip(1..) {
+            assert!(
+                line.contains(&format!("iterd::execution: {event} ")),
+                "{line}"
+            );
+            assert!(line.contains(&format!("{HERE}express:open:")), "{line}");
+            assert!(line.contains(&format!(" id={id} ")), "{line}");
+            assert!(line.contains("4711"), "{line}");
+        }
+    }
+    let said = logged(
+        &mut states,
+        "StartExecution",
+        &closed["stateMachineArn"],
+        input,
+    );
+    assert_eq!(said.len(), 4, "{said:#?}");
+    assert!(said.iter().all(|line| !line.contains("4711")), "{said:#?}");
+}

@@ -6,12 +6,11 @@ use std::{
 };
 
 use iterd::{
-    api::history,
     asl::{Definition, DefinitionError, Dialect},
     ids::{FrameId, Generation},
     machine::{
         Context, Effect, Execution, Input, Machine, Options, Outcome, Part, Record, Row, RowKey,
-        StepContext, step,
+        StepContext, event_told, step,
     },
     payload::{Failure, Payload},
     time::Timestamp,
@@ -253,7 +252,7 @@ impl World {
         self.records
             .iter()
             .map(|record| {
-                let event = history::event(record, true);
+                let event = event_told::event(record, true);
                 let mut line = format!(
                     "{} {} {}",
                     event["id"],

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use super::{
     Begun,
     activities::Handed,
+    logging::Logged,
     redrive::{Redrive, Redriven},
     runs::RunInput,
 };
@@ -72,6 +73,8 @@ pub(super) struct After {
     pub(super) due: Vec<Timestamp>,
     /// Timers whose rows are gone.
     pub(super) timers: Vec<TimerRow>,
+    /// Events for the log.
+    pub(super) logged: Vec<Logged>,
     /// Executions that something was written of.
     pub(super) executions: Vec<ExecutionId>,
     /// Map Runs that have ended.

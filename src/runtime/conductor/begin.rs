@@ -52,7 +52,7 @@ impl Work {
             .unwrap_or_else(|| uuid_of(rand::random(), rand::random()));
         let row = new_row(id, &asked, name.clone(), now);
         let limit = limit(&definition, program.kind);
-        let mut live = Live::begin(&self.engine, definition, row, asked.input.clone(), volatile);
+        let mut live = Live::begin(&self.engine, definition, row, asked.input.clone(), volatile)?;
         if let Some(limit) = limit {
             live.set_deadline(now.after(limit));
         }

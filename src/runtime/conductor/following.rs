@@ -20,6 +20,9 @@ use crate::{
 
 impl Work {
     pub(super) fn carry_out(&mut self, after: After) {
+        for logged in after.logged {
+            logged.write();
+        }
         for key in after.names {
             self.beginning.remove(&key);
         }

@@ -2,14 +2,17 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::ExecutionEnd;
+use super::{
+    ExecutionEnd,
+    logging::{Logged, Logging},
+};
 use crate::{
     arn::Place,
     asl::Definition,
     ids::{ExecutionId, FrameId, Generation, RunId},
     machine::{
-        self, Context, Effect, Execution, Input, Machine, MapItem, Options, Outcome, StepContext,
-        is_activity,
+        self, Context, Effect, Execution, Input, Machine, MapItem, Options, Outcome, Record,
+        StepContext, is_activity,
     },
     payload::Payload,
     runtime::{
@@ -36,6 +39,8 @@ pub(super) struct Live {
     stored: Option<bool>,
     /// When it was redriven, until its row says so.
     reopened: Option<Timestamp>,
+    /// What of it is to be logged once it is durable.
+    logged: Vec<Logged>,
     /// Nothing of it is written.
     pub(super) volatile: bool,
     /// Frames whose task or run is under way here.
@@ -67,17 +72,27 @@ pub(super) struct Facts {
     /// The definition, for its children.
     pub(super) runs: Runs,
     pub(super) role_arn: Option<String>,
+    logging: Option<Logging>,
 }
 
 impl Facts {
-    fn of(engine: &Engine, definition: &Definition, row: &ExecutionRow, input: Payload) -> Self {
+    fn of(
+        engine: &Engine,
+        definition: &Definition,
+        row: &ExecutionRow,
+        input: Payload,
+    ) -> Result<Self, RuntimeError> {
         let place = engine.place();
+        let logging = engine
+            .programs()
+            .logging(engine.store(), &row.machine, engine.now())?;
         let (mut execution_arn, mut machine_arn) = (String::new(), String::new());
-        if definition.uses_context() {
+        if definition.uses_context() || logging.is_some() {
             execution_arn = arn_of(&place, row);
             machine_arn = place.machine(&row.machine);
         }
-        Self {
+        Ok(Self {
+            logging,
             execution_arn,
             machine_arn,
             version_arn: row
@@ -95,7 +110,7 @@ impl Facts {
             redriven: row.redriven,
             input,
             runs: row.runs.clone(),
-        }
+        })
     }
 
     pub(super) fn context<'a>(&'a self, item: Option<&'a MapItem>) -> Context<'a> {
@@ -124,10 +139,10 @@ impl Live {
         row: ExecutionRow,
         input: Payload,
         volatile: bool,
-    ) -> Self {
-        let facts = Facts::of(engine, &definition, &row, input);
-        Self {
-            machine: Machine::new(definition, options(row.kind)),
+    ) -> Result<Self, RuntimeError> {
+        let facts = Facts::of(engine, &definition, &row, input)?;
+        Ok(Self {
+            machine: Machine::new(definition, options(row.kind, &facts)),
             row,
             state: Execution::new(),
             history: History::new(),
@@ -135,6 +150,7 @@ impl Live {
             tokens: engine.tokens().clone(),
             stored: None,
             reopened: None,
+            logged: Vec::new(),
             volatile,
             under_way: BTreeSet::new(),
             cut_short: false,
@@ -142,7 +158,7 @@ impl Live {
             timers: Vec::new(),
             commits: 0,
             touched: false,
-        }
+        })
     }
 
     /// One from its rows; `processor` knows what the children of a Map Run run. `None` where it is not
@@ -200,10 +216,10 @@ impl Live {
                 found.ok_or_else(|| damaged(format!("its run {run} is gone")))?
             }
         };
-        let machine = Machine::new(definition, options(row.kind));
         let input =
             Payload::parse(row.input.clone()).map_err(|error| damaged(error.to_string()))?;
-        let facts = Facts::of(engine, machine.definition(), row, input);
+        let facts = Facts::of(engine, &definition, row, input)?;
+        let machine = Machine::new(definition, options(row.kind, &facts));
         Ok(Some((machine, facts)))
     }
 
@@ -232,6 +248,7 @@ impl Live {
             tokens: engine.tokens().clone(),
             stored: Some(row.awake),
             reopened: None,
+            logged: Vec::new(),
             volatile: false,
             under_way,
             cut_short: false,
@@ -352,7 +369,7 @@ impl Live {
         match &effect {
             Effect::Record(_) => {
                 if let Effect::Record(record) = effect {
-                    self.history.push(*record);
+                    self.take_record(*record);
                 }
                 return;
             }
@@ -481,6 +498,25 @@ impl Live {
         })
     }
 
+    fn take_record(&mut self, record: Record) {
+        if let Some(logging) = self.facts.logging {
+            self.logged.push(Logged {
+                execution: self.facts.execution_arn.clone(),
+                redrives: self.facts.redrives,
+                record: record.clone(),
+                logging,
+            });
+        }
+        if self.row.kind == ExecutionKind::Standard {
+            self.history.push(record);
+        }
+    }
+
+    /// What is to be logged of the steps since the last time.
+    pub(super) fn take_logged(&mut self) -> Vec<Logged> {
+        std::mem::take(&mut self.logged)
+    }
+
     /// Timers that it waits for, where nothing of it is written.
     pub(super) fn take_volatile_timers(&mut self) -> Vec<TimerRow> {
         let timers = std::mem::take(&mut self.timers);
@@ -582,9 +618,9 @@ impl Live {
     }
 }
 
-fn options(kind: ExecutionKind) -> Options {
+fn options(kind: ExecutionKind, facts: &Facts) -> Options {
     Options {
-        records: kind == ExecutionKind::Standard,
+        records: kind == ExecutionKind::Standard || facts.logging.is_some(),
         redrivable: kind == ExecutionKind::Standard,
         ..Options::default()
     }

@@ -16,6 +16,7 @@ mod following;
 mod functions;
 mod items;
 mod live;
+mod logging;
 mod map_run;
 mod program;
 mod reading;

@@ -3,13 +3,17 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
+
+use super::logging::Logging;
 
 use crate::{
     asl::{Definition, Dialect},
     ids::DefinitionId,
     runtime::{ResolvedMachine, RuntimeError},
     store::{ExecutionKind, MachineKind, Store},
+    time::Timestamp,
 };
 
 /// A machine in one of its revisions.
@@ -45,9 +49,16 @@ impl From<&ResolvedMachine> for Program {
     }
 }
 
-/// Definitions that were read lately.
+/// What was read lately of machines.
 #[derive(Default)]
-pub(in crate::runtime) struct Programs(Mutex<HashMap<DefinitionId, Arc<Definition>>>);
+pub(in crate::runtime) struct Programs {
+    definitions: Mutex<HashMap<DefinitionId, Arc<Definition>>>,
+    /// What machines log, by their names, and when that was read.
+    loggings: Mutex<HashMap<String, (Timestamp, Option<Logging>)>>,
+}
+
+/// How soon a change of what a machine logs is seen. On AWS it takes seconds, too.
+const LOGGING_KEPT: Duration = Duration::from_secs(1);
 
 /// Definitions that are kept; a definition of 1 MB takes some 10 MB. Beyond it all are let go of.
 const KEPT_MAX: usize = 64;
@@ -79,6 +90,32 @@ impl Programs {
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, HashMap<DefinitionId, Arc<Definition>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.definitions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What executions of a machine log; `name` may be that of children, `machine/label`.
+    pub(in crate::runtime) fn logging(
+        &self,
+        store: &Store,
+        name: &str,
+        now: Timestamp,
+    ) -> Result<Option<Logging>, RuntimeError> {
+        let name = name.split_once('/').map_or(name, |(machine, _)| machine);
+        let kept = || self.loggings.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, logging)) = kept().get(name)
+            && now.since(*at) < LOGGING_KEPT
+        {
+            return Ok(*logging);
+        }
+        let row = store.machine(name)?;
+        let logging = row.and_then(|row| Logging::of(&row.revision.logging));
+        let mut kept = kept();
+        if kept.len() >= KEPT_MAX {
+            kept.clear();
+        }
+        kept.insert(name.to_owned(), (now, logging));
+        Ok(logging)
     }
 }

@@ -315,7 +315,7 @@ impl Work {
             redrive_token: None,
         };
         let limit = definition.timeout();
-        let mut live = Live::begin(&self.engine, definition, row, input.clone(), false);
+        let mut live = Live::begin(&self.engine, definition, row, input.clone(), false)?;
         if let Some(limit) = limit {
             live.set_deadline(now.after(limit));
         }

@@ -486,6 +486,9 @@ impl Work {
                 continue;
             };
             if live.volatile {
+                for logged in live.take_logged() {
+                    logged.write();
+                }
                 live.touched = false;
                 for row in live.take_volatile_timers() {
                     self.agenda.put_volatile(row);
@@ -498,6 +501,7 @@ impl Work {
                 &mut changes,
                 &mut batch.after.due,
             )?;
+            batch.after.logged.extend(live.take_logged());
             live.commits += 1;
             ended |= live.has_ended();
             batch.after.executions.push(execution);

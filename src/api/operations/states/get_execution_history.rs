@@ -9,7 +9,8 @@ use super::{
     shapes::{ARN, FLAG, MAX_RESULTS, NEXT_TOKEN},
 };
 use crate::{
-    api::{Api, ApiError, history, shape::Member},
+    api::{Api, ApiError, shape::Member},
+    machine::event_told,
     runtime::read_history,
 };
 
@@ -48,7 +49,7 @@ pub(super) fn call(api: &Api, input: &Input) -> Result<Value, ApiError> {
     let events = found
         .records
         .iter()
-        .map(|record| history::event(record, data));
+        .map(|record| event_told::event(record, data));
     let mut answer = json!({ "events": events.collect::<Vec<Value>>() });
     if let Some(next) = found.next {
         answer["nextToken"] = page.token(&next.to_string()).into();

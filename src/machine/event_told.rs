@@ -8,11 +8,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::{
-    machine::{Event, Record},
-    payload::Payload,
-    time::Timestamp,
-};
+use super::{Event, Record};
+use crate::{payload::Payload, time::Timestamp};
 
 /// The event as JSON. `data`: with inputs and outputs (`includeExecutionData`).
 #[must_use]
