@@ -61,7 +61,7 @@ pub struct Engine(Arc<Shared>);
 
 struct Shared {
     store: Store,
-    config: Mutex<Config>,
+    config: Mutex<Arc<Config>>,
     clock: Arc<dyn Clock>,
     working: bool,
     service: bool,
@@ -156,7 +156,7 @@ impl Engine {
             plugins,
             state,
             store,
-            config: Mutex::new(setup.config),
+            config: Mutex::new(Arc::new(setup.config)),
             clock: setup.clock,
             working: setup.working,
             service: setup.service,
@@ -263,19 +263,16 @@ impl Engine {
 
     /// The settings in force.
     #[must_use]
-    pub fn config(&self) -> Config {
-        self.0
-            .config
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    pub fn config(&self) -> Arc<Config> {
+        let config = self.0.config.lock();
+        Arc::clone(&config.unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Other settings from now on, for what starts from now on; live runs take them up with
     /// [`Engine::take_settings`].
     pub fn set_config(&self, config: Config) {
         self.0.disk.set_free_min(config.store.disk_free_min);
-        *self.0.config.lock().unwrap_or_else(PoisonError::into_inner) = config;
+        *self.0.config.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
     }
 
     /// What a live run shows of itself; `None` where the job is not live.
@@ -411,13 +408,13 @@ impl Engine {
     pub fn buckets(&self) -> Buckets {
         Buckets {
             root: self.paths().buckets(),
-            named: self.config().buckets,
+            named: self.config().buckets.clone(),
         }
     }
 
     /// How much of a source is read at a time.
     pub(super) fn page_bounds(&self) -> PageBounds {
-        let items = self.config().items;
+        let items = self.config().items.clone();
         PageBounds {
             records_max: items.page_items_max as usize,
             bytes_max: usize::try_from(items.page_bytes_max).unwrap_or(usize::MAX),

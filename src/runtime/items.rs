@@ -307,7 +307,7 @@ impl Engine {
         mut source: Box<dyn Source>,
         work: impl FnOnce(&mut Finder<'_>) -> Result<T, RuntimeError> + Send + 'static,
     ) -> Result<T, RuntimeError> {
-        let (closing, items) = (self.closing(), self.config().items);
+        let (closing, items) = (self.closing(), self.config().items.clone());
         let task = move || {
             work(&mut Finder {
                 source: source.as_mut(),

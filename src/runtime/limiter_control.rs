@@ -282,7 +282,7 @@ impl Engine {
         &self,
         file: &crate::config::job::JobFile,
     ) -> Result<crate::config::Config, RuntimeError> {
-        let mut config = self.config();
+        let mut config = crate::config::Config::clone(&self.config());
         if let Limit::Shared(name) = &file.limit
             && let Some(spec) = config.limiters.get_mut(name)
         {

@@ -23,9 +23,7 @@ pub struct ResolvedMachine {
     pub name: String,
     /// What its executions are like.
     pub kind: MachineKind,
-    /// The text of the definition.
-    pub definition: Arc<str>,
-    /// The number of that text.
+    /// The number of the definition's text.
     pub definition_id: DefinitionId,
     /// The role.
     pub role_arn: String,
@@ -60,8 +58,8 @@ impl Engine {
     pub fn place(&self) -> Place {
         let config = self.config();
         Place {
-            region: config.region,
-            account: config.account,
+            region: config.region.clone(),
+            account: config.account.clone(),
         }
     }
 
@@ -100,7 +98,6 @@ impl Engine {
         Ok(ResolvedMachine {
             id: row.id,
             arn: place.machine(&row.name),
-            definition: text_of(self.store(), &revision)?,
             definition_id: revision.definition,
             role_arn: revision.role_arn,
             revision: revision.id,

@@ -61,7 +61,7 @@ impl Pruner {
 
     async fn look(&self) -> Result<(), RuntimeError> {
         let (store, closing) = (self.engine.store().clone(), self.engine.closing());
-        let (retention, now) = (self.engine.config().retention, self.engine.now());
+        let (retention, now) = (self.engine.config().retention.clone(), self.engine.now());
         let halted = move || *closing.borrow();
         let work = tokio::task::spawn_blocking(move || prune(&store, &retention, now, halted));
         let removed = work.await.map_err(|_| RuntimeError::Closed)??;

@@ -34,7 +34,7 @@ impl Records {
     pub(super) fn open(engine: &Engine, row: &RunRow) -> Result<Self, RuntimeError> {
         let spec = StoredPlan::from_json(&row.plan)?.source_spec()?;
         let source = engine.open_source(&row.job, &spec)?;
-        let items = engine.config().items;
+        let items = engine.config().items.clone();
         let bytes = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
         let bounds = PageBounds {
             records_max: PAGE_RECORDS_MAX,

@@ -7,7 +7,7 @@
 mod iterd;
 mod states;
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 pub use self::iterd::{OPERATIONS, call, run_figures};
 pub(super) use self::{iterd::role_of, states::role_of as role_of_states};
@@ -28,7 +28,7 @@ pub struct Api {
     engine: Option<Engine>,
     store: Store,
     /// What a command reads for itself; an engine has its own.
-    settings: Config,
+    settings: Arc<Config>,
     /// Where the daemon listens on TCP.
     listening: Option<SocketAddr>,
 }
@@ -40,7 +40,7 @@ impl Api {
         Self {
             store: engine.store().clone(),
             engine: Some(engine),
-            settings: Config::default(),
+            settings: Arc::default(),
             listening: None,
         }
     }
@@ -51,7 +51,7 @@ impl Api {
         Self {
             engine: None,
             store,
-            settings: Config::default(),
+            settings: Arc::default(),
             listening: None,
         }
     }
@@ -59,7 +59,10 @@ impl Api {
     /// Over the file, with what the settings say now.
     #[must_use]
     pub fn with_settings(self, settings: Config) -> Self {
-        Self { settings, ..self }
+        Self {
+            settings: Arc::new(settings),
+            ..self
+        }
     }
 
     /// Over an engine whose daemon listens on this address.
@@ -72,18 +75,18 @@ impl Api {
     }
 
     /// The settings in force.
-    fn config(&self) -> Config {
+    fn config(&self) -> Arc<Config> {
         self.engine
             .as_ref()
-            .map_or_else(|| self.settings.clone(), Engine::config)
+            .map_or_else(|| Arc::clone(&self.settings), Engine::config)
     }
 
     /// Where our names lie.
     fn place(&self) -> Place {
         let config = self.config();
         Place {
-            region: config.region,
-            account: config.account,
+            region: config.region.clone(),
+            account: config.account.clone(),
         }
     }
 

@@ -62,9 +62,10 @@ async fn a_machine_is_found_by_its_name_its_versions_and_its_aliases() {
     let world = World::new(0);
     let engine = world.open();
     let id = published(&engine);
+    let text = |id| engine.store().definition(id).unwrap().unwrap();
     let found = engine.resolve_machine(MACHINE).unwrap();
     assert_eq!(
-        (&*found.definition, found.kind),
+        (&*text(found.definition_id), found.kind),
         ("second", MachineKind::Express)
     );
     assert_eq!(
@@ -72,7 +73,10 @@ async fn a_machine_is_found_by_its_name_its_versions_and_its_aliases() {
         (None, Some("r2"))
     );
     let first = engine.resolve_machine(&format!("{MACHINE}:1")).unwrap();
-    assert_eq!((&*first.definition, first.version), ("first", Some(1)));
+    assert_eq!(
+        (&*text(first.definition_id), first.version),
+        ("first", Some(1))
+    );
     assert_eq!((first.revision, first.arn.as_str()), (None, MACHINE));
     let route = |version, weight| Route { version, weight };
     write(
