@@ -62,7 +62,9 @@ impl Work {
             batch.after.names.push(key);
         }
         self.live.insert(id, live);
-        self.waiting.entry(id).or_default().extend(end);
+        if let Some(end) = end {
+            self.waiting.entry(id).or_default().push(end);
+        }
         let answer = Begun::Running {
             id,
             name,
