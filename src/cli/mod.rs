@@ -72,7 +72,7 @@ use session::Session;
 6 unusable state directory; of run also 10 paused, 11 failed, 12 stopped, 130 interrupted."
 )]
 struct Cli {
-    /// Where state lies [default: $STATE_DIRECTORY, else ~/.local/state/iterd]
+    /// Where state lies [default: $STATE_DIRECTORY, else iterd in $XDG_STATE_HOME or ~/.local/state]
     #[arg(long, global = true, value_name = "DIR", help_heading = GLOBAL)]
     state: Option<PathBuf>,
     /// The settings: a file, or a folder with an iterd.toml

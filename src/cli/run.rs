@@ -3,7 +3,7 @@
 //! Where a daemon owns the state directory, the job is handed to it and followed.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     api::{self, Api, KeyRing},
-    config::{Settings, job::JobFile},
+    config::{ConfigError, Settings, job::JobFile},
     runtime::{Engine, RuntimeError, Started, StateError, StatePaths, on_behalf_of},
 };
 
@@ -50,7 +50,7 @@ pub(super) struct Arguments {
 
 pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Failure> {
     let settings = session.settings(&[])?;
-    let file = JobFile::read(&arguments.file)?;
+    let file = JobFile::read(&arguments.file).map_err(|error| unread(&arguments.file, error))?;
     if arguments.dry.dry_run {
         return arguments.dry.main(session, &file, &settings);
     }
@@ -256,6 +256,25 @@ fn listen(engine: &Engine, api: &Api) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A job file that cannot be read: where it may be instead.
+fn unread(file: &Path, error: ConfigError) -> Failure {
+    let within = file.join("job.toml");
+    let hint = match &error {
+        ConfigError::Unreadable { .. } if within.is_file() => {
+            format!("; a job is run by its file: iterd run {}", within.display())
+        }
+        ConfigError::Unreadable { .. } => {
+            "; a job is run by its file, as in iterd run NAME/job.toml; by its name the daemon starts \
+             one that it knows: iterd start NAME"
+                .to_owned()
+        }
+        ConfigError::Invalid(_) | ConfigError::NoPlace { .. } => String::new(),
+    };
+    let mut failure = Failure::from(error);
+    failure.message.push_str(&hint);
+    failure
+}
+
 fn announce(job: &str, started: Started) {
     match started {
         Started::New => note(&format!("{job}: a new run")),
@@ -263,7 +282,7 @@ fn announce(job: &str, started: Started) {
             note(&format!("{job}: going on where it stood"));
         }
         Started::Finished => note(&format!(
-            "{job}: finished already; --again begins a new run"
+            "{job}: finished already; --again begins a new run, and iterd retry {job} does what failed again"
         )),
     }
 }
