@@ -510,6 +510,11 @@ impl Change {
     pub(super) const fn is_news(&self) -> bool {
         matches!(self, Self::Event(row) if row.kind.is_news())
     }
+
+    /// Whether machines may be others behind it. The end of one that was to go is nobody's news.
+    pub(super) const fn is_of_machines(&self) -> bool {
+        matches!(self, Self::Machine(change) if !matches!(change, MachineChange::FinishDeletes))
+    }
 }
 
 /// SQLite's integers are signed; an index or a count beyond 2^63 exists nowhere.

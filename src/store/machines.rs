@@ -208,12 +208,19 @@ pub(super) fn finish_deletes(db: &Connection) -> rusqlite::Result<()> {
 impl Store {
     /// A machine by its name.
     pub fn machine(&self, name: &str) -> Result<Option<MachineRow>, StoreError> {
-        self.readers.with(|db| {
-            Ok(db
-                .prepare_cached(&format!("SELECT {COLUMNS} FROM machines WHERE name = ?1"))?
-                .query_row([name], read)
-                .optional()?)
-        })
+        let read = || {
+            self.readers.with(|db| {
+                Ok(db
+                    .prepare_cached(&format!("SELECT {COLUMNS} FROM machines WHERE name = ?1"))?
+                    .query_row([name], read)
+                    .optional()?)
+            })
+        };
+        match &self.writer {
+            Some(writer) => writer.machines().get(name, read),
+            // Why not kept: somebody else writes, and tells us nothing.
+            None => read(),
+        }
     }
 
     /// How many machines there are, those that are being deleted among them.

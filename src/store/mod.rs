@@ -27,6 +27,7 @@ mod interventions;
 mod jobs;
 mod limiters;
 mod machine_aliases;
+mod machine_cache;
 mod machine_change;
 mod machine_versions;
 mod machines;

@@ -18,7 +18,7 @@ use std::{
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::{Change, StoreError, StoreSettings};
+use super::{Change, StoreError, StoreSettings, machine_cache::MachineCache};
 
 /// How many requests may wait: beyond this their senders do, and memory stays bounded by what each
 /// of them may have under way.
@@ -66,6 +66,7 @@ struct Vitals {
     commits: AtomicU64,
     trouble: Mutex<Option<String>>,
     news: Notify,
+    machines: MachineCache,
 }
 
 /// How the writer fares.
@@ -120,6 +121,7 @@ impl Writer {
             commits: AtomicU64::new(0),
             trouble: Mutex::new(None),
             news: Notify::new(),
+            machines: MachineCache::default(),
         });
         let thread = WriterThread {
             connection,
@@ -190,6 +192,11 @@ impl Writer {
             .map_err(|_| StoreError::Closed)
     }
 
+    /// What was read of machines.
+    pub(super) fn machines(&self) -> &MachineCache {
+        &self.vitals.machines
+    }
+
     pub(super) async fn news(&self) {
         self.vitals.news.notified().await;
     }
@@ -251,9 +258,12 @@ impl WriterThread {
         while let Some(batch) = self.next_batch() {
             let answers = self.write_at_last(&batch);
             self.vitals.beat();
-            let changes = batch.iter().flat_map(|request| &request.changes);
-            if changes.into_iter().any(Change::is_news) {
+            let mut changes = batch.iter().flat_map(|request| &request.changes);
+            if changes.clone().any(Change::is_news) {
                 self.vitals.news.notify_one();
+            }
+            if changes.any(Change::is_of_machines) {
+                self.vitals.machines.forget();
             }
             if batch.iter().any(|request| request.last) {
                 self.tidy();

@@ -83,9 +83,10 @@ impl Facts {
         input: Payload,
     ) -> Result<Self, RuntimeError> {
         let place = engine.place();
-        let logging = engine
-            .programs()
-            .logging(engine.store(), &row.machine, engine.now())?;
+        // Children are called machine/label.
+        let name = row.machine.split('/').next().unwrap_or_default();
+        let machine = engine.store().machine(name)?;
+        let logging = machine.and_then(|machine| Logging::of(&machine.revision.logging));
         let (mut execution_arn, mut machine_arn) = (String::new(), String::new());
         if definition.uses_context() || logging.is_some() {
             execution_arn = arn_of(&place, row);

@@ -3,17 +3,13 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
-
-use super::logging::Logging;
 
 use crate::{
     asl::{Definition, Dialect},
     ids::DefinitionId,
     runtime::{ResolvedMachine, RuntimeError},
     store::{ExecutionKind, MachineKind, Store},
-    time::Timestamp,
 };
 
 /// A machine in one of its revisions.
@@ -49,16 +45,9 @@ impl From<&ResolvedMachine> for Program {
     }
 }
 
-/// What was read lately of machines.
+/// Definitions that were read lately.
 #[derive(Default)]
-pub(in crate::runtime) struct Programs {
-    definitions: Mutex<HashMap<DefinitionId, Arc<Definition>>>,
-    /// What machines log, by their names, and when that was read.
-    loggings: Mutex<HashMap<String, (Timestamp, Option<Logging>)>>,
-}
-
-/// How soon a change of what a machine logs is seen. On AWS it takes seconds, too.
-const LOGGING_KEPT: Duration = Duration::from_secs(1);
+pub(in crate::runtime) struct Programs(Mutex<HashMap<DefinitionId, Arc<Definition>>>);
 
 /// Definitions that are kept; a definition of 1 MB takes some 10 MB. Beyond it all are let go of.
 const KEPT_MAX: usize = 64;
@@ -90,32 +79,6 @@ impl Programs {
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, HashMap<DefinitionId, Arc<Definition>>> {
-        self.definitions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What executions of a machine log; `name` may be that of children, `machine/label`.
-    pub(in crate::runtime) fn logging(
-        &self,
-        store: &Store,
-        name: &str,
-        now: Timestamp,
-    ) -> Result<Option<Logging>, RuntimeError> {
-        let name = name.split_once('/').map_or(name, |(machine, _)| machine);
-        let kept = || self.loggings.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((at, logging)) = kept().get(name)
-            && now.since(*at) < LOGGING_KEPT
-        {
-            return Ok(*logging);
-        }
-        let row = store.machine(name)?;
-        let logging = row.and_then(|row| Logging::of(&row.revision.logging));
-        let mut kept = kept();
-        if kept.len() >= KEPT_MAX {
-            kept.clear();
-        }
-        kept.insert(name.to_owned(), (now, logging));
-        Ok(logging)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
