@@ -1,6 +1,7 @@
 // Executions with the SDK of AWS for JavaScript, as a user of AWS writes it: start, wait, read, work, redrive, list.
 "use strict";
 const assert = require("node:assert");
+const fs = require("node:fs");
 const { setTimeout: sleep } = require("node:timers/promises");
 const sfn = require("@aws-sdk/client-sfn");
 
@@ -70,6 +71,21 @@ async function main() {
     names.push(...page.executions.map((execution) => execution.name));
   }
   assert.deepEqual(names, ["n5", "n4", "n3", "n2", "n1", "n0", "one"]);
+
+  // A function hands its token on, and whoever has it answers.
+  const callback = await machine("callback", {
+    A: {
+      Type: "Task",
+      Resource: "arn:aws:states:::lambda:invoke.waitForTaskToken",
+      Parameters: { FunctionName: "tell", Payload: { "token.$": "$$.Task.Token" } },
+      End: true,
+    },
+  });
+  const asked = await call("StartExecution", { stateMachineArn: callback });
+  for (let n = 0; n < 1500 && !fs.existsSync("told/token"); n += 1) await sleep(20);
+  await call("SendTaskSuccess", { taskToken: fs.readFileSync("told/token", "utf8"), output: '{"approved": true}' });
+  told = await waited(asked.executionArn);
+  assert.equal(told.output, '{"approved": true}');
 
   // A worker waits for a minute where there is nothing to do.
   if (process.env.ITERD_LONG) {

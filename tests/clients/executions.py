@@ -133,6 +133,20 @@ client.stop_execution(executionArn=execution, error="Enough", cause="for today")
 told = waited(execution)
 assert (told["status"], told["error"], told["cause"]) == ("ABORTED", "Enough", "for today"), told
 
+# A function hands its token on, and whoever has it answers.
+tell = {"FunctionName": "tell", "Payload": {"token.$": "$$.Task.Token"}}
+callback = machine("callback", {"A": {
+    "Type": "Task", "Resource": "arn:aws:states:::lambda:invoke.waitForTaskToken", "Parameters": tell, "End": True}})
+execution = client.start_execution(stateMachineArn=callback)["executionArn"]
+while client.describe_execution(executionArn=execution)["status"] == "RUNNING" and not os.path.exists("told/token"):
+    time.sleep(0.02)
+with open("told/token") as file:
+    token = file.read()
+client.send_task_heartbeat(taskToken=token)
+client.send_task_success(taskToken=token, output='{"approved": true}')
+assert waited(execution)["output"] == '{"approved": true}'
+refused(client.exceptions.TaskTimedOut, client.send_task_success, taskToken=token, output="1")
+
 # A worker waits for a minute where there is nothing to do, which is as long as this client waits at all.
 if "ITERD_LONG" in os.environ:
     patient = boto3.client("stepfunctions", config=botocore.config.Config(read_timeout=70))

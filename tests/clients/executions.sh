@@ -51,6 +51,16 @@ same "$(sfn describe-execution --execution-arn "$execution" --query redriveCount
 if sfn redrive-execution --execution-arn "$execution" 2>refusal; then die "a success is redriven"; fi
 grep -q ExecutionNotRedrivable refusal || die "$(cat refusal)"
 
+# A function hands its token on, and whoever has it answers.
+callback=$(machine callback '{"StartAt": "A", "States": {"A": {"Type": "Task", "End": true,
+    "Resource": "arn:aws:states:::lambda:invoke.waitForTaskToken",
+    "Parameters": {"FunctionName": "tell", "Payload": {"token.$": "$$.Task.Token"}}}}}')
+execution=$(sfn start-execution --state-machine-arn "$callback" --query executionArn)
+for _ in $(seq 300); do [ ! -e told/token ] || break; sleep 0.1; done
+sfn send-task-success --task-token "$(cat told/token)" --task-output '{"approved": true}'
+waited "$execution" SUCCEEDED
+same "$(sfn describe-execution --execution-arn "$execution" --query output)" '{"approved": true}' 'of the callback'
+
 # A worker waits for a minute where there is nothing to do, which is as long as this client waits at all.
 if [ -n "${ITERD_LONG:-}" ]; then
     same "$(sfn get-activity-task --activity-arn "$activity" --cli-read-timeout 70 --query taskToken)" None 'of a long wait'

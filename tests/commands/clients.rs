@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use super::world::{World, answer_of};
+use super::world::{Running, World, answer_of};
 
 /// A file that `tests/run` installs.
 fn installed(name: &str) -> PathBuf {
@@ -57,6 +57,24 @@ fn script(name: &str) -> PathBuf {
         .join(name)
 }
 
+/// A daemon with a function that tells the token it is given, in the file `told/token` of the world.
+fn with_teller() -> (World, Running) {
+    let world = World::new();
+    let folder = world.path("told");
+    std::fs::create_dir(&folder).unwrap();
+    let manifest = format!(
+        "name = \"tell\"\nhost = \"process\"\nhandler = \"handler.py:handle\"\nwrite = [{folder:?}]\n"
+    );
+    world.write("config/plugins/tell/plugin.toml", manifest);
+    let handler = format!(
+        "import os\n\ndef handle(item):\n    with open({folder:?} + '/fresh', 'w') as file:\n        \
+         file.write(item['token'])\n    os.rename({folder:?} + '/fresh', {folder:?} + '/token')\n"
+    );
+    world.write("config/plugins/tell/handler.py", handler);
+    let daemon = world.serve();
+    (world, daemon)
+}
+
 fn python(world: &World, name: &str, arguments: &[&Path]) {
     let python = installed("target/venv/bin/python3");
     let script = script(name);
@@ -73,15 +91,13 @@ fn boto3_makes_lists_tags_and_deletes_machines() {
 
 #[test]
 fn boto3_starts_reads_works_and_redrives_executions() {
-    let world = World::new();
-    let _daemon = world.serve();
+    let (world, _daemon) = with_teller();
     python(&world, "executions.py", &[]);
 }
 
 #[test]
 fn the_command_line_of_aws_starts_reads_works_and_redrives_executions() {
-    let world = World::new();
-    let _daemon = world.serve();
+    let (world, _daemon) = with_teller();
     let aws = installed("target/venv/bin/aws");
     with_env(&world, "sh", &[&script("executions.sh"), &aws]);
 }
@@ -89,8 +105,7 @@ fn the_command_line_of_aws_starts_reads_works_and_redrives_executions() {
 #[test]
 fn the_sdk_for_javascript_starts_reads_works_and_redrives_executions() {
     installed("target/clients/node_modules/@aws-sdk/client-sfn");
-    let world = World::new();
-    let _daemon = world.serve();
+    let (world, _daemon) = with_teller();
     with_env(&world, "node", &[&script("executions.cjs")]);
 }
 
