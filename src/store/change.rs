@@ -105,6 +105,13 @@ pub enum Change {
     },
     /// A Map Run of an execution, new or changed.
     PutMapRun(Box<MapRunRow>),
+    /// How many results of a Map Run are in files.
+    MapRunWritten {
+        /// The run.
+        run: RunId,
+        /// How many.
+        written: u64,
+    },
     /// A task waits for a worker of its activity.
     PutActivityTask(Box<ActivityTaskRow>),
     /// No worker is to have the task of a frame any more.
@@ -425,6 +432,7 @@ impl Change {
                 payloads,
             } => history::roll_up(db, *execution, *events, *payloads),
             Self::PutMapRun(row) => map_runs::put(db, row),
+            Self::MapRunWritten { run, written } => map_runs::set_written(db, *run, *written),
             Self::PutActivityTask(row) => activity_tasks::put(db, row),
             Self::RemoveActivityTask { execution, frame } => {
                 activity_tasks::remove(db, *execution, *frame)

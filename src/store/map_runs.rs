@@ -74,6 +74,13 @@ fn read(row: &Row<'_>) -> rusqlite::Result<MapRunRow> {
     })
 }
 
+/// How many results are in files; nothing else of the row, which a redrive may have changed meanwhile.
+pub(super) fn set_written(db: &Connection, run: RunId, written: u64) -> rusqlite::Result<()> {
+    db.prepare_cached("UPDATE map_runs SET written = ?2 WHERE run = ?1")?
+        .execute(params![run.0, written.cast_signed()])?;
+    Ok(())
+}
+
 pub(super) fn put(db: &Connection, row: &MapRunRow) -> rusqlite::Result<()> {
     db.prepare_cached(&format!(
         "INSERT OR REPLACE INTO map_runs ({COLUMNS})

@@ -30,6 +30,8 @@ pub(super) struct Agenda {
     next: Option<Timestamp>,
     /// Taken up, and still in the store as far as is known.
     taken: HashSet<TimerRow>,
+    /// Of executions that cannot go on: they stay in the store, and are not taken up again.
+    aside: HashSet<TimerRow>,
     volatile: BinaryHeap<Reverse<Volatile>>,
 }
 
@@ -97,10 +99,11 @@ impl Agenda {
         if self.next.is_none_or(|next| next > now) || self.taken.len() >= TAKEN_MAX {
             return Ok(due);
         }
-        let most = DUE_MAX + self.taken.len();
+        let most = DUE_MAX + self.taken.len() + self.aside.len();
         let rows = store.first_timers(u32::try_from(most).unwrap_or(u32::MAX))?;
         let all = rows.len() < most;
-        let mut open = rows.into_iter().filter(|row| !self.taken.contains(row));
+        let known = |row: &TimerRow| self.taken.contains(row) || self.aside.contains(row);
+        let mut open = rows.into_iter().filter(|row| !known(row));
         let mut next = (!all).then_some(now);
         let mut taken = Vec::new();
         for row in open.by_ref() {
@@ -114,6 +117,12 @@ impl Agenda {
         self.taken.extend(taken.iter().copied());
         due.stored = taken;
         Ok(due)
+    }
+
+    /// What was taken up is left as it is.
+    pub(super) fn set_aside(&mut self, row: TimerRow) {
+        self.taken.remove(&row);
+        self.aside.insert(row);
     }
 
     /// What was taken up is out of the store.

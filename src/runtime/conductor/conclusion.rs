@@ -64,12 +64,8 @@ impl Conclusion {
         match written {
             Ok((result, written)) => {
                 if written > 0 {
-                    // Why the whole row: nobody changes it between the run's end and its state's.
-                    let row = MapRunRow {
-                        written,
-                        ..self.row.clone()
-                    };
-                    let note = Change::PutMapRun(Box::new(row));
+                    let run = self.row.run;
+                    let note = Change::MapRunWritten { run, written };
                     engine.store().commit_blocking(vec![note])?;
                 }
                 Ok(match self.status {

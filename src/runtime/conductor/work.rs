@@ -290,9 +290,13 @@ impl Work {
                     return Ok(());
                 }
                 let known = self.tell(execution, input, now, batch)?;
-                if let Some(row) = timer
-                    && !self.damaged.contains(&execution)
-                {
+                if self.damaged.contains(&execution) {
+                    if let Some(row) = timer {
+                        self.agenda.set_aside(row);
+                    }
+                    return Ok(());
+                }
+                if let Some(row) = timer {
                     if !known {
                         let frame = row.frame;
                         batch
