@@ -62,6 +62,7 @@ fn with_teller() -> (World, Running) {
     let world = World::new();
     let folder = world.path("told");
     std::fs::create_dir(&folder).unwrap();
+    let folder = folder.display().to_string();
     let manifest = format!(
         "name = \"tell\"\nhost = \"process\"\nhandler = \"handler.py:handle\"\nwrite = [{folder:?}]\n"
     );
