@@ -127,12 +127,12 @@ const LONG_FUNCTIONS: [(&str, &str, &str); 7] = [
         "one arm for each change that there is",
     ),
     (
-        "src/api/history.rs",
+        "src/machine/event_told.rs",
         "described",
         "one arm for each event that there is",
     ),
     (
-        "src/api/history.rs",
+        "src/machine/event_told.rs",
         "of_task",
         "one arm for each event that there is",
     ),
