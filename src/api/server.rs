@@ -29,7 +29,7 @@ pub const BODY_BYTES_MAX: usize = 1 << 20;
 /// A body of more bytes than this is a large one.
 const SMALL_BODY_BYTES_MAX: usize = 64 << 10;
 
-/// Large bodies in memory at a time, of one listener; whoever sends another one waits.
+/// Large bodies that one listener takes in at a time; whoever sends another one waits.
 const LARGE_BODIES_MAX: usize = 64;
 
 /// What the target header of our own operations begins with.

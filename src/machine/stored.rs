@@ -354,7 +354,10 @@ impl Execution {
             StoredPhase::Run => Phase::Run,
             StoredPhase::Forked => {
                 let next = stored.next.unwrap_or(0);
-                Phase::Forked(Box::new(restore_fork(&frame, next, rows, definition)?))
+                let mut fork = restore_fork(&frame, next, rows, definition)?;
+                // Why: in format 1 the data stood in the frame's row, which is written without it next.
+                fork.stored = frame.inherited || stored.data_in_items;
+                Phase::Forked(Box::new(fork))
             }
         };
         if !fits(&frame, definition) {

@@ -243,6 +243,32 @@ fn what_a_map_iterates_over_is_written_once_wherever_it_stands() {
     assert!(longest(&world, Part::Frame) < 400);
     world.done(1, 1, json!(1));
     assert!(longest(&world, Part::Frame) < 400);
+    // Format 1 had it in the frame's row; going on from there must not lose it.
+    let key = |part| RowKey {
+        frame: FrameId(0),
+        part,
+        index: 0,
+    };
+    let read =
+        |world: &World, part| -> Value { serde_json::from_str(&world.rows[&key(part)]).unwrap() };
+    let (mut frame, mut row) = (read(&world, Part::Frame), read(&world, Part::Items));
+    frame["data"] = row["data"].take();
+    for old in [&mut frame, &mut row] {
+        let fields = old.as_object_mut().unwrap();
+        fields.insert("v".to_owned(), json!(1));
+        fields.remove("data_in_items");
+        fields.retain(|_, value| !value.is_null());
+    }
+    world.rows.insert(key(Part::Frame), frame.to_string());
+    world.rows.insert(key(Part::Items), row.to_string());
+    let rows = world.rows.iter().map(|(key, body)| Row {
+        key: *key,
+        body: body.clone(),
+    });
+    world.execution = Execution::restore(&world.machine, &world.input, rows).unwrap();
+    world.done(2, 1, json!(2));
+    assert!(longest(&world, Part::Frame) < 400);
+    assert_eq!(read(&world, Part::Items)["data"], json!(items));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::{
     live::Live,
     map_run::{Follow, MapRun, kind_of},
     reading::{self, Ask},
-    work::Work,
+    work::{Work, alone},
 };
 use crate::{
     asl::intrinsic::uuid_of,
@@ -97,49 +97,53 @@ impl Work {
 
     /// Takes up the Map Runs that were under way when the last process ended; blocks.
     pub(super) fn resume_runs(&mut self) -> Result<(), RuntimeError> {
-        let store = self.engine.store().clone();
-        for row in store.running_map_runs()? {
-            let damaged = |cause: String| RuntimeError::Damaged {
-                what: format!("map run {}", row.uuid),
-                cause,
-            };
-            let run = store.run(row.run)?;
-            let run = run.ok_or_else(|| damaged("it is gone".to_owned()))?;
-            let parent = store.execution(run.execution)?;
-            let parent = parent.ok_or_else(|| damaged("its execution is gone".to_owned()))?;
-            let processor = |run| self.runs.get(&run)?.definition();
-            let Some((machine, facts)) = Live::program(&self.engine, &parent, processor)? else {
-                continue;
-            };
-            let live = Live::load(&self.engine, run.execution, processor)?;
-            let waited_for = live.is_some_and(|live| live.waits_for_run(run.frame, row.generation));
-            let request = RunRequest::from_text(&machine, &run.plan)
-                .map_err(|error| damaged(error.to_string()))?;
-            let batched =
-                request.batch.is_some() && matches!(request.source, Source::Reader { .. });
-            let mut children = Vec::new();
-            for (index, child) in store.running_children(row.run)? {
-                let input = if batched || row.kind == ExecutionKind::Express {
-                    store.execution(child)?.map(|row| row.input)
-                } else {
-                    None
-                };
-                children.push((index, child, input));
-            }
-            let queued = store.queued_count(row.run)?;
-            let id = row.run;
-            let request = Arc::new(request);
-            let made = MapRun::restore(row, &run, request, facts, (&children, queued));
-            self.runs.insert(id, made);
-            // Why: the process may have ended between the end of who asked for it and its own.
-            let first = if waited_for {
-                iteration::Input::Tick
-            } else {
-                iteration::Input::Abort
-            };
-            self.queue
-                .push_back(Item::Run(id, vec![RunInput::Core(first)]));
+        for row in self.engine.store().running_map_runs()? {
+            alone(self.resume_run(row))?;
         }
+        Ok(())
+    }
+
+    fn resume_run(&mut self, row: MapRunRow) -> Result<(), RuntimeError> {
+        let store = self.engine.store().clone();
+        let damaged = |cause: String| RuntimeError::Damaged {
+            what: format!("map run {}", row.uuid),
+            cause,
+        };
+        let run = store.run(row.run)?;
+        let run = run.ok_or_else(|| damaged("it is gone".to_owned()))?;
+        let parent = store.execution(run.execution)?;
+        let parent = parent.ok_or_else(|| damaged("its execution is gone".to_owned()))?;
+        let processor = |run| self.runs.get(&run)?.definition();
+        let Some((machine, facts)) = Live::program(&self.engine, &parent, processor)? else {
+            return Ok(());
+        };
+        let live = Live::load(&self.engine, run.execution, processor)?;
+        let waited_for = live.is_some_and(|live| live.waits_for_run(run.frame, row.generation));
+        let request = RunRequest::from_text(&machine, &run.plan)
+            .map_err(|error| damaged(error.to_string()))?;
+        let batched = request.batch.is_some() && matches!(request.source, Source::Reader { .. });
+        let mut children = Vec::new();
+        for (index, child) in store.running_children(row.run)? {
+            let input = if batched || row.kind == ExecutionKind::Express {
+                store.execution(child)?.map(|row| row.input)
+            } else {
+                None
+            };
+            children.push((index, child, input));
+        }
+        let queued = store.queued_count(row.run)?;
+        let id = row.run;
+        let request = Arc::new(request);
+        let made = MapRun::restore(row, &run, request, facts, (&children, queued));
+        self.runs.insert(id, made);
+        // Why: the process may have ended between the end of who asked for it and its own.
+        let first = if waited_for {
+            iteration::Input::Tick
+        } else {
+            iteration::Input::Abort
+        };
+        self.queue
+            .push_back(Item::Run(id, vec![RunInput::Core(first)]));
         Ok(())
     }
 

@@ -205,7 +205,7 @@ impl Work {
             behind = *last;
             for id in ids {
                 self.push(id, Input::Interrupted);
-                self.look_after_runs(id)?;
+                alone(self.look_after_runs(id))?;
             }
         }
     }
@@ -247,7 +247,7 @@ impl Work {
         let queued = self.queue.len().min(BATCH_MAX);
         let queued: Vec<_> = self.queue.drain(..queued).collect();
         for item in queued {
-            self.take_up(item, now, &mut batch)?;
+            alone(self.take_up(item, now, &mut batch))?;
         }
         for order in orders.drain(..) {
             self.obey(order, now, &mut batch)?;
@@ -516,6 +516,15 @@ impl Work {
         }
         Ok(changes)
     }
+}
+
+/// What is damaged is told, and left as it is: the others have nothing to do with it.
+pub(super) fn alone(outcome: Result<(), RuntimeError>) -> Result<(), RuntimeError> {
+    if let Err(error @ RuntimeError::Damaged { .. }) = outcome {
+        tracing::error!(%error, "something of an execution cannot go on");
+        return Ok(());
+    }
+    outcome
 }
 
 async fn until_true(watched: &mut watch::Receiver<bool>) {

@@ -453,6 +453,34 @@ async fn a_run_whose_execution_ended_just_before_the_process_is_stopped_by_the_n
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_parent_is_damaged_keeps_nobody_else_waiting() {
+    let world = World::new();
+    let engine = world.open();
+    let text = MAPS.replace("\"Seconds\": 0", "\"Seconds\": 1");
+    let maps = program(&engine, ExecutionKind::Standard, &text);
+    let input = r#"{"bears": 0, "items": [1, 2, 3, 4, 5]}"#;
+    let bad = id_of(&start(&engine, &maps, None, input).await);
+    while engine.store().map_runs_of(bad).unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let waits = program(&engine, ExecutionKind::Standard, WAITS);
+    let good = id_of(&start(&engine, &waits, None, r#"{"seconds": 2}"#).await);
+    engine.shut_down(Duration::from_secs(5)).await;
+    drop(engine);
+    let file = rusqlite::Connection::open(world.state().join("iterd.db")).unwrap();
+    file.busy_timeout(Duration::from_mins(1)).unwrap();
+    let damage = "UPDATE frames SET body = '{}' WHERE execution = ?1 AND part = 'frame'";
+    assert!(file.execute(damage, [bad.0]).unwrap() > 0);
+    drop(file);
+    let engine = world.open();
+    assert_eq!(end(&engine, good).await.status, ExecutionStatus::Succeeded);
+    let again = id_of(&start(&engine, &maps, None, input).await);
+    assert_eq!(end(&engine, again).await.status, ExecutionStatus::Succeeded);
+    let row = engine.store().execution(bad).unwrap().unwrap();
+    assert_eq!(row.status, ExecutionStatus::Running, "it is left as it is");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_execution_whose_rows_are_damaged_keeps_nobody_else_waiting() {
     let world = World::new();
     let engine = world.open();
