@@ -15,7 +15,7 @@ use std::{
     ffi::OsStr,
     fs::File,
     io::{self, Read, Write},
-    os::{fd::AsFd as _, unix::process::CommandExt as _},
+    os::fd::AsFd as _,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
 };
@@ -26,7 +26,8 @@ use rustix::process::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Limits, host,
+    Limits,
+    host::Role,
     sandbox::{self, Confinement, SandboxSpec},
 };
 
@@ -49,7 +50,7 @@ pub(crate) struct WorkerSpec {
     /// The daemon's process number: if it is not our parent any more, it has died meanwhile.
     pub(crate) parent: u32,
     pub(crate) role: Role,
-    /// Program and arguments.
+    /// Program and arguments; none where the worker is this binary alone.
     pub(crate) command: Vec<String>,
     /// Where it runs: the version's folder.
     pub(crate) folder: PathBuf,
@@ -57,18 +58,6 @@ pub(crate) struct WorkerSpec {
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) limits: Limits,
     pub(crate) sandbox: SandboxSpec,
-}
-
-/// What the command of a spec is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Role {
-    /// The worker itself: it speaks the line protocol.
-    Worker,
-    /// Run for each item by [`host::exec`], which speaks the protocol.
-    CommandPerItem {
-        /// Longest output of the command.
-        output_bytes_max: usize,
-    },
 }
 
 /// The launcher's one line on standard output.
@@ -124,28 +113,30 @@ fn launch() -> Result<ExitCode, LaunchError> {
     let spec = read_spec().map_err(LaunchError::Spec)?;
     prepare(&spec)?;
     let path = spec.env.get("PATH").map_or("", String::as_str);
-    let words = &spec.command;
-    let program = find_program(words.first().map_or("", String::as_str), path, &spec.folder)?;
-    let confinement = sandbox::enter(&spec.sandbox, &program)?;
+    let program = match spec.command.first() {
+        Some(program) => Some(find_program(program, path, &spec.folder)?),
+        None => None,
+    };
+    let confinement = sandbox::enter(&spec.sandbox, program.as_deref())?;
     report(&Report::Starting { confinement }).map_err(|source| LaunchError::Setup {
         what: "report to the daemon",
         source,
     })?;
-    let mut command = Command::new(&program);
-    command
-        .args(words.iter().skip(1))
-        .env_clear()
-        .envs(&spec.env)
-        .current_dir(&spec.folder);
-    match spec.role {
-        Role::Worker => Err(LaunchError::Execute {
-            source: command.exec(),
-            program,
-        }),
-        Role::CommandPerItem { output_bytes_max } => {
-            Ok(host::exec::serve(&mut command, output_bytes_max))
-        }
-    }
+    let command = program.as_ref().map(|program| {
+        let mut command = Command::new(program);
+        command
+            .args(spec.command.iter().skip(1))
+            .env_clear()
+            .envs(&spec.env)
+            .current_dir(&spec.folder);
+        command
+    });
+    spec.role
+        .serve(command)
+        .map_err(|source| LaunchError::Execute {
+            source,
+            program: program.unwrap_or_default(),
+        })
 }
 
 /// Everything but the sandbox: the bond to the daemon first, so that nothing below outlives it.
@@ -268,7 +259,7 @@ mod tests {
     fn spec() -> WorkerSpec {
         WorkerSpec {
             parent: 1,
-            role: Role::Worker,
+            role: Role::Program,
             command: vec!["sh".to_owned()],
             folder: PathBuf::from("/"),
             env: BTreeMap::new(),

@@ -99,8 +99,11 @@ pub(crate) enum SandboxError {
     Landlock(#[from] landlock::RulesetError),
 }
 
-/// Locks this process in; `program` is what it is about to execute.
-pub(crate) fn enter(spec: &SandboxSpec, program: &Path) -> Result<Confinement, SandboxError> {
+/// Locks this process in; `program` is what it is about to execute, if anything.
+pub(crate) fn enter(
+    spec: &SandboxSpec,
+    program: Option<&Path>,
+) -> Result<Confinement, SandboxError> {
     if spec.mode == SandboxMode::Off {
         return Ok(Confinement::Off);
     }
@@ -135,7 +138,7 @@ pub(crate) fn enter(spec: &SandboxSpec, program: &Path) -> Result<Confinement, S
 
 type Grants = Vec<(PathFd, BitFlags<AccessFs>)>;
 
-fn grants(spec: &SandboxSpec, program: &Path) -> Result<Grants, SandboxError> {
+fn grants(spec: &SandboxSpec, program: Option<&Path>) -> Result<Grants, SandboxError> {
     let read = AccessFs::from_read(RIGHTS);
     let all = AccessFs::from_all(RIGHTS);
     let hidden: Vec<PathBuf> = spec
@@ -147,7 +150,7 @@ fn grants(spec: &SandboxSpec, program: &Path) -> Result<Grants, SandboxError> {
     for path in SYSTEM
         .iter()
         .map(PathBuf::from)
-        .chain(installation(program))
+        .chain(program.map(installation).into_iter().flatten())
     {
         if let Ok(path) = path.canonicalize() {
             grant(&mut grants, &path, read, &hidden);
@@ -314,7 +317,7 @@ mod tests {
             hidden: vec![root.path().to_owned()],
         };
         let refusal = |read: &str| {
-            grants(&spec(read), Path::new("/bin/sh"))
+            grants(&spec(read), Some(Path::new("/bin/sh")))
                 .unwrap_err()
                 .to_string()
         };

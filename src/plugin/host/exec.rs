@@ -16,23 +16,19 @@ use std::{
     fs::File,
     io::{self, BufRead as _, Read, Write},
     os::fd::{AsFd as _, BorrowedFd},
-    process::{Child, Command, ExitCode, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
 };
 
 use rustix::{
     event::{PollFd, PollFlags, poll},
     process::{Pid, PidfdFlags, pidfd_open},
 };
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde::{Deserialize, Serialize};
 
+use super::served::{self, READY, Request};
 use crate::{
-    payload::Payload,
-    plugin::{
-        lines::Tail,
-        process::describe,
-        protocol::{push_one_line, push_text},
-    },
+    payload::Failure,
+    plugin::{lines::Tail, process::describe, protocol::push_one_line},
 };
 
 /// Longest value of one variable, in bytes; the kernel's bound is 128 KiB with the name.
@@ -45,24 +41,11 @@ const VARIABLES_BYTES_MAX: usize = 512 << 10;
 /// Read at once.
 const READ_BYTES: usize = 64 << 10;
 
-/// What an answer needs beside the result: the ticket, the names of the fields.
-const ENVELOPE_BYTES: usize = 64;
-
-/// Longest output of a command whose answer may have so many bytes.
-pub(crate) fn output_bytes_max(line_bytes_max: usize) -> usize {
-    line_bytes_max.saturating_sub(ENVELOPE_BYTES)
-}
-
-/// A call, as the protocol tells it.
-#[derive(Deserialize)]
-struct Request<'a> {
-    id: u64,
-    #[serde(borrow)]
-    item: &'a RawValue,
-    attempt: u32,
-    key: String,
-    index: u64,
-    item_id: Option<String>,
+/// How commands are run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Settings {
+    /// Longest output of a command.
+    pub(crate) output_bytes_max: usize,
 }
 
 /// How a command ended.
@@ -75,23 +58,14 @@ struct Run {
 }
 
 /// Serves calls until standard input ends. The command is complete but for each item's variables.
-pub(crate) fn serve(command: &mut Command, output_bytes_max: usize) -> ExitCode {
+pub(crate) fn serve(command: &mut Command, settings: Settings) -> io::Result<()> {
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    match answer_all(command, output_bytes_max) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            writeln!(io::stderr(), "cannot run commands: {error}").ok();
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn answer_all(command: &mut Command, output_bytes_max: usize) -> io::Result<()> {
+    let output_bytes_max = settings.output_bytes_max;
     let mut out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-    out.write_all(b"{\"ready\":true}\n")?;
+    out.write_all(READY)?;
     let mut line = Vec::new();
     let mut input = io::stdin().lock();
     let mut set_before = Vec::new();
@@ -115,16 +89,9 @@ fn answer_all(command: &mut Command, output_bytes_max: usize) -> io::Result<()> 
 
 /// The answer's line.
 fn answer(request: &Request, run: io::Result<Run>, output_bytes_max: usize) -> Vec<u8> {
-    let mut line = format!("{{\"id\":{},", request.id).into_bytes();
-    let fail = |line: &mut Vec<u8>, error: &str, cause: &str| {
-        line.extend_from_slice(b"\"error\":");
-        push_text(error, line);
-        line.extend_from_slice(b",\"cause\":");
-        push_text(cause, line);
-    };
+    let failed = |error: &str, cause: &str| served::failed(request.id, &Failure::new(error, cause));
     match run {
-        Err(error) => fail(
-            &mut line,
+        Err(error) => failed(
             "Iterd.CommandFailed",
             &format!("cannot run the command: {error}"),
         ),
@@ -132,7 +99,7 @@ fn answer(request: &Request, run: io::Result<Run>, output_bytes_max: usize) -> V
             let cause = format!(
                 "the command printed more than {output_bytes_max} bytes; print less, or raise line_bytes_max in plugin.toml"
             );
-            fail(&mut line, "Iterd.AnswerTooLarge", &cause);
+            failed("Iterd.AnswerTooLarge", &cause)
         }
         Ok(run) if !run.status.success() => {
             let mut cause = describe(run.status);
@@ -140,26 +107,9 @@ fn answer(request: &Request, run: io::Result<Run>, output_bytes_max: usize) -> V
                 cause.push_str(": ");
                 cause.push_str(run.words.text());
             }
-            fail(&mut line, "Iterd.CommandFailed", &cause);
+            failed("Iterd.CommandFailed", &cause)
         }
-        Ok(run) => {
-            line.extend_from_slice(b"\"result\":");
-            push_result(run.output, &mut line);
-        }
-    }
-    line.extend_from_slice(b"}\n");
-    line
-}
-
-/// JSON where it is JSON, else the text as a JSON string.
-fn push_result(output: Vec<u8>, line: &mut Vec<u8>) {
-    let text = String::from_utf8(output)
-        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
-    let text = text.strip_suffix('\n').unwrap_or(&text);
-    if Payload::parse(text).is_ok() {
-        push_one_line(text, line);
-    } else {
-        push_text(text, line);
+        Ok(run) => served::done_with_text(request.id, run.output),
     }
 }
 

@@ -1,26 +1,29 @@
 //! The kinds of hosts, a file for each, and what they have in common: how a worker is launched.
 //!
-//! A host says which program a worker is. Everything else about workers (their life, their calls,
-//! their death) is the pool's and the same for all: `exec` is a worker of ours that runs a command
-//! for each item.
+//! A host says which program a worker is: the user's own, or this binary in a [`Role`], which speaks
+//! the line protocol for code that does not. Everything else about workers (their life, their calls,
+//! their confinement, their death) is the pool's and the same for all.
 
 use std::{
     collections::BTreeMap,
-    fs, io,
-    os::unix::fs::DirBuilderExt as _,
+    fs,
+    io::{self, Write as _},
+    os::unix::{fs::DirBuilderExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
+    process::{Command, ExitCode},
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{
-    HostKind, Manifest, PoolError, SecretError, Version,
-    launch::{Role, WorkerSpec},
-    pool::Shared,
+    HostKind, Manifest, PoolError, SecretError, Version, launch::WorkerSpec, pool::Shared,
     sandbox::SandboxSpec,
 };
 
 pub mod exec;
 pub mod identity;
 pub mod process;
+mod served;
 
 /// Where programs are looked for when the daemon itself has no PATH.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -34,23 +37,56 @@ pub(crate) enum HostError {
     Path(PathBuf),
 }
 
+/// What a worker's process is, once it is locked in.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Role {
+    /// The user's program, which speaks the line protocol itself.
+    Program,
+    /// Ours, which runs the command for each item.
+    Exec(exec::Settings),
+}
+
+impl Role {
+    /// What a manifest asks for, and the command that goes with it.
+    fn of(manifest: &Manifest, shared: &Shared) -> (Self, Vec<String>) {
+        let command = manifest.command.clone().unwrap_or_default();
+        match manifest.host {
+            HostKind::Exec => {
+                let output_bytes_max = served::result_bytes_max(manifest.line_bytes_max);
+                (Self::Exec(exec::Settings { output_bytes_max }), command)
+            }
+            HostKind::Process
+            | HostKind::Lambda
+            | HostKind::Wasm
+            | HostKind::Http
+            | HostKind::Identity => (Self::Program, process::command(manifest, &shared.shim)),
+        }
+    }
+
+    /// Becomes the worker. Returns an error where the user's program cannot be executed, else when a
+    /// worker of ours has ended.
+    pub(crate) fn serve(self, command: Option<Command>) -> io::Result<ExitCode> {
+        let mut command = command.ok_or(io::ErrorKind::InvalidInput)?;
+        let served = match self {
+            Self::Program => return Err(command.exec()),
+            Self::Exec(settings) => exec::serve(&mut command, settings),
+        };
+        Ok(match served {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                writeln!(io::stderr(), "the worker cannot go on: {error}").ok();
+                ExitCode::FAILURE
+            }
+        })
+    }
+}
+
 /// Everything that the launcher needs to know about a worker of this version. Reads secrets.
 pub(crate) fn worker_spec(version: &Version, shared: &Shared) -> Result<WorkerSpec, HostError> {
     let manifest = &version.manifest;
     let settings = &shared.spec;
-    let (role, command) = match manifest.host {
-        HostKind::Exec => (
-            Role::CommandPerItem {
-                output_bytes_max: exec::output_bytes_max(manifest.line_bytes_max),
-            },
-            manifest.command.clone().unwrap_or_default(),
-        ),
-        HostKind::Process
-        | HostKind::Lambda
-        | HostKind::Wasm
-        | HostKind::Http
-        | HostKind::Identity => (Role::Worker, process::command(manifest, &shared.shim)),
-    };
+    let (role, command) = Role::of(manifest, shared);
     let paths = [&version.folder, &settings.scratch, &shared.shim];
     let granted = manifest.read.iter().chain(&manifest.write);
     for path in paths.into_iter().chain(granted).chain(&settings.hidden) {
