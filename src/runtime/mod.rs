@@ -9,6 +9,7 @@ mod adopted_output;
 mod adopter;
 mod auditor;
 mod author;
+mod canaries;
 mod chronicler;
 mod conductor;
 mod control;
@@ -61,7 +62,7 @@ pub use conductor::{
 };
 pub use control::unknown_job;
 pub use decisions::{DECIDED_MAX, DecisionOrder, Deed};
-pub use deployer::{Deploy, Deployed, DeployedJob, Switch};
+pub use deployer::{Deploy, Deployed, DeployedJob, Stage, Switch};
 pub use disk::Disk;
 pub use engine::{Engine, EngineSetup};
 pub use error::RuntimeError;
