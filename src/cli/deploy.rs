@@ -65,7 +65,7 @@ fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     std::path::absolute(path).map_err(|error| Failure::new(FAILED, error.to_string()))
 }
 
-fn people(answer: &Value) -> String {
+pub(super) fn people(answer: &Value) -> String {
     let plugin = plain(text(answer, "plugin"));
     let version = number(answer, "version");
     let canary = text(answer, "stage") == "canary";

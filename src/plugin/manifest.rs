@@ -73,6 +73,8 @@ pub struct Manifest {
     /// `file:PATH` or `env:NAME`.
     #[serde(default)]
     pub secrets: BTreeMap<String, String>,
+    /// What a worker of a new version has to answer before anything depends on it.
+    pub health: Option<Health>,
     /// What the kernel holds each worker process to.
     #[serde(default)]
     pub limits: Limits,
@@ -149,6 +151,14 @@ pub struct Limits {
     pub file_bytes: Option<u64>,
 }
 
+/// A call by which a version shows that it works, whatever a run has for it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Health {
+    /// The record that the handler is given. Any result is a good one.
+    pub item: toml::Value,
+}
+
 /// A Python function: a file within the plugin's folder, and the function's name in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Handler {
@@ -205,9 +215,11 @@ const KEYS: &[&str] = &[
     "write",
     "env",
     "secrets",
+    "health",
     "limits",
     "line_bytes_max",
 ];
+const HEALTH_KEYS: &[&str] = &["item"];
 const LIMIT_KEYS: &[&str] = &["memory_bytes", "open_files", "file_bytes"];
 
 impl Manifest {
@@ -237,8 +249,13 @@ impl Manifest {
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
         let table: toml::Table = toml::from_str(text)?;
         refuse_unknown(&table, KEYS, "")?;
-        if let Some(toml::Value::Table(limits)) = table.get("limits") {
-            refuse_unknown(limits, LIMIT_KEYS, "limits.")?;
+        for (name, known, prefix) in [
+            ("limits", LIMIT_KEYS, "limits."),
+            ("health", HEALTH_KEYS, "health."),
+        ] {
+            if let Some(toml::Value::Table(inner)) = table.get(name) {
+                refuse_unknown(inner, known, prefix)?;
+            }
         }
         let manifest: Self = toml::from_str(text)?;
         manifest.check()?;
@@ -263,6 +280,7 @@ impl Manifest {
             write: Vec::new(),
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),
+            health: None,
             limits: Limits::default(),
             line_bytes_max: line_bytes_max(),
         }

@@ -6,12 +6,27 @@
 //! deployer's.
 //! Crash: before the commit it proves itself again; after it, every pool is opened with what is in force.
 
-use super::{Engine, RuntimeError, run::Order};
+use super::{Deploy, Deployed, Engine, RuntimeError, run::Order};
 use crate::{
     config::job::PluginRef,
     ids::VersionNumber,
+    plugin::Tally,
     store::{Change, EventKind, InForceRow},
 };
+
+/// What a roll-back came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RolledBack {
+    /// The version that was proving itself is withdrawn.
+    Withdrawn {
+        /// The plugin's name.
+        plugin: String,
+        /// Which version.
+        version: u32,
+    },
+    /// The version of before is in force.
+    PutBack(Deployed),
+}
 
 impl Engine {
     /// A pool knows what a version is worth: how it was refuted, else that it is proven. Whether that
@@ -41,6 +56,68 @@ impl Engine {
             self.put_in_use(&jobs, &in_force, false).await;
         }
         Ok(true)
+    }
+
+    /// Withdraws the version that proves itself, or else puts the one back in force that was before; what
+    /// came of it.
+    pub async fn roll_back(&self, what: &str, author: &str) -> Result<RolledBack, RuntimeError> {
+        let (plugin, place) = self.find_plugin(what)?;
+        if let Some(row) = self.store().canary(&place)? {
+            let by = format!("withdrawn by {author}");
+            let version = VersionNumber(row.version);
+            self.conclude_canary(&plugin, version, Some(&by)).await?;
+            return Ok(RolledBack::Withdrawn {
+                plugin: row.plugin,
+                version: row.version,
+            });
+        }
+        let nothing = |why: &str| RuntimeError::Conflict(format!("{what}: {why}"));
+        let in_force = self.store().in_force(&place)?;
+        let in_force = in_force.ok_or_else(|| nothing("nothing is in force yet"))?;
+        let versions = self.store().versions(&in_force.plugin)?.into_iter();
+        let before = versions
+            .filter(|it| it.row.version != in_force.version)
+            .filter_map(|it| Some((it.deployed?, it.row.version)))
+            .max();
+        let Some((_, before)) = before else {
+            return Err(nothing("no other version was in force before this one"));
+        };
+        let deploy = Deploy {
+            what: what.to_owned(),
+            from: None,
+            version: Some(before),
+            resume: false,
+            at_once: true,
+            author: author.to_owned(),
+        };
+        Ok(RolledBack::PutBack(self.deploy(deploy).await?))
+    }
+
+    /// A run that used the plugin has ended. Where nothing else calls it, a version that was not refuted
+    /// is in force: there is nothing to prove it by any more.
+    pub(super) async fn release_canary(&self, plugin: &PluginRef) -> Result<(), RuntimeError> {
+        let Some(place) = self.plugins().place(plugin) else {
+            return Ok(());
+        };
+        if let Some(row) = self.store().canary(&place)?
+            && !self.is_called(&place, &self.jobs_at(&place)?)
+        {
+            let version = VersionNumber(row.version);
+            self.conclude_canary(plugin, version, None).await?;
+        }
+        Ok(())
+    }
+
+    /// What a version has shown to the live jobs in which one of its number proves itself.
+    #[must_use]
+    pub fn canary_figures(&self, version: u32) -> Vec<(String, Tally)> {
+        let jobs: Vec<String> = self.live().keys().cloned().collect();
+        let figures = jobs.into_iter().filter_map(|job| {
+            let view = self.view(&job)?;
+            let (number, tally) = view.borrow().canary?;
+            (number.0 == version).then_some((job, tally))
+        });
+        figures.collect()
     }
 
     /// Has the calls of these jobs go to a version that has started elsewhere.

@@ -2,8 +2,9 @@
 //!
 //! Owns the order of a deploy: the folder is copied, a worker of the copy starts, one commit writes it
 //! down with its event, and then the live runs that use the plugin take it up. Where another version is
-//! in force, the new one [proves itself](super::canaries) on some calls first, and is in force when it
-//! has. What was found wrong before the commit changes nothing.
+//! in force and at work, the new one [proves itself](super::canaries) on some calls first, and is in force
+//! when it has; where nothing calls it, there is nothing to prove it by. What was found wrong before the
+//! commit changes nothing.
 //! Crash: before the commit nothing has happened; after it, a run that is made anew finds the version
 //! that is in force, and the one that proves itself (`keeper`).
 
@@ -132,7 +133,8 @@ impl Engine {
         let version = if let Some(number) = in_force {
             found.taken.version(number)
         } else {
-            canary = before.is_some() && !deploy.at_once && deploy.version.is_none();
+            let asked = !deploy.at_once && deploy.version.is_none();
+            canary = before.is_some() && asked && self.is_called(&place, &jobs);
             self.prove(found.taken.version(found.known.unwrap_or(0)))
                 .await?;
             // Why: the same version may have been judged before.
@@ -169,6 +171,11 @@ impl Engine {
             stage,
             jobs: jobs.collect(),
         })
+    }
+
+    /// Whether something here calls the plugin: a live run, or executions.
+    pub(super) fn is_called(&self, place: &str, jobs: &[String]) -> bool {
+        jobs.iter().any(|job| self.orders(job).is_some()) || self.plugins().is_function(place)
     }
 
     /// Waits a while for what a version shows; an error where it is refuted.

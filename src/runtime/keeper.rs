@@ -267,6 +267,11 @@ impl Keeper {
             tracing::error!(job = self.file.name, %error, "cannot end the execution");
         }
         self.engine.live().remove(&self.file.name);
+        if status.is_ended()
+            && let Err(error) = self.engine.release_canary(&self.file.process.plugin).await
+        {
+            tracing::error!(job = self.file.name, %error, "a version goes on proving itself");
+        }
     }
 
     async fn conclude(&self) -> Result<(), RuntimeError> {

@@ -55,6 +55,7 @@ mod tests;
 pub use adopter::Adopted;
 pub use auditor::{Audit, AuditError, Found as FoundRecords, audit, audit_trusting};
 pub use author::on_behalf_of;
+pub use canaries::RolledBack;
 pub use chronicler::Chronicler;
 pub use conductor::{
     ActivityTask, Begun, ExecutionEnd, MapRunLimits, Program, Redriven, StartExecution, TaskAnswer,

@@ -6,7 +6,7 @@
 //! looked at by a deploy alone.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     num::NonZeroU32,
     path::{Component, Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -51,6 +51,8 @@ pub struct Plugins {
     concluding: Mutex<()>,
     /// Held by a deploy.
     pub(super) deploying: tokio::sync::Mutex<()>,
+    /// The places of plugins that executions call as functions.
+    functions: Mutex<HashSet<String>>,
     /// What canaries have come to, by place: the last one's version, and how it was refuted.
     pub(super) verdicts: tokio::sync::watch::Sender<Verdicts>,
 }
@@ -138,6 +140,7 @@ impl Plugins {
             numbering: Mutex::default(),
             concluding: Mutex::default(),
             deploying: tokio::sync::Mutex::default(),
+            functions: Mutex::default(),
             verdicts: tokio::sync::watch::Sender::default(),
         })
     }
@@ -238,6 +241,18 @@ impl Plugins {
     /// The turn of whoever writes down what a version has come to.
     pub(super) fn conclusion(&self) -> std::sync::MutexGuard<'_, ()> {
         self.concluding
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether executions call the plugin at this place.
+    pub(super) fn is_function(&self, place: &str) -> bool {
+        self.functions().contains(place)
+    }
+
+    /// The places of plugins that executions call: written by who holds their workers.
+    pub(super) fn functions(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        self.functions
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Api, ApiError};
-use crate::runtime::{Deploy, DeployedJob, RuntimeError, Stage, Switch};
+use crate::runtime::{Deploy, Deployed, DeployedJob, RuntimeError, Stage, Switch};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -38,8 +38,13 @@ pub(super) async fn call(api: &Api, input: Input, caller: &str) -> Result<Value,
     // Why in a task of its own: whoever asked may go away between the commit and the switch.
     let deploying = tokio::spawn(async move { engine.deploy(deploy).await });
     let done = deploying.await.map_err(|_| RuntimeError::Closed)??;
+    Ok(answer(&done, api))
+}
+
+/// What a deploy came to, on the wire.
+pub(super) fn answer(done: &Deployed, api: &Api) -> Value {
     let jobs: Vec<Value> = done.jobs.iter().map(job).collect();
-    Ok(json!({
+    json!({
         "plugin": done.plugin,
         "version": done.version,
         "before": done.before,
@@ -50,7 +55,7 @@ pub(super) async fn call(api: &Api, input: Input, caller: &str) -> Result<Value,
         "changed": done.before != Some(done.version),
         "jobs": jobs,
         "live": api.is_working(),
-    }))
+    })
 }
 
 fn job(job: &DeployedJob) -> Value {
