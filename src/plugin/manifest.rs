@@ -26,6 +26,9 @@ const WORKERS_MAX: u32 = 1024;
 /// Most items in one worker at a time; also the threads of the Python shim.
 const IN_FLIGHT_MAX: u32 = 1024;
 
+/// Most items that are handed over together: a list that a handler can still keep in its head.
+const BATCH_MAX: u32 = 1000;
+
 /// Bounds of `line_bytes_max`: a line must hold a failure with its cause; the upper bound is what
 /// one worker may make the daemon hold in memory.
 const LINE_BYTES: std::ops::RangeInclusive<usize> = 1 << 16..=1 << 28;
@@ -53,6 +56,10 @@ pub struct Manifest {
     /// with items side by side: the timeout of each runs from its hand-over.
     #[serde(default = "one")]
     pub in_flight: NonZeroU32,
+    /// Items that the handler takes at a time, 1 to 1000; more than one come as a list, and each is
+    /// answered for itself. The timeout of each runs from the hand-over of all.
+    #[serde(default = "one")]
+    pub batch: NonZeroU32,
     /// When an edited folder becomes a new version; default: `watch` under `iterd run`, `deploy`
     /// under `iterd serve`.
     pub reload: Option<Reload>,
@@ -209,6 +216,7 @@ const KEYS: &[&str] = &[
     "runtime",
     "workers",
     "in_flight",
+    "batch",
     "reload",
     "sandbox",
     "read",
@@ -274,6 +282,7 @@ impl Manifest {
             runtime: None,
             workers: None,
             in_flight: NonZeroU32::MIN,
+            batch: NonZeroU32::MIN,
             reload: None,
             sandbox: SandboxMode::default(),
             read: Vec::new(),
@@ -284,6 +293,12 @@ impl Manifest {
             limits: Limits::default(),
             line_bytes_max: line_bytes_max(),
         }
+    }
+
+    /// Items in one worker at a time.
+    #[must_use]
+    pub fn calls_in_worker(&self) -> u32 {
+        self.in_flight.get().saturating_mul(self.batch.get())
     }
 
     /// The Python function behind the shim, if this plugin is one.
@@ -308,6 +323,7 @@ impl Manifest {
         for (key, number, max) in [
             ("workers", self.workers, WORKERS_MAX),
             ("in_flight", Some(self.in_flight), IN_FLIGHT_MAX),
+            ("batch", Some(self.batch), BATCH_MAX),
         ] {
             if let Some(number) = number.filter(|number| number.get() > max) {
                 return invalid(key, format!("is {number}; at most {max}"));
@@ -404,6 +420,15 @@ impl Manifest {
             return invalid(
                 "command",
                 "needs a program as its first word, without NUL".to_owned(),
+            );
+        }
+        if self.batch.get() > 1 && !matches!(self.host, HostKind::Process | HostKind::Lambda) {
+            return invalid(
+                "batch",
+                format!(
+                    "means nothing to host = \"{}\", which takes one item at a time",
+                    self.host
+                ),
             );
         }
         match self.host {

@@ -15,7 +15,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -156,6 +156,7 @@ impl Pool {
             capacity: AtomicUsize::new(roster.capacity()),
             ready: AtomicUsize::new(0),
             canary: AtomicBool::new(false),
+            batch: AtomicU32::new(roster.current().manifest.batch.get()),
             changed: Notify::new(),
             desk: Mutex::new(Desk {
                 roster,
@@ -194,6 +195,18 @@ impl Pool {
             #[cfg(test)]
             Kind::Scripted { capacity, .. } => capacity.load(Ordering::Relaxed),
         }
+    }
+
+    /// Calls that the version in force takes together.
+    #[must_use]
+    pub fn batch(&self) -> NonZeroU32 {
+        match &self.kind {
+            Kind::Workers(shared) => NonZeroU32::new(shared.batch.load(Ordering::Relaxed)),
+            Kind::Identity { .. } => None,
+            #[cfg(test)]
+            Kind::Scripted { .. } => None,
+        }
+        .unwrap_or(NonZeroU32::MIN)
     }
 
     /// Where the manifest does not name a number of workers, it is this one from now on. Workers
@@ -393,6 +406,8 @@ pub(crate) struct Shared {
     capacity: AtomicUsize,
     ready: AtomicUsize,
     canary: AtomicBool,
+    /// Calls that belong together, at the most.
+    batch: AtomicU32,
     /// One of the two above has changed.
     changed: Notify,
     pub(crate) spec: PoolSpec,
@@ -511,6 +526,8 @@ impl Shared {
                 }
             }
             let (capacity, ready) = (desk.roster.capacity(), desk.roster.ready());
+            let batch = desk.roster.current().manifest.batch.get();
+            self.batch.store(batch, Ordering::Relaxed);
             self.canary
                 .store(desk.roster.tally().is_some(), Ordering::Relaxed);
             let before = self.capacity.swap(capacity, Ordering::Relaxed);

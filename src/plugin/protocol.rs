@@ -3,7 +3,9 @@
 //! A call is one line, `{"id": 17, "item": {..}, "attempt": 1, "key": "..", "index": 4, "item_id":
 //! ".."}` (`item_id` where the item has one); an answer is one line, `{"id": 17, "result": ..}` or
 //! `{"id": 17, "error": "Name", "cause": "text", "retry": true, "retry_after_s": 30,
-//! "close_limiter_s": 0}`, in any order. `id` is the call's ticket. A worker may say
+//! "close_limiter_s": 0}`, in any order. `id` is the call's ticket. Where a handler takes several items at
+//! a time, they come as one line, `{"batch": [{"id": 17, ..}, {"id": 18, ..}]}`, and are answered one by
+//! one. A worker may say
 //! `{"ready": true}` when it can take its first call. Items and results travel as the text they
 //! came in. Any other line is a log line.
 
@@ -61,6 +63,23 @@ fn present<'de: 'a, 'a, D: serde::Deserializer<'de>>(
 
 /// Writes a call as a line.
 pub(crate) fn encode(call: &Call, out: &mut Vec<u8>) {
+    push_call(call, out);
+    out.push(b'\n');
+}
+
+/// Writes calls that belong together as a line.
+pub(crate) fn encode_batch(calls: &[Call], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"batch\":[");
+    for (place, call) in calls.iter().enumerate() {
+        if place > 0 {
+            out.push(b',');
+        }
+        push_call(call, out);
+    }
+    out.extend_from_slice(b"]}\n");
+}
+
+fn push_call(call: &Call, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"id\":");
     out.extend_from_slice(call.ticket.to_string().as_bytes());
     out.extend_from_slice(b",\"item\":");
@@ -75,7 +94,7 @@ pub(crate) fn encode(call: &Call, out: &mut Vec<u8>) {
         out.extend_from_slice(b",\"item_id\":");
         push_text(id, out);
     }
-    out.extend_from_slice(b"}\n");
+    out.push(b'}');
 }
 
 /// A call as the text of its line, for people and tools that make none.

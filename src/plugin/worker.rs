@@ -260,8 +260,15 @@ impl Worker {
 
     fn hand_over(&mut self, calls: Vec<Call>, alone: bool) {
         let now = Instant::now();
+        let batch = self.post.version.manifest.batch.get() > 1;
+        // Why the same for all: a batch is read whole, or not.
+        let begin = self.pending.len();
+        if batch {
+            protocol::encode_batch(&calls, &mut self.pending);
+        }
         for call in calls {
-            let unwritten = self.pending.len() - self.written;
+            let end = if batch { begin } else { self.pending.len() };
+            let unwritten = end - self.written;
             let deadline = call.timeout.and_then(|timeout| now.checked_add(timeout));
             let flight = Flight {
                 generation: call.generation,
@@ -276,7 +283,9 @@ impl Worker {
                 alone,
             };
             self.next_deadline = [self.next_deadline, deadline].into_iter().flatten().min();
-            protocol::encode(&call, &mut self.pending);
+            if !batch {
+                protocol::encode(&call, &mut self.pending);
+            }
             self.flights.insert(call.ticket, flight);
         }
         self.write();

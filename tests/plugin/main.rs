@@ -11,6 +11,7 @@
     reason = "a test that fails says so by a panic, and picks the one event it waits for"
 )]
 
+mod batches;
 mod conformance;
 mod deaths;
 mod deploys;
