@@ -35,7 +35,9 @@ mod watch;
 mod worker;
 
 pub use event::{Event, Events, ItemRef, Stream};
-pub use manifest::{Handler, HostKind, Limits, Manifest, ManifestError, Reload, SandboxMode};
+pub use manifest::{
+    Handler, HostKind, Limits, Manifest, ManifestError, Reload, Runtime, SandboxMode,
+};
 pub use pool::{Pool, PoolError, PoolSpec};
 pub(crate) use procfs::boot;
 pub(crate) use protocol::call_line;
@@ -53,6 +55,8 @@ pub struct Version {
     pub folder: PathBuf,
     /// What its `plugin.toml` says.
     pub manifest: Manifest,
+    /// The Python environment that was made for it, where it needs one.
+    pub environment: Option<PathBuf>,
 }
 
 /// One item (or task) handed over to a worker.

@@ -24,7 +24,7 @@ use rustix::{fd::OwnedFd, process::Signal};
 use tokio::{io::unix::AsyncFd, net::unix::pipe, sync::mpsc::UnboundedReceiver};
 
 use super::{
-    Answer, Call, Event, ItemRef, Outcome, Version,
+    Answer, Call, Event, ItemRef, Outcome, Version, host,
     lines::{Lines, LogBudget, Tail},
     pool::{End, Shared, WorkerId},
     process::Process,
@@ -38,7 +38,7 @@ mod start;
 
 use output::read_now;
 
-pub(crate) use start::run;
+pub(crate) use start::{run, watched};
 
 /// A worker that must prove itself and does not say `{"ready": true}` is looked at when it has lived
 /// this long, and gets its first call when two looks in a row find that it waits for something: a
@@ -184,6 +184,8 @@ struct Worker {
     /// When its program began, while it proves itself, and what it had computed at the last look.
     proving: Option<(Instant, Option<u64>)>,
     refused: Option<String>,
+    /// What the handler itself said of why it does not start.
+    init_error: Option<Failure>,
     answered: bool,
     retiring: bool,
     finish: Option<Instant>,
@@ -260,7 +262,9 @@ impl Worker {
 
     fn hand_over(&mut self, calls: Vec<Call>, alone: bool) {
         let now = Instant::now();
-        for call in calls {
+        let own = host::time_of_each_call(&self.post.version.manifest);
+        for mut call in calls {
+            call.timeout = [call.timeout, own].into_iter().flatten().min();
             let unwritten = self.pending.len() - self.written;
             let deadline = call.timeout.and_then(|timeout| now.checked_add(timeout));
             let flight = Flight {

@@ -138,7 +138,7 @@ impl Events for PoolEvents {
                 tracing::info!(job, plugin, version = version.0, "a version is in use");
                 self.tell(PluginNews::Deployed { version, folder });
             }
-            Event::CannotStart { version, cause } => self.cannot_start(version, cause),
+            Event::CannotStart { version, cause, .. } => self.cannot_start(version, cause),
         }
     }
 }

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 
 use super::{RuntimeError, plugin_events::PoolEvents, state_dir::StatePaths};
 use crate::{
+    arn::Place,
     config::{Config, Sandbox, job::PluginRef},
     ids::VersionNumber,
     plugin::{
@@ -44,6 +45,8 @@ pub struct Plugins {
     folder: PathBuf,
     sandbox: Sandbox,
     hidden: Vec<PathBuf>,
+    /// What functions are told of where they run.
+    place_of_arns: Place,
     /// Held from the look for a version's number to the commit that gives it one.
     numbering: Mutex<()>,
     /// Held by a deploy.
@@ -63,6 +66,7 @@ impl Taken {
             number: VersionNumber(number),
             folder: self.snapshot.path.clone(),
             manifest: self.manifest.clone(),
+            environment: None,
         }
     }
 }
@@ -113,6 +117,10 @@ impl Plugins {
             folder: config.plugins_dir.clone(),
             sandbox: config.sandbox,
             hidden,
+            place_of_arns: Place {
+                region: config.region.clone(),
+                account: config.account.clone(),
+            },
             numbering: Mutex::default(),
             deploying: tokio::sync::Mutex::default(),
         })
@@ -318,6 +326,7 @@ impl Plugins {
             events,
             version,
             concurrency,
+            place: self.place_of_arns.clone(),
         };
         Pool::start(spec, answers).map_err(|error| RuntimeError::Plugin {
             plugin,
@@ -339,6 +348,7 @@ pub(super) fn built_in() -> Version {
         number: VersionNumber(1),
         folder: PathBuf::new(),
         manifest: Manifest::identity(),
+        environment: None,
     }
 }
 

@@ -25,6 +25,7 @@ use super::{
     plugins::{manifest_of, secrets},
 };
 use crate::{
+    arn::Place,
     config::{Config, Sandbox},
     ids::{Generation, Index, VersionNumber},
     payload::{Failure, Payload},
@@ -57,6 +58,7 @@ pub struct Tester {
     root: PathBuf,
     hidden: Vec<PathBuf>,
     confined: bool,
+    place: Place,
     _lock: File,
 }
 
@@ -121,6 +123,10 @@ impl Tester {
             root,
             hidden,
             confined: config.sandbox == Sandbox::On,
+            place: Place {
+                region: config.region.clone(),
+                account: config.account.clone(),
+            },
             _lock: lock,
         })
     }
@@ -171,6 +177,7 @@ impl Tester {
             number: VersionNumber(number),
             folder,
             manifest,
+            environment: None,
         }
     }
 
@@ -200,6 +207,7 @@ impl Tester {
             secrets: secrets(),
             spawner,
             events: Arc::new(Told(told)),
+            place: self.place.clone(),
         };
         let pool = Pool::start(spec, sender).map_err(|error| refuse(error.to_string()))?;
         let mut watched = Watched::new(call);

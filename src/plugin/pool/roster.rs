@@ -22,6 +22,7 @@ use std::{
 use compact_str::CompactString;
 
 use super::super::{Call, Event, Version};
+use crate::payload::Failure;
 
 /// The first restart of a worker that died without having answered anything waits this long; each
 /// further one twice as long. A Python interpreter takes about as long to start.
@@ -82,6 +83,8 @@ pub(crate) struct End {
     pub(crate) expected: bool,
     /// Keys of the calls of which one may have killed it.
     pub(crate) suspects: Vec<CompactString>,
+    /// What the handler itself said of why it does not start.
+    pub(crate) failure: Option<Failure>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -295,11 +298,12 @@ impl Roster {
             restart_after,
         }));
         match worker.duty {
-            Duty::Candidate if !self.stopped => self.retry_candidate(end.how, out),
+            Duty::Candidate if !self.stopped => self.retry_candidate(end.how, end.failure, out),
             Duty::Current if failed_start && self.failed_starts == START_TRIES => {
                 out.push(Effect::Tell(Event::CannotStart {
                     version: worker.version.number,
                     cause: end.how,
+                    failure: end.failure,
                 }));
             }
             Duty::Candidate | Duty::Current | Duty::Retired => {}
@@ -367,7 +371,7 @@ impl Roster {
         }));
     }
 
-    fn retry_candidate(&mut self, cause: String, out: &mut Vec<Effect>) {
+    fn retry_candidate(&mut self, cause: String, failure: Option<Failure>, out: &mut Vec<Effect>) {
         let Some(mut candidate) = self.candidate.take() else {
             return;
         };
@@ -375,6 +379,7 @@ impl Roster {
             out.push(Effect::Tell(Event::CannotStart {
                 version: candidate.version.number,
                 cause,
+                failure,
             }));
             return;
         }
