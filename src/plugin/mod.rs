@@ -17,6 +17,7 @@ use crate::{
 };
 use compact_str::CompactString;
 
+mod environment;
 mod event;
 pub mod host;
 pub mod launch;
@@ -34,6 +35,9 @@ mod version;
 mod watch;
 mod worker;
 
+pub use environment::{
+    ConfinedError, EnvironmentError, Environments, RUNTIME_CLIENT, discard_environments,
+};
 pub use event::{Event, Events, ItemRef, Stream};
 pub use manifest::{
     Handler, HostKind, Limits, Manifest, ManifestError, Reload, Runtime, SandboxMode,

@@ -19,9 +19,9 @@ use crate::{
     config::{Config, Sandbox, job::PluginRef},
     ids::VersionNumber,
     plugin::{
-        self, Answer, Events, Launcher, Manifest, Pool, PoolSpec, Reload, SandboxMode,
-        SecretSource, Snapshot, SnapshotLimits, Spawner, Version, WorkerLog, WorkerLogError,
-        WorkerRecord,
+        self, Answer, Environments, Events, Launcher, Manifest, Pool, PoolSpec, Reload,
+        SandboxMode, SecretSource, Snapshot, SnapshotLimits, Spawner, Version, WorkerLog,
+        WorkerLogError, WorkerRecord,
     },
     store::{Change, InForceRow, Store, VersionRow, WorkerRow},
     time::Clock,
@@ -41,6 +41,7 @@ pub struct Plugins {
     store: Store,
     paths: StatePaths,
     spawner: Spawner,
+    environments: Environments,
     clock: Arc<dyn Clock>,
     folder: PathBuf,
     sandbox: Sandbox,
@@ -58,6 +59,8 @@ pub struct Plugins {
 pub(super) struct Taken {
     pub(super) snapshot: Snapshot,
     pub(super) manifest: Manifest,
+    /// What its requirements are installed in.
+    pub(super) environment: Option<PathBuf>,
 }
 
 impl Taken {
@@ -66,7 +69,7 @@ impl Taken {
             number: VersionNumber(number),
             folder: self.snapshot.path.clone(),
             manifest: self.manifest.clone(),
-            environment: None,
+            environment: self.environment.clone(),
         }
     }
 }
@@ -109,10 +112,12 @@ impl Plugins {
                 what: "cannot start the thread that starts workers".to_owned(),
                 error,
             })?;
+        let environments = Environments::new(&paths.plugins(), hidden.clone(), spawner.clone());
         Ok(Self {
             store,
             paths,
             spawner,
+            environments,
             clock,
             folder: config.plugins_dir.clone(),
             sandbox: config.sandbox,
@@ -188,10 +193,8 @@ impl Plugins {
             )));
         }
         let manifest = Manifest::load(&path).map_err(|error| refuse(error.to_string()))?;
-        let taken = Taken {
-            manifest: self.confined(manifest),
-            snapshot: Snapshot { hash, path },
-        };
+        let snapshot = Snapshot { hash, path };
+        let taken = self.equipped(snapshot, self.confined(manifest))?;
         Ok(taken.version(number))
     }
 
@@ -205,7 +208,21 @@ impl Plugins {
         let limits = SnapshotLimits::default();
         let snapshot = plugin::snapshot(folder, &self.paths.plugins(), &manifest.name, limits)
             .map_err(|error| refuse(error.to_string()))?;
-        Ok(Taken { snapshot, manifest })
+        self.equipped(snapshot, manifest)
+    }
+
+    /// A copy with its environment, which is made where it is missing; that may take minutes. Blocks.
+    fn equipped(&self, snapshot: Snapshot, manifest: Manifest) -> Result<Taken, RuntimeError> {
+        let environment = self.environments.of(&snapshot, &manifest);
+        let environment = environment.map_err(|error| RuntimeError::Plugin {
+            plugin: manifest.name.clone(),
+            cause: error.to_string(),
+        })?;
+        Ok(Taken {
+            snapshot,
+            manifest,
+            environment,
+        })
     }
 
     fn confined(&self, mut manifest: Manifest) -> Manifest {

@@ -14,6 +14,7 @@
 mod conformance;
 mod deaths;
 mod deploys;
+mod environments;
 mod lambda;
 mod logs;
 mod orphans;

@@ -154,10 +154,7 @@ fn environment(
     let scratch = settings.scratch.to_string_lossy();
     let own = |name: &str| std::env::var(name).ok();
     let mut env = BTreeMap::from([
-        (
-            "PATH".to_owned(),
-            own("PATH").unwrap_or_else(|| PATH.to_owned()),
-        ),
+        ("PATH".to_owned(), own_path()),
         ("HOME".to_owned(), scratch.to_string()),
         // Why: the usual place for temporary files is not granted, and libraries look here first.
         ("TMPDIR".to_owned(), scratch.to_string()),
@@ -175,6 +172,11 @@ fn environment(
     env.extend(manifest.env.clone());
     env.extend(secrets);
     env
+}
+
+/// Where programs are looked for: as the daemon does.
+pub(crate) fn own_path() -> String {
+    std::env::var("PATH").unwrap_or_else(|_| PATH.to_owned())
 }
 
 /// Creates the workers' home, which nobody but the daemon's user may enter.
