@@ -10,12 +10,18 @@ use std::{
     fmt, fs,
     num::NonZeroU32,
     path::{Component, Path, PathBuf},
+    time::Duration,
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+
+use crate::time::parse_duration;
 
 /// File name of the manifest within the plugin's folder.
 const FILE_NAME: &str = "plugin.toml";
+
+/// What `provided` runs where no `command` is named.
+pub(crate) const BOOTSTRAP: &str = "bootstrap";
 
 /// Longest manifest read, in bytes: far beyond any real one, small enough to hold in memory.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -33,6 +39,10 @@ const BATCH_MAX: u32 = 1000;
 /// one worker may make the daemon hold in memory.
 const LINE_BYTES: std::ops::RangeInclusive<usize> = 1 << 16..=1 << 28;
 
+/// Bounds of `timeout`: below, no handler could answer; above, it says nothing any more.
+const TIMEOUT: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(1)..=Duration::from_hours(24 * 365);
+
 /// What `plugin.toml` says.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -49,7 +59,11 @@ pub struct Manifest {
     /// The interpreter of a Python handler; default `python3` of the PATH.
     pub python: Option<String>,
     /// `lambda` only: `nodejs`, `python` or `provided`.
-    pub runtime: Option<String>,
+    pub runtime: Option<Runtime>,
+    /// How long one call may take, from 1 ms to a year: `"3s"`. What a job or a state allows holds too;
+    /// the shorter of both counts. Default: as long as it takes.
+    #[serde(default, deserialize_with = "duration")]
+    pub timeout: Option<Duration>,
     /// Worker processes, 1 to 1024; default: the job's concurrency.
     pub workers: Option<NonZeroU32>,
     /// Items in one worker at a time, 1 to 1024. More than one promises that the handler copes
@@ -90,6 +104,18 @@ pub struct Manifest {
     pub line_bytes_max: usize,
 }
 
+/// What runs the handler of a Lambda function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Runtime {
+    /// Node.js: `index.handler` is `handler` of index.js, .cjs or .mjs.
+    Nodejs,
+    /// Python: `handler.main` is `main` of handler.py.
+    Python,
+    /// A program that speaks the runtime API: `bootstrap` in the folder, or `command`.
+    Provided,
+}
+
 /// What runs a plugin's handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -99,7 +125,7 @@ pub enum HostKind {
     Process,
     /// A command for each item.
     Exec,
-    /// An AWS Lambda handler behind the runtime API; not in this build.
+    /// An AWS Lambda handler behind the runtime API.
     Lambda,
     /// A WASM component; not in this build.
     Wasm,
@@ -214,6 +240,7 @@ const KEYS: &[&str] = &[
     "command",
     "python",
     "runtime",
+    "timeout",
     "workers",
     "in_flight",
     "batch",
@@ -280,6 +307,7 @@ impl Manifest {
             command: None,
             python: None,
             runtime: None,
+            timeout: None,
             workers: None,
             in_flight: NonZeroU32::MIN,
             batch: NonZeroU32::MIN,
@@ -320,6 +348,15 @@ impl Manifest {
             );
         }
         self.check_program()?;
+        if self
+            .timeout
+            .is_some_and(|timeout| !TIMEOUT.contains(&timeout))
+        {
+            return invalid(
+                "timeout",
+                "is out of bounds; from \"1ms\" to \"365d\"".to_owned(),
+            );
+        }
         for (key, number, max) in [
             ("workers", self.workers, WORKERS_MAX),
             ("in_flight", Some(self.in_flight), IN_FLIGHT_MAX),
@@ -389,6 +426,9 @@ impl Manifest {
             Some([program, ..]) if program.contains('/') && !folder.join(program).exists() => {
                 missing("command", program)
             }
+            None if self.runtime == Some(Runtime::Provided) && !folder.join(BOOTSTRAP).exists() => {
+                missing("runtime", BOOTSTRAP)
+            }
             Some(_) | None => Ok(()),
         }
     }
@@ -404,7 +444,7 @@ impl Manifest {
         let allowed: &[&str] = match self.host {
             HostKind::Process => &["handler", "command", "python"],
             HostKind::Exec => &["command"],
-            HostKind::Lambda => &["handler", "runtime"],
+            HostKind::Lambda => &["handler", "command", "python", "runtime"],
             HostKind::Wasm | HostKind::Http => &["handler", "command"],
             HostKind::Identity => &[],
         };
@@ -443,11 +483,48 @@ impl Manifest {
                 "means nothing to host = \"exec\", which runs a command for each item; raise `workers`"
                     .to_owned(),
             ),
-            HostKind::Lambda => match self.runtime.as_deref() {
-                Some("nodejs" | "python" | "provided") => Ok(()),
-                _ => invalid("runtime", "is one of nodejs, python, provided".to_owned()),
-            },
+            HostKind::Lambda => self.check_lambda(),
             HostKind::Exec | HostKind::Wasm | HostKind::Http | HostKind::Identity => Ok(()),
+        }
+    }
+
+    fn check_lambda(&self) -> Result<(), ManifestError> {
+        let Some(runtime) = self.runtime else {
+            let problem = "is missing; it is one of \"nodejs\", \"python\" and \"provided\"";
+            return invalid("runtime", problem.to_owned());
+        };
+        if self.in_flight.get() > 1 {
+            let problem =
+                "is more than 1, and a Lambda handler takes one event at a time; raise `workers`";
+            return invalid("in_flight", problem.to_owned());
+        }
+        let example = match runtime {
+            Runtime::Nodejs => "index.handler",
+            Runtime::Python => "handler.main",
+            Runtime::Provided if self.python.is_some() => {
+                let problem = "goes with runtime = \"python\"".to_owned();
+                return invalid("python", problem);
+            }
+            Runtime::Provided => return Ok(()),
+        };
+        if self.command.is_some() {
+            let problem =
+                "goes with runtime = \"provided\"; the others name a `handler`".to_owned();
+            return invalid("command", problem);
+        }
+        if self.python.is_some() && runtime != Runtime::Python {
+            return invalid("python", "goes with runtime = \"python\"".to_owned());
+        }
+        match self.handler.as_deref() {
+            None => invalid(
+                "handler",
+                format!("is missing; write handler = \"{example}\""),
+            ),
+            Some(handler) if !is_lambda_handler(handler) => {
+                let problem = format!("is {handler:?}; write \"file.function\", as in {example:?}");
+                invalid("handler", problem)
+            }
+            Some(_) => Ok(()),
         }
     }
 
@@ -513,6 +590,23 @@ fn is_name(text: &str) -> bool {
 fn is_variable(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// Whether a text has a module and a function: `index.handler`, `src/index.handler`.
+fn is_lambda_handler(text: &str) -> bool {
+    let inside = Path::new(text)
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)));
+    let (module, function) = text.rsplit_once('.').unwrap_or_default();
+    inside && !module.is_empty() && is_variable(function) && !text.contains([':', '\0'])
+}
+
+/// A duration such as `"3s"`.
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_duration(&text)
+        .map(Some)
+        .map_err(serde::de::Error::custom)
 }
 
 fn parse_handler(text: &str) -> Option<Handler> {

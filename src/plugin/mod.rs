@@ -17,6 +17,7 @@ use crate::{
 };
 use compact_str::CompactString;
 
+mod environment;
 mod event;
 pub mod host;
 pub mod launch;
@@ -34,9 +35,12 @@ mod version;
 mod watch;
 mod worker;
 
+pub use environment::{
+    ConfinedError, EnvironmentError, Environments, RUNTIME_CLIENT, discard_environments,
+};
 pub use event::{Event, Events, ItemRef, Stream};
 pub use manifest::{
-    Handler, Health, HostKind, Limits, Manifest, ManifestError, Reload, SandboxMode,
+    Handler, Health, HostKind, Limits, Manifest, ManifestError, Reload, Runtime, SandboxMode,
 };
 pub use pool::{Pool, PoolError, PoolSpec, Rollout, Tally};
 pub(crate) use procfs::boot;
@@ -55,6 +59,8 @@ pub struct Version {
     pub folder: PathBuf,
     /// What its `plugin.toml` says.
     pub manifest: Manifest,
+    /// The Python environment that was made for it, where it needs one.
+    pub environment: Option<PathBuf>,
 }
 
 /// One item (or task) handed over to a worker.

@@ -34,7 +34,7 @@ use roster::Effect;
 pub use roster::Rollout;
 pub(crate) use roster::{End, Roster, WorkerId};
 
-use crate::ids::VersionNumber;
+use crate::{arn::Place, ids::VersionNumber};
 
 use super::{
     Answer, Call, Event, Events, HostKind, Outcome, SecretSource, Spawner, Version,
@@ -64,6 +64,8 @@ pub struct PoolSpec {
     pub spawner: Spawner,
     /// Takes log lines and news.
     pub events: Arc<dyn Events>,
+    /// The region and account that Lambda functions are told they run in.
+    pub place: Place,
 }
 
 /// Why a plugin cannot run here.
@@ -71,7 +73,7 @@ pub struct PoolSpec {
 pub enum PoolError {
     /// The manifest names a host that this build does not have.
     #[error(
-        "plugin {name}: this build of iterd has no host \"{host}\"; use \"process\" or \"exec\""
+        "plugin {name}: this build of iterd has no host \"{host}\"; use \"process\", \"exec\" or \"lambda\""
     )]
     NoSuchHost {
         /// The plugin.
@@ -392,8 +394,8 @@ impl Drop for Pool {
 
 fn refuse_missing_host(version: &Version) -> Result<(), PoolError> {
     match version.manifest.host {
-        HostKind::Process | HostKind::Exec | HostKind::Identity => Ok(()),
-        host @ (HostKind::Lambda | HostKind::Wasm | HostKind::Http) => Err(PoolError::NoSuchHost {
+        HostKind::Process | HostKind::Exec | HostKind::Lambda | HostKind::Identity => Ok(()),
+        host @ (HostKind::Wasm | HostKind::Http) => Err(PoolError::NoSuchHost {
             name: version.manifest.name.clone(),
             host,
         }),

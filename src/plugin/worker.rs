@@ -24,7 +24,7 @@ use rustix::{fd::OwnedFd, process::Signal};
 use tokio::{io::unix::AsyncFd, net::unix::pipe, sync::mpsc::UnboundedReceiver};
 
 use super::{
-    Answer, Call, Event, ItemRef, Outcome, Version,
+    Answer, Call, Event, ItemRef, Outcome, Version, host,
     lines::{Lines, LogBudget, Tail},
     pool::{End, Shared, WorkerId},
     process::Process,
@@ -38,7 +38,7 @@ mod start;
 
 use output::read_now;
 
-pub(crate) use start::run;
+pub(crate) use start::{run, watched};
 
 /// A worker that must prove itself and does not say `{"ready": true}` is looked at when it has lived
 /// this long, and gets its first call when two looks in a row find that it waits for something: a
@@ -184,6 +184,8 @@ struct Worker {
     /// When its program began, while it proves itself, and what it had computed at the last look.
     proving: Option<(Instant, Option<u64>)>,
     refused: Option<String>,
+    /// What the handler itself said of why it does not start.
+    init_error: Option<Failure>,
     answered: bool,
     retiring: bool,
     finish: Option<Instant>,
@@ -258,9 +260,15 @@ impl Worker {
         self.leave_if_idle();
     }
 
-    fn hand_over(&mut self, calls: Vec<Call>, alone: bool) {
+    fn hand_over(&mut self, mut calls: Vec<Call>, alone: bool) {
         let now = Instant::now();
-        let batch = self.post.version.manifest.batch.get() > 1;
+        let manifest = &self.post.version.manifest;
+        let batch = manifest.batch.get() > 1;
+        if let Some(own) = host::time_of_each_call(manifest) {
+            for call in &mut calls {
+                call.timeout = Some(call.timeout.map_or(own, |timeout| timeout.min(own)));
+            }
+        }
         // Why the same for all: a batch is read whole, or not.
         let begin = self.pending.len();
         if batch {

@@ -15,6 +15,8 @@ mod batches;
 mod conformance;
 mod deaths;
 mod deploys;
+mod environments;
+mod lambda;
 mod logs;
 mod orphans;
 mod sandbox;

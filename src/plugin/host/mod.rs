@@ -11,17 +11,19 @@ use std::{
     os::unix::{fs::DirBuilderExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Command, ExitCode},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    HostKind, Manifest, PoolError, SecretError, Version, launch::WorkerSpec, pool::Shared,
-    sandbox::SandboxSpec,
+    HostKind, Manifest, PoolError, PoolSpec, SecretError, Version, launch::WorkerSpec,
+    pool::Shared, sandbox::SandboxSpec,
 };
 
 pub mod exec;
 pub mod identity;
+pub mod lambda;
 pub mod process;
 mod served;
 
@@ -35,6 +37,8 @@ pub(crate) enum HostError {
     Secret(#[from] SecretError),
     #[error("{} is no UTF-8; workers cannot be told such a path", .0.display())]
     Path(PathBuf),
+    #[error("cannot write {}: {source}", path.display())]
+    Bootstrap { path: PathBuf, source: io::Error },
 }
 
 /// What a worker's process is, once it is locked in.
@@ -45,22 +49,27 @@ pub(crate) enum Role {
     Program,
     /// Ours, which runs the command for each item.
     Exec(exec::Settings),
+    /// Ours, which serves the runtime API of AWS Lambda to the command.
+    Lambda(lambda::Settings),
 }
 
 impl Role {
     /// What a manifest asks for, and the command that goes with it.
-    fn of(manifest: &Manifest, shared: &Shared) -> (Self, Vec<String>) {
+    fn of(version: &Version, shared: &Shared) -> (Self, Vec<String>) {
+        let manifest = &version.manifest;
         let command = manifest.command.clone().unwrap_or_default();
         match manifest.host {
             HostKind::Exec => {
                 let output_bytes_max = served::result_bytes_max(manifest.line_bytes_max);
                 (Self::Exec(exec::Settings { output_bytes_max }), command)
             }
-            HostKind::Process
-            | HostKind::Lambda
-            | HostKind::Wasm
-            | HostKind::Http
-            | HostKind::Identity => (Self::Program, process::command(manifest, &shared.shim)),
+            HostKind::Lambda => (
+                Self::Lambda(lambda::Settings::of(manifest, &shared.spec.place)),
+                lambda::command(version, &shared.spec.runtime_dir),
+            ),
+            HostKind::Process | HostKind::Wasm | HostKind::Http | HostKind::Identity => {
+                (Self::Program, process::command(version, &shared.shim))
+            }
         }
     }
 
@@ -71,6 +80,7 @@ impl Role {
         let served = match self {
             Self::Program => return Err(command.exec()),
             Self::Exec(settings) => exec::serve(&mut command, settings),
+            Self::Lambda(settings) => return Ok(lambda::serve(&mut command, settings)),
         };
         Ok(match served {
             Ok(()) => ExitCode::SUCCESS,
@@ -86,10 +96,13 @@ impl Role {
 pub(crate) fn worker_spec(version: &Version, shared: &Shared) -> Result<WorkerSpec, HostError> {
     let manifest = &version.manifest;
     let settings = &shared.spec;
-    let (role, command) = Role::of(manifest, shared);
-    let paths = [&version.folder, &settings.scratch, &shared.shim];
+    let (role, command) = Role::of(version, shared);
+    let mut own = vec![version.folder.clone(), shared.shim.clone()];
+    own.extend(version.environment.clone());
+    own.extend(lambda::write_bootstrap(manifest, &settings.runtime_dir)?);
+    let paths = own.iter().chain([&settings.scratch]);
     let granted = manifest.read.iter().chain(&manifest.write);
-    for path in paths.into_iter().chain(granted).chain(&settings.hidden) {
+    for path in paths.chain(granted).chain(&settings.hidden) {
         if path.to_str().is_none() {
             return Err(HostError::Path(path.clone()));
         }
@@ -100,14 +113,14 @@ pub(crate) fn worker_spec(version: &Version, shared: &Shared) -> Result<WorkerSp
         command,
         folder: version.folder.clone(),
         env: environment(
-            manifest,
+            version,
             settings.secrets.look_up(&manifest.secrets)?,
-            &settings.scratch,
+            settings,
         ),
         limits: manifest.limits,
         sandbox: SandboxSpec {
             mode: manifest.sandbox,
-            own: vec![version.folder.clone(), shared.shim.clone()],
+            own,
             scratch: settings.scratch.clone(),
             read: manifest.read.clone(),
             write: manifest.write.clone(),
@@ -118,23 +131,30 @@ pub(crate) fn worker_spec(version: &Version, shared: &Shared) -> Result<WorkerSp
 
 /// Whether the workers of a plugin say when they are ready for calls.
 pub(crate) fn says_ready(manifest: &Manifest) -> bool {
-    manifest.host == HostKind::Exec || manifest.python_handler().is_some()
+    matches!(manifest.host, HostKind::Exec | HostKind::Lambda)
+        || manifest.python_handler().is_some()
+}
+
+/// How long the pool lets each call of a plugin take, whatever the call says. Why not that of a Lambda
+/// function: its worker ends what takes longer itself, in the words of AWS.
+pub(crate) fn time_of_each_call(manifest: &Manifest) -> Option<Duration> {
+    manifest
+        .timeout
+        .filter(|_| manifest.host != HostKind::Lambda)
 }
 
 /// The whole environment of a worker: nothing of the daemon's own but where programs are, the
 /// language and the time zone.
 fn environment(
-    manifest: &Manifest,
+    version: &Version,
     secrets: BTreeMap<String, String>,
-    scratch: &Path,
+    settings: &PoolSpec,
 ) -> BTreeMap<String, String> {
-    let scratch = scratch.to_string_lossy();
+    let manifest = &version.manifest;
+    let scratch = settings.scratch.to_string_lossy();
     let own = |name: &str| std::env::var(name).ok();
     let mut env = BTreeMap::from([
-        (
-            "PATH".to_owned(),
-            own("PATH").unwrap_or_else(|| PATH.to_owned()),
-        ),
+        ("PATH".to_owned(), own_path()),
         ("HOME".to_owned(), scratch.to_string()),
         // Why: the usual place for temporary files is not granted, and libraries look here first.
         ("TMPDIR".to_owned(), scratch.to_string()),
@@ -146,9 +166,17 @@ fn environment(
     ]);
     // Without one, the system's own time zone holds.
     env.extend(own("TZ").map(|zone| ("TZ".to_owned(), zone)));
+    if manifest.host == HostKind::Lambda {
+        env.extend(lambda::environment(version, &settings.place));
+    }
     env.extend(manifest.env.clone());
     env.extend(secrets);
     env
+}
+
+/// Where programs are looked for: as the daemon does.
+pub(crate) fn own_path() -> String {
+    std::env::var("PATH").unwrap_or_else(|_| PATH.to_owned())
 }
 
 /// Creates the workers' home, which nobody but the daemon's user may enter.

@@ -29,6 +29,7 @@ use super::{
     super::{Answer, Call, Event, Version},
     canary::{Canary, Route},
 };
+use crate::payload::Failure;
 
 mod rollout;
 
@@ -93,6 +94,8 @@ pub(crate) struct End {
     pub(crate) expected: bool,
     /// Keys of the calls of which one may have killed it.
     pub(crate) suspects: Vec<CompactString>,
+    /// What the handler itself said of why it does not start.
+    pub(crate) failure: Option<Failure>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -350,6 +353,7 @@ impl Roster {
                 out.push(Effect::Tell(Event::CannotStart {
                     version: worker.version.number,
                     cause: end.how,
+                    failure: end.failure,
                 }));
             }
             Duty::Candidate | Duty::Current | Duty::Retired => {}

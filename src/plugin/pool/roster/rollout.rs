@@ -187,7 +187,7 @@ impl Roster {
             return;
         };
         if candidate.canary.is_none() {
-            return self.retry_candidate(end.how, out);
+            return self.retry_candidate(end, out);
         }
         if end.expected {
             return;
@@ -341,14 +341,15 @@ impl Roster {
         }
     }
 
-    fn retry_candidate(&mut self, cause: String, out: &mut Vec<Effect>) {
+    fn retry_candidate(&mut self, end: End, out: &mut Vec<Effect>) {
         let Some(mut candidate) = self.candidate.take() else {
             return;
         };
         if candidate.tries >= START_TRIES {
             out.push(Effect::Tell(Event::CannotStart {
                 version: candidate.version.number,
-                cause,
+                cause: end.how,
+                failure: end.failure,
             }));
             return;
         }
