@@ -27,6 +27,8 @@ use iterd::{
         Answer, Call, Event, Events, Launcher, Manifest, Pool, PoolSpec, SecretSource, Spawner,
         Version, WorkerLog, WorkerLogError, WorkerRecord,
     },
+    runtime::Requests,
+    time::SystemClock,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -195,6 +197,7 @@ async fn pool(root: &Path, manifest: &str) -> f64 {
                 Arc::new(Nowhere),
             )
             .unwrap(),
+            composer: Arc::new(Requests::new(Arc::new(SystemClock))),
             events: Arc::new(Nowhere),
         },
         sender,

@@ -17,11 +17,13 @@ use crate::{
 };
 use compact_str::CompactString;
 
+mod compose;
 mod event;
 pub mod host;
 pub mod launch;
 mod lines;
 mod manifest;
+mod network;
 mod pool;
 mod process;
 mod procfs;
@@ -34,8 +36,11 @@ mod version;
 mod watch;
 mod worker;
 
+pub use compose::Composer;
 pub use event::{Event, Events, ItemRef, Stream};
-pub use manifest::{Handler, HostKind, Limits, Manifest, ManifestError, Reload, SandboxMode};
+pub use manifest::{
+    Handler, HostKind, Http, Limits, Manifest, ManifestError, Reload, SandboxMode, Template,
+};
 pub use pool::{Pool, PoolError, PoolSpec};
 pub(crate) use procfs::boot;
 pub(crate) use protocol::call_line;

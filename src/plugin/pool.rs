@@ -35,7 +35,7 @@ pub(crate) use roster::{End, Roster, WorkerId};
 use crate::ids::VersionNumber;
 
 use super::{
-    Answer, Call, Event, Events, HostKind, Outcome, SecretSource, Spawner, Version,
+    Answer, Call, Composer, Event, Events, HostKind, Outcome, SecretSource, Spawner, Version,
     host::{self, identity},
     worker::{self, Order},
 };
@@ -59,6 +59,8 @@ pub struct PoolSpec {
     pub secrets: SecretSource,
     /// Starts the workers and records them.
     pub spawner: Spawner,
+    /// Evaluates the expressions of manifests.
+    pub composer: Arc<dyn Composer>,
     /// Takes log lines and news.
     pub events: Arc<dyn Events>,
 }
@@ -332,8 +334,8 @@ impl Drop for Pool {
 
 fn refuse_missing_host(version: &Version) -> Result<(), PoolError> {
     match version.manifest.host {
-        HostKind::Process | HostKind::Exec | HostKind::Identity => Ok(()),
-        host @ (HostKind::Lambda | HostKind::Wasm | HostKind::Http) => Err(PoolError::NoSuchHost {
+        HostKind::Process | HostKind::Exec | HostKind::Http | HostKind::Identity => Ok(()),
+        host @ (HostKind::Lambda | HostKind::Wasm) => Err(PoolError::NoSuchHost {
             name: version.manifest.name.clone(),
             host,
         }),

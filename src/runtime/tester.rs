@@ -23,6 +23,7 @@ use tokio::sync::mpsc;
 use super::{
     RuntimeError, StatePaths,
     plugins::{manifest_of, secrets},
+    request::Requests,
 };
 use crate::{
     config::{Config, Sandbox},
@@ -34,6 +35,7 @@ use crate::{
         WorkerRecord, rescuer,
     },
     store::Store,
+    time::SystemClock,
 };
 
 /// Log lines that are kept for the answer; a handler that prints more is told that it did.
@@ -199,6 +201,7 @@ impl Tester {
             hidden: self.hidden.clone(),
             secrets: secrets(),
             spawner,
+            composer: Arc::new(Requests::new(Arc::new(SystemClock))),
             events: Arc::new(Told(told)),
         };
         let pool = Pool::start(spec, sender).map_err(|error| refuse(error.to_string()))?;

@@ -16,6 +16,8 @@ use iterd::{
         Answer, Call, Event, Events, Launcher, Manifest, Outcome, Pool, PoolError, PoolSpec,
         SecretSource, Spawner, Version, WorkerLog, WorkerLogError, WorkerRecord,
     },
+    runtime::Requests,
+    time::SystemClock,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -145,6 +147,7 @@ impl World {
                 credentials: Some(self.root.join("credentials")),
             },
             spawner: self.spawner.clone(),
+            composer: Arc::new(Requests::new(Arc::new(SystemClock))),
             events: self.events.clone(),
         }
     }

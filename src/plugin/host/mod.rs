@@ -21,6 +21,7 @@ use super::{
 };
 
 pub mod exec;
+pub(crate) mod http;
 pub mod identity;
 pub mod process;
 mod served;
@@ -45,6 +46,8 @@ pub(crate) enum Role {
     Program,
     /// Ours, which runs the command for each item.
     Exec(exec::Settings),
+    /// Ours, which makes a request for each item.
+    Http(Box<http::Settings>),
 }
 
 impl Role {
@@ -56,21 +59,28 @@ impl Role {
                 let output_bytes_max = served::result_bytes_max(manifest.line_bytes_max);
                 (Self::Exec(exec::Settings { output_bytes_max }), command)
             }
-            HostKind::Process
-            | HostKind::Lambda
-            | HostKind::Wasm
-            | HostKind::Http
-            | HostKind::Identity => (Self::Program, process::command(manifest, &shared.shim)),
+            HostKind::Http => (
+                Self::Http(Box::new(http::Settings::of(manifest))),
+                Vec::new(),
+            ),
+            HostKind::Process | HostKind::Lambda | HostKind::Wasm | HostKind::Identity => {
+                (Self::Program, process::command(manifest, &shared.shim))
+            }
         }
     }
 
     /// Becomes the worker. Returns an error where the user's program cannot be executed, else when a
-    /// worker of ours has ended.
-    pub(crate) fn serve(self, command: Option<Command>) -> io::Result<ExitCode> {
-        let mut command = command.ok_or(io::ErrorKind::InvalidInput)?;
+    /// worker of ours has ended. `env` is what a worker without a command has for its environment.
+    pub(crate) fn serve(
+        self,
+        command: Option<Command>,
+        env: &BTreeMap<String, String>,
+    ) -> io::Result<ExitCode> {
+        let command = command.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput));
         let served = match self {
-            Self::Program => return Err(command.exec()),
-            Self::Exec(settings) => exec::serve(&mut command, settings),
+            Self::Program => return Err(command?.exec()),
+            Self::Exec(settings) => exec::serve(&mut command?, settings),
+            Self::Http(settings) => http::serve(*settings, env),
         };
         Ok(match served {
             Ok(()) => ExitCode::SUCCESS,
@@ -94,22 +104,30 @@ pub(crate) fn worker_spec(version: &Version, shared: &Shared) -> Result<WorkerSp
             return Err(HostError::Path(path.clone()));
         }
     }
+    let env = environment(
+        manifest,
+        settings.secrets.look_up(&manifest.secrets)?,
+        &settings.scratch,
+    );
+    let mut read = manifest.read.clone();
+    if manifest.host == HostKind::Http {
+        read.extend(
+            env.get(http::CERTIFICATES)
+                .map(|it| version.folder.join(it)),
+        );
+    }
     Ok(WorkerSpec {
         parent: std::process::id(),
         role,
         command,
         folder: version.folder.clone(),
-        env: environment(
-            manifest,
-            settings.secrets.look_up(&manifest.secrets)?,
-            &settings.scratch,
-        ),
+        env,
         limits: manifest.limits,
         sandbox: SandboxSpec {
             mode: manifest.sandbox,
             own: vec![version.folder.clone(), shared.shim.clone()],
             scratch: settings.scratch.clone(),
-            read: manifest.read.clone(),
+            read,
             write: manifest.write.clone(),
             hidden: settings.hidden.clone(),
         },
@@ -118,7 +136,7 @@ pub(crate) fn worker_spec(version: &Version, shared: &Shared) -> Result<WorkerSp
 
 /// Whether the workers of a plugin say when they are ready for calls.
 pub(crate) fn says_ready(manifest: &Manifest) -> bool {
-    manifest.host == HostKind::Exec || manifest.python_handler().is_some()
+    matches!(manifest.host, HostKind::Exec | HostKind::Http) || manifest.python_handler().is_some()
 }
 
 /// The whole environment of a worker: nothing of the daemon's own but where programs are, the
@@ -146,6 +164,10 @@ fn environment(
     ]);
     // Without one, the system's own time zone holds.
     env.extend(own("TZ").map(|zone| ("TZ".to_owned(), zone)));
+    if manifest.host == HostKind::Http {
+        let certificates = own(http::CERTIFICATES);
+        env.extend(certificates.map(|file| (http::CERTIFICATES.to_owned(), file)));
+    }
     env.extend(manifest.env.clone());
     env.extend(secrets);
     env

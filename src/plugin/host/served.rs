@@ -35,6 +35,9 @@ pub(crate) struct Request<'a> {
     pub(crate) key: String,
     pub(crate) index: u64,
     pub(crate) item_id: Option<String>,
+    /// Seconds from the hand-over until the pool kills the worker.
+    #[serde(default)]
+    pub(crate) timeout_s: Option<f64>,
 }
 
 /// The line of a result that is JSON.

@@ -93,6 +93,23 @@ fn keys_that_do_not_fit_are_refused_with_the_mend() {
             "host = \"lambda\"\nruntime = \"cobol\"",
             "nodejs, python, provided",
         ),
+        ("host = \"http\"", "`http` is missing"),
+        (
+            "host = \"http\"\nhandler = \"https://a.example\"",
+            "`handler` means nothing to host = \"http\"",
+        ),
+        (
+            "host = \"http\"\nhttp = { url = \"https://a.example\" }\nnetwork = [\"10.0.0.0/99\"]",
+            "`network` names \"10.0.0.0/99\"",
+        ),
+        (
+            "command = [\"x\"]\nnetwork = [\"10.0.0.1\"]",
+            "`network` means nothing to host = \"process\"",
+        ),
+        (
+            "command = [\"x\"]\nhttp = { url = \"https://a.example\" }",
+            "`http` means nothing to host = \"process\"",
+        ),
         ("host = \"ftp\"", "unknown variant `ftp`"),
         ("command = [\"x\"]\nworkers = 5000", "at most 1024"),
         ("command = [\"x\"]\nworkers = 0", "nonzero"),
@@ -125,7 +142,6 @@ fn hosts_that_this_build_lacks_parse() {
     for rest in [
         "host = \"lambda\"\nruntime = \"python\"\nhandler = \"index.handler\"",
         "host = \"wasm\"\nhandler = \"x.wasm\"",
-        "host = \"http\"\nhandler = \"http://127.0.0.1:9000/\"",
     ] {
         assert!(
             Manifest::parse(&format!("name = \"a\"\n{rest}")).is_ok(),
