@@ -208,7 +208,7 @@ fn contains(net: IpAddr, bits: u8, address: IpAddr) -> bool {
 /// Networks of IPv4 that are no part of the Internet: IANA's registry of special purposes, multicast and
 /// what is reserved.
 const CLOSED_V4: &[(Ipv4Addr, u8)] = &[
-    (Ipv4Addr::new(0, 0, 0, 0), 8),
+    (Ipv4Addr::UNSPECIFIED, 8),
     (Ipv4Addr::new(10, 0, 0, 0), 8),
     (Ipv4Addr::new(100, 64, 0, 0), 10),
     (Ipv4Addr::new(127, 0, 0, 0), 8),
@@ -226,15 +226,11 @@ const CLOSED_V4: &[(Ipv4Addr, u8)] = &[
 
 fn is_public(address: IpAddr) -> bool {
     match address {
-        IpAddr::V4(v4) => !CLOSED_V4
+        IpAddr::V4(_) => !CLOSED_V4
             .iter()
-            .any(|(net, bits)| contains(IpAddr::V4(*net), *bits, address_v4(v4))),
+            .any(|(net, bits)| contains(IpAddr::V4(*net), *bits, address)),
         IpAddr::V6(v6) => is_public_v6(v6),
     }
-}
-
-const fn address_v4(address: Ipv4Addr) -> IpAddr {
-    IpAddr::V4(address)
 }
 
 /// Of IPv6 only what is handed out as global unicast; an IPv4 address within one is judged itself.
@@ -245,10 +241,8 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         is_public(IpAddr::V4(Ipv4Addr::from_bits(bits)))
     };
     match s {
-        // NAT64: a gateway would talk to the IPv4 address.
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => embedded(high, low),
-        // 6to4: so would a relay.
-        [0x2002, high, low, ..] => embedded(high, low),
+        // NAT64 and 6to4: a gateway would talk to the IPv4 address.
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => embedded(high, low),
         // Teredo, benchmarks, documentation and other special purposes.
         [0x2001, second, ..] if second < 0x200 || second == 0xdb8 => false,
         [0x3fff, second, ..] if second < 0x1000 => false,

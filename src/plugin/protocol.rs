@@ -235,7 +235,7 @@ mod tests {
             payload: Payload::parse("1").unwrap(),
             attempt: 1,
             key: "k".into(),
-            timeout: Some(Duration::from_millis(30_000)),
+            timeout: Some(Duration::from_secs(30)),
         };
         assert!(call_line(&call).ends_with(r#","timeout_s":30.0}"#));
     }

@@ -14,6 +14,7 @@
 mod conformance;
 mod deaths;
 mod deploys;
+mod http;
 mod logs;
 mod orphans;
 mod sandbox;

@@ -111,10 +111,9 @@ pub(crate) fn worker_spec(version: &Version, shared: &Shared) -> Result<WorkerSp
     );
     let mut read = manifest.read.clone();
     if manifest.host == HostKind::Http {
-        read.extend(
-            env.get(http::CERTIFICATES)
-                .map(|it| version.folder.join(it)),
-        );
+        // One that is named by a relative path lies in the folder, which is granted.
+        let certificates = env.get(http::CERTIFICATES).map(PathBuf::from);
+        read.extend(certificates.filter(|file| file.is_absolute()));
     }
     Ok(WorkerSpec {
         parent: std::process::id(),

@@ -278,7 +278,7 @@ impl Http {
         let headers = self.read_headers(&mut reader)?;
         let query = self.read_query(&mut reader)?;
         let body = match &self.body {
-            Some(body) => Some(reader.node(String::new(), body, DEPTH_MAX)?),
+            Some(body) => Some(reader.node("", body, DEPTH_MAX)?),
             None => None,
         };
         let mut plan = Plan {
@@ -300,7 +300,7 @@ impl Http {
             templates: Vec::new(),
         };
         let parts = plan.headers.iter().chain(&plan.query);
-        let sends_secrets = parts.map(|(_, part)| part.has_secret()).any(|it| it)
+        let sends_secrets = parts.into_iter().any(|(_, part)| part.has_secret())
             || plan.body.as_ref().is_some_and(Node::has_secret);
         if sends_secrets && plan.origin.is_none() && matches!(plan.url, Part::Slot(_)) {
             return invalid(
@@ -411,10 +411,8 @@ impl Http {
     fn read_query(&self, reader: &mut Reader<'_>) -> Result<Vec<(String, Part)>, ManifestError> {
         let mut query = Vec::new();
         for (name, value) in &self.query {
-            let values = match value {
-                toml::Value::Array(values) => values.as_slice(),
-                single => std::slice::from_ref(single),
-            };
+            let list = value.as_array().map(Vec::as_slice);
+            let values = list.unwrap_or(std::slice::from_ref(value));
             for value in values {
                 let part = match value {
                     toml::Value::String(text) => reader.part("http.query", name, text)?,
@@ -516,21 +514,19 @@ impl Reader<'_> {
         Ok(Part::Text(pieces))
     }
 
-    fn node(
-        &mut self,
-        name: String,
-        value: &toml::Value,
-        depth: u32,
-    ) -> Result<Node, ManifestError> {
+    fn node(&mut self, name: &str, value: &toml::Value, depth: u32) -> Result<Node, ManifestError> {
         if depth == 0 {
             return invalid("http.body", "nests too deep".to_owned());
         }
-        let inner = |part: &str| match name.as_str() {
-            "" => part.to_owned(),
-            name => format!("{name}.{part}"),
+        let inner = |part: &str| {
+            if name.is_empty() {
+                part.to_owned()
+            } else {
+                format!("{name}.{part}")
+            }
         };
         Ok(match value {
-            toml::Value::String(text) => Node::Part(self.part("http.body", &name, text)?),
+            toml::Value::String(text) => Node::Part(self.part("http.body", name, text)?),
             toml::Value::Integer(number) => Node::Value((*number).into()),
             toml::Value::Float(number) => Node::Value((*number).into()),
             toml::Value::Boolean(value) => Node::Value((*value).into()),
@@ -538,12 +534,12 @@ impl Reader<'_> {
             toml::Value::Array(values) => {
                 let nodes = values.iter().enumerate();
                 let nodes =
-                    nodes.map(|(at, value)| self.node(inner(&at.to_string()), value, depth - 1));
+                    nodes.map(|(at, value)| self.node(&inner(&at.to_string()), value, depth - 1));
                 Node::List(nodes.collect::<Result<_, _>>()?)
             }
             toml::Value::Table(table) => {
                 let fields = table.iter().map(|(field, value)| {
-                    let node = self.node(inner(field), value, depth - 1)?;
+                    let node = self.node(&inner(field), value, depth - 1)?;
                     Ok((field.clone(), node))
                 });
                 Node::Object(fields.collect::<Result<_, ManifestError>>()?)

@@ -102,9 +102,9 @@ impl Answers<'_> {
         let asked = self.asked_wait(status, response.headers());
         let mut cause = status.to_string();
         if let Some(place) = super::request::redirect(&response) {
-            cause.push_str(&format!(
-                " to {place}; `redirects` says how many are followed"
-            ));
+            cause.push_str(" to ");
+            cause.push_str(place);
+            cause.push_str("; `redirects` says how many are followed");
         }
         // Why more than is told: a secret must not lose its end, and with it the mask.
         let enough = TOLD_BYTES_MAX + self.mask.longest();

@@ -226,20 +226,19 @@ impl Values<'_> {
 
     /// A text as it is, anything else as JSON or, where the manifest's Content-Type says so, as a form.
     fn body(&self, node: &Node, headers: &mut HeaderMap) -> Result<Option<Vec<u8>>, Failure> {
-        let (bytes, kind) = match self.text_body(node)? {
-            Some(text) => (text.into_bytes(), "text/plain; charset=utf-8"),
-            None => {
-                let mut json = Vec::new();
-                self.push(node, &mut json)?;
-                if matches!(node, Node::Part(_)) && json == b"null" {
-                    return Ok(None);
-                }
-                let kind = headers.get(header::CONTENT_TYPE);
-                if kind.is_some_and(|kind| kind.as_bytes().starts_with(FORM.as_bytes())) {
-                    json = form(&json)?;
-                }
-                (json, "application/json")
+        let (bytes, kind) = if let Some(text) = self.text_body(node)? {
+            (text.into_bytes(), "text/plain; charset=utf-8")
+        } else {
+            let mut json = Vec::new();
+            self.push(node, &mut json)?;
+            if matches!(node, Node::Part(_)) && json == b"null" {
+                return Ok(None);
             }
+            let kind = headers.get(header::CONTENT_TYPE);
+            if kind.is_some_and(|kind| kind.as_bytes().starts_with(FORM.as_bytes())) {
+                json = form(&json)?;
+            }
+            (json, "application/json")
         };
         headers
             .entry(header::CONTENT_TYPE)
@@ -303,7 +302,9 @@ fn visible(key: &str) -> String {
         if byte.is_ascii_graphic() && byte != b'%' {
             text.push(char::from(byte));
         } else {
-            text.push_str(&format!("%{byte:02X}"));
+            const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+            text.push('%');
+            text.extend([byte >> 4, byte & 15].map(|half| char::from(DIGITS[usize::from(half)])));
         }
     }
     text
@@ -330,7 +331,9 @@ fn form(json: &[u8]) -> Result<Vec<u8>, Failure> {
         let values = match value {
             Value::Array(values) => values.as_slice(),
             Value::Null => &[],
-            single => std::slice::from_ref(single),
+            Value::String(_) | Value::Number(_) | Value::Bool(_) | Value::Object(_) => {
+                std::slice::from_ref(value)
+            }
         };
         for value in values {
             let text = plain(value, name)?;
