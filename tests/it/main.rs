@@ -16,6 +16,7 @@ mod bed;
 mod data;
 mod deploys;
 mod executions;
+mod http;
 mod in_force;
 mod kills;
 mod limits;
