@@ -11,9 +11,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use iterd::store::ExecutionStatus;
 use serde_json::{Value, json};
 
-use crate::bed::Bed;
+use crate::{
+    bed::{Bed, patience},
+    executions::{engine, program, start},
+};
 
 const SECRET: &str = "t0p-s3cret-t0ken";
 
@@ -173,24 +177,25 @@ fn a_secret_reaches_the_service_and_nothing_else() {
     let service = Service::start(|asked, _| {
         let told = format!("\"it was {}\"", asked.headers["authorization"]);
         match asked.line.as_str() {
-            "POST /2 HTTP/1.1" => ("400 Bad".into(), told),
+            "POST /2 HTTP/1.1" => ("500 Bad".into(), told),
             _ => ("200 OK".into(), told),
         }
     });
     plugin(&bed, &service);
     let wants = "${secret:TOKEN}";
     bed.records((0..3).map(|n| json!({ "n": n, "text": wants })));
-    bed.job("concurrency = 1", "");
+    let give_up = "[retry]\ngive_up_on = [\"States.Http.StatusCode.500\"]";
+    bed.job("concurrency = 1", give_up);
     bed.run().code();
     let asked = service.asked();
-    assert_eq!(asked.len(), 3, "a 400 is not tried again");
+    assert_eq!(asked.len(), 3, "it was told to give up");
     for asked in asked {
         assert_eq!(asked.headers["authorization"], format!("Bearer {SECRET}"));
         assert_eq!(asked.body["text"], wants, "data is data");
     }
     let failures = bed.ask(&["items", "j", "--failed", "--json"]);
     assert!(
-        failures.contains("States.Http.StatusCode.400"),
+        failures.contains("States.Http.StatusCode.500"),
         "{failures}"
     );
     assert!(failures.contains("it was Bearer ***"), "{failures}");
@@ -261,4 +266,49 @@ fn the_webhook_of_the_examples_works() {
         assert_eq!(asked.body["id"], Value::Null);
         assert!(asked.body["record"]["n"].is_u64(), "{asked:?}");
     }
+}
+
+/// A function whose plugin is a web service: its expressions are evaluated as those of a job's are.
+#[test]
+fn an_execution_calls_a_web_service_as_a_function() {
+    let bed = Bed::new();
+    let service = Service::start(|asked, _| match asked.line.as_str() {
+        "POST /1 HTTP/1.1" => ("200 OK".into(), asked.body.to_string()),
+        _ => ("404 Not Found".into(), "none such".into()),
+    });
+    plugin(&bed, &service);
+    let call = r#""Type": "Task", "Resource": "arn:aws:lambda:us-east-1:000000000000:function:h""#;
+    let caught = |error: &str| {
+        format!(
+            r#""Catch": [{{"ErrorEquals": ["{error}"], "ResultPath": "$.caught", "Next": "End"}}]"#
+        )
+    };
+    let definition = format!(
+        r#"{{"StartAt": "A", "States": {{
+            "A": {{{call}, "ResultPath": "$.first", "Next": "B"}},
+            "B": {{{call}, "Parameters": {{"n": 2}}, "ResultPath": "$.second", "Next": "End", {}}},
+            "End": {{"Type": "Succeed"}}}}}}"#,
+        caught("States.Http.StatusCode.404")
+    );
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let engine = engine(&bed.path("state"));
+    let calls = program(&engine, "calls", &definition);
+    let row = runtime.block_on(async {
+        engine.conduct();
+        let id = start(&engine, &calls, r#"{"n": 1}"#).await;
+        let until = Instant::now() + patience();
+        let row = loop {
+            let row = engine.store().execution(id).unwrap().unwrap();
+            if row.status != ExecutionStatus::Running {
+                break row;
+            }
+            assert!(Instant::now() < until, "it does not end");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
+        engine.shut_down(Duration::from_secs(5)).await;
+        row
+    });
+    let output: Value = serde_json::from_str(row.output.as_deref().unwrap_or_default()).unwrap();
+    assert_eq!(output["first"], json!({ "n": 1 }), "{:?}", row.cause);
+    assert_eq!(output["caught"]["Cause"], "404 Not Found: none such");
 }

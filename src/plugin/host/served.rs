@@ -35,8 +35,7 @@ pub(crate) struct Request<'a> {
     pub(crate) key: String,
     pub(crate) index: u64,
     pub(crate) item_id: Option<String>,
-    /// Seconds from the hand-over until the pool kills the worker.
-    #[serde(default)]
+    /// How long it may take from the hand-over, in seconds.
     pub(crate) timeout_s: Option<f64>,
 }
 
