@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use iterd::store::ExecutionStatus;
+use iterd::{plugin::Manifest, store::ExecutionStatus};
 use serde_json::{Value, json};
 
 use crate::{
@@ -311,4 +311,20 @@ fn an_execution_calls_a_web_service_as_a_function() {
     let output: Value = serde_json::from_str(row.output.as_deref().unwrap_or_default()).unwrap();
     assert_eq!(output["first"], json!({ "n": 1 }), "{:?}", row.cause);
     assert_eq!(output["caught"]["Cause"], "404 Not Found: none such");
+}
+
+/// Every manifest that the guide shows for this host is one.
+#[test]
+fn the_manifests_of_the_guide_are_taken() {
+    let guide = include_str!("../../docs/guides/plugins.md");
+    let section = guide.split("\n## ").find(|it| it.starts_with("http\n"));
+    let blocks = section.unwrap().split("```toml\n").skip(1);
+    let mut count = 0;
+    for block in blocks {
+        let text = block.split("```").next().unwrap();
+        let manifest = Manifest::parse(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+        assert!(!manifest.templates().is_empty());
+        count += 1;
+    }
+    assert_eq!(count, 2);
 }
