@@ -38,6 +38,7 @@ mod worker;
 
 pub use compose::Composer;
 pub use event::{Event, Events, ItemRef, Stream};
+pub(crate) use host::http::preview as preview_request;
 pub use manifest::{
     Handler, HostKind, Http, Limits, Manifest, ManifestError, Reload, SandboxMode, Template,
 };

@@ -81,7 +81,7 @@ pub use plan::{Plan, StoredPlan};
 pub use plugins::{FIRST_USE, IDENTITY, Plugins, plugin_folder, plugin_manifest};
 pub use pruner::Pruner;
 pub use redo::{ChangedRecord, Redone, preview_redo};
-pub use request::Requests;
+pub use request::{Requests, preview_request};
 pub use run::RunView;
 pub use scheduler::Scheduler;
 pub use selection::Selection;

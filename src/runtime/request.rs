@@ -21,8 +21,8 @@ use super::RuntimeError;
 use crate::{
     asl::{jsonata::Jsonata, path::Budget, template::EvalError, template::Scope},
     payload::{Failure, Payload},
-    plugin::{Call, Composer, Manifest, Template, Version},
-    time::Clock,
+    plugin::{self, Call, Composer, Manifest, Template, Version},
+    time::{Clock, SystemClock},
 };
 
 /// Time for all expressions of a call; the one that crosses it may take another second.
@@ -101,6 +101,16 @@ pub(super) fn check(manifest: &Manifest) -> Result<(), RuntimeError> {
         plugin: manifest.name.clone(),
         cause: format!("plugin.toml: {cause}"),
     })
+}
+
+/// The request that a web service would be sent for a call, for people: secrets by their names. `None`
+/// of a plugin that has no web service.
+pub fn preview_request(manifest: &Manifest, call: &Call) -> Option<Result<Value, Failure>> {
+    manifest.http.as_ref()?;
+    let values = parse(manifest.templates())
+        .map_err(failure)
+        .and_then(|parsed| evaluate(&parsed, call, manifest.line_bytes_max, &SystemClock));
+    Some(values.and_then(|values| plugin::preview_request(manifest, call, values)))
 }
 
 fn parse(templates: &[Template]) -> Result<Vec<Expression>, String> {
@@ -217,10 +227,7 @@ impl Expression {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        ids::{Generation, VersionNumber},
-        time::SystemClock,
-    };
+    use crate::ids::{Generation, VersionNumber};
 
     fn composed(url: &str, item: &str) -> Result<String, String> {
         let manifest = format!(
@@ -271,11 +278,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_optional_may_be_null() {
+        let optional = "$exists($item.tag) ? $item.tag : null";
+        assert_eq!(composed(optional, "{}").unwrap(), "[null,{}]");
+        let null = r#"{"tag": null}"#;
+        assert_eq!(
+            composed("$item.tag", null).unwrap(),
+            format!("[null,{null}]")
+        );
+    }
+
+    #[test]
     fn an_expression_without_a_value_fails_its_call_and_names_its_place() {
         for (url, expected) in [
             (
                 "$item.none",
                 "specified for the field 'http.url' returned nothing (undefined).",
+            ),
+            (
+                r#"$exists($item.id) ? "https://a/" & $item.id : $error("no id")"#,
+                "no id",
             ),
             ("$uppercase(1)", "'http.url' threw an error"),
             (

@@ -217,6 +217,32 @@ fn a_secret_reaches_the_service_and_nothing_else() {
 }
 
 #[test]
+fn a_dry_run_shows_the_requests_and_sends_none() {
+    let bed = Bed::new();
+    let service = Service::start(|_, _| ("200 OK".into(), "1".into()));
+    plugin(&bed, &service);
+    bed.records([json!({ "n": 7 })]);
+    bed.job("", "");
+    let dry = || {
+        let told = bed.ask(&["run", "jobs/j.toml", "--dry-run", "--json"]);
+        let told: Value = serde_json::from_str(&told).unwrap();
+        told["calls"][0].clone()
+    };
+    let first = dry();
+    assert_eq!(first["method"], "POST");
+    assert_eq!(first["url"], format!("http://{}/7", service.address));
+    assert_eq!(first["headers"]["authorization"], "Bearer ${secret:TOKEN}");
+    assert_eq!(first["headers"]["idempotency-key"], "j-N:0:1");
+    assert_eq!(first["body"], json!({ "n": 7 }));
+    bed.write(
+        "plugins/h/plugin.toml",
+        "name = \"h\"\nhost = \"http\"\nhttp = { url = \"{% $item.url %}\" }",
+    );
+    assert_eq!(dry()["error"], "States.QueryEvaluationError");
+    assert!(service.asked().is_empty());
+}
+
+#[test]
 fn an_expression_that_is_none_is_found_by_check() {
     let bed = Bed::new();
     bed.records([json!({ "n": 1 })]);

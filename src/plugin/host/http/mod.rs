@@ -15,6 +15,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     net::unix::pipe,
@@ -23,9 +24,9 @@ use tokio::{
 
 use super::served::{self, READY, Request};
 use crate::{
-    payload::Failure,
+    payload::{Failure, Payload},
     plugin::{
-        Manifest,
+        Call, Manifest, call_line,
         manifest::{Plan, ResponseForm, RetryAfter},
         network::{Grant, Guard},
     },
@@ -77,6 +78,21 @@ impl Settings {
             secrets: manifest.secrets.keys().cloned().collect(),
         }
     }
+}
+
+/// The request of a call, for people; `values` are those of the manifest's expressions. A secret is
+/// shown by its name.
+pub(crate) fn preview(manifest: &Manifest, call: &Call, values: Payload) -> Result<Value, Failure> {
+    let settings = Settings::of(manifest);
+    let named = |name: &String| (name.clone(), format!("${{secret:{name}}}"));
+    let secrets = settings.secrets.iter().map(named).collect();
+    let line = call_line(&Call {
+        payload: values,
+        ..call.clone()
+    });
+    let request: Request =
+        serde_json::from_str(&line).map_err(|error| request::invalid(error.to_string()))?;
+    Ok(Hop::new(&settings.plan, &request, &secrets)?.told())
 }
 
 /// Serves calls until standard input ends.

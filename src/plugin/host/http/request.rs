@@ -9,7 +9,7 @@ use reqwest::{
     Method, Response, StatusCode, Url,
     header::{self, HeaderMap, HeaderName, HeaderValue},
 };
-use serde_json::{Value, value::RawValue};
+use serde_json::{Map, Value, json, value::RawValue};
 
 use super::super::served::Request;
 use crate::{
@@ -81,6 +81,27 @@ impl Hop {
             headers,
             body,
         })
+    }
+
+    /// All of it, for people: a body as JSON where it is.
+    pub(super) fn told(&self) -> Value {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let mut headers = Map::new();
+        for name in self.headers.keys() {
+            let values = self.headers.get_all(name).iter();
+            let values: Vec<_> = values.map(|value| text(value.as_bytes())).collect();
+            headers.insert(name.as_str().to_owned(), values.join(", ").into());
+        }
+        let mut told = json!({
+            "method": self.method.as_str(),
+            "url": self.url.as_str(),
+            "headers": headers,
+        });
+        if let Some(body) = &self.body {
+            let json = serde_json::from_slice(body);
+            told["body"] = json.unwrap_or_else(|_| text(body).into());
+        }
+        told
     }
 
     /// The request that a redirect asks for, as browsers make it. To another origin go no secrets.
