@@ -96,7 +96,7 @@ enum LaunchError {
 }
 
 /// Becomes a worker: what `main` does when its first argument is [`ARGUMENT`]. Returns only where
-/// that failed, or after the last item of a command-per-item worker.
+/// that failed, or after the last item of a worker of ours.
 #[must_use]
 pub fn main() -> ExitCode {
     match launch() {
@@ -132,7 +132,7 @@ fn launch() -> Result<ExitCode, LaunchError> {
         command
     });
     spec.role
-        .serve(command)
+        .serve(command, &spec.env)
         .map_err(|source| LaunchError::Execute {
             source,
             program: program.unwrap_or_default(),

@@ -17,6 +17,13 @@ use serde::{Deserialize, Deserializer};
 
 use crate::time::parse_duration;
 
+use super::network::Grant;
+
+mod http;
+
+pub use http::{Http, Template};
+pub(crate) use http::{Node, Part, Piece, Plan, ResponseForm, RetryAfter};
+
 /// File name of the manifest within the plugin's folder.
 const FILE_NAME: &str = "plugin.toml";
 
@@ -96,6 +103,12 @@ pub struct Manifest {
     pub secrets: BTreeMap<String, String>,
     /// What a worker of a new version has to answer before anything depends on it.
     pub health: Option<Health>,
+    /// What a plugin of host `http` may talk to beside the public Internet: addresses, networks and
+    /// names, with a port or without.
+    #[serde(default)]
+    pub network: Vec<String>,
+    /// `http` only: the request that is made for each record.
+    pub http: Option<Http>,
     /// What the kernel holds each worker process to.
     #[serde(default)]
     pub limits: Limits,
@@ -129,7 +142,7 @@ pub enum HostKind {
     Lambda,
     /// A WASM component; not in this build.
     Wasm,
-    /// A web service; not in this build.
+    /// A web service: a request for each item.
     Http,
     /// Answers its input, in process: for measuring what iterd itself costs.
     Identity,
@@ -251,6 +264,8 @@ const KEYS: &[&str] = &[
     "env",
     "secrets",
     "health",
+    "network",
+    "http",
     "limits",
     "line_bytes_max",
 ];
@@ -292,8 +307,14 @@ impl Manifest {
                 refuse_unknown(inner, known, prefix)?;
             }
         }
-        let manifest: Self = toml::from_str(text)?;
+        if let Some(toml::Value::Table(http)) = table.get("http") {
+            refuse_unknown(http, http::KEYS, "http.")?;
+        }
+        let mut manifest: Self = toml::from_str(text)?;
         manifest.check()?;
+        if let Some(http) = &mut manifest.http {
+            http.complete(&manifest.secrets, manifest.line_bytes_max)?;
+        }
         Ok(manifest)
     }
 
@@ -318,6 +339,8 @@ impl Manifest {
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),
             health: None,
+            network: Vec::new(),
+            http: None,
             limits: Limits::default(),
             line_bytes_max: line_bytes_max(),
         }
@@ -327,6 +350,21 @@ impl Manifest {
     #[must_use]
     pub fn calls_in_worker(&self) -> u32 {
         self.in_flight.get().saturating_mul(self.batch.get())
+    }
+
+    /// The expressions that are evaluated for each record, in the order in which the worker expects
+    /// their values.
+    #[must_use]
+    pub fn templates(&self) -> &[Template] {
+        self.http.as_ref().map_or(&[], |http| &http.plan.templates)
+    }
+
+    /// What `network` grants.
+    pub(crate) fn grants(&self) -> Result<Vec<Grant>, ManifestError> {
+        let grants = self.network.iter().map(|text| Grant::parse(text));
+        grants
+            .collect::<Result<_, _>>()
+            .or_else(|problem| invalid("network", problem))
     }
 
     /// The Python function behind the shim, if this plugin is one.
@@ -440,12 +478,15 @@ impl Manifest {
             ("command", self.command.is_some()),
             ("python", self.python.is_some()),
             ("runtime", self.runtime.is_some()),
+            ("http", self.http.is_some()),
+            ("network", !self.network.is_empty()),
         ];
         let allowed: &[&str] = match self.host {
             HostKind::Process => &["handler", "command", "python"],
             HostKind::Exec => &["command"],
             HostKind::Lambda => &["handler", "command", "python", "runtime"],
-            HostKind::Wasm | HostKind::Http => &["handler", "command"],
+            HostKind::Wasm => &["handler", "command"],
+            HostKind::Http => &["http", "network"],
             HostKind::Identity => &[],
         };
         if let Some((key, _)) = present
@@ -484,7 +525,13 @@ impl Manifest {
                     .to_owned(),
             ),
             HostKind::Lambda => self.check_lambda(),
-            HostKind::Exec | HostKind::Wasm | HostKind::Http | HostKind::Identity => Ok(()),
+            HostKind::Http if self.http.is_none() => invalid(
+                "http",
+                "is missing; host = \"http\" makes a request for each item: http = { url = \"https://..\" }"
+                    .to_owned(),
+            ),
+            HostKind::Http => self.grants().map(|_| ()),
+            HostKind::Exec | HostKind::Wasm | HostKind::Identity => Ok(()),
         }
     }
 

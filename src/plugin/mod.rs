@@ -17,12 +17,14 @@ use crate::{
 };
 use compact_str::CompactString;
 
+mod compose;
 mod environment;
 mod event;
 pub mod host;
 pub mod launch;
 mod lines;
 mod manifest;
+mod network;
 mod pool;
 mod process;
 mod procfs;
@@ -35,12 +37,15 @@ mod version;
 mod watch;
 mod worker;
 
+pub use compose::Composer;
 pub use environment::{
     ConfinedError, EnvironmentError, Environments, RUNTIME_CLIENT, discard_environments,
 };
 pub use event::{Event, Events, ItemRef, Stream};
+pub(crate) use host::http::preview as preview_request;
 pub use manifest::{
-    Handler, Health, HostKind, Limits, Manifest, ManifestError, Reload, Runtime, SandboxMode,
+    Handler, Health, HostKind, Http, Limits, Manifest, ManifestError, Reload, Runtime, SandboxMode,
+    Template,
 };
 pub use pool::{Pool, PoolError, PoolSpec, Rollout, Tally};
 pub(crate) use procfs::boot;

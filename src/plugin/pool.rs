@@ -37,7 +37,7 @@ pub(crate) use roster::{End, Roster, WorkerId};
 use crate::{arn::Place, ids::VersionNumber};
 
 use super::{
-    Answer, Call, Event, Events, HostKind, Outcome, SecretSource, Spawner, Version,
+    Answer, Call, Composer, Event, Events, HostKind, Outcome, SecretSource, Spawner, Version,
     host::{self, identity},
     worker::{self, Order},
 };
@@ -62,6 +62,8 @@ pub struct PoolSpec {
     pub secrets: SecretSource,
     /// Starts the workers and records them.
     pub spawner: Spawner,
+    /// Evaluates the expressions of manifests.
+    pub composer: Arc<dyn Composer>,
     /// Takes log lines and news.
     pub events: Arc<dyn Events>,
     /// The region and account that Lambda functions are told they run in.
@@ -394,8 +396,12 @@ impl Drop for Pool {
 
 fn refuse_missing_host(version: &Version) -> Result<(), PoolError> {
     match version.manifest.host {
-        HostKind::Process | HostKind::Exec | HostKind::Lambda | HostKind::Identity => Ok(()),
-        host @ (HostKind::Wasm | HostKind::Http) => Err(PoolError::NoSuchHost {
+        HostKind::Process
+        | HostKind::Exec
+        | HostKind::Lambda
+        | HostKind::Http
+        | HostKind::Identity => Ok(()),
+        host @ HostKind::Wasm => Err(PoolError::NoSuchHost {
             name: version.manifest.name.clone(),
             host,
         }),

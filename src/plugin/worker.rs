@@ -24,7 +24,7 @@ use rustix::{fd::OwnedFd, process::Signal};
 use tokio::{io::unix::AsyncFd, net::unix::pipe, sync::mpsc::UnboundedReceiver};
 
 use super::{
-    Answer, Call, Event, ItemRef, Outcome, Version, host,
+    Answer, Call, Event, HostKind, ItemRef, Outcome, Version, host,
     lines::{Lines, LogBudget, Tail},
     pool::{End, Shared, WorkerId},
     process::Process,
@@ -274,7 +274,15 @@ impl Worker {
         if batch {
             protocol::encode_batch(&calls, &mut self.pending);
         }
+        let mut refused = Vec::new();
         for call in calls {
+            let call = match self.compose(call) {
+                Ok(call) => call,
+                Err(answer) => {
+                    refused.push(answer);
+                    continue;
+                }
+            };
             let end = if batch { begin } else { self.pending.len() };
             let unwritten = end - self.written;
             let deadline = call.timeout.and_then(|timeout| now.checked_add(timeout));
@@ -297,6 +305,30 @@ impl Worker {
             self.flights.insert(call.ticket, flight);
         }
         self.write();
+        if !refused.is_empty() {
+            self.post.shared.answered(self.post.id, refused);
+        }
+    }
+
+    /// Has the expressions of this worker's version evaluated for a call. Why not sooner: which version
+    /// a call goes to is known when it is handed over.
+    fn compose(&self, mut call: Call) -> Result<Call, Answer> {
+        let version = &self.post.version;
+        if version.manifest.host != HostKind::Http {
+            return Ok(call);
+        }
+        match self.post.shared.spec.composer.compose(version, &call) {
+            Ok(values) => {
+                call.payload = values;
+                Ok(call)
+            }
+            Err(failure) => Err(Answer {
+                ticket: call.ticket,
+                generation: call.generation,
+                version: version.number,
+                outcome: Outcome::Failed(failure),
+            }),
+        }
     }
 
     fn write(&mut self) {

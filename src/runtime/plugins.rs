@@ -14,7 +14,12 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::{RuntimeError, plugin_events::PoolEvents, state_dir::StatePaths};
+use super::{
+    RuntimeError,
+    plugin_events::PoolEvents,
+    request::{self, Requests},
+    state_dir::StatePaths,
+};
 use crate::{
     arn::Place,
     config::{Config, Sandbox, job::PluginRef},
@@ -419,6 +424,7 @@ impl Plugins {
             hidden: self.hidden.clone(),
             secrets: secrets(),
             spawner: self.spawner.clone(),
+            composer: Arc::new(Requests::new(Arc::clone(&self.clock))),
             events,
             version,
             concurrency,
@@ -497,7 +503,9 @@ pub(super) fn manifest_of(folder: &Path) -> Result<Manifest, RuntimeError> {
     if !folder.is_dir() {
         return Err(refuse("there is no such folder".to_owned()));
     }
-    Manifest::load(folder).map_err(|error| refuse(error.to_string()))
+    let manifest = Manifest::load(folder).map_err(|error| refuse(error.to_string()))?;
+    request::check(&manifest)?;
+    Ok(manifest)
 }
 
 /// See [`Plugins::place`]. Why by the words alone: a place is found again when its folder is gone.

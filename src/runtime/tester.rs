@@ -23,6 +23,7 @@ use tokio::sync::mpsc;
 use super::{
     RuntimeError, StatePaths,
     plugins::{manifest_of, secrets},
+    request::Requests,
 };
 use crate::{
     arn::Place,
@@ -35,6 +36,7 @@ use crate::{
         WorkerLogError, WorkerRecord, rescuer,
     },
     store::Store,
+    time::SystemClock,
 };
 
 /// Log lines that are kept for the answer; a handler that prints more is told that it did.
@@ -234,6 +236,7 @@ impl Tester {
             hidden: self.hidden.clone(),
             secrets: secrets(),
             spawner,
+            composer: Arc::new(Requests::new(Arc::new(SystemClock))),
             events: Arc::new(Told(told)),
             place: self.place.clone(),
         };

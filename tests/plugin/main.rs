@@ -16,6 +16,7 @@ mod conformance;
 mod deaths;
 mod deploys;
 mod environments;
+mod http;
 mod lambda;
 mod logs;
 mod orphans;

@@ -1,6 +1,6 @@
 //! The kinds of hosts, a file for each, and what they have in common: how a worker is launched.
 //!
-//! A host says which program a worker is: the user's own, or this binary in a [`Role`], which speaks
+//! A host says which program a worker is: the user's own, or this binary in a `Role`, which speaks
 //! the line protocol for code that does not. Everything else about workers (their life, their calls,
 //! their confinement, their death) is the pool's and the same for all.
 
@@ -22,6 +22,7 @@ use super::{
 };
 
 pub mod exec;
+pub(crate) mod http;
 pub mod identity;
 pub mod lambda;
 pub mod process;
@@ -51,6 +52,8 @@ pub(crate) enum Role {
     Exec(exec::Settings),
     /// Ours, which serves the runtime API of AWS Lambda to the command.
     Lambda(lambda::Settings),
+    /// Ours, which makes a request for each item.
+    Http(Box<http::Settings>),
 }
 
 impl Role {
@@ -67,20 +70,29 @@ impl Role {
                 Self::Lambda(lambda::Settings::of(manifest, &shared.spec.place)),
                 lambda::command(version, &shared.spec.runtime_dir),
             ),
-            HostKind::Process | HostKind::Wasm | HostKind::Http | HostKind::Identity => {
+            HostKind::Http => (
+                Self::Http(Box::new(http::Settings::of(manifest))),
+                Vec::new(),
+            ),
+            HostKind::Process | HostKind::Wasm | HostKind::Identity => {
                 (Self::Program, process::command(version, &shared.shim))
             }
         }
     }
 
     /// Becomes the worker. Returns an error where the user's program cannot be executed, else when a
-    /// worker of ours has ended.
-    pub(crate) fn serve(self, command: Option<Command>) -> io::Result<ExitCode> {
-        let mut command = command.ok_or(io::ErrorKind::InvalidInput)?;
+    /// worker of ours has ended. `env` is what a worker without a command has for its environment.
+    pub(crate) fn serve(
+        self,
+        command: Option<Command>,
+        env: &BTreeMap<String, String>,
+    ) -> io::Result<ExitCode> {
+        let command = command.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput));
         let served = match self {
-            Self::Program => return Err(command.exec()),
-            Self::Exec(settings) => exec::serve(&mut command, settings),
-            Self::Lambda(settings) => return Ok(lambda::serve(&mut command, settings)),
+            Self::Program => return Err(command?.exec()),
+            Self::Exec(settings) => exec::serve(&mut command?, settings),
+            Self::Lambda(settings) => return Ok(lambda::serve(&mut command?, settings)),
+            Self::Http(settings) => http::serve(*settings, env),
         };
         Ok(match served {
             Ok(()) => ExitCode::SUCCESS,
@@ -107,22 +119,29 @@ pub(crate) fn worker_spec(version: &Version, shared: &Shared) -> Result<WorkerSp
             return Err(HostError::Path(path.clone()));
         }
     }
+    let env = environment(
+        version,
+        settings.secrets.look_up(&manifest.secrets)?,
+        settings,
+    );
+    let mut read = manifest.read.clone();
+    if manifest.host == HostKind::Http {
+        // One that is named by a relative path lies in the folder, which is granted.
+        let certificates = env.get(http::CERTIFICATES).map(PathBuf::from);
+        read.extend(certificates.filter(|file| file.is_absolute()));
+    }
     Ok(WorkerSpec {
         parent: std::process::id(),
         role,
         command,
         folder: version.folder.clone(),
-        env: environment(
-            version,
-            settings.secrets.look_up(&manifest.secrets)?,
-            settings,
-        ),
+        env,
         limits: manifest.limits,
         sandbox: SandboxSpec {
             mode: manifest.sandbox,
             own,
             scratch: settings.scratch.clone(),
-            read: manifest.read.clone(),
+            read,
             write: manifest.write.clone(),
             hidden: settings.hidden.clone(),
         },
@@ -131,8 +150,10 @@ pub(crate) fn worker_spec(version: &Version, shared: &Shared) -> Result<WorkerSp
 
 /// Whether the workers of a plugin say when they are ready for calls.
 pub(crate) fn says_ready(manifest: &Manifest) -> bool {
-    matches!(manifest.host, HostKind::Exec | HostKind::Lambda)
-        || manifest.python_handler().is_some()
+    matches!(
+        manifest.host,
+        HostKind::Exec | HostKind::Lambda | HostKind::Http
+    ) || manifest.python_handler().is_some()
 }
 
 /// How long the pool lets each call of a plugin take, whatever the call says. Why not that of a Lambda
@@ -168,6 +189,10 @@ fn environment(
     env.extend(own("TZ").map(|zone| ("TZ".to_owned(), zone)));
     if manifest.host == HostKind::Lambda {
         env.extend(lambda::environment(version, &settings.place));
+    }
+    if manifest.host == HostKind::Http {
+        let certificates = own(http::CERTIFICATES);
+        env.extend(certificates.map(|file| (http::CERTIFICATES.to_owned(), file)));
     }
     env.extend(manifest.env.clone());
     env.extend(secrets);
