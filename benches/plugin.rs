@@ -253,5 +253,6 @@ fn call(ticket: u64, payload: &Payload) -> Call {
         attempt: 1,
         key: format!("key-{ticket}").into(),
         timeout: Some(Duration::from_mins(1)),
+        cursor: None,
     }
 }

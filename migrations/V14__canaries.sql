@@ -1,5 +1,11 @@
--- A deployed version proves itself on some calls before all go to it, and versions can be given names.
--- Cost on a large database: two empty tables.
+-- A deployed version proves itself on some calls before all go to it, versions can be given names, and a handler
+-- can say how far it is with a long record.
+-- Cost on a large database: two empty tables, and a column without a value for the rows that are there, which SQLite
+-- adds without touching them.
+
+-- Where the handler was within the record, JSON, in its own words; it is given it back at the next try. Writer: the
+-- run's actor.
+ALTER TABLE children ADD COLUMN cursor TEXT;
 
 -- The version that proves itself at a place; it ends with its row: put in force, or withdrawn. Writer: the
 -- deployer, and whoever concludes what it has shown. Read when a pool of the plugin is opened.

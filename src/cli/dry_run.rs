@@ -104,6 +104,7 @@ fn call(file: &JobFile, manifest: &Manifest, index: u64, record: &Record) -> Opt
         attempt: 1,
         key: format!("{}-{RUN_NUMBER}:{place}:1", file.name).into(),
         timeout: file.process.timeout,
+        cursor: None,
     };
     match preview_request(manifest, &call) {
         Some(Ok(request)) => Some(request),

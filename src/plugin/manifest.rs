@@ -73,6 +73,10 @@ pub struct Manifest {
     pub timeout: Option<Duration>,
     /// Worker processes, 1 to 1024; default: the job's concurrency.
     pub workers: Option<NonZeroU32>,
+    /// How long a call may give no sign of life (an answer, a heartbeat, a cursor); default: as long as it
+    /// may take.
+    #[serde(default, deserialize_with = "duration")]
+    pub heartbeat: Option<Duration>,
     /// Items in one worker at a time, 1 to 1024. More than one promises that the handler copes
     /// with items side by side: the timeout of each runs from its hand-over.
     #[serde(default = "one")]
@@ -254,6 +258,7 @@ const KEYS: &[&str] = &[
     "python",
     "runtime",
     "timeout",
+    "heartbeat",
     "workers",
     "in_flight",
     "batch",
@@ -329,6 +334,7 @@ impl Manifest {
             python: None,
             runtime: None,
             timeout: None,
+            heartbeat: None,
             workers: None,
             in_flight: NonZeroU32::MIN,
             batch: NonZeroU32::MIN,

@@ -87,6 +87,8 @@ pub struct Call {
     pub key: CompactString,
     /// Counted from the hand-over to the worker; `None`: as long as it takes.
     pub timeout: Option<Duration>,
+    /// Where a former try was within the item, as its handler said last.
+    pub cursor: Option<Payload>,
 }
 
 /// What became of a [`Call`].
@@ -102,7 +104,7 @@ pub struct Answer {
     pub outcome: Outcome,
 }
 
-/// How a call ended.
+/// How a call ended, or where it is.
 #[derive(Debug, Clone)]
 pub enum Outcome {
     /// The handler's result.
@@ -111,6 +113,9 @@ pub enum Outcome {
     Failed(Failure),
     /// As `Failed`, of a version that still has to prove itself; it counts as no attempt.
     FailedCanary(Failure),
+    /// It goes on, and this is where it is within its item: what a further try is given. Any number of
+    /// these come before the call's one answer.
+    Reached(Payload),
     /// The worker went away for reasons that are not this call's; it counts as no attempt.
     Interrupted,
 }

@@ -136,7 +136,8 @@ impl Pool {
     /// the workers' tasks.
     ///
     /// `answers` gets exactly one answer for each submitted call. It is unbounded and yet bounded:
-    /// there are never more answers in it than calls under way, [`Pool::capacity`].
+    /// there are never more answers in it than calls under way, [`Pool::capacity`], and five a second for
+    /// each of these that say where a call is within its item.
     pub fn start(spec: PoolSpec, answers: UnboundedSender<Answer>) -> Result<Self, PoolError> {
         if spec.version.manifest.host == HostKind::Identity {
             let manifest = spec.version.manifest;
@@ -442,6 +443,11 @@ impl Shared {
     pub(crate) fn answered(self: &Arc<Self>, worker: WorkerId, mut answers: Vec<Answer>) {
         self.decide(|roster, out| roster.answered(worker, &mut answers, out));
         self.send(answers);
+    }
+
+    /// Passes on where a call is, which is none of the roster's business.
+    pub(crate) fn pass_on(&self, reached: Answer) {
+        self.send([reached]);
     }
 
     /// A worker is gone; these are the answers to what it held. Orders that it did not read any

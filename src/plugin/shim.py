@@ -22,15 +22,25 @@ READ_BYTES = 1 << 16
 
 
 class Call:
-    """What a handler that takes a second parameter is told beside its item."""
+    """What a handler that takes a second parameter is told beside its item, and may tell."""
 
-    __slots__ = ("attempt", "key", "index", "id")
+    __slots__ = ("attempt", "key", "index", "id", "cursor", "_ticket", "_tell")
 
-    def __init__(self, message):
+    def __init__(self, message, tell):
         self.attempt = message["attempt"]
         self.key = message["key"]
         self.index = message["index"]
         self.id = message.get("item_id")
+        self.cursor = message.get("cursor")
+        self._ticket = message["id"]
+        self._tell = tell
+
+    def heartbeat(self, cursor=None):
+        """Says that the work goes on, and where it is: what a further try finds in `cursor`."""
+        message = {"id": self._ticket, "heartbeat": True}
+        if cursor is not None:
+            message["cursor"] = self.cursor = cursor
+        self._tell(json.dumps(message, allow_nan=False) + "\n")
 
 
 def claim_protocol():
@@ -137,13 +147,13 @@ def write_all(sink, text):
         data = data[os.write(sink, data):]
 
 
-def arguments(message, second):
+def arguments(message, second, tell):
     """What the handler is given: an item and its call, or lists of both."""
     batch = message.get("batch")
     if batch is None:
-        return (message["item"], Call(message)) if second else (message["item"],)
+        return (message["item"], Call(message, tell)) if second else (message["item"],)
     items = [call["item"] for call in batch]
-    return (items, [Call(call) for call in batch]) if second else (items,)
+    return (items, [Call(call, tell) for call in batch]) if second else (items,)
 
 
 def failure_lines(message, error):
@@ -179,15 +189,15 @@ def result_lines(message, result):
     )
 
 
-def answerer(handler):
-    """From a line to its answer's line, or lines."""
+def answerer(handler, tell):
+    """From a line to its answer's line, or lines. `tell` writes what a handler says meanwhile."""
     second = takes_call(handler)
     loads = json.loads
 
     def answer(line):
         message = loads(line)
         try:
-            result = handler(*arguments(message, second))
+            result = handler(*arguments(message, second, tell))
         except Exception as error:
             return failure_lines(message, error)
         return result_lines(message, result)
@@ -196,7 +206,7 @@ def answerer(handler):
 
 
 def serve_in_turn(handler, source, sink):
-    answer = answerer(handler)
+    answer = answerer(handler, lambda text: write_all(sink, text))
     for lines in messages(source):
         for line in lines:
             write_all(sink, answer(line))
@@ -210,8 +220,8 @@ def serve_in_threads(handler, source, sink, in_flight):
     """
     from queue import Empty, SimpleQueue
 
-    answer = answerer(handler)
     calls, answers = SimpleQueue(), SimpleQueue()
+    answer = answerer(handler, answers.put)
 
     def work():
         while True:
@@ -252,7 +262,7 @@ def serve_in_loop(handler, source, sink):
     async def answer(line, answers):
         message = json.loads(line)
         try:
-            result = await handler(*arguments(message, second))
+            result = await handler(*arguments(message, second, answers.put_nowait))
         except Exception as error:
             text = failure_lines(message, error)
         else:

@@ -99,15 +99,23 @@ async fn ask(
         attempt: 1,
         key: format!("health:{:016x}", rand::random::<u64>()).into(),
         timeout: Some(HEALTH_MAX),
+        cursor: None,
     }]);
-    let answer = answers.recv().await;
+    let mut answer = answers.recv().await;
+    while let Some(Answer {
+        outcome: Outcome::Reached(_),
+        ..
+    }) = answer
+    {
+        answer = answers.recv().await;
+    }
     match answer.map(|answer| answer.outcome) {
         Some(Outcome::Done(_)) => Ok(()),
         Some(Outcome::Failed(failure) | Outcome::FailedCanary(failure)) => Err(format!(
             "fails its health item: {}: {}",
             failure.error, failure.cause
         )),
-        Some(Outcome::Interrupted) | None => {
+        Some(Outcome::Reached(_) | Outcome::Interrupted) | None => {
             Err("died over its health item, or before it came to that".to_owned())
         }
     }

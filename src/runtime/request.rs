@@ -250,6 +250,7 @@ mod tests {
             attempt: 2,
             key: "k".into(),
             timeout: None,
+            cursor: None,
         };
         match Requests::new(Arc::new(SystemClock)).compose(&version, &call) {
             Ok(values) => Ok(values.text().to_owned()),

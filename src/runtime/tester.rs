@@ -250,7 +250,12 @@ impl Tester {
                         break Err(failure);
                     }
                 }
-                Some(answer) = answers.recv() => break watched.outcome(answer.outcome),
+                Some(answer) = answers.recv() => {
+                    // Why not where it is: somebody who tries a handler out waits for what comes of it.
+                    if !matches!(answer.outcome, Outcome::Reached(_)) {
+                        break watched.outcome(answer.outcome);
+                    }
+                }
             }
         };
         let took = watched
@@ -348,7 +353,7 @@ impl Watched {
         match outcome {
             Outcome::Done(result) => Ok(result),
             Outcome::Failed(failure) | Outcome::FailedCanary(failure) => Err(failure),
-            Outcome::Interrupted => {
+            Outcome::Reached(_) | Outcome::Interrupted => {
                 let how = self.ended.take().unwrap_or_default();
                 Err(Failure::new(
                     "Iterd.WorkerExited",
@@ -370,6 +375,7 @@ fn handed(call: TestCall) -> Call {
         // Why not the real one: what a service remembers under it must not be the test's.
         key: format!("test:{}:{:016x}", call.index, rand::random::<u64>()).into(),
         timeout: call.timeout,
+        cursor: None,
     }
 }
 

@@ -17,7 +17,7 @@ async fn outcomes(host: &mut Running, items: &[&str]) -> Vec<String> {
         outcomes.push(match answer.outcome {
             Outcome::Done(result) => format!("{} {}", answer.ticket, result.text()),
             Outcome::Failed(failure) => format!("{} {}", answer.ticket, failure.error),
-            Outcome::FailedCanary(_) | Outcome::Interrupted => {
+            Outcome::FailedCanary(_) | Outcome::Reached(_) | Outcome::Interrupted => {
                 format!("{} interrupted", answer.ticket)
             }
         });

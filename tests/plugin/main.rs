@@ -16,6 +16,7 @@ mod conformance;
 mod deaths;
 mod deploys;
 mod environments;
+mod heartbeats;
 mod http;
 mod lambda;
 mod logs;

@@ -193,6 +193,7 @@ pub(crate) fn call(ticket: u64, item: &str) -> Call {
         attempt: 1,
         key: format!("key-{ticket}").into(),
         timeout: None,
+        cursor: None,
     }
 }
 

@@ -232,7 +232,7 @@ impl Canary {
                 self.fail(inside, how);
             }
             // A worker's death with several calls inside is one of these.
-            Outcome::Interrupted => {}
+            other @ (Outcome::Reached(_) | Outcome::Interrupted) => answer.outcome = other,
         }
     }
 
@@ -250,7 +250,10 @@ impl Canary {
         let got_through = match &answer.outcome {
             Outcome::Done(_) => true,
             Outcome::Failed(failure) if failure.puts_off().is_none() => false,
-            Outcome::Failed(_) | Outcome::FailedCanary(_) | Outcome::Interrupted => {
+            Outcome::Failed(_)
+            | Outcome::FailedCanary(_)
+            | Outcome::Reached(_)
+            | Outcome::Interrupted => {
                 self.returned.remove(&answer.ticket);
                 return;
             }

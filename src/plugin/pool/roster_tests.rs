@@ -34,6 +34,7 @@ fn call(ticket: u64) -> Call {
         attempt: 1,
         key: format!("key-{ticket}").into(),
         timeout: None,
+        cursor: None,
     }
 }
 

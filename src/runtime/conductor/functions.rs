@@ -149,6 +149,7 @@ impl Functions {
             attempt: task.attempt,
             key: format!("{}-{}-{}", task.execution, task.frame, task.entry).into(),
             timeout: task.timeout,
+            cursor: None,
         };
         let answers = self.answers.clone();
         self.next += 1;
@@ -239,6 +240,10 @@ impl Work {
 
     /// A function has answered.
     pub(super) fn take_answer(&mut self, answer: Answer) {
+        // Why nothing: a task of an execution has no row for a place within it.
+        if matches!(answer.outcome, Outcome::Reached(_)) {
+            return;
+        }
         let Some(under) = self.functions.calls.remove(&answer.ticket) else {
             return;
         };
@@ -266,7 +271,7 @@ impl Work {
                 generation,
                 failure,
             },
-            Outcome::Interrupted | Outcome::FailedCanary(_) => {
+            Outcome::Interrupted | Outcome::FailedCanary(_) | Outcome::Reached(_) => {
                 // Counts as no attempt: its worker went away for reasons of its own, or ran a version
                 // that has not proved itself.
                 if let Some(function) = self.functions.pools.get(&under.name) {

@@ -49,6 +49,8 @@ pub(super) struct Child {
     pub(super) redo: u32,
     /// When its last call set out; `None` before the first.
     pub(super) called: Option<Timestamp>,
+    /// Where its handler is within the record, as it said last.
+    pub(super) cursor: Option<Payload>,
     execution: Execution,
     invocation: Option<Invocation>,
 }
@@ -85,6 +87,7 @@ impl Child {
             rowed: false,
             redo: 0,
             called: None,
+            cursor: None,
             execution: Execution::new(),
             invocation: None,
         }
@@ -129,6 +132,8 @@ impl Child {
             rowed: true,
             redo: row.redo,
             called: None,
+            // Why nothing where it is damaged: the handler begins the record anew.
+            cursor: row.cursor.and_then(|cursor| Payload::parse(cursor).ok()),
             execution,
             invocation: None,
         })
@@ -158,6 +163,7 @@ impl Child {
         context: &mut StepContext<'_>,
     ) -> Verdict {
         self.attempts = self.attempts.saturating_add(1);
+        self.cursor = None;
         let Some(invocation) = self.invocation.take() else {
             return Verdict::Call;
         };
@@ -235,6 +241,7 @@ impl Child {
             attempt: self.attempts.saturating_add(1),
             key,
             timeout: invocation.timeout,
+            cursor: self.cursor.clone(),
         })
     }
 

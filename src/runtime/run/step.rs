@@ -19,7 +19,7 @@ use crate::{
         Context, Effect, Ending, Figures, Input, Parked, PutBack, RowStatus, RunStatus, WakeReason,
     },
     limiter::{Ask, Grant, Throttle, Try},
-    payload::{Failure, gist},
+    payload::{Failure, Payload, gist},
     plugin::{Answer, Call, Outcome},
     runtime::{executions::machine_step, run_events},
     store::{Change, ChildRow, EventKind, EventRow, FailureRow, StoreError},
@@ -201,14 +201,22 @@ impl Actor {
             return;
         };
         child.version = answer.version.0;
+        if let Outcome::Reached(cursor) = answer.outcome {
+            self.keep_cursor(index, cursor, step);
+            return;
+        }
         let throttled = match &answer.outcome {
             Outcome::Failed(failure) => failure.puts_off().is_some(),
-            Outcome::Done(_) | Outcome::FailedCanary(_) | Outcome::Interrupted => false,
+            Outcome::Done(_)
+            | Outcome::FailedCanary(_)
+            | Outcome::Reached(_)
+            | Outcome::Interrupted => false,
         };
         step.tally
             .answered(answer.version.0, &answer.outcome, throttled);
         let machine = &self.machine;
         let verdict = match answer.outcome {
+            Outcome::Reached(_) => return,
             Outcome::Interrupted => {
                 step.inputs.push(Input::Interrupted { index, generation });
                 return;
@@ -235,6 +243,20 @@ impl Actor {
             }
         };
         self.settle(index, generation, verdict, step);
+    }
+
+    /// Writes down where a handler is within its record: from now on the child has a row.
+    fn keep_cursor(&mut self, index: Index, cursor: Payload, step: &mut Step) {
+        self.answered += 1;
+        if let Some(child) = self.live.get_mut(&index) {
+            child.cursor = Some(cursor);
+            child.rowed = true;
+            let place = (self.id, index);
+            let standing = (RowStatus::InFlight, step.now);
+            step.draft
+                .row(place, child, &self.machine, standing, step.now);
+            step.inputs.push(Input::Rowed { index });
+        }
     }
 
     /// A handler closes the limiter; a long closing of an open one is told.

@@ -368,6 +368,7 @@ fn excused(outcome: Outcome) -> Outcome {
         other @ (Outcome::Done(_)
         | Outcome::Failed(_)
         | Outcome::FailedCanary(_)
+        | Outcome::Reached(_)
         | Outcome::Interrupted) => other,
     }
 }
