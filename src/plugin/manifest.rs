@@ -86,6 +86,8 @@ pub struct Manifest {
     pub network: Vec<String>,
     /// `http` only: the request that is made for each record.
     pub http: Option<Http>,
+    /// What a worker of a new version has to answer before anything depends on it.
+    pub health: Option<Health>,
     /// What the kernel holds each worker process to.
     #[serde(default)]
     pub limits: Limits,
@@ -162,6 +164,14 @@ pub struct Limits {
     pub file_bytes: Option<u64>,
 }
 
+/// A call by which a version shows that it works, whatever a run has for it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Health {
+    /// The record that the handler is given. Any result is a good one.
+    pub item: toml::Value,
+}
+
 /// A Python function: a file within the plugin's folder, and the function's name in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Handler {
@@ -220,9 +230,11 @@ const KEYS: &[&str] = &[
     "secrets",
     "network",
     "http",
+    "health",
     "limits",
     "line_bytes_max",
 ];
+const HEALTH_KEYS: &[&str] = &["item"];
 const LIMIT_KEYS: &[&str] = &["memory_bytes", "open_files", "file_bytes"];
 
 impl Manifest {
@@ -252,11 +264,14 @@ impl Manifest {
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
         let table: toml::Table = toml::from_str(text)?;
         refuse_unknown(&table, KEYS, "")?;
-        if let Some(toml::Value::Table(limits)) = table.get("limits") {
-            refuse_unknown(limits, LIMIT_KEYS, "limits.")?;
-        }
-        if let Some(toml::Value::Table(http)) = table.get("http") {
-            refuse_unknown(http, http::KEYS, "http.")?;
+        for (name, known, prefix) in [
+            ("limits", LIMIT_KEYS, "limits."),
+            ("health", HEALTH_KEYS, "health."),
+            ("http", http::KEYS, "http."),
+        ] {
+            if let Some(toml::Value::Table(inner)) = table.get(name) {
+                refuse_unknown(inner, known, prefix)?;
+            }
         }
         let mut manifest: Self = toml::from_str(text)?;
         manifest.check()?;
@@ -286,6 +301,7 @@ impl Manifest {
             secrets: BTreeMap::new(),
             network: Vec::new(),
             http: None,
+            health: None,
             limits: Limits::default(),
             line_bytes_max: line_bytes_max(),
         }

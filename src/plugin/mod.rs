@@ -40,9 +40,9 @@ pub use compose::Composer;
 pub use event::{Event, Events, ItemRef, Stream};
 pub(crate) use host::http::preview as preview_request;
 pub use manifest::{
-    Handler, HostKind, Http, Limits, Manifest, ManifestError, Reload, SandboxMode, Template,
+    Handler, Health, HostKind, Http, Limits, Manifest, ManifestError, Reload, SandboxMode, Template,
 };
-pub use pool::{Pool, PoolError, PoolSpec};
+pub use pool::{Pool, PoolError, PoolSpec, Rollout, Tally};
 pub(crate) use procfs::boot;
 pub(crate) use protocol::call_line;
 pub use secrets::{SecretError, SecretSource};
@@ -102,6 +102,8 @@ pub enum Outcome {
     Done(Payload),
     /// The handler, or the host on its behalf (time-out, crash while this was its only call), says why not.
     Failed(Failure),
+    /// As `Failed`, of a version that still has to prove itself; it counts as no attempt.
+    FailedCanary(Failure),
     /// The worker went away for reasons that are not this call's; it counts as no attempt.
     Interrupted,
 }

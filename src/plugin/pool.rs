@@ -15,7 +15,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -29,7 +29,9 @@ use tokio::{
     time::Instant,
 };
 
+pub use canary::Tally;
 use roster::Effect;
+pub use roster::Rollout;
 pub(crate) use roster::{End, Roster, WorkerId};
 
 use crate::ids::VersionNumber;
@@ -40,6 +42,7 @@ use super::{
     worker::{self, Order},
 };
 
+mod canary;
 mod roster;
 
 /// What a pool is made of.
@@ -154,6 +157,7 @@ impl Pool {
         let shared = Arc::new(Shared {
             capacity: AtomicUsize::new(roster.capacity()),
             ready: AtomicUsize::new(0),
+            canary: AtomicBool::new(false),
             changed: Notify::new(),
             desk: Mutex::new(Desk {
                 roster,
@@ -277,12 +281,20 @@ impl Pool {
         }
     }
 
-    /// Starts a worker of another version, and gives it the new calls once it is ready. The old
-    /// workers finish what they hold. A version that cannot start changes nothing; an event tells
-    /// either way. (A program that does not say `{"ready": true}` counts as started when it has
-    /// lived for half a second and waits for something; one that is `proven`, because a worker of it
-    /// was ready elsewhere, as soon as it runs.)
-    pub fn deploy(&self, version: Version, proven: bool) -> Result<(), PoolError> {
+    /// Starts a worker of another version, and gives it calls once it is ready: all new ones, or as
+    /// many as its [rollout](Rollout) lets it have until it has proved itself. Old workers finish what
+    /// they hold. A version that cannot start, or is refuted, changes nothing; an event tells in any
+    /// case. (A program that does not say `{"ready": true}` counts as started when it has lived for half
+    /// a second and waits for something; one that is `proven`, because a worker of it was ready
+    /// elsewhere, as soon as it runs.)
+    ///
+    /// The version in force, deployed again, ends a canary.
+    pub fn deploy(
+        &self,
+        version: Version,
+        proven: bool,
+        rollout: Rollout,
+    ) -> Result<(), PoolError> {
         match &self.kind {
             Kind::Identity { name, .. } => Err(PoolError::OtherKind { name: name.clone() }),
             Kind::Workers(_) if version.manifest.host == HostKind::Identity => {
@@ -292,11 +304,46 @@ impl Pool {
             }
             Kind::Workers(shared) => {
                 refuse_missing_host(&version)?;
-                shared.decide(|roster, out| roster.deploy(Arc::new(version), proven, out));
+                let version = Arc::new(version);
+                shared.decide(|roster, out| roster.deploy(version, proven, rollout, out));
                 Ok(())
             }
             #[cfg(test)]
             Kind::Scripted { .. } => Ok(()),
+        }
+    }
+
+    /// Whether a version proves itself.
+    #[must_use]
+    pub fn has_canary(&self) -> bool {
+        match &self.kind {
+            Kind::Workers(shared) => shared.canary.load(Ordering::Relaxed),
+            Kind::Identity { .. } => false,
+            #[cfg(test)]
+            Kind::Scripted { .. } => false,
+        }
+    }
+
+    /// The version that proves itself, and what it has shown, where there is one.
+    #[must_use]
+    pub fn canary(&self) -> Option<(VersionNumber, Tally)> {
+        match &self.kind {
+            Kind::Workers(shared) if shared.canary.load(Ordering::Relaxed) => {
+                let desk = shared.desk();
+                let (version, tally) = desk.roster.tally()?;
+                Some((version.number, tally))
+            }
+            Kind::Workers(_) | Kind::Identity { .. } => None,
+            #[cfg(test)]
+            Kind::Scripted { .. } => None,
+        }
+    }
+
+    /// Says that nothing is left but calls that the version in force has failed: a canary, where there
+    /// is one, takes them all.
+    pub fn leave_canary_alone(&self) {
+        if let Kind::Workers(shared) = &self.kind {
+            shared.decide(Roster::leave_canary_alone);
         }
     }
 
@@ -347,6 +394,7 @@ pub(crate) struct Shared {
     desk: Mutex<Desk>,
     capacity: AtomicUsize,
     ready: AtomicUsize,
+    canary: AtomicBool,
     /// One of the two above has changed.
     changed: Notify,
     pub(crate) spec: PoolSpec,
@@ -370,9 +418,8 @@ impl Shared {
     }
 
     /// A worker answered some of its calls.
-    pub(crate) fn answered(self: &Arc<Self>, worker: WorkerId, answers: Vec<Answer>) {
-        let calls = u32::try_from(answers.len()).unwrap_or(u32::MAX);
-        self.decide(|roster, out| roster.answered(worker, calls, out));
+    pub(crate) fn answered(self: &Arc<Self>, worker: WorkerId, mut answers: Vec<Answer>) {
+        self.decide(|roster, out| roster.answered(worker, &mut answers, out));
         self.send(answers);
     }
 
@@ -387,7 +434,7 @@ impl Shared {
     ) {
         let mut version = self.spec.version.number;
         self.decide(|roster, out| {
-            roster.ended(worker, end, out);
+            roster.ended(worker, end, &mut answers, out);
             out.push(Effect::Forget(worker));
             version = roster.current().number;
         });
@@ -466,6 +513,8 @@ impl Shared {
                 }
             }
             let (capacity, ready) = (desk.roster.capacity(), desk.roster.ready());
+            self.canary
+                .store(desk.roster.tally().is_some(), Ordering::Relaxed);
             let before = self.capacity.swap(capacity, Ordering::Relaxed);
             if self.ready.swap(ready, Ordering::Relaxed) != ready || before != capacity {
                 self.changed.notify_one();

@@ -9,6 +9,7 @@ mod adopted_output;
 mod adopter;
 mod auditor;
 mod author;
+mod canaries;
 mod chronicler;
 mod conductor;
 mod control;
@@ -55,6 +56,7 @@ mod tests;
 pub use adopter::Adopted;
 pub use auditor::{Audit, AuditError, Found as FoundRecords, audit, audit_trusting};
 pub use author::on_behalf_of;
+pub use canaries::RolledBack;
 pub use chronicler::Chronicler;
 pub use conductor::{
     ActivityTask, Begun, ExecutionEnd, MapRunLimits, Program, Redriven, StartExecution, TaskAnswer,
@@ -62,7 +64,7 @@ pub use conductor::{
 };
 pub use control::unknown_job;
 pub use decisions::{DECIDED_MAX, DecisionOrder, Deed};
-pub use deployer::{Deploy, Deployed, DeployedJob, Switch};
+pub use deployer::{Deploy, Deployed, DeployedJob, Stage, Switch};
 pub use disk::Disk;
 pub use engine::{Engine, EngineSetup};
 pub use error::RuntimeError;

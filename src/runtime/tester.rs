@@ -301,7 +301,9 @@ impl Watched {
             } => self.ended = Some(how),
             Event::WorkerEnded { .. }
             | Event::WorkerStarted { .. }
+            | Event::CanaryStarted { .. }
             | Event::Deployed { .. }
+            | Event::Refuted { .. }
             | Event::CannotStart { .. } => {}
         }
     }
@@ -309,7 +311,7 @@ impl Watched {
     fn outcome(&mut self, outcome: Outcome) -> Result<Payload, Failure> {
         match outcome {
             Outcome::Done(result) => Ok(result),
-            Outcome::Failed(failure) => Err(failure),
+            Outcome::Failed(failure) | Outcome::FailedCanary(failure) => Err(failure),
             Outcome::Interrupted => {
                 let how = self.ended.take().unwrap_or_default();
                 Err(Failure::new(

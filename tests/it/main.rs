@@ -13,6 +13,7 @@
 )]
 
 mod bed;
+mod canaries;
 mod data;
 mod deploys;
 mod executions;

@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use iterd::plugin::{Event, Outcome};
+use iterd::plugin::{Event, Outcome, Rollout};
 
 use crate::world::{Running, World, call};
 
@@ -256,8 +256,11 @@ async fn identity_answers_its_input() {
     assert_eq!(host.pool.capacity(), 3);
     assert_eq!(host.result(1, "[ 1.50 ]").await, "[ 1.50 ]");
     assert!(matches!(
-        host.pool
-            .deploy(world.version(2, "host = \"identity\"", &[]), false),
+        host.pool.deploy(
+            world.version(2, "host = \"identity\"", &[]),
+            false,
+            Rollout::AtOnce
+        ),
         Err(iterd::plugin::PoolError::OtherKind { .. })
     ));
     host.end().await;

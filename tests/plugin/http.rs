@@ -14,7 +14,7 @@ use axum::{
     extract::{Request, State},
     http::{Response, StatusCode, header},
 };
-use iterd::plugin::{Call, Event, Outcome};
+use iterd::plugin::{Call, Event, Outcome, Rollout};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -677,7 +677,9 @@ async fn each_worker_is_handed_the_request_of_its_own_version() {
     };
     let mut host = world.try_pool(version(1)).unwrap();
     assert_eq!(host.told(&json!(1)).await["headers"]["x-version"], "v1");
-    host.pool.deploy(version(2), false).unwrap();
+    host.pool
+        .deploy(version(2), false, Rollout::AtOnce)
+        .unwrap();
     world
         .events
         .wait_for(|event| matches!(event, Event::Deployed { .. }).then_some(()))

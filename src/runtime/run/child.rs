@@ -14,6 +14,10 @@ use crate::{
     time::Timestamp,
 };
 
+/// When a child goes again whose attempts would be at an end, had one counted that does not: soon
+/// enough for somebody who watches a deploy, and no loop.
+const EXCUSED: Duration = Duration::from_mins(1);
+
 /// What happens to a child next.
 #[derive(Debug)]
 pub(super) enum Verdict {
@@ -28,7 +32,7 @@ pub(super) enum Verdict {
 }
 
 /// A child under way.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Child {
     pub(super) items: u32,
     pub(super) id: Option<CompactString>,
@@ -183,6 +187,25 @@ impl Child {
             failure,
         };
         self.step(machine, input, context)
+    }
+
+    /// When it would go again had this failure counted as an attempt, which it does not: at once where
+    /// it had not failed before.
+    pub(super) fn again(
+        &self,
+        machine: &Machine,
+        failure: Failure,
+        context: &mut StepContext<'_>,
+    ) -> Timestamp {
+        let now = context.now;
+        if self.attempts == 0 {
+            return now;
+        }
+        let mut other = self.clone();
+        match other.fail(machine, failure, context) {
+            Verdict::Parked(parked) => parked.at(),
+            Verdict::Call | Verdict::Done(_) | Verdict::Failed(_) => now.after(EXCUSED),
+        }
     }
 
     /// The call to hand over; `execution` names the run's execution in the idempotency key.

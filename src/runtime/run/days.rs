@@ -67,7 +67,7 @@ impl StepTally {
         match outcome {
             Outcome::Done(_) => {}
             Outcome::Failed(_) if throttled => tally.throttled += 1,
-            Outcome::Failed(_) => tally.failed_tries += 1,
+            Outcome::Failed(_) | Outcome::FailedCanary(_) => tally.failed_tries += 1,
             Outcome::Interrupted => tally.interrupted += 1,
         }
     }

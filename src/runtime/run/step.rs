@@ -86,6 +86,9 @@ impl Actor {
         }
         dirty |= !later.is_empty() || !step.draft.is_empty();
         self.staff(step.now);
+        if self.pool.has_canary() && !self.run.has_first_tries() {
+            self.pool.leave_canary_alone();
+        }
         self.publish(step.now);
         if dirty {
             self.commit(step, later, news.told).await;
@@ -183,8 +186,8 @@ impl Actor {
         };
         child.version = answer.version.0;
         let throttled = match &answer.outcome {
-            Outcome::Failed(failure) => throttled_for(failure).is_some(),
-            Outcome::Done(_) | Outcome::Interrupted => false,
+            Outcome::Failed(failure) => failure.puts_off().is_some(),
+            Outcome::Done(_) | Outcome::FailedCanary(_) | Outcome::Interrupted => false,
         };
         step.tally
             .answered(answer.version.0, &answer.outcome, throttled);
@@ -198,9 +201,15 @@ impl Actor {
                 self.answered += 1;
                 machine_step(step.now, |context| child.succeed(machine, output, context))
             }
+            Outcome::FailedCanary(failure) => {
+                self.answered += 1;
+                let again =
+                    machine_step(step.now, |context| child.again(machine, failure, context));
+                Verdict::Parked(Parked::Excused { at: again })
+            }
             Outcome::Failed(failure) => {
                 self.answered += 1;
-                if let Some(wait) = throttled_for(&failure) {
+                if let Some(wait) = failure.puts_off() {
                     Verdict::Parked(put_off(step.now, wait))
                 } else {
                     let cause = gist(&failure.cause);
@@ -236,7 +245,7 @@ impl Actor {
             Verdict::Parked(parked) => {
                 if let Some(child) = self.live.remove(&index) {
                     let status = match parked {
-                        Parked::Retry { .. } => RowStatus::Retrying,
+                        Parked::Retry { .. } | Parked::Excused { .. } => RowStatus::Retrying,
                         Parked::Wait { .. } => RowStatus::Waiting,
                     };
                     let standing = (status, parked.at());
@@ -543,6 +552,7 @@ impl Actor {
             disk_full: self.disk.is_full(),
             starting: self.pool.ready() == 0,
             version: self.pool.version(),
+            canary: self.pool.canary(),
             off_hours,
             oldest_call: calls.min(),
             idle_since: self.patience.idle_since(),
@@ -550,15 +560,6 @@ impl Actor {
             course: Arc::clone(&self.course),
         });
     }
-}
-
-/// How long a handler puts its record off because somebody limits it, which is neither a failure nor
-/// an attempt; `None` where it says that no other try would help.
-fn throttled_for(failure: &Failure) -> Option<Duration> {
-    if failure.retry == Some(false) {
-        return None;
-    }
-    failure.close_limiter.max(failure.retry_after)
 }
 
 fn ended(index: Index, generation: Generation, ending: Ending) -> Input {
