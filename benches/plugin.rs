@@ -21,6 +21,7 @@ use std::{
 };
 
 use iterd::{
+    arn::Place,
     ids::{Generation, VersionNumber},
     payload::Payload,
     plugin::{
@@ -183,6 +184,7 @@ async fn pool(root: &Path, manifest: &str) -> f64 {
             version: Version {
                 number: VersionNumber(1),
                 folder: root.to_owned(),
+                environment: None,
                 manifest: Manifest::parse(&format!("name = \"bench\"\n{manifest}")).unwrap(),
             },
             concurrency: NonZeroU32::MIN,
@@ -199,6 +201,10 @@ async fn pool(root: &Path, manifest: &str) -> f64 {
             .unwrap(),
             composer: Arc::new(Requests::new(Arc::new(SystemClock))),
             events: Arc::new(Nowhere),
+            place: Place {
+                region: "us-east-1".to_owned(),
+                account: "000000000000".to_owned(),
+            },
         },
         sender,
     )

@@ -8,7 +8,10 @@ use std::{path::PathBuf, time::Duration};
 
 use compact_str::CompactString;
 
-use crate::ids::{Index, VersionNumber};
+use crate::{
+    ids::{Index, VersionNumber},
+    payload::Failure,
+};
 
 /// Where events go.
 ///
@@ -101,6 +104,8 @@ pub enum Event {
         version: VersionNumber,
         /// What the last try said.
         cause: String,
+        /// The same in the handler's own words, where it had some: what its calls fail with.
+        failure: Option<Failure>,
     },
 }
 

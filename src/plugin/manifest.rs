@@ -10,9 +10,12 @@ use std::{
     fmt, fs,
     num::NonZeroU32,
     path::{Component, Path, PathBuf},
+    time::Duration,
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+
+use crate::time::parse_duration;
 
 use super::network::Grant;
 
@@ -24,6 +27,9 @@ pub(crate) use http::{Node, Part, Piece, Plan, ResponseForm, RetryAfter};
 /// File name of the manifest within the plugin's folder.
 const FILE_NAME: &str = "plugin.toml";
 
+/// What `provided` runs where no `command` is named.
+pub(crate) const BOOTSTRAP: &str = "bootstrap";
+
 /// Longest manifest read, in bytes: far beyond any real one, small enough to hold in memory.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -33,9 +39,16 @@ const WORKERS_MAX: u32 = 1024;
 /// Most items in one worker at a time; also the threads of the Python shim.
 const IN_FLIGHT_MAX: u32 = 1024;
 
+/// Most items that are handed over together: a list that a handler can still keep in its head.
+const BATCH_MAX: u32 = 1000;
+
 /// Bounds of `line_bytes_max`: a line must hold a failure with its cause; the upper bound is what
 /// one worker may make the daemon hold in memory.
 const LINE_BYTES: std::ops::RangeInclusive<usize> = 1 << 16..=1 << 28;
+
+/// Bounds of `timeout`: below, no handler could answer; above, it says nothing any more.
+const TIMEOUT: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(1)..=Duration::from_hours(24 * 365);
 
 /// What `plugin.toml` says.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -53,13 +66,21 @@ pub struct Manifest {
     /// The interpreter of a Python handler; default `python3` of the PATH.
     pub python: Option<String>,
     /// `lambda` only: `nodejs`, `python` or `provided`.
-    pub runtime: Option<String>,
+    pub runtime: Option<Runtime>,
+    /// How long one call may take, from 1 ms to a year: `"3s"`. What a job or a state allows holds too;
+    /// the shorter of both counts. Default: as long as it takes.
+    #[serde(default, deserialize_with = "duration")]
+    pub timeout: Option<Duration>,
     /// Worker processes, 1 to 1024; default: the job's concurrency.
     pub workers: Option<NonZeroU32>,
     /// Items in one worker at a time, 1 to 1024. More than one promises that the handler copes
     /// with items side by side: the timeout of each runs from its hand-over.
     #[serde(default = "one")]
     pub in_flight: NonZeroU32,
+    /// Items that the handler takes at a time, 1 to 1000; more than one come as a list, and each is
+    /// answered for itself. The timeout of each runs from the hand-over of all.
+    #[serde(default = "one")]
+    pub batch: NonZeroU32,
     /// When an edited folder becomes a new version; default: `watch` under `iterd run`, `deploy`
     /// under `iterd serve`.
     pub reload: Option<Reload>,
@@ -96,6 +117,18 @@ pub struct Manifest {
     pub line_bytes_max: usize,
 }
 
+/// What runs the handler of a Lambda function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Runtime {
+    /// Node.js: `index.handler` is `handler` of index.js, .cjs or .mjs.
+    Nodejs,
+    /// Python: `handler.main` is `main` of handler.py.
+    Python,
+    /// A program that speaks the runtime API: `bootstrap` in the folder, or `command`.
+    Provided,
+}
+
 /// What runs a plugin's handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -105,7 +138,7 @@ pub enum HostKind {
     Process,
     /// A command for each item.
     Exec,
-    /// An AWS Lambda handler behind the runtime API; not in this build.
+    /// An AWS Lambda handler behind the runtime API.
     Lambda,
     /// A WASM component; not in this build.
     Wasm,
@@ -220,8 +253,10 @@ const KEYS: &[&str] = &[
     "command",
     "python",
     "runtime",
+    "timeout",
     "workers",
     "in_flight",
+    "batch",
     "reload",
     "sandbox",
     "read",
@@ -291,8 +326,10 @@ impl Manifest {
             command: None,
             python: None,
             runtime: None,
+            timeout: None,
             workers: None,
             in_flight: NonZeroU32::MIN,
+            batch: NonZeroU32::MIN,
             reload: None,
             sandbox: SandboxMode::default(),
             read: Vec::new(),
@@ -322,6 +359,12 @@ impl Manifest {
             .or_else(|problem| invalid("network", problem))
     }
 
+    /// Items in one worker at a time.
+    #[must_use]
+    pub fn calls_in_worker(&self) -> u32 {
+        self.in_flight.get().saturating_mul(self.batch.get())
+    }
+
     /// The Python function behind the shim, if this plugin is one.
     #[must_use]
     pub fn python_handler(&self) -> Option<Handler> {
@@ -341,9 +384,19 @@ impl Manifest {
             );
         }
         self.check_program()?;
+        if self
+            .timeout
+            .is_some_and(|timeout| !TIMEOUT.contains(&timeout))
+        {
+            return invalid(
+                "timeout",
+                "is out of bounds; from \"1ms\" to \"365d\"".to_owned(),
+            );
+        }
         for (key, number, max) in [
             ("workers", self.workers, WORKERS_MAX),
             ("in_flight", Some(self.in_flight), IN_FLIGHT_MAX),
+            ("batch", Some(self.batch), BATCH_MAX),
         ] {
             if let Some(number) = number.filter(|number| number.get() > max) {
                 return invalid(key, format!("is {number}; at most {max}"));
@@ -409,6 +462,9 @@ impl Manifest {
             Some([program, ..]) if program.contains('/') && !folder.join(program).exists() => {
                 missing("command", program)
             }
+            None if self.runtime == Some(Runtime::Provided) && !folder.join(BOOTSTRAP).exists() => {
+                missing("runtime", BOOTSTRAP)
+            }
             Some(_) | None => Ok(()),
         }
     }
@@ -426,7 +482,7 @@ impl Manifest {
         let allowed: &[&str] = match self.host {
             HostKind::Process => &["handler", "command", "python"],
             HostKind::Exec => &["command"],
-            HostKind::Lambda => &["handler", "runtime"],
+            HostKind::Lambda => &["handler", "command", "python", "runtime"],
             HostKind::Wasm => &["handler", "command"],
             HostKind::Http => &["http", "network"],
             HostKind::Identity => &[],
@@ -445,6 +501,15 @@ impl Manifest {
                 "needs a program as its first word, without NUL".to_owned(),
             );
         }
+        if self.batch.get() > 1 && !matches!(self.host, HostKind::Process | HostKind::Lambda) {
+            return invalid(
+                "batch",
+                format!(
+                    "means nothing to host = \"{}\", which takes one item at a time",
+                    self.host
+                ),
+            );
+        }
         match self.host {
             HostKind::Process => self.check_process(),
             HostKind::Exec if self.command.is_none() => invalid(
@@ -457,17 +522,54 @@ impl Manifest {
                 "means nothing to host = \"exec\", which runs a command for each item; raise `workers`"
                     .to_owned(),
             ),
-            HostKind::Lambda => match self.runtime.as_deref() {
-                Some("nodejs" | "python" | "provided") => Ok(()),
-                _ => invalid("runtime", "is one of nodejs, python, provided".to_owned()),
-            },
             HostKind::Http if self.http.is_none() => invalid(
                 "http",
                 "is missing; host = \"http\" makes a request for each item: http = { url = \"https://..\" }"
                     .to_owned(),
             ),
             HostKind::Http => self.grants().map(|_| ()),
+            HostKind::Lambda => self.check_lambda(),
             HostKind::Exec | HostKind::Wasm | HostKind::Identity => Ok(()),
+        }
+    }
+
+    fn check_lambda(&self) -> Result<(), ManifestError> {
+        let Some(runtime) = self.runtime else {
+            let problem = "is missing; it is one of \"nodejs\", \"python\" and \"provided\"";
+            return invalid("runtime", problem.to_owned());
+        };
+        if self.in_flight.get() > 1 {
+            let problem =
+                "is more than 1, and a Lambda handler takes one event at a time; raise `workers`";
+            return invalid("in_flight", problem.to_owned());
+        }
+        let example = match runtime {
+            Runtime::Nodejs => "index.handler",
+            Runtime::Python => "handler.main",
+            Runtime::Provided if self.python.is_some() => {
+                let problem = "goes with runtime = \"python\"".to_owned();
+                return invalid("python", problem);
+            }
+            Runtime::Provided => return Ok(()),
+        };
+        if self.command.is_some() {
+            let problem =
+                "goes with runtime = \"provided\"; the others name a `handler`".to_owned();
+            return invalid("command", problem);
+        }
+        if self.python.is_some() && runtime != Runtime::Python {
+            return invalid("python", "goes with runtime = \"python\"".to_owned());
+        }
+        match self.handler.as_deref() {
+            None => invalid(
+                "handler",
+                format!("is missing; write handler = \"{example}\""),
+            ),
+            Some(handler) if !is_lambda_handler(handler) => {
+                let problem = format!("is {handler:?}; write \"file.function\", as in {example:?}");
+                invalid("handler", problem)
+            }
+            Some(_) => Ok(()),
         }
     }
 
@@ -533,6 +635,23 @@ fn is_name(text: &str) -> bool {
 fn is_variable(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// Whether a text has a module and a function: `index.handler`, `src/index.handler`.
+fn is_lambda_handler(text: &str) -> bool {
+    let inside = Path::new(text)
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)));
+    let (module, function) = text.rsplit_once('.').unwrap_or_default();
+    inside && !module.is_empty() && is_variable(function) && !text.contains([':', '\0'])
+}
+
+/// A duration such as `"3s"`.
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_duration(&text)
+        .map(Some)
+        .map_err(serde::de::Error::custom)
 }
 
 fn parse_handler(text: &str) -> Option<Handler> {

@@ -18,6 +18,7 @@ use crate::{
 use compact_str::CompactString;
 
 mod compose;
+mod environment;
 mod event;
 pub mod host;
 pub mod launch;
@@ -37,10 +38,14 @@ mod watch;
 mod worker;
 
 pub use compose::Composer;
+pub use environment::{
+    ConfinedError, EnvironmentError, Environments, RUNTIME_CLIENT, discard_environments,
+};
 pub use event::{Event, Events, ItemRef, Stream};
 pub(crate) use host::http::preview as preview_request;
 pub use manifest::{
-    Handler, Health, HostKind, Http, Limits, Manifest, ManifestError, Reload, SandboxMode, Template,
+    Handler, Health, HostKind, Http, Limits, Manifest, ManifestError, Reload, Runtime, SandboxMode,
+    Template,
 };
 pub use pool::{Pool, PoolError, PoolSpec, Rollout, Tally};
 pub(crate) use procfs::boot;
@@ -59,6 +64,8 @@ pub struct Version {
     pub folder: PathBuf,
     /// What its `plugin.toml` says.
     pub manifest: Manifest,
+    /// The Python environment that was made for it, where it needs one.
+    pub environment: Option<PathBuf>,
 }
 
 /// One item (or task) handed over to a worker.

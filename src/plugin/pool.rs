@@ -15,7 +15,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -34,7 +34,7 @@ use roster::Effect;
 pub use roster::Rollout;
 pub(crate) use roster::{End, Roster, WorkerId};
 
-use crate::ids::VersionNumber;
+use crate::{arn::Place, ids::VersionNumber};
 
 use super::{
     Answer, Call, Composer, Event, Events, HostKind, Outcome, SecretSource, Spawner, Version,
@@ -66,6 +66,8 @@ pub struct PoolSpec {
     pub composer: Arc<dyn Composer>,
     /// Takes log lines and news.
     pub events: Arc<dyn Events>,
+    /// The region and account that Lambda functions are told they run in.
+    pub place: Place,
 }
 
 /// Why a plugin cannot run here.
@@ -73,7 +75,7 @@ pub struct PoolSpec {
 pub enum PoolError {
     /// The manifest names a host that this build does not have.
     #[error(
-        "plugin {name}: this build of iterd has no host \"{host}\"; use \"process\" or \"exec\""
+        "plugin {name}: this build of iterd has no host \"{host}\"; use \"process\", \"exec\" or \"lambda\""
     )]
     NoSuchHost {
         /// The plugin.
@@ -158,6 +160,7 @@ impl Pool {
             capacity: AtomicUsize::new(roster.capacity()),
             ready: AtomicUsize::new(0),
             canary: AtomicBool::new(false),
+            batch: AtomicU32::new(roster.current().manifest.batch.get()),
             changed: Notify::new(),
             desk: Mutex::new(Desk {
                 roster,
@@ -196,6 +199,18 @@ impl Pool {
             #[cfg(test)]
             Kind::Scripted { capacity, .. } => capacity.load(Ordering::Relaxed),
         }
+    }
+
+    /// Calls that the version in force takes together.
+    #[must_use]
+    pub fn batch(&self) -> NonZeroU32 {
+        match &self.kind {
+            Kind::Workers(shared) => NonZeroU32::new(shared.batch.load(Ordering::Relaxed)),
+            Kind::Identity { .. } => None,
+            #[cfg(test)]
+            Kind::Scripted { .. } => None,
+        }
+        .unwrap_or(NonZeroU32::MIN)
     }
 
     /// Where the manifest does not name a number of workers, it is this one from now on. Workers
@@ -381,8 +396,12 @@ impl Drop for Pool {
 
 fn refuse_missing_host(version: &Version) -> Result<(), PoolError> {
     match version.manifest.host {
-        HostKind::Process | HostKind::Exec | HostKind::Http | HostKind::Identity => Ok(()),
-        host @ (HostKind::Lambda | HostKind::Wasm) => Err(PoolError::NoSuchHost {
+        HostKind::Process
+        | HostKind::Exec
+        | HostKind::Lambda
+        | HostKind::Http
+        | HostKind::Identity => Ok(()),
+        host @ HostKind::Wasm => Err(PoolError::NoSuchHost {
             name: version.manifest.name.clone(),
             host,
         }),
@@ -395,6 +414,8 @@ pub(crate) struct Shared {
     capacity: AtomicUsize,
     ready: AtomicUsize,
     canary: AtomicBool,
+    /// Calls that belong together, at the most.
+    batch: AtomicU32,
     /// One of the two above has changed.
     changed: Notify,
     pub(crate) spec: PoolSpec,
@@ -513,6 +534,8 @@ impl Shared {
                 }
             }
             let (capacity, ready) = (desk.roster.capacity(), desk.roster.ready());
+            let batch = desk.roster.current().manifest.batch.get();
+            self.batch.store(batch, Ordering::Relaxed);
             self.canary
                 .store(desk.roster.tally().is_some(), Ordering::Relaxed);
             let before = self.capacity.swap(capacity, Ordering::Relaxed);

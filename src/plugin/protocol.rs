@@ -4,9 +4,13 @@
 //! "..", "timeout_s": 30.0}` (`item_id` where the item has one, `timeout_s` where its time is bounded:
 //! so many seconds from the hand-over); an answer is one line, `{"id": 17, "result": ..}` or
 //! `{"id": 17, "error": "Name", "cause": "text", "retry": true, "retry_after_s": 30,
-//! "close_limiter_s": 0}`, in any order. `id` is the call's ticket. A worker may say
-//! `{"ready": true}` when it can take its first call. Items and results travel as the text they
-//! came in. Any other line is a log line.
+//! "close_limiter_s": 0}`, in any order. `id` is the call's ticket; a worker that ends behind an answer
+//! says so in it with `"last": true`, and gets no more calls. Where a handler takes several items at a
+//! time, they come as one line, `{"batch": [{"id": 17, ..}, {"id": 18, ..}]}`, and are answered one by
+//! one. A worker may say
+//! `{"ready": true}` when it can take its first call, or before that, in
+//! `{"init_error": {"error": "Name", "cause": "text"}}`, why there will be none. Items and results
+//! travel as the text they came in. Any other line is a log line.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -29,10 +33,14 @@ const WAIT_MAX: Duration = Duration::from_hours(24 * 365);
 pub(crate) enum Line {
     /// The worker can take calls.
     Ready,
+    /// The worker says why it cannot take any.
+    InitError(Failure),
     /// The answer to a call.
     Answer {
         ticket: u64,
         outcome: Result<Payload, Failure>,
+        /// The worker ends behind it.
+        last: bool,
     },
     /// Nothing of the protocol: it is passed on as a log line.
     Log,
@@ -51,7 +59,26 @@ struct Reply<'a> {
     retry_after_s: Option<f64>,
     close_limiter_s: Option<f64>,
     ready: Option<bool>,
+    #[serde(default)]
+    last: Option<bool>,
 }
+
+#[derive(Deserialize)]
+struct InitReply<'a> {
+    #[serde(borrow)]
+    init_error: InitError<'a>,
+}
+
+#[derive(Deserialize)]
+struct InitError<'a> {
+    #[serde(borrow)]
+    error: Cow<'a, str>,
+    #[serde(borrow)]
+    cause: Cow<'a, str>,
+}
+
+/// How a line begins that says why there will be no worker.
+const INIT_ERROR: &[u8] = b"{\"init_error\":";
 
 /// Why: a result of `null` is a result.
 fn present<'de: 'a, 'a, D: serde::Deserializer<'de>>(
@@ -62,6 +89,23 @@ fn present<'de: 'a, 'a, D: serde::Deserializer<'de>>(
 
 /// Writes a call as a line.
 pub(crate) fn encode(call: &Call, out: &mut Vec<u8>) {
+    push_call(call, out);
+    out.push(b'\n');
+}
+
+/// Writes calls that belong together as a line.
+pub(crate) fn encode_batch(calls: &[Call], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"batch\":[");
+    for (place, call) in calls.iter().enumerate() {
+        if place > 0 {
+            out.push(b',');
+        }
+        push_call(call, out);
+    }
+    out.extend_from_slice(b"]}\n");
+}
+
+fn push_call(call: &Call, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"id\":");
     out.extend_from_slice(call.ticket.to_string().as_bytes());
     out.extend_from_slice(b",\"item\":");
@@ -80,7 +124,7 @@ pub(crate) fn encode(call: &Call, out: &mut Vec<u8>) {
         out.extend_from_slice(b",\"timeout_s\":");
         out.extend_from_slice(format!("{:?}", timeout.as_secs_f64()).as_bytes());
     }
-    out.extend_from_slice(b"}\n");
+    out.push(b'}');
 }
 
 /// A call as the text of its line, for people and tools that make none.
@@ -121,6 +165,9 @@ pub(crate) fn decode(line: &[u8], expects: impl Fn(u64) -> bool) -> Line {
     if line.first() != Some(&b'{') {
         return Line::Log;
     }
+    if line.starts_with(INIT_ERROR) {
+        return init_error(line);
+    }
     let reply: Reply = match serde_json::from_slice(line) {
         Ok(reply) => reply,
         Err(error) => {
@@ -130,6 +177,7 @@ pub(crate) fn decode(line: &[u8], expects: impl Fn(u64) -> bool) -> Line {
                 Some(ticket) => Line::Answer {
                     ticket,
                     outcome: Err(invalid(&error)),
+                    last: false,
                 },
                 None => Line::Log,
             };
@@ -143,6 +191,7 @@ pub(crate) fn decode(line: &[u8], expects: impl Fn(u64) -> bool) -> Line {
         } if expects(ticket) => Line::Answer {
             ticket,
             outcome: Err(failure(error, &reply)),
+            last: reply.last == Some(true),
         },
         Reply {
             id: Some(ticket),
@@ -151,6 +200,7 @@ pub(crate) fn decode(line: &[u8], expects: impl Fn(u64) -> bool) -> Line {
         } if expects(ticket) => Line::Answer {
             ticket,
             outcome: Payload::parse(result.get()).map_err(|error| invalid(&error)),
+            last: reply.last == Some(true),
         },
         Reply {
             id: None,
@@ -159,6 +209,16 @@ pub(crate) fn decode(line: &[u8], expects: impl Fn(u64) -> bool) -> Line {
         } => Line::Ready,
         _ => Line::Log,
     }
+}
+
+fn init_error(line: &[u8]) -> Line {
+    let Ok(reply) = serde_json::from_slice::<InitReply>(line) else {
+        return Line::Log;
+    };
+    Line::InitError(Failure::new(
+        first_bytes(&reply.init_error.error, ERROR_BYTES_MAX),
+        first_bytes(&reply.init_error.cause, CAUSE_BYTES_MAX),
+    ))
 }
 
 /// The ticket that the beginning of a line names, whatever follows.
@@ -200,6 +260,10 @@ mod tests {
     use crate::ids::Generation;
 
     fn encoded(payload: &str, id: Option<&str>) -> String {
+        encoded_within(payload, id, None)
+    }
+
+    fn encoded_within(payload: &str, id: Option<&str>, timeout: Option<Duration>) -> String {
         let mut out = Vec::new();
         let call = Call {
             ticket: 17,
@@ -209,7 +273,7 @@ mod tests {
             payload: Payload::parse(payload).unwrap(),
             attempt: 2,
             key: "a\"b".into(),
-            timeout: None,
+            timeout,
         };
         encode(&call, &mut out);
         String::from_utf8(out).unwrap()
@@ -227,11 +291,23 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_call_says_how_long_it_may_take() {
+        let line = encoded_within("1", None, Some(Duration::from_millis(2500)));
+        assert!(
+            line.ends_with(",\"index\":4,\"timeout_s\":2.5}\n"),
+            "{line}"
+        );
+    }
+
     fn told(line: &str) -> String {
         match decode(line.as_bytes(), |ticket| ticket == 17) {
             Line::Ready => "ready".to_owned(),
+            Line::InitError(failure) => format!("none: {} {}", failure.error, failure.cause),
             Line::Log => "log".to_owned(),
-            Line::Answer { ticket, outcome } => match outcome {
+            Line::Answer {
+                ticket, outcome, ..
+            } => match outcome {
                 Ok(payload) => format!("{ticket} {}", payload.text()),
                 Err(failure) => format!("{ticket} {} {}", failure.error, failure.cause),
             },
@@ -254,6 +330,9 @@ mod tests {
             (r#"{"id":17,"error":"E","result":3}"#, "17 E "),
             (r#"{"ready":true}"#, "ready"),
             (r#"{"ready":false}"#, "log"),
+            (r#"{"init_error":{"error":"E","cause":"c"}}"#, "none: E c"),
+            (r#"{"init_error":"E"}"#, "log"),
+            (r#"{"id":17,"result":1,"init_error":"E"}"#, "17 1"),
             ("hello", "log"),
             ("", "log"),
             ("{", "log"),
@@ -294,7 +373,9 @@ mod tests {
                     outcome: Err(failure),
                     ..
                 } => failure,
-                Line::Answer { .. } | Line::Ready | Line::Log => panic!("{line}"),
+                Line::Answer { .. } | Line::Ready | Line::InitError(_) | Line::Log => {
+                    panic!("{line}")
+                }
             }
         };
         let asked = failure(r#""retry":false,"retry_after_s":30,"close_limiter_s":0"#);

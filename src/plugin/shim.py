@@ -1,4 +1,4 @@
-"""Calls a Python function for each item: python3 shim.py FILE FUNCTION IN_FLIGHT.
+"""Calls a Python function for each item, or each batch: python3 shim.py FILE FUNCTION IN_FLIGHT.
 
 Owns the protocol's end in a worker. The handler may print what it likes: standard output becomes
 standard error before any of its code runs, and the protocol keeps a descriptor of its own.
@@ -137,22 +137,60 @@ def write_all(sink, text):
         data = data[os.write(sink, data):]
 
 
+def arguments(message, second):
+    """What the handler is given: an item and its call, or lists of both."""
+    batch = message.get("batch")
+    if batch is None:
+        return (message["item"], Call(message)) if second else (message["item"],)
+    items = [call["item"] for call in batch]
+    return (items, [Call(call) for call in batch]) if second else (items,)
+
+
+def failure_lines(message, error):
+    """An exception fails all that the handler was given."""
+    calls = message.get("batch", (message,))
+    return "".join(exception_line(call["id"], error) for call in calls)
+
+
+def result_lines(message, result):
+    """A result, or for a batch one for each item: a list of results, in which an exception is the
+    failure of its item, or what Lambda functions answer, which names by their keys those that failed."""
+    batch = message.get("batch")
+    if batch is None:
+        return result_line(message["id"], result)
+    if isinstance(result, dict) and isinstance(result.get("batchItemFailures"), list):
+        failed = {entry.get("itemIdentifier") for entry in result["batchItemFailures"]}
+        if None in failed or "" in failed or failed - {call["key"] for call in batch}:
+            # As AWS does: an answer that names what was not asked for fails all of it.
+            failed = {call["key"] for call in batch}
+        return "".join(
+            error_line(call["id"], "Iterd.BatchItemFailure", "the handler names it in batchItemFailures")
+            if call["key"] in failed
+            else result_line(call["id"], None)
+            for call in batch
+        )
+    if not isinstance(result, (list, tuple)) or len(result) != len(batch):
+        got = "%d results" % len(result) if isinstance(result, (list, tuple)) else type(result).__name__
+        cause = "a handler with batch > 1 returns a list of as many results as it was given items (%d), or batchItemFailures; this one: %s"
+        return "".join(error_line(call["id"], "Iterd.InvalidAnswer", cause % (len(batch), got)) for call in batch)
+    return "".join(
+        exception_line(call["id"], one) if isinstance(one, Exception) else result_line(call["id"], one)
+        for call, one in zip(batch, result)
+    )
+
+
 def answerer(handler):
-    """From a line to its answer's line."""
+    """From a line to its answer's line, or lines."""
     second = takes_call(handler)
     loads = json.loads
 
     def answer(line):
         message = loads(line)
-        ticket = message["id"]
         try:
-            if second:
-                result = handler(message["item"], Call(message))
-            else:
-                result = handler(message["item"])
+            result = handler(*arguments(message, second))
         except Exception as error:
-            return exception_line(ticket, error)
-        return result_line(ticket, result)
+            return failure_lines(message, error)
+        return result_lines(message, result)
 
     return answer
 
@@ -213,16 +251,12 @@ def serve_in_loop(handler, source, sink):
 
     async def answer(line, answers):
         message = json.loads(line)
-        ticket = message["id"]
         try:
-            if second:
-                result = await handler(message["item"], Call(message))
-            else:
-                result = await handler(message["item"])
+            result = await handler(*arguments(message, second))
         except Exception as error:
-            text = exception_line(ticket, error)
+            text = failure_lines(message, error)
         else:
-            text = result_line(ticket, result)
+            text = result_lines(message, result)
         answers.put_nowait(text)
 
     async def serve():

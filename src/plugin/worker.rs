@@ -24,7 +24,7 @@ use rustix::{fd::OwnedFd, process::Signal};
 use tokio::{io::unix::AsyncFd, net::unix::pipe, sync::mpsc::UnboundedReceiver};
 
 use super::{
-    Answer, Call, Event, HostKind, ItemRef, Outcome, Version,
+    Answer, Call, Event, HostKind, ItemRef, Outcome, Version, host,
     lines::{Lines, LogBudget, Tail},
     pool::{End, Shared, WorkerId},
     process::Process,
@@ -38,7 +38,7 @@ mod start;
 
 use output::read_now;
 
-pub(crate) use start::run;
+pub(crate) use start::{run, watched};
 
 /// A worker that must prove itself and does not say `{"ready": true}` is looked at when it has lived
 /// this long, and gets its first call when two looks in a row find that it waits for something: a
@@ -184,6 +184,8 @@ struct Worker {
     /// When its program began, while it proves itself, and what it had computed at the last look.
     proving: Option<(Instant, Option<u64>)>,
     refused: Option<String>,
+    /// What the handler itself said of why it does not start.
+    init_error: Option<Failure>,
     answered: bool,
     retiring: bool,
     finish: Option<Instant>,
@@ -258,18 +260,28 @@ impl Worker {
         self.leave_if_idle();
     }
 
-    fn hand_over(&mut self, calls: Vec<Call>, alone: bool) {
+    fn hand_over(&mut self, mut calls: Vec<Call>, alone: bool) {
         let now = Instant::now();
         let mut refused = Vec::new();
+        calls = calls
+            .into_iter()
+            .filter_map(|call| self.compose(call).map_err(|it| refused.push(it)).ok())
+            .collect();
+        let manifest = &self.post.version.manifest;
+        let batch = manifest.batch.get() > 1;
+        if let Some(own) = host::time_of_each_call(manifest) {
+            for call in &mut calls {
+                call.timeout = Some(call.timeout.map_or(own, |timeout| timeout.min(own)));
+            }
+        }
+        // Why the same for all: a batch is read whole, or not.
+        let begin = self.pending.len();
+        if batch {
+            protocol::encode_batch(&calls, &mut self.pending);
+        }
         for call in calls {
-            let call = match self.compose(call) {
-                Ok(call) => call,
-                Err(answer) => {
-                    refused.push(answer);
-                    continue;
-                }
-            };
-            let unwritten = self.pending.len() - self.written;
+            let end = if batch { begin } else { self.pending.len() };
+            let unwritten = end - self.written;
             let deadline = call.timeout.and_then(|timeout| now.checked_add(timeout));
             let flight = Flight {
                 generation: call.generation,
@@ -284,7 +296,9 @@ impl Worker {
                 alone,
             };
             self.next_deadline = [self.next_deadline, deadline].into_iter().flatten().min();
-            protocol::encode(&call, &mut self.pending);
+            if !batch {
+                protocol::encode(&call, &mut self.pending);
+            }
             self.flights.insert(call.ticket, flight);
         }
         self.write();

@@ -8,7 +8,7 @@
 use std::{collections::HashSet, fs, io, path::Path, time::Duration};
 
 use crate::{
-    plugin::discard_snapshot,
+    plugin::{discard_environments, discard_snapshot},
     store::{Store, StoreError},
 };
 
@@ -22,7 +22,14 @@ const AGE_MIN: Duration = Duration::from_hours(1);
 
 /// Removes what may go; answers how many copies are gone. Blocks.
 pub(super) fn prune(store: &Store, copies: &Path) -> Result<usize, StoreError> {
-    prune_unused(store, copies, AGE_MIN)
+    let removed = prune_unused(store, copies, AGE_MIN)?;
+    // Why behind it: an environment goes with the last copy that uses it.
+    match discard_environments(copies, AGE_MIN) {
+        Ok(0) => {}
+        Ok(environments) => tracing::info!(environments, "removed unused Python environments"),
+        Err(error) => tracing::warn!(%error, "cannot remove unused Python environments"),
+    }
+    Ok(removed)
 }
 
 fn prune_unused(store: &Store, copies: &Path, unused_min: Duration) -> Result<usize, StoreError> {

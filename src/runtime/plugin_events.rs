@@ -163,7 +163,7 @@ impl Events for PoolEvents {
                 );
                 self.tell(PluginNews::Refuted { version, cause });
             }
-            Event::CannotStart { version, cause } => self.cannot_start(version, cause),
+            Event::CannotStart { version, cause, .. } => self.cannot_start(version, cause),
         }
     }
 }

@@ -21,12 +21,13 @@ use super::{
     state_dir::StatePaths,
 };
 use crate::{
+    arn::Place,
     config::{Config, Sandbox, job::PluginRef},
     ids::VersionNumber,
     plugin::{
-        self, Answer, Events, Launcher, Manifest, Pool, PoolSpec, Reload, SandboxMode,
-        SecretSource, Snapshot, SnapshotLimits, Spawner, Version, WorkerLog, WorkerLogError,
-        WorkerRecord,
+        self, Answer, Environments, Events, Launcher, Manifest, Pool, PoolSpec, Reload,
+        SandboxMode, SecretSource, Snapshot, SnapshotLimits, Spawner, Version, WorkerLog,
+        WorkerLogError, WorkerRecord,
     },
     store::{Change, InForceRow, Store, VersionRow, WorkerRow},
     time::Clock,
@@ -46,10 +47,13 @@ pub struct Plugins {
     store: Store,
     paths: StatePaths,
     spawner: Spawner,
+    environments: Environments,
     clock: Arc<dyn Clock>,
     folder: PathBuf,
     sandbox: Sandbox,
     hidden: Vec<PathBuf>,
+    /// What functions are told of where they run.
+    place_of_arns: Place,
     /// Held from the look for a version's number to the commit that gives it one.
     numbering: Mutex<()>,
     /// Held while it is written down what a version has come to.
@@ -70,6 +74,8 @@ pub(super) type Verdicts = HashMap<String, (VersionNumber, Option<String>)>;
 pub(super) struct Taken {
     pub(super) snapshot: Snapshot,
     pub(super) manifest: Manifest,
+    /// What its requirements are installed in.
+    pub(super) environment: Option<PathBuf>,
 }
 
 impl Taken {
@@ -78,6 +84,7 @@ impl Taken {
             number: VersionNumber(number),
             folder: self.snapshot.path.clone(),
             manifest: self.manifest.clone(),
+            environment: self.environment.clone(),
         }
     }
 }
@@ -134,14 +141,20 @@ impl Plugins {
                 what: "cannot start the thread that starts workers".to_owned(),
                 error,
             })?;
+        let environments = Environments::new(&paths.plugins(), hidden.clone(), spawner.clone());
         Ok(Self {
             store,
             paths,
             spawner,
+            environments,
             clock,
             folder: config.plugins_dir.clone(),
             sandbox: config.sandbox,
             hidden,
+            place_of_arns: Place {
+                region: config.region.clone(),
+                account: config.account.clone(),
+            },
             numbering: Mutex::default(),
             concluding: Mutex::default(),
             deploying: tokio::sync::Mutex::default(),
@@ -223,10 +236,8 @@ impl Plugins {
             )));
         }
         let manifest = Manifest::load(&path).map_err(|error| refuse(error.to_string()))?;
-        let taken = Taken {
-            manifest: self.confined(manifest),
-            snapshot: Snapshot { hash, path },
-        };
+        let snapshot = Snapshot { hash, path };
+        let taken = self.equipped(snapshot, self.confined(manifest))?;
         Ok(taken.version(number))
     }
 
@@ -240,7 +251,21 @@ impl Plugins {
         let limits = SnapshotLimits::default();
         let snapshot = plugin::snapshot(folder, &self.paths.plugins(), &manifest.name, limits)
             .map_err(|error| refuse(error.to_string()))?;
-        Ok(Taken { snapshot, manifest })
+        self.equipped(snapshot, manifest)
+    }
+
+    /// A copy with its environment, which is made where it is missing; that may take minutes. Blocks.
+    fn equipped(&self, snapshot: Snapshot, manifest: Manifest) -> Result<Taken, RuntimeError> {
+        let environment = self.environments.of(&snapshot, &manifest);
+        let environment = environment.map_err(|error| RuntimeError::Plugin {
+            plugin: manifest.name.clone(),
+            cause: error.to_string(),
+        })?;
+        Ok(Taken {
+            snapshot,
+            manifest,
+            environment,
+        })
     }
 
     /// The turn of whoever writes down what a version has come to.
@@ -403,6 +428,7 @@ impl Plugins {
             events,
             version,
             concurrency,
+            place: self.place_of_arns.clone(),
         };
         Pool::start(spec, answers).map_err(|error| RuntimeError::Plugin {
             plugin,
@@ -424,6 +450,7 @@ pub(super) fn built_in() -> Version {
         number: VersionNumber(1),
         folder: PathBuf::new(),
         manifest: Manifest::identity(),
+        environment: None,
     }
 }
 

@@ -238,6 +238,7 @@ mod tests {
         let version = Version {
             number: VersionNumber(1),
             folder: PathBuf::from("/v"),
+            environment: None,
             manifest,
         };
         let call = Call {

@@ -275,7 +275,7 @@ async fn a_host_that_this_build_lacks_is_named() {
     };
     assert_eq!(
         error.to_string(),
-        "plugin test: this build of iterd has no host \"wasm\"; use \"process\" or \"exec\""
+        "plugin test: this build of iterd has no host \"wasm\"; use \"process\", \"exec\" or \"lambda\""
     );
 }
 

@@ -60,6 +60,7 @@ async fn a_broken_version_leaves_the_old_one_at_work() {
             Event::CannotStart {
                 version: VersionNumber(2),
                 cause,
+                ..
             } => Some(cause.clone()),
             _ => None,
         })
@@ -103,7 +104,7 @@ async fn a_silent_version_that_dies_slowly_never_takes_over() {
     let (version, cause) = world
         .events
         .wait_for(|event| match event {
-            Event::CannotStart { version, cause } => Some((*version, cause.clone())),
+            Event::CannotStart { version, cause, .. } => Some((*version, cause.clone())),
             _ => None,
         })
         .await;

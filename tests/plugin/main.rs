@@ -11,10 +11,13 @@
     reason = "a test that fails says so by a panic, and picks the one event it waits for"
 )]
 
+mod batches;
 mod conformance;
 mod deaths;
 mod deploys;
+mod environments;
 mod http;
+mod lambda;
 mod logs;
 mod orphans;
 mod sandbox;

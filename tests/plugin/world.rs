@@ -10,6 +10,7 @@ use std::{
 };
 
 use iterd::{
+    arn::Place,
     ids::{Generation, VersionNumber},
     payload::{Failure, Payload},
     plugin::{
@@ -132,6 +133,7 @@ impl World {
         Version {
             number: VersionNumber(number),
             folder,
+            environment: None,
             manifest: Manifest::parse(&format!("name = \"test\"\n{manifest}")).unwrap(),
         }
     }
@@ -149,6 +151,10 @@ impl World {
             spawner: self.spawner.clone(),
             composer: Arc::new(Requests::new(Arc::new(SystemClock))),
             events: self.events.clone(),
+            place: Place {
+                region: "us-east-1".to_owned(),
+                account: "000000000000".to_owned(),
+            },
         }
     }
 

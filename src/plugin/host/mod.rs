@@ -11,18 +11,20 @@ use std::{
     os::unix::{fs::DirBuilderExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Command, ExitCode},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    HostKind, Manifest, PoolError, SecretError, Version, launch::WorkerSpec, pool::Shared,
-    sandbox::SandboxSpec,
+    HostKind, Manifest, PoolError, PoolSpec, SecretError, Version, launch::WorkerSpec,
+    pool::Shared, sandbox::SandboxSpec,
 };
 
 pub mod exec;
 pub(crate) mod http;
 pub mod identity;
+pub mod lambda;
 pub mod process;
 mod served;
 
@@ -36,6 +38,8 @@ pub(crate) enum HostError {
     Secret(#[from] SecretError),
     #[error("{} is no UTF-8; workers cannot be told such a path", .0.display())]
     Path(PathBuf),
+    #[error("cannot write {}: {source}", path.display())]
+    Bootstrap { path: PathBuf, source: io::Error },
 }
 
 /// What a worker's process is, once it is locked in.
@@ -48,11 +52,14 @@ pub(crate) enum Role {
     Exec(exec::Settings),
     /// Ours, which makes a request for each item.
     Http(Box<http::Settings>),
+    /// Ours, which serves the runtime API of AWS Lambda to the command.
+    Lambda(lambda::Settings),
 }
 
 impl Role {
     /// What a manifest asks for, and the command that goes with it.
-    fn of(manifest: &Manifest, shared: &Shared) -> (Self, Vec<String>) {
+    fn of(version: &Version, shared: &Shared) -> (Self, Vec<String>) {
+        let manifest = &version.manifest;
         let command = manifest.command.clone().unwrap_or_default();
         match manifest.host {
             HostKind::Exec => {
@@ -63,8 +70,12 @@ impl Role {
                 Self::Http(Box::new(http::Settings::of(manifest))),
                 Vec::new(),
             ),
-            HostKind::Process | HostKind::Lambda | HostKind::Wasm | HostKind::Identity => {
-                (Self::Program, process::command(manifest, &shared.shim))
+            HostKind::Lambda => (
+                Self::Lambda(lambda::Settings::of(manifest, &shared.spec.place)),
+                lambda::command(version, &shared.spec.runtime_dir),
+            ),
+            HostKind::Process | HostKind::Wasm | HostKind::Identity => {
+                (Self::Program, process::command(version, &shared.shim))
             }
         }
     }
@@ -81,6 +92,7 @@ impl Role {
             Self::Program => return Err(command?.exec()),
             Self::Exec(settings) => exec::serve(&mut command?, settings),
             Self::Http(settings) => http::serve(*settings, env),
+            Self::Lambda(settings) => return Ok(lambda::serve(&mut command?, settings)),
         };
         Ok(match served {
             Ok(()) => ExitCode::SUCCESS,
@@ -96,18 +108,21 @@ impl Role {
 pub(crate) fn worker_spec(version: &Version, shared: &Shared) -> Result<WorkerSpec, HostError> {
     let manifest = &version.manifest;
     let settings = &shared.spec;
-    let (role, command) = Role::of(manifest, shared);
-    let paths = [&version.folder, &settings.scratch, &shared.shim];
+    let (role, command) = Role::of(version, shared);
+    let mut own = vec![version.folder.clone(), shared.shim.clone()];
+    own.extend(version.environment.clone());
+    own.extend(lambda::write_bootstrap(manifest, &settings.runtime_dir)?);
+    let paths = own.iter().chain([&settings.scratch]);
     let granted = manifest.read.iter().chain(&manifest.write);
-    for path in paths.into_iter().chain(granted).chain(&settings.hidden) {
+    for path in paths.chain(granted).chain(&settings.hidden) {
         if path.to_str().is_none() {
             return Err(HostError::Path(path.clone()));
         }
     }
     let env = environment(
-        manifest,
+        version,
         settings.secrets.look_up(&manifest.secrets)?,
-        &settings.scratch,
+        settings,
     );
     let mut read = manifest.read.clone();
     if manifest.host == HostKind::Http {
@@ -124,7 +139,7 @@ pub(crate) fn worker_spec(version: &Version, shared: &Shared) -> Result<WorkerSp
         limits: manifest.limits,
         sandbox: SandboxSpec {
             mode: manifest.sandbox,
-            own: vec![version.folder.clone(), shared.shim.clone()],
+            own,
             scratch: settings.scratch.clone(),
             read,
             write: manifest.write.clone(),
@@ -135,23 +150,32 @@ pub(crate) fn worker_spec(version: &Version, shared: &Shared) -> Result<WorkerSp
 
 /// Whether the workers of a plugin say when they are ready for calls.
 pub(crate) fn says_ready(manifest: &Manifest) -> bool {
-    matches!(manifest.host, HostKind::Exec | HostKind::Http) || manifest.python_handler().is_some()
+    matches!(
+        manifest.host,
+        HostKind::Exec | HostKind::Lambda | HostKind::Http
+    ) || manifest.python_handler().is_some()
+}
+
+/// How long the pool lets each call of a plugin take, whatever the call says. Why not that of a Lambda
+/// function: its worker ends what takes longer itself, in the words of AWS.
+pub(crate) fn time_of_each_call(manifest: &Manifest) -> Option<Duration> {
+    manifest
+        .timeout
+        .filter(|_| manifest.host != HostKind::Lambda)
 }
 
 /// The whole environment of a worker: nothing of the daemon's own but where programs are, the
 /// language and the time zone.
 fn environment(
-    manifest: &Manifest,
+    version: &Version,
     secrets: BTreeMap<String, String>,
-    scratch: &Path,
+    settings: &PoolSpec,
 ) -> BTreeMap<String, String> {
-    let scratch = scratch.to_string_lossy();
+    let manifest = &version.manifest;
+    let scratch = settings.scratch.to_string_lossy();
     let own = |name: &str| std::env::var(name).ok();
     let mut env = BTreeMap::from([
-        (
-            "PATH".to_owned(),
-            own("PATH").unwrap_or_else(|| PATH.to_owned()),
-        ),
+        ("PATH".to_owned(), own_path()),
         ("HOME".to_owned(), scratch.to_string()),
         // Why: the usual place for temporary files is not granted, and libraries look here first.
         ("TMPDIR".to_owned(), scratch.to_string()),
@@ -167,9 +191,17 @@ fn environment(
         let certificates = own(http::CERTIFICATES);
         env.extend(certificates.map(|file| (http::CERTIFICATES.to_owned(), file)));
     }
+    if manifest.host == HostKind::Lambda {
+        env.extend(lambda::environment(version, &settings.place));
+    }
     env.extend(manifest.env.clone());
     env.extend(secrets);
     env
+}
+
+/// Where programs are looked for: as the daemon does.
+pub(crate) fn own_path() -> String {
+    std::env::var("PATH").unwrap_or_else(|_| PATH.to_owned())
 }
 
 /// Creates the workers' home, which nobody but the daemon's user may enter.

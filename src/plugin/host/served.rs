@@ -61,6 +61,24 @@ pub(crate) fn done_with_text(ticket: u64, output: Vec<u8>) -> Vec<u8> {
     line
 }
 
+/// The line that says why no call is ever taken.
+pub(crate) fn init_error(failure: &Failure) -> Vec<u8> {
+    let mut line = b"{\"init_error\":{\"error\":".to_vec();
+    push_text(&failure.error, &mut line);
+    line.extend_from_slice(b",\"cause\":");
+    push_text(&failure.cause, &mut line);
+    line.extend_from_slice(b"}}\n");
+    line
+}
+
+/// The line of a failure behind which this worker ends.
+pub(crate) fn failed_at_last(ticket: u64, failure: &Failure) -> Vec<u8> {
+    let mut line = failed(ticket, failure);
+    line.truncate(line.len() - b"}\n".len());
+    line.extend_from_slice(b",\"last\":true}\n");
+    line
+}
+
 /// The line of a failure, with what it asks for.
 pub(crate) fn failed(ticket: u64, failure: &Failure) -> Vec<u8> {
     let mut line = format!("{{\"id\":{ticket},\"error\":").into_bytes();

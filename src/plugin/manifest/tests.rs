@@ -91,25 +91,38 @@ fn keys_that_do_not_fit_are_refused_with_the_mend() {
         ),
         (
             "host = \"lambda\"\nruntime = \"cobol\"",
-            "nodejs, python, provided",
-        ),
-        ("host = \"http\"", "`http` is missing"),
-        (
-            "host = \"http\"\nhandler = \"https://a.example\"",
-            "`handler` means nothing to host = \"http\"",
+            "unknown variant `cobol`, expected one of `nodejs`, `python`, `provided`",
         ),
         (
-            "host = \"http\"\nhttp = { url = \"https://a.example\" }\nnetwork = [\"10.0.0.0/99\"]",
-            "`network` names \"10.0.0.0/99\"",
+            "host = \"lambda\"\nhandler = \"a.b\"",
+            "`runtime` is missing; it is one of \"nodejs\", \"python\" and \"provided\"",
         ),
         (
-            "command = [\"x\"]\nnetwork = [\"10.0.0.1\"]",
-            "`network` means nothing to host = \"process\"",
+            "host = \"lambda\"\nruntime = \"python\"",
+            "`handler` is missing; write handler = \"handler.main\"",
         ),
         (
-            "command = [\"x\"]\nhttp = { url = \"https://a.example\" }",
-            "`http` means nothing to host = \"process\"",
+            "host = \"lambda\"\nruntime = \"nodejs\"\nhandler = \"index.js:handler\"",
+            "write \"file.function\", as in \"index.handler\"",
         ),
+        (
+            "host = \"lambda\"\nruntime = \"python\"\nhandler = \"../a.b\"",
+            "write \"file.function\"",
+        ),
+        (
+            "host = \"lambda\"\nruntime = \"python\"\nhandler = \"a.b\"\nin_flight = 2",
+            "one event at a time; raise `workers`",
+        ),
+        (
+            "host = \"lambda\"\nruntime = \"nodejs\"\nhandler = \"a.b\"\ncommand = [\"x\"]",
+            "`command` goes with runtime = \"provided\"",
+        ),
+        (
+            "host = \"lambda\"\nruntime = \"provided\"\npython = \"/p\"",
+            "`python` goes with runtime = \"python\"",
+        ),
+        ("command = [\"x\"]\ntimeout = \"0s\"", "out of bounds"),
+        ("command = [\"x\"]\ntimeout = \"soon\"", "is no duration"),
         ("host = \"ftp\"", "unknown variant `ftp`"),
         ("command = [\"x\"]\nworkers = 5000", "at most 1024"),
         ("command = [\"x\"]\nworkers = 0", "nonzero"),
@@ -138,16 +151,57 @@ fn keys_that_do_not_fit_are_refused_with_the_mend() {
 }
 
 #[test]
-fn hosts_that_this_build_lacks_parse() {
+fn a_lambda_function_names_its_runtime_and_perhaps_its_timeout() {
     for rest in [
-        "host = \"lambda\"\nruntime = \"python\"\nhandler = \"index.handler\"",
-        "host = \"wasm\"\nhandler = \"x.wasm\"",
+        "runtime = \"python\"\nhandler = \"pack.age.main\"",
+        "runtime = \"nodejs\"\nhandler = \"src/index.handler\"",
+        "runtime = \"provided\"",
+        "runtime = \"provided\"\ncommand = [\"./x\"]\nhandler = \"any thing\"",
     ] {
-        assert!(
-            Manifest::parse(&format!("name = \"a\"\n{rest}")).is_ok(),
-            "{rest}"
-        );
+        let text = format!("name = \"a\"\nhost = \"lambda\"\ntimeout = \"1m30s\"\n{rest}");
+        let manifest = Manifest::parse(&text).unwrap();
+        assert_eq!(manifest.timeout, Some(Duration::from_secs(90)));
     }
+    let folder = tempfile::tempdir().unwrap();
+    let text = "name = \"a\"\nhost = \"lambda\"\nruntime = \"provided\"";
+    fs::write(folder.path().join("plugin.toml"), text).unwrap();
+    let message = Manifest::load(folder.path()).unwrap_err().to_string();
+    assert!(
+        message.contains("names bootstrap, which is not in"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_web_service_has_keys_of_its_own() {
+    for (rest, expected) in [
+        ("host = \"http\"", "`http` is missing"),
+        (
+            "host = \"http\"\nhandler = \"https://a.example\"",
+            "`handler` means nothing to host = \"http\"",
+        ),
+        (
+            "host = \"http\"\nhttp = { url = \"https://a.example\" }\nnetwork = [\"10.0.0.0/99\"]",
+            "`network` names \"10.0.0.0/99\"",
+        ),
+        (
+            "command = [\"x\"]\nnetwork = [\"10.0.0.1\"]",
+            "`network` means nothing to host = \"process\"",
+        ),
+        (
+            "command = [\"x\"]\nhttp = { url = \"https://a.example\" }",
+            "`http` means nothing to host = \"process\"",
+        ),
+    ] {
+        let message = refusal(&format!("name = \"a\"\n{rest}"));
+        assert!(message.contains(expected), "{rest}: {message}");
+    }
+}
+
+#[test]
+fn hosts_that_this_build_lacks_parse() {
+    let text = "name = \"a\"\nhost = \"wasm\"\nhandler = \"x.wasm\"";
+    assert!(Manifest::parse(text).is_ok());
 }
 
 #[test]

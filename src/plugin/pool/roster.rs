@@ -29,6 +29,7 @@ use super::{
     super::{Answer, Call, Event, Version},
     canary::{Canary, Route},
 };
+use crate::payload::Failure;
 
 mod rollout;
 
@@ -93,6 +94,8 @@ pub(crate) struct End {
     pub(crate) expected: bool,
     /// Keys of the calls of which one may have killed it.
     pub(crate) suspects: Vec<CompactString>,
+    /// What the handler itself said of why it does not start.
+    pub(crate) failure: Option<Failure>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,12 +116,20 @@ struct Worker {
     live: bool,
     /// Calls in it.
     load: u32,
+    /// How many of each batch in it are not answered yet; empty where calls come one by one.
+    batches: Vec<Batch>,
     /// Takes nothing but suspects.
     reserved: bool,
     /// The suspect in it.
     suspect: Option<CompactString>,
     /// Its version has not proved itself: what it fails counts as no attempt.
     unproven: bool,
+}
+
+/// Calls that were handed over together.
+#[derive(Debug)]
+struct Batch {
+    tickets: HashSet<u64>,
 }
 
 #[derive(Debug)]
@@ -193,7 +204,7 @@ impl Roster {
     pub(crate) fn capacity(&self) -> usize {
         let calls = self
             .workers_max()
-            .saturating_mul(self.current.manifest.in_flight.get());
+            .saturating_mul(self.current.manifest.calls_in_worker());
         usize::try_from(calls).unwrap_or(usize::MAX)
     }
 
@@ -201,7 +212,7 @@ impl Roster {
     pub(crate) fn ready(&self) -> usize {
         let serves = self.serving() == Duty::Current;
         let calls = self.workers.values().map(|worker| match worker.duty {
-            Duty::Current if serves && worker.live => worker.version.manifest.in_flight.get(),
+            Duty::Current if serves && worker.live => worker.version.manifest.calls_in_worker(),
             Duty::Current if serves => 0,
             // Why its load: what a canary has taken leaves room with the others.
             Duty::Current | Duty::Candidate | Duty::Retired => worker.load,
@@ -277,6 +288,7 @@ impl Roster {
         let calls = u32::try_from(answers.len()).unwrap_or(u32::MAX);
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.load = worker.load.saturating_sub(calls);
+            worker.settle(answers);
             if let Some(key) = worker.suspect.take() {
                 self.suspects.remove(&key);
             }
@@ -341,6 +353,7 @@ impl Roster {
                 out.push(Effect::Tell(Event::CannotStart {
                     version: worker.version.number,
                     cause: end.how,
+                    failure: end.failure,
                 }));
             }
             Duty::Candidate | Duty::Current | Duty::Retired => {}
@@ -381,11 +394,24 @@ impl Roster {
                 self.waiting.push_front(call);
                 break;
             };
-            worker.load += 1;
+            let more = worker.version.manifest.batch.get() as usize - 1;
+            let mut taken = vec![call];
+            taken.extend(self.waiting.drain(..more.min(self.waiting.len())));
+            self.put_in(id, &taken);
             if let Some(canary) = self.canary_mut() {
-                canary.pass(&call);
+                for call in &taken {
+                    canary.pass(call);
+                }
             }
-            batches.entry(id).or_default().push(call);
+            if more > 0 {
+                out.push(Effect::HandOver {
+                    worker: id,
+                    calls: taken,
+                    alone: false,
+                });
+            } else {
+                batches.entry(id).or_default().extend(taken);
+            }
         }
         out.extend(batches.into_iter().map(|(worker, calls)| Effect::HandOver {
             worker,
@@ -415,8 +441,8 @@ impl Roster {
         if worker.load > 0 {
             return;
         }
-        worker.load = 1;
         if let Some(call) = self.waiting_suspects.pop_front() {
+            self.put_in(id, std::slice::from_ref(&call));
             if let Some(worker) = self.workers.get_mut(&id) {
                 worker.suspect = Some(call.key.clone());
             }
@@ -430,6 +456,18 @@ impl Roster {
                 calls: vec![call],
                 alone: true,
             });
+        }
+    }
+
+    /// A worker takes these calls, together.
+    fn put_in(&mut self, id: WorkerId, calls: &[Call]) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            let count = u32::try_from(calls.len()).unwrap_or(u32::MAX);
+            worker.load = worker.load.saturating_add(count);
+            if worker.version.manifest.batch.get() > 1 {
+                let tickets = calls.iter().map(|call| call.ticket).collect();
+                worker.batches.push(Batch { tickets });
+            }
         }
     }
 
@@ -461,7 +499,9 @@ impl Roster {
         let waiting = self.waiting.len() + self.waiting_suspects.len();
         let under_way = held.saturating_add(u32::try_from(waiting).unwrap_or(u32::MAX));
         let wanted = if self.proven {
-            under_way.max(self.wanted).clamp(1, self.workers_max())
+            let calls = under_way.max(self.wanted);
+            let batch = self.current.manifest.batch.get();
+            calls.div_ceil(batch).clamp(1, self.workers_max())
         } else {
             1
         };
@@ -482,6 +522,7 @@ impl Roster {
                 duty,
                 live: false,
                 load: 0,
+                batches: Vec::new(),
                 reserved: false,
                 suspect: None,
                 unproven: duty == Duty::Candidate,
@@ -509,7 +550,31 @@ impl Worker {
     }
 
     fn has_room(&self) -> bool {
-        self.load < self.version.manifest.in_flight.get()
+        let manifest = &self.version.manifest;
+        // Why batches: a part of one that is answered makes no room, or the next would wait in the pipe
+        // while its time runs.
+        if manifest.batch.get() > 1 {
+            self.batches.len() < manifest.in_flight.get() as usize
+        } else {
+            self.load < manifest.in_flight.get()
+        }
+    }
+
+    /// Calls in it were answered.
+    fn settle(&mut self, answers: &[Answer]) {
+        if self.batches.is_empty() {
+            return;
+        }
+        for answer in answers {
+            let of = |batch: &Batch| batch.tickets.contains(&answer.ticket);
+            if let Some(place) = self.batches.iter().position(of) {
+                let batch = &mut self.batches[place];
+                batch.tickets.remove(&answer.ticket);
+                if batch.tickets.is_empty() {
+                    self.batches.swap_remove(place);
+                }
+            }
+        }
     }
 }
 

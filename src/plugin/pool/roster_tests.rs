@@ -20,6 +20,7 @@ fn version(number: u32, workers: u32, in_flight: u32) -> Arc<Version> {
         number: VersionNumber(number),
         folder: "/".into(),
         manifest: Manifest::parse(&text).unwrap(),
+        environment: None,
     })
 }
 
@@ -85,7 +86,7 @@ impl World {
             Effect::Forget(worker) => format!("forget {}", worker.0),
             Effect::Interrupt(calls) => format!("interrupt {}", calls.len()),
             Effect::Tell(Event::Deployed { version, .. }) => format!("deployed v{version}"),
-            Effect::Tell(Event::CannotStart { version, cause }) => {
+            Effect::Tell(Event::CannotStart { version, cause, .. }) => {
                 format!("cannot start v{version}: {cause}")
             }
             Effect::Tell(_) => String::new(),
@@ -322,6 +323,7 @@ fn more_workers_start_when_the_concurrency_is_raised_and_the_manifest_names_none
         number: VersionNumber(1),
         folder: "/".into(),
         manifest: Manifest::parse(text).unwrap(),
+        environment: None,
     });
     let mut effects = Vec::new();
     let roster = Roster::new(version, NonZeroU32::MIN, &mut effects);

@@ -517,9 +517,14 @@ impl Actor {
 pub(super) fn bounded(wanted: &Options, pool: &Pool) -> Options {
     let ready = u32::try_from(pool.ready()).unwrap_or(u32::MAX);
     Options {
-        slots: wanted.slots.min(ready).max(1),
+        slots: calls(wanted, pool).min(ready).max(1),
         ..wanted.clone()
     }
+}
+
+/// How many items may be under way at once: a batch of them counts as one to the job.
+pub(super) fn calls(wanted: &Options, pool: &Pool) -> u32 {
+    wanted.slots.saturating_mul(pool.batch().get())
 }
 
 /// Everything that one step is told.

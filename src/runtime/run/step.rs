@@ -6,7 +6,7 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 use tokio::sync::oneshot;
 
 use super::{
-    actor::{Actor, News, bounded},
+    actor::{Actor, News, bounded, calls},
     child::{Child, Damaged, Verdict, put_off},
     commit::{Afterwards, Draft},
     days::StepTally,
@@ -116,10 +116,20 @@ impl Actor {
             None => (self.disk.is_full() || self.pool.ready() == 0)
                 .then_some((Timestamp::MAX, Throttle::Paused)),
         };
+        let batch = self.pool.batch();
+        let idle = self.run.figures().in_flight == 0;
         let mut permits = |kind: Try, count: NonZeroU32, first_waiting: bool| {
             if let Some((at, why)) = closed {
                 return Grant::NotBefore { at, why };
             }
+            // Why not in parts: a permit is for a call of the handler, and the next answer makes room.
+            let partial = kind == Try::First && count < batch && first_waiting;
+            if partial && !idle {
+                let (at, why) = (Timestamp::MAX, Throttle::Paused);
+                return Grant::NotBefore { at, why };
+            }
+            let items = count.get();
+            let count = NonZeroU32::new(items / batch.get()).unwrap_or(NonZeroU32::MIN);
             let ask = Ask {
                 user,
                 kind,
@@ -128,7 +138,10 @@ impl Actor {
                 first_waiting,
                 retry_share,
             };
-            limiter.map_or(Grant::Now(count.get()), |limiter| limiter.ask(&ask, now))
+            match limiter.map_or(Grant::Now(count.get()), |limiter| limiter.ask(&ask, now)) {
+                Grant::Now(granted) => Grant::Now(granted.saturating_mul(batch.get()).min(items)),
+                later @ Grant::NotBefore { .. } => later,
+            }
         };
         self.run.step(
             inputs,
@@ -144,7 +157,10 @@ impl Actor {
     fn staff(&mut self, now: Timestamp) {
         self.staff_at = None;
         let (figures, ready) = (self.run.figures(), self.pool.ready());
-        let most = self.pool.capacity().min(self.wanted.slots as usize);
+        let most = self
+            .pool
+            .capacity()
+            .min(calls(&self.wanted, &self.pool) as usize);
         let ended = figures.counters.done + figures.counters.failed;
         let more = figures
             .total

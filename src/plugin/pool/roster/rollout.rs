@@ -110,8 +110,8 @@ impl Roster {
         let free = workers
             .filter(|worker| worker.takes_calls(Duty::Candidate))
             .map(|worker| {
-                let in_flight = worker.version.manifest.in_flight.get();
-                in_flight.saturating_sub(worker.load) as usize
+                let calls = worker.version.manifest.calls_in_worker();
+                calls.saturating_sub(worker.load) as usize
             });
         free.sum::<usize>().min(canary.room())
     }
@@ -187,7 +187,7 @@ impl Roster {
             return;
         };
         if candidate.canary.is_none() {
-            return self.retry_candidate(end.how, out);
+            return self.retry_candidate(end, out);
         }
         if end.expected {
             return;
@@ -225,10 +225,10 @@ impl Roster {
 
     /// The worker of the canary that takes a call, if one has room.
     pub(super) fn canary_taker(&mut self, call: &Call) -> Option<WorkerId> {
-        let (id, worker) = self.least_loaded(Duty::Candidate, |worker| {
+        let (id, _) = self.least_loaded(Duty::Candidate, |worker| {
             !worker.reserved && worker.has_room()
         })?;
-        worker.load += 1;
+        self.put_in(id, std::slice::from_ref(call));
         if let Some(canary) = self.canary_mut() {
             canary.take(call);
         }
@@ -256,7 +256,7 @@ impl Roster {
         }
         let most = manifest.workers.unwrap_or(self.concurrency).get();
         let wanted = if canary.room() > 1 {
-            calls.div_ceil(manifest.in_flight.get()).clamp(1, most)
+            calls.div_ceil(manifest.calls_in_worker()).clamp(1, most)
         } else {
             1
         };
@@ -341,14 +341,15 @@ impl Roster {
         }
     }
 
-    fn retry_candidate(&mut self, cause: String, out: &mut Vec<Effect>) {
+    fn retry_candidate(&mut self, end: End, out: &mut Vec<Effect>) {
         let Some(mut candidate) = self.candidate.take() else {
             return;
         };
         if candidate.tries >= START_TRIES {
             out.push(Effect::Tell(Event::CannotStart {
                 version: candidate.version.number,
-                cause,
+                cause: end.how,
+                failure: end.failure,
             }));
             return;
         }
