@@ -421,6 +421,11 @@ impl Manifest {
                 );
             }
         }
+        self.check_variables()
+    }
+
+    /// The environment has names that are some, each once.
+    fn check_variables(&self) -> Result<(), ManifestError> {
         for (key, names) in [
             ("env", self.env.keys().collect::<Vec<_>>()),
             ("secrets", self.secrets.keys().collect()),
