@@ -105,14 +105,14 @@ pub struct Manifest {
     /// `file:PATH` or `env:NAME`.
     #[serde(default)]
     pub secrets: BTreeMap<String, String>,
-    /// What a worker of a new version has to answer before anything depends on it.
-    pub health: Option<Health>,
     /// What a plugin of host `http` may talk to beside the public Internet: addresses, networks and
     /// names, with a port or without.
     #[serde(default)]
     pub network: Vec<String>,
     /// `http` only: the request that is made for each record.
     pub http: Option<Http>,
+    /// What a worker of a new version has to answer before anything depends on it.
+    pub health: Option<Health>,
     /// What the kernel holds each worker process to.
     #[serde(default)]
     pub limits: Limits,
@@ -268,9 +268,9 @@ const KEYS: &[&str] = &[
     "write",
     "env",
     "secrets",
-    "health",
     "network",
     "http",
+    "health",
     "limits",
     "line_bytes_max",
 ];
@@ -307,13 +307,11 @@ impl Manifest {
         for (name, known, prefix) in [
             ("limits", LIMIT_KEYS, "limits."),
             ("health", HEALTH_KEYS, "health."),
+            ("http", http::KEYS, "http."),
         ] {
             if let Some(toml::Value::Table(inner)) = table.get(name) {
                 refuse_unknown(inner, known, prefix)?;
             }
-        }
-        if let Some(toml::Value::Table(http)) = table.get("http") {
-            refuse_unknown(http, http::KEYS, "http.")?;
         }
         let mut manifest: Self = toml::from_str(text)?;
         manifest.check()?;
@@ -344,18 +342,12 @@ impl Manifest {
             write: Vec::new(),
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),
-            health: None,
             network: Vec::new(),
             http: None,
+            health: None,
             limits: Limits::default(),
             line_bytes_max: line_bytes_max(),
         }
-    }
-
-    /// Items in one worker at a time.
-    #[must_use]
-    pub fn calls_in_worker(&self) -> u32 {
-        self.in_flight.get().saturating_mul(self.batch.get())
     }
 
     /// The expressions that are evaluated for each record, in the order in which the worker expects
@@ -371,6 +363,12 @@ impl Manifest {
         grants
             .collect::<Result<_, _>>()
             .or_else(|problem| invalid("network", problem))
+    }
+
+    /// Items in one worker at a time.
+    #[must_use]
+    pub fn calls_in_worker(&self) -> u32 {
+        self.in_flight.get().saturating_mul(self.batch.get())
     }
 
     /// The Python function behind the shim, if this plugin is one.
@@ -429,6 +427,11 @@ impl Manifest {
                 );
             }
         }
+        self.check_variables()
+    }
+
+    /// The environment has names that are some, each once.
+    fn check_variables(&self) -> Result<(), ManifestError> {
         for (key, names) in [
             ("env", self.env.keys().collect::<Vec<_>>()),
             ("secrets", self.secrets.keys().collect()),
@@ -530,13 +533,13 @@ impl Manifest {
                 "means nothing to host = \"exec\", which runs a command for each item; raise `workers`"
                     .to_owned(),
             ),
-            HostKind::Lambda => self.check_lambda(),
             HostKind::Http if self.http.is_none() => invalid(
                 "http",
                 "is missing; host = \"http\" makes a request for each item: http = { url = \"https://..\" }"
                     .to_owned(),
             ),
             HostKind::Http => self.grants().map(|_| ()),
+            HostKind::Lambda => self.check_lambda(),
             HostKind::Exec | HostKind::Wasm | HostKind::Identity => Ok(()),
         }
     }

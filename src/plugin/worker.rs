@@ -281,6 +281,11 @@ impl Worker {
 
     fn hand_over(&mut self, mut calls: Vec<Call>, alone: bool) {
         let now = Instant::now();
+        let mut refused = Vec::new();
+        calls = calls
+            .into_iter()
+            .filter_map(|call| self.compose(call).map_err(|it| refused.push(it)).ok())
+            .collect();
         let manifest = &self.post.version.manifest;
         let batch = manifest.batch.get() > 1;
         if let Some(own) = host::time_of_each_call(manifest) {
@@ -293,15 +298,7 @@ impl Worker {
         if batch {
             protocol::encode_batch(&calls, &mut self.pending);
         }
-        let mut refused = Vec::new();
         for call in calls {
-            let call = match self.compose(call) {
-                Ok(call) => call,
-                Err(answer) => {
-                    refused.push(answer);
-                    continue;
-                }
-            };
             let end = if batch { begin } else { self.pending.len() };
             let unwritten = end - self.written;
             let deadline = call.timeout.and_then(|timeout| now.checked_add(timeout));

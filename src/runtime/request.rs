@@ -238,8 +238,8 @@ mod tests {
         let version = Version {
             number: VersionNumber(1),
             folder: PathBuf::from("/v"),
-            manifest,
             environment: None,
+            manifest,
         };
         let call = Call {
             ticket: 1,

@@ -187,12 +187,12 @@ fn environment(
     ]);
     // Without one, the system's own time zone holds.
     env.extend(own("TZ").map(|zone| ("TZ".to_owned(), zone)));
-    if manifest.host == HostKind::Lambda {
-        env.extend(lambda::environment(version, &settings.place));
-    }
     if manifest.host == HostKind::Http {
         let certificates = own(http::CERTIFICATES);
         env.extend(certificates.map(|file| (http::CERTIFICATES.to_owned(), file)));
+    }
+    if manifest.host == HostKind::Lambda {
+        env.extend(lambda::environment(version, &settings.place));
     }
     env.extend(manifest.env.clone());
     env.extend(secrets);
