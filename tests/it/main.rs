@@ -16,6 +16,7 @@ mod bed;
 mod data;
 mod deploys;
 mod executions;
+mod functions;
 mod in_force;
 mod kills;
 mod limits;
