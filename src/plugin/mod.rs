@@ -39,6 +39,7 @@ pub use environment::{
     ConfinedError, EnvironmentError, Environments, RUNTIME_CLIENT, discard_environments,
 };
 pub use event::{Event, Events, ItemRef, Stream};
+pub(crate) use host::lambda::{request_id, trace_id};
 pub use manifest::{
     Handler, HostKind, Limits, Manifest, ManifestError, Reload, Runtime, SandboxMode,
 };
