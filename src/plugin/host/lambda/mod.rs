@@ -34,6 +34,8 @@ mod desk;
 mod told;
 mod work;
 
+pub(crate) use told::{request_id, trace_id};
+
 /// Runs a handler in Node.js.
 const NODE_BOOTSTRAP: &str = include_str!("bootstrap.cjs");
 

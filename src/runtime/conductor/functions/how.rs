@@ -2,9 +2,13 @@
 //!
 //! Pure: text in, text out. Spec: the ARN of a function, and the `lambda:invoke` integration.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::payload::Payload;
+use crate::{
+    payload::Payload,
+    plugin::{request_id, trace_id},
+    time::Timestamp,
+};
 
 /// Which function, with what, and how its result is told.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,10 +48,9 @@ impl How {
         }
         let parameters = payload.value();
         let name = parameters.get("FunctionName")?.as_str()?;
-        let given = parameters.get("Payload").cloned();
         Some(Self {
             name: function_name(name).unwrap_or(name).to_owned(),
-            payload: given.unwrap_or_else(|| json!({})).into(),
+            payload: event(parameters.get("Payload")),
             told,
         })
     }
@@ -62,10 +65,54 @@ fn function_name(arn: &str) -> Option<&str> {
     (service == "lambda" && kind == "function" && !name.is_empty()).then_some(name)
 }
 
-/// As the Lambda service answers an invocation.
-pub(super) fn wrapped(output: &Payload) -> Payload {
-    let payload: Value = output.value().clone();
-    json!({ "ExecutedVersion": "$LATEST", "Payload": payload, "StatusCode": 200 }).into()
+/// The event of an invocation: none is an empty object, and a text is the event's own text, as AWS takes it.
+fn event(given: Option<&Value>) -> Payload {
+    match given {
+        None | Some(Value::Null) => json!({}).into(),
+        Some(Value::String(text)) => {
+            let parsed = Payload::parse(text.as_str());
+            // Why taken as it is where it is no JSON: what is meant is clear, and AWS only refuses it.
+            parsed.unwrap_or_else(|_| Value::from(text.as_str()).into())
+        }
+        Some(other) => other.clone().into(),
+    }
+}
+
+/// As the Lambda service answers an invocation with this key, with what its SDK adds.
+pub(super) fn wrapped(output: &Payload, key: &str, now: Timestamp) -> Payload {
+    let request = request_id(key);
+    let length = output.text().len().to_string();
+    let date = now
+        .to_jiff()
+        .strftime("%a, %d %b %Y %H:%M:%S GMT")
+        .to_string();
+    let trace = trace_id(key, now);
+    let headers = [
+        ("Connection", "keep-alive"),
+        ("Content-Length", &length),
+        ("Content-Type", "application/json"),
+        ("Date", &date),
+        ("X-Amz-Executed-Version", "$LATEST"),
+        ("x-amzn-Remapped-Content-Length", "0"),
+        ("x-amzn-RequestId", &request),
+        ("X-Amzn-Trace-Id", &trace),
+    ];
+    let each = |told: fn(&str) -> Value| -> Map<String, Value> {
+        let pair = |(name, value): (&str, &str)| (name.to_owned(), told(value));
+        headers.into_iter().map(pair).collect()
+    };
+    json!({
+        "ExecutedVersion": "$LATEST",
+        "Payload": output.value(),
+        "SdkHttpMetadata": {
+            "AllHttpHeaders": each(|value| json!([value])),
+            "HttpHeaders": each(|value| json!(value)),
+            "HttpStatusCode": 200,
+        },
+        "SdkResponseMetadata": { "RequestId": request },
+        "StatusCode": 200,
+    })
+    .into()
 }
 
 #[cfg(test)]
@@ -101,5 +148,45 @@ mod tests {
         ] {
             assert_eq!(how(other, json!({})), None, "{other}");
         }
+    }
+
+    #[test]
+    fn the_event_of_an_invocation_may_be_a_text_or_nothing() {
+        for (given, event) in [
+            (json!({"FunctionName": "pay"}), "{}"),
+            (json!({"FunctionName": "pay", "Payload": null}), "{}"),
+            (
+                json!({"FunctionName": "pay", "Payload": "[1.50]"}),
+                "[1.50]",
+            ),
+            (
+                json!({"FunctionName": "pay", "Payload": "\"text\""}),
+                "\"text\"",
+            ),
+            (
+                json!({"FunctionName": "pay", "Payload": "text"}),
+                "\"text\"",
+            ),
+            (json!({"FunctionName": "pay", "Payload": [1]}), "[1]"),
+        ] {
+            let (_, payload, _) = how("arn:aws:states:::lambda:invoke", given.clone()).unwrap();
+            assert_eq!(payload, event, "{given}");
+        }
+    }
+
+    #[test]
+    fn an_answer_has_what_the_sdk_adds() {
+        let now = Timestamp(1_795_687_200_000_000);
+        let answer = wrapped(&Payload::parse("[1]").unwrap(), "7-0-1", now);
+        let answer = answer.value();
+        assert_eq!(answer["Payload"], json!([1]));
+        assert_eq!(answer["StatusCode"], 200);
+        let request = &answer["SdkResponseMetadata"]["RequestId"];
+        let headers = &answer["SdkHttpMetadata"]["HttpHeaders"];
+        assert_eq!(&headers["x-amzn-RequestId"], request);
+        assert_eq!(headers["Content-Length"], "3");
+        assert_eq!(headers["Date"], "Thu, 26 Nov 2026 10:00:00 GMT");
+        let all = &answer["SdkHttpMetadata"]["AllHttpHeaders"];
+        assert_eq!(all["Content-Type"], json!(["application/json"]));
     }
 }

@@ -372,12 +372,12 @@ impl Work {
                 Told::Wrapped => Input::TaskDone {
                     frame,
                     generation,
-                    output: wrapped(&output),
+                    output: wrapped(&output, &under.call.key, self.engine.now()),
                 },
                 Told::Submitted => Input::Submitted {
                     frame,
                     generation,
-                    output: wrapped(&output),
+                    output: wrapped(&output, &under.call.key, self.engine.now()),
                 },
             },
             Outcome::Failed(failure) => Input::TaskFailed {
