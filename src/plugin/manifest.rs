@@ -14,6 +14,10 @@ use std::{
 
 use serde::Deserialize;
 
+mod wasm;
+
+pub use wasm::{Instance, Wasm};
+
 /// File name of the manifest within the plugin's folder.
 const FILE_NAME: &str = "plugin.toml";
 
@@ -39,7 +43,8 @@ pub struct Manifest {
     /// What runs the handler; default `process`.
     #[serde(default)]
     pub host: HostKind,
-    /// `process`: the function that the Python shim calls. `lambda`: `index.handler`.
+    /// `process`: the function that the Python shim calls. `lambda`: `index.handler`. `wasm`: the
+    /// component's file.
     pub handler: Option<String>,
     /// Program and arguments; a relative program with a slash is relative to the folder.
     pub command: Option<Vec<String>>,
@@ -76,6 +81,12 @@ pub struct Manifest {
     /// What the kernel holds each worker process to.
     #[serde(default)]
     pub limits: Limits,
+    /// `wasm`: addresses that a component may connect to, as `10.0.0.0/8`, `192.168.3.4:8080`,
+    /// `[::1]:80` or `name.example:443`; none unless named.
+    #[serde(default)]
+    pub network: Vec<String>,
+    /// `wasm` only: what its instances may have.
+    pub wasm: Option<Wasm>,
     /// Longest answer of a worker, in bytes, 64 KiB to 256 MiB; default 8 MiB.
     #[serde(default = "line_bytes_max")]
     pub line_bytes_max: usize,
@@ -92,7 +103,7 @@ pub enum HostKind {
     Exec,
     /// An AWS Lambda handler behind the runtime API; not in this build.
     Lambda,
-    /// A WASM component; not in this build.
+    /// A WebAssembly component; in builds with the feature `wasm`.
     Wasm,
     /// A web service; not in this build.
     Http,
@@ -206,6 +217,8 @@ const KEYS: &[&str] = &[
     "env",
     "secrets",
     "limits",
+    "network",
+    "wasm",
     "line_bytes_max",
 ];
 const LIMIT_KEYS: &[&str] = &["memory_bytes", "open_files", "file_bytes"];
@@ -240,6 +253,9 @@ impl Manifest {
         if let Some(toml::Value::Table(limits)) = table.get("limits") {
             refuse_unknown(limits, LIMIT_KEYS, "limits.")?;
         }
+        if let Some(toml::Value::Table(table)) = table.get("wasm") {
+            refuse_unknown(table, wasm::KEYS, "wasm.")?;
+        }
         let manifest: Self = toml::from_str(text)?;
         manifest.check()?;
         Ok(manifest)
@@ -264,6 +280,8 @@ impl Manifest {
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),
             limits: Limits::default(),
+            network: Vec::new(),
+            wasm: None,
             line_bytes_max: line_bytes_max(),
         }
     }
@@ -287,6 +305,7 @@ impl Manifest {
             );
         }
         self.check_program()?;
+        self.check_wasm()?;
         for (key, number, max) in [
             ("workers", self.workers, WORKERS_MAX),
             ("in_flight", Some(self.in_flight), IN_FLIGHT_MAX),
@@ -351,6 +370,11 @@ impl Manifest {
         {
             return missing("handler", &handler.file);
         }
+        if let Some(file) = self.component()
+            && !folder.join(file).is_file()
+        {
+            return missing("handler", file);
+        }
         match self.command.as_deref() {
             Some([program, ..]) if program.contains('/') && !folder.join(program).exists() => {
                 missing("command", program)
@@ -371,7 +395,8 @@ impl Manifest {
             HostKind::Process => &["handler", "command", "python"],
             HostKind::Exec => &["command"],
             HostKind::Lambda => &["handler", "runtime"],
-            HostKind::Wasm | HostKind::Http => &["handler", "command"],
+            HostKind::Wasm => &["handler"],
+            HostKind::Http => &["handler", "command"],
             HostKind::Identity => &[],
         };
         if let Some((key, _)) = present

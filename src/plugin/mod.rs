@@ -35,7 +35,9 @@ mod watch;
 mod worker;
 
 pub use event::{Event, Events, ItemRef, Stream};
-pub use manifest::{Handler, HostKind, Limits, Manifest, ManifestError, Reload, SandboxMode};
+pub use manifest::{
+    Handler, HostKind, Instance, Limits, Manifest, ManifestError, Reload, SandboxMode, Wasm,
+};
 pub use pool::{Pool, PoolError, PoolSpec};
 pub(crate) use procfs::boot;
 pub(crate) use protocol::call_line;

@@ -76,6 +76,14 @@ pub enum PoolError {
         /// The host.
         host: HostKind,
     },
+    /// The manifest names the host that only builds with the feature `wasm` have.
+    #[error(
+        "plugin {name}: this build of iterd has no host \"wasm\"; build it with it: cargo build --release --features wasm"
+    )]
+    NoWasm {
+        /// The plugin.
+        name: String,
+    },
     /// A version cannot be deployed into a pool of another kind.
     #[error(
         "plugin {name}: a run cannot change between host \"identity\" and another; start it anew"
@@ -333,7 +341,11 @@ impl Drop for Pool {
 fn refuse_missing_host(version: &Version) -> Result<(), PoolError> {
     match version.manifest.host {
         HostKind::Process | HostKind::Exec | HostKind::Identity => Ok(()),
-        host @ (HostKind::Lambda | HostKind::Wasm | HostKind::Http) => Err(PoolError::NoSuchHost {
+        HostKind::Wasm if cfg!(feature = "wasm") => Ok(()),
+        HostKind::Wasm => Err(PoolError::NoWasm {
+            name: version.manifest.name.clone(),
+        }),
+        host @ (HostKind::Lambda | HostKind::Http) => Err(PoolError::NoSuchHost {
             name: version.manifest.name.clone(),
             host,
         }),

@@ -1,7 +1,8 @@
 //! The line protocol between a pool and its workers, as pure functions.
 //!
 //! A call is one line, `{"id": 17, "item": {..}, "attempt": 1, "key": "..", "index": 4, "item_id":
-//! ".."}` (`item_id` where the item has one); an answer is one line, `{"id": 17, "result": ..}` or
+//! "..", "timeout_s": 30.0}` (`item_id` where the item has one, `timeout_s` where the call may not take
+//! as long as it likes, counted from the hand-over); an answer is one line, `{"id": 17, "result": ..}` or
 //! `{"id": 17, "error": "Name", "cause": "text", "retry": true, "retry_after_s": 30,
 //! "close_limiter_s": 0}`, in any order. `id` is the call's ticket. A worker may say
 //! `{"ready": true}` when it can take its first call. Items and results travel as the text they
@@ -74,6 +75,9 @@ pub(crate) fn encode(call: &Call, out: &mut Vec<u8>) {
     if let Some(id) = &call.id {
         out.extend_from_slice(b",\"item_id\":");
         push_text(id, out);
+    }
+    if let Some(timeout) = call.timeout {
+        out.extend_from_slice(format!(",\"timeout_s\":{:?}", timeout.as_secs_f64()).as_bytes());
     }
     out.extend_from_slice(b"}\n");
 }
@@ -208,6 +212,23 @@ mod tests {
         };
         encode(&call, &mut out);
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_call_tells_how_long_it_may_take() {
+        let mut out = Vec::new();
+        let call = Call {
+            ticket: 17,
+            index: 4,
+            id: None,
+            generation: Generation(1),
+            payload: Payload::parse("1").unwrap(),
+            attempt: 2,
+            key: "k".into(),
+            timeout: Some(Duration::from_secs(30)),
+        };
+        encode(&call, &mut out);
+        assert!(out.ends_with(b",\"index\":4,\"timeout_s\":30.0}\n"));
     }
 
     #[test]

@@ -14,9 +14,13 @@
 mod conformance;
 mod deaths;
 mod deploys;
+#[cfg(feature = "wasm")]
+mod guest;
 mod logs;
 mod orphans;
 mod sandbox;
 mod shim;
 mod stops;
+#[cfg(feature = "wasm")]
+mod wasm;
 mod world;

@@ -16,14 +16,16 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    HostKind, Manifest, PoolError, SecretError, Version, launch::WorkerSpec, pool::Shared,
-    sandbox::SandboxSpec,
+    HostKind, Manifest, PoolError, PoolSpec, SecretError, Version, launch::WorkerSpec,
+    pool::Shared, sandbox::SandboxSpec,
 };
 
 pub mod exec;
 pub mod identity;
 pub mod process;
 mod served;
+#[cfg(feature = "wasm")]
+pub mod wasm;
 
 /// Where programs are looked for when the daemon itself has no PATH.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -35,6 +37,8 @@ pub(crate) enum HostError {
     Secret(#[from] SecretError),
     #[error("{} is no UTF-8; workers cannot be told such a path", .0.display())]
     Path(PathBuf),
+    #[error("cannot prepare {}", path.display())]
+    Prepare { path: PathBuf, source: io::Error },
 }
 
 /// What a worker's process is, once it is locked in.
@@ -45,6 +49,23 @@ pub(crate) enum Role {
     Program,
     /// Ours, which runs the command for each item.
     Exec(exec::Settings),
+    /// Ours, which calls a component for each item.
+    #[cfg(feature = "wasm")]
+    Wasm(wasm::Settings),
+}
+
+/// What a worker of ours stands on: what a program would find around itself.
+#[cfg_attr(
+    not(feature = "wasm"),
+    expect(dead_code, reason = "only a component has to be given these by us")
+)]
+pub(crate) struct Grounds {
+    /// The version's folder.
+    pub(crate) folder: PathBuf,
+    /// The whole environment.
+    pub(crate) env: BTreeMap<String, String>,
+    /// What the process is locked in to.
+    pub(crate) sandbox: SandboxSpec,
 }
 
 impl Role {
@@ -56,22 +77,27 @@ impl Role {
                 let output_bytes_max = served::result_bytes_max(manifest.line_bytes_max);
                 (Self::Exec(exec::Settings { output_bytes_max }), command)
             }
-            HostKind::Process
-            | HostKind::Lambda
-            | HostKind::Wasm
-            | HostKind::Http
-            | HostKind::Identity => (Self::Program, process::command(manifest, &shared.shim)),
+            #[cfg(feature = "wasm")]
+            HostKind::Wasm => (Self::Wasm(wasm::Settings::of(manifest)), command),
+            #[cfg(not(feature = "wasm"))]
+            HostKind::Wasm => (Self::Program, command),
+            HostKind::Process | HostKind::Lambda | HostKind::Http | HostKind::Identity => {
+                (Self::Program, process::command(manifest, &shared.shim))
+            }
         }
     }
 
     /// Becomes the worker. Returns an error where the user's program cannot be executed, else when a
     /// worker of ours has ended.
-    pub(crate) fn serve(self, command: Option<Command>) -> io::Result<ExitCode> {
-        let mut command = command.ok_or(io::ErrorKind::InvalidInput)?;
-        let served = match self {
-            Self::Program => return Err(command.exec()),
-            Self::Exec(settings) => exec::serve(&mut command, settings),
+    pub(crate) fn serve(self, command: Option<Command>, grounds: Grounds) -> io::Result<ExitCode> {
+        let command = command.ok_or(io::Error::from(io::ErrorKind::InvalidInput));
+        let served: Result<(), Box<dyn std::error::Error>> = match self {
+            Self::Program => return Err(command?.exec()),
+            Self::Exec(settings) => exec::serve(&mut command?, settings).map_err(Into::into),
+            #[cfg(feature = "wasm")]
+            Self::Wasm(settings) => wasm::serve(&settings, &grounds).map_err(Into::into),
         };
+        drop(grounds);
         Ok(match served {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -87,6 +113,7 @@ pub(crate) fn worker_spec(version: &Version, shared: &Shared) -> Result<WorkerSp
     let manifest = &version.manifest;
     let settings = &shared.spec;
     let (role, command) = Role::of(manifest, shared);
+    let compiled = compiled(manifest, settings)?;
     let paths = [&version.folder, &settings.scratch, &shared.shim];
     let granted = manifest.read.iter().chain(&manifest.write);
     for path in paths.into_iter().chain(granted).chain(&settings.hidden) {
@@ -109,6 +136,7 @@ pub(crate) fn worker_spec(version: &Version, shared: &Shared) -> Result<WorkerSp
             mode: manifest.sandbox,
             own: vec![version.folder.clone(), shared.shim.clone()],
             scratch: settings.scratch.clone(),
+            compiled,
             read: manifest.read.clone(),
             write: manifest.write.clone(),
             hidden: settings.hidden.clone(),
@@ -118,7 +146,7 @@ pub(crate) fn worker_spec(version: &Version, shared: &Shared) -> Result<WorkerSp
 
 /// Whether the workers of a plugin say when they are ready for calls.
 pub(crate) fn says_ready(manifest: &Manifest) -> bool {
-    manifest.host == HostKind::Exec || manifest.python_handler().is_some()
+    matches!(manifest.host, HostKind::Exec | HostKind::Wasm) || manifest.python_handler().is_some()
 }
 
 /// The whole environment of a worker: nothing of the daemon's own but where programs are, the
@@ -128,6 +156,10 @@ fn environment(
     secrets: BTreeMap<String, String>,
     scratch: &Path,
 ) -> BTreeMap<String, String> {
+    // A component has neither programs nor a home; what it knows of the daemon is what it is told.
+    if manifest.host == HostKind::Wasm {
+        return manifest.env.clone().into_iter().chain(secrets).collect();
+    }
     let scratch = scratch.to_string_lossy();
     let own = |name: &str| std::env::var(name).ok();
     let mut env = BTreeMap::from([
@@ -151,13 +183,31 @@ fn environment(
     env
 }
 
+/// Where workers of this plugin keep what they have compiled, made where it is missing.
+///
+/// Why one for each plugin: what one worker writes, another executes, and that must not lead from one
+/// plugin to the next. Why not in the scratch directory: that is emptied at every start of the daemon.
+fn compiled(manifest: &Manifest, settings: &PoolSpec) -> Result<Option<PathBuf>, HostError> {
+    if manifest.host != HostKind::Wasm {
+        return Ok(None);
+    }
+    let path = settings.runtime_dir.join("compiled").join(&manifest.name);
+    match make_private(&path) {
+        Ok(()) => Ok(Some(path)),
+        Err(source) => Err(HostError::Prepare { path, source }),
+    }
+}
+
 /// Creates the workers' home, which nobody but the daemon's user may enter.
 pub(crate) fn make_scratch(path: &Path) -> Result<(), PoolError> {
+    make_private(path).map_err(|source| prepare(path, source))
+}
+
+fn make_private(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(path)
-        .map_err(|source| prepare(path, source))
 }
 
 fn prepare(path: &Path, source: io::Error) -> PoolError {

@@ -35,6 +35,12 @@ pub(crate) struct Request<'a> {
     pub(crate) key: String,
     pub(crate) index: u64,
     pub(crate) item_id: Option<String>,
+    /// Seconds from the hand-over; without it, as long as it takes.
+    #[cfg_attr(
+        not(feature = "wasm"),
+        expect(dead_code, reason = "only a component is told")
+    )]
+    pub(crate) timeout_s: Option<f64>,
 }
 
 /// The line of a result that is JSON.

@@ -93,6 +93,42 @@ fn keys_that_do_not_fit_are_refused_with_the_mend() {
             "host = \"lambda\"\nruntime = \"cobol\"",
             "nodejs, python, provided",
         ),
+        (
+            "host = \"wasm\"",
+            "`handler` is missing; write \"handler.wasm\"",
+        ),
+        (
+            "host = \"wasm\"\nhandler = \"h.py:f\"",
+            "write \"handler.wasm\"",
+        ),
+        (
+            "host = \"wasm\"\nhandler = \"../h.wasm\"",
+            "a file of this folder",
+        ),
+        (
+            "host = \"wasm\"\nhandler = \"h.wasm\"\nin_flight = 2",
+            "raise `workers`",
+        ),
+        (
+            "host = \"wasm\"\nhandler = \"h.wasm\"\nlimits = { memory_bytes = 1 }",
+            "write [wasm] memory_bytes_max",
+        ),
+        (
+            "host = \"wasm\"\nhandler = \"h.wasm\"\nwasm = { memory_bytes_max = 1 }",
+            "between 1048576 and 4294967296",
+        ),
+        (
+            "host = \"wasm\"\nhandler = \"h.wasm\"\nwasm = { memory_max = 1 }",
+            "unknown key `wasm.memory_max`; did you mean `memory_bytes_max`?",
+        ),
+        (
+            "host = \"wasm\"\nhandler = \"h.wasm\"\nwasm = { instance = \"new\" }",
+            "unknown variant `new`",
+        ),
+        (
+            "command = [\"x\"]\nwasm = {}",
+            "`wasm` means nothing to host = \"process\"",
+        ),
         ("host = \"ftp\"", "unknown variant `ftp`"),
         ("command = [\"x\"]\nworkers = 5000", "at most 1024"),
         ("command = [\"x\"]\nworkers = 0", "nonzero"),
