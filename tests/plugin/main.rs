@@ -23,4 +23,6 @@ mod shim;
 mod stops;
 #[cfg(feature = "wasm")]
 mod wasm;
+#[cfg(feature = "wasm")]
+mod wasm_js;
 mod world;

@@ -15,7 +15,7 @@ fn start(world: &World, manifest: &str) -> Running {
     start_with(world, manifest, &guest::handler())
 }
 
-fn start_with(world: &World, manifest: &str, component: &[u8]) -> Running {
+pub(crate) fn start_with(world: &World, manifest: &str, component: &[u8]) -> Running {
     let manifest = format!("host = \"wasm\"\nhandler = \"handler.wasm\"\n{manifest}");
     let version = world.version(1, &manifest, &[("data.txt", "\"of the folder\"")]);
     fs::write(version.folder.join("handler.wasm"), component).unwrap();
@@ -239,7 +239,7 @@ async fn a_component_reaches_the_directories_that_it_is_granted_and_no_others() 
         ("read5link", "63"),
         ("write5new", "63"),
         ("write6new", "\"done\""),
-        ("read7file", " 8"),
+        ("read7file", "8"),
     ]
     .into_iter()
     .enumerate()

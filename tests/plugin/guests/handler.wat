@@ -2,7 +2,7 @@
 ;; follows it in some words says with what. Written by hand against the canonical ABI, so that the
 ;; tests need no compiler of another language; tests/plugin/guest.rs makes a component of it.
 (module
-  (import "$root" "log" (func $log (param i32 i32)))
+  (import "iterd:plugin/host@0.1.0" "log" (func $log (param i32 i32)))
   (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_close" (func $fd_close (param i32) (result i32)))

@@ -25,7 +25,7 @@ use wasmtime_wasi::{
     p2::{OutputStream, Pollable, StreamResult},
 };
 
-use super::{Grounds, Settings, WasmError, bindings::HandlerImports, network::Network};
+use super::{Grounds, Settings, WasmError, bindings::iterd::plugin::host::Host, network::Network};
 use crate::plugin::lines::Tail;
 
 /// Where a component finds its own folder.
@@ -162,7 +162,7 @@ impl WasiView for Guest {
     }
 }
 
-impl HandlerImports for Guest {
+impl Host for Guest {
     fn log(&mut self, line: String) {
         self.words.say(format!("{line}\n").as_bytes());
     }
