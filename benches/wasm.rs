@@ -60,6 +60,7 @@ fn main() {
         let mut fresh = open(root.path(), "wasm = { instance = \"fresh\" }");
         report(name, "an instance for each item", |at| {
             assert!(fresh.answer(&lines[at % 1024]).unwrap().len() > 10);
+            fresh.prepare();
         });
     }
 }

@@ -140,6 +140,7 @@ pub(crate) fn serve(settings: &Settings, grounds: &Grounds) -> Result<(), WasmEr
         out.write_all(&answer)
             .and_then(|()| out.flush())
             .map_err(write())?;
+        component.prepare();
     }
 }
 
@@ -151,6 +152,8 @@ pub struct Component {
     instance: Instance,
     output_bytes_max: usize,
     live: Option<Live>,
+    /// An instance that works no more, and is put away when nobody waits.
+    spent: Option<Live>,
 }
 
 /// An instance.
@@ -172,6 +175,7 @@ impl Component {
             output_bytes_max: settings.output_bytes_max,
             compiled,
             live: None,
+            spent: None,
         };
         component.live = Some(component.instantiate().map_err(|error| WasmError::Engine {
             what: "the component makes no instance",
@@ -251,13 +255,28 @@ impl Component {
         let told = live.handler.call_handle(&mut live.store, item, call);
         match told {
             Ok(told) => {
-                if self.instance == Instance::Reused {
-                    self.live = Some(live);
+                match self.instance {
+                    Instance::Reused => self.live = Some(live),
+                    Instance::Fresh => self.spent = Some(live),
                 }
                 self.outcome(told)
             }
             // The instance goes: nobody knows what state it is in.
-            Err(error) => Err(trap::failure(&error, live.store.data(), timeout)),
+            Err(error) => {
+                let failure = trap::failure(&error, live.store.data(), timeout);
+                self.spent = Some(live);
+                Err(failure)
+            }
+        }
+    }
+
+    /// What can be done between two calls: puts a spent instance away and makes the next one, which has
+    /// the component's own beginnings (the start of a language's engine) behind it then.
+    pub fn prepare(&mut self) {
+        self.spent = None;
+        if self.live.is_none() {
+            // Why the result is nothing: the next call tries again and says why there is none.
+            self.live = self.instantiate().ok();
         }
     }
 
