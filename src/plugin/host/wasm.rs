@@ -1,12 +1,12 @@
 //! A WebAssembly component for each plugin: a worker of ours that calls it for each item.
 //!
 //! The component is for the world `handler` of `src/plugin/wit/iterd.wit`, which says what it is given.
-//! It is compiled by the first worker that meets it and kept compiled ([`engine`]); an instance works
+//! It is compiled by the first worker that meets it and kept compiled (`engine`); an instance works
 //! on one item at a time, and is kept for the next one unless the manifest says otherwise.
 //!
 //! Invariant: whatever a component does fails its own call and nothing else. A trap throws away its
-//! instance, never the worker; memory has a bound, time has the call's ([`alarm`]), and what it
-//! reaches of the outside is what its manifest grants ([`guest`]), within what the process itself is
+//! instance, never the worker; memory has a bound, time has the call's (`alarm`), and what it
+//! reaches of the outside is what its manifest grants (`guest`), within what the process itself is
 //! locked in to.
 //!
 //! Never more than one call at a time: more workers are what makes a component run in parallel.
