@@ -2,7 +2,7 @@
 //! all in this process; the bare call of the component; and an instance for each item.
 //!
 //! Through the worker pool it is the pool that is measured: see `benches/plugin.rs`.
-//! `cargo bench --features wasm --bench wasm`.
+//! `cargo bench --features wasm --bench wasm`; with `ITERD_BENCH_COMPONENT=FILE` another component, too.
 
 #![expect(
     clippy::unwrap_used,
@@ -40,7 +40,7 @@ fn main() {
     let files = [
         ("handler.wat", guest::handler()),
         (
-            "handler.js",
+            "another",
             std::env::var_os("ITERD_BENCH_COMPONENT")
                 .map_or_else(Vec::new, |file| std::fs::read(file).unwrap()),
         ),
