@@ -1,6 +1,6 @@
 //! The kinds of hosts, a file for each, and what they have in common: how a worker is launched.
 //!
-//! A host says which program a worker is: the user's own, or this binary in a [`Role`], which speaks
+//! A host says which program a worker is: the user's own, or this binary in a `Role`, which speaks
 //! the line protocol for code that does not. Everything else about workers (their life, their calls,
 //! their confinement, their death) is the pool's and the same for all.
 
