@@ -21,12 +21,15 @@ use std::{
 };
 
 use iterd::{
+    arn::Place,
     ids::{Generation, VersionNumber},
     payload::Payload,
     plugin::{
         Answer, Call, Event, Events, Launcher, Manifest, Pool, PoolSpec, SecretSource, Spawner,
         Version, WorkerLog, WorkerLogError, WorkerRecord,
     },
+    runtime::Requests,
+    time::SystemClock,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -181,6 +184,7 @@ async fn pool(root: &Path, manifest: &str) -> f64 {
             version: Version {
                 number: VersionNumber(1),
                 folder: root.to_owned(),
+                environment: None,
                 manifest: Manifest::parse(&format!("name = \"bench\"\n{manifest}")).unwrap(),
             },
             concurrency: NonZeroU32::MIN,
@@ -195,7 +199,12 @@ async fn pool(root: &Path, manifest: &str) -> f64 {
                 Arc::new(Nowhere),
             )
             .unwrap(),
+            composer: Arc::new(Requests::new(Arc::new(SystemClock))),
             events: Arc::new(Nowhere),
+            place: Place {
+                region: "us-east-1".to_owned(),
+                account: "000000000000".to_owned(),
+            },
         },
         sender,
     )
@@ -244,5 +253,6 @@ fn call(ticket: u64, payload: &Payload) -> Call {
         attempt: 1,
         key: format!("key-{ticket}").into(),
         timeout: Some(Duration::from_mins(1)),
+        cursor: None,
     }
 }

@@ -70,7 +70,7 @@ const STEP_CLOCKS: [(&str, &str); 3] = [
 ];
 
 /// Crates that live in one place: (crate, where, why).
-const CONFINED: [(&str, &[&str], &str); 9] = [
+const CONFINED: [(&str, &[&str], &str); 10] = [
     (
         "jsonata_core",
         &["src/asl/jsonata/"],
@@ -90,6 +90,11 @@ const CONFINED: [(&str, &[&str], &str); 9] = [
         "rusqlite",
         &["src/store/", "src/integration/"],
         "nobody but the store writes SQL for iterd's file",
+    ),
+    (
+        "reqwest",
+        &["src/plugin/manifest/http.rs", "src/plugin/host/http/"],
+        "requests are made by confined workers, which judge addresses; the daemon makes none",
     ),
     (
         "refinery",

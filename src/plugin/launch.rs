@@ -96,7 +96,7 @@ enum LaunchError {
 }
 
 /// Becomes a worker: what `main` does when its first argument is [`ARGUMENT`]. Returns only where
-/// that failed, or after the last item of a command-per-item worker.
+/// that failed, or after the last item of a worker of ours.
 #[must_use]
 pub fn main() -> ExitCode {
     match launch() {
@@ -134,9 +134,11 @@ fn launch() -> Result<ExitCode, LaunchError> {
     spec.role
         .serve(
             command,
-            Grounds {
-                folder: spec.folder,
+            &Grounds {
                 env: spec.env,
+                #[cfg(feature = "wasm")]
+                folder: spec.folder,
+                #[cfg(feature = "wasm")]
                 sandbox: spec.sandbox,
             },
         )

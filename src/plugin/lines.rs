@@ -118,6 +118,14 @@ impl Tail {
         }
     }
 
+    /// As [`Tail::push`], of a piece that need not end a line.
+    pub(crate) fn push_part(&mut self, part: &str) {
+        self.text.push_str(part);
+        if self.text.len() > 2 * TAIL_BYTES {
+            self.text = last_bytes(&self.text, TAIL_BYTES).to_owned();
+        }
+    }
+
     /// At most [`TAIL_BYTES`], without the last newline.
     pub(crate) fn text(&self) -> &str {
         last_bytes(&self.text, TAIL_BYTES).trim_end()

@@ -10,9 +10,20 @@ use std::{
     fmt, fs,
     num::NonZeroU32,
     path::{Component, Path, PathBuf},
+    time::Duration,
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+
+use crate::time::parse_duration;
+
+use super::network::Grant;
+
+mod http;
+mod keys;
+
+pub use http::{Http, Template};
+pub(crate) use http::{Node, Part, Piece, Plan, ResponseForm, RetryAfter};
 
 mod wasm;
 
@@ -20,6 +31,9 @@ pub use wasm::{Instance, Wasm};
 
 /// File name of the manifest within the plugin's folder.
 const FILE_NAME: &str = "plugin.toml";
+
+/// What `provided` runs where no `command` is named.
+pub(crate) const BOOTSTRAP: &str = "bootstrap";
 
 /// Longest manifest read, in bytes: far beyond any real one, small enough to hold in memory.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -30,9 +44,16 @@ const WORKERS_MAX: u32 = 1024;
 /// Most items in one worker at a time; also the threads of the Python shim.
 const IN_FLIGHT_MAX: u32 = 1024;
 
+/// Most items that are handed over together: a list that a handler can still keep in its head.
+const BATCH_MAX: u32 = 1000;
+
 /// Bounds of `line_bytes_max`: a line must hold a failure with its cause; the upper bound is what
 /// one worker may make the daemon hold in memory.
 const LINE_BYTES: std::ops::RangeInclusive<usize> = 1 << 16..=1 << 28;
+
+/// Bounds of `timeout`: below, no handler could answer; above, it says nothing any more.
+const TIMEOUT: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(1)..=Duration::from_hours(24 * 365);
 
 /// What `plugin.toml` says.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -51,13 +72,25 @@ pub struct Manifest {
     /// The interpreter of a Python handler; default `python3` of the PATH.
     pub python: Option<String>,
     /// `lambda` only: `nodejs`, `python` or `provided`.
-    pub runtime: Option<String>,
+    pub runtime: Option<Runtime>,
+    /// How long one call may take, from 1 ms to a year: `"3s"`. What a job or a state allows holds too;
+    /// the shorter of both counts. Default: as long as it takes.
+    #[serde(default, deserialize_with = "duration")]
+    pub timeout: Option<Duration>,
     /// Worker processes, 1 to 1024; default: the job's concurrency.
     pub workers: Option<NonZeroU32>,
+    /// How long a call may give no sign of life (an answer, a heartbeat, a cursor); default: as long as it
+    /// may take.
+    #[serde(default, deserialize_with = "duration")]
+    pub heartbeat: Option<Duration>,
     /// Items in one worker at a time, 1 to 1024. More than one promises that the handler copes
     /// with items side by side: the timeout of each runs from its hand-over.
     #[serde(default = "one")]
     pub in_flight: NonZeroU32,
+    /// Items that the handler takes at a time, 1 to 1000; more than one come as a list, and each is
+    /// answered for itself. The timeout of each runs from the hand-over of all.
+    #[serde(default = "one")]
+    pub batch: NonZeroU32,
     /// When an edited folder becomes a new version; default: `watch` under `iterd run`, `deploy`
     /// under `iterd serve`.
     pub reload: Option<Reload>,
@@ -78,18 +111,35 @@ pub struct Manifest {
     /// `file:PATH` or `env:NAME`.
     #[serde(default)]
     pub secrets: BTreeMap<String, String>,
+    /// What a plugin may talk to: addresses, networks and names, with a port or without, as
+    /// `10.0.0.0/8`, `192.168.3.4:8080`, `[::1]:80` or `name.example:443`. A web service (`http`) beside
+    /// the public Internet, a component (`wasm`) nothing else.
+    #[serde(default)]
+    pub network: Vec<String>,
+    /// `http` only: the request that is made for each record.
+    pub http: Option<Http>,
+    /// What a worker of a new version has to answer before anything depends on it.
+    pub health: Option<Health>,
     /// What the kernel holds each worker process to.
     #[serde(default)]
     pub limits: Limits,
-    /// `wasm`: addresses that a component may connect to, as `10.0.0.0/8`, `192.168.3.4:8080`,
-    /// `[::1]:80` or `name.example:443`; none unless named.
-    #[serde(default)]
-    pub network: Vec<String>,
     /// `wasm` only: what its instances may have.
     pub wasm: Option<Wasm>,
     /// Longest answer of a worker, in bytes, 64 KiB to 256 MiB; default 8 MiB.
     #[serde(default = "line_bytes_max")]
     pub line_bytes_max: usize,
+}
+
+/// What runs the handler of a Lambda function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Runtime {
+    /// Node.js: `index.handler` is `handler` of index.js, .cjs or .mjs.
+    Nodejs,
+    /// Python: `handler.main` is `main` of handler.py.
+    Python,
+    /// A program that speaks the runtime API: `bootstrap` in the folder, or `command`.
+    Provided,
 }
 
 /// What runs a plugin's handler.
@@ -101,11 +151,11 @@ pub enum HostKind {
     Process,
     /// A command for each item.
     Exec,
-    /// An AWS Lambda handler behind the runtime API; not in this build.
+    /// An AWS Lambda handler behind the runtime API.
     Lambda,
     /// A WebAssembly component; in builds with the feature `wasm`.
     Wasm,
-    /// A web service; not in this build.
+    /// A web service: a request for each item.
     Http,
     /// Answers its input, in process: for measuring what iterd itself costs.
     Identity,
@@ -160,6 +210,14 @@ pub struct Limits {
     pub file_bytes: Option<u64>,
 }
 
+/// A call by which a version shows that it works, whatever a run has for it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Health {
+    /// The record that the handler is given. Any result is a good one.
+    pub item: toml::Value,
+}
+
 /// A Python function: a file within the plugin's folder, and the function's name in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Handler {
@@ -201,28 +259,6 @@ pub enum ManifestError {
     },
 }
 
-const KEYS: &[&str] = &[
-    "name",
-    "host",
-    "handler",
-    "command",
-    "python",
-    "runtime",
-    "workers",
-    "in_flight",
-    "reload",
-    "sandbox",
-    "read",
-    "write",
-    "env",
-    "secrets",
-    "limits",
-    "network",
-    "wasm",
-    "line_bytes_max",
-];
-const LIMIT_KEYS: &[&str] = &["memory_bytes", "open_files", "file_bytes"];
-
 impl Manifest {
     /// Reads the manifest of a plugin's folder.
     pub fn load(folder: &Path) -> Result<Self, ManifestError> {
@@ -249,15 +285,12 @@ impl Manifest {
     /// Reads the text of a manifest.
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
         let table: toml::Table = toml::from_str(text)?;
-        refuse_unknown(&table, KEYS, "")?;
-        if let Some(toml::Value::Table(limits)) = table.get("limits") {
-            refuse_unknown(limits, LIMIT_KEYS, "limits.")?;
-        }
-        if let Some(toml::Value::Table(table)) = table.get("wasm") {
-            refuse_unknown(table, wasm::KEYS, "wasm.")?;
-        }
-        let manifest: Self = toml::from_str(text)?;
+        keys::refuse_unknown(&table)?;
+        let mut manifest: Self = toml::from_str(text)?;
         manifest.check()?;
+        if let Some(http) = &mut manifest.http {
+            http.complete(&manifest.secrets, manifest.line_bytes_max)?;
+        }
         Ok(manifest)
     }
 
@@ -271,19 +304,45 @@ impl Manifest {
             command: None,
             python: None,
             runtime: None,
+            timeout: None,
+            heartbeat: None,
             workers: None,
             in_flight: NonZeroU32::MIN,
+            batch: NonZeroU32::MIN,
             reload: None,
             sandbox: SandboxMode::default(),
             read: Vec::new(),
             write: Vec::new(),
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),
-            limits: Limits::default(),
             network: Vec::new(),
+            http: None,
+            health: None,
+            limits: Limits::default(),
             wasm: None,
             line_bytes_max: line_bytes_max(),
         }
+    }
+
+    /// The expressions that are evaluated for each record, in the order in which the worker expects
+    /// their values.
+    #[must_use]
+    pub fn templates(&self) -> &[Template] {
+        self.http.as_ref().map_or(&[], |http| &http.plan.templates)
+    }
+
+    /// What `network` grants.
+    pub(crate) fn grants(&self) -> Result<Vec<Grant>, ManifestError> {
+        let grants = self.network.iter().map(|text| Grant::parse(text));
+        grants
+            .collect::<Result<_, _>>()
+            .or_else(|problem| invalid("network", problem))
+    }
+
+    /// Items in one worker at a time.
+    #[must_use]
+    pub fn calls_in_worker(&self) -> u32 {
+        self.in_flight.get().saturating_mul(self.batch.get())
     }
 
     /// The Python function behind the shim, if this plugin is one.
@@ -306,9 +365,19 @@ impl Manifest {
         }
         self.check_program()?;
         self.check_wasm()?;
+        if self
+            .timeout
+            .is_some_and(|timeout| !TIMEOUT.contains(&timeout))
+        {
+            return invalid(
+                "timeout",
+                "is out of bounds; from \"1ms\" to \"365d\"".to_owned(),
+            );
+        }
         for (key, number, max) in [
             ("workers", self.workers, WORKERS_MAX),
             ("in_flight", Some(self.in_flight), IN_FLIGHT_MAX),
+            ("batch", Some(self.batch), BATCH_MAX),
         ] {
             if let Some(number) = number.filter(|number| number.get() > max) {
                 return invalid(key, format!("is {number}; at most {max}"));
@@ -333,6 +402,11 @@ impl Manifest {
                 );
             }
         }
+        self.check_variables()
+    }
+
+    /// The environment has names that are some, each once.
+    fn check_variables(&self) -> Result<(), ManifestError> {
         for (key, names) in [
             ("env", self.env.keys().collect::<Vec<_>>()),
             ("secrets", self.secrets.keys().collect()),
@@ -379,6 +453,9 @@ impl Manifest {
             Some([program, ..]) if program.contains('/') && !folder.join(program).exists() => {
                 missing("command", program)
             }
+            None if self.runtime == Some(Runtime::Provided) && !folder.join(BOOTSTRAP).exists() => {
+                missing("runtime", BOOTSTRAP)
+            }
             Some(_) | None => Ok(()),
         }
     }
@@ -390,13 +467,15 @@ impl Manifest {
             ("command", self.command.is_some()),
             ("python", self.python.is_some()),
             ("runtime", self.runtime.is_some()),
+            ("http", self.http.is_some()),
+            ("network", !self.network.is_empty()),
         ];
         let allowed: &[&str] = match self.host {
             HostKind::Process => &["handler", "command", "python"],
             HostKind::Exec => &["command"],
-            HostKind::Lambda => &["handler", "runtime"],
-            HostKind::Wasm => &["handler"],
-            HostKind::Http => &["handler", "command"],
+            HostKind::Lambda => &["handler", "command", "python", "runtime"],
+            HostKind::Wasm => &["handler", "network"],
+            HostKind::Http => &["http", "network"],
             HostKind::Identity => &[],
         };
         if let Some((key, _)) = present
@@ -413,6 +492,15 @@ impl Manifest {
                 "needs a program as its first word, without NUL".to_owned(),
             );
         }
+        if self.batch.get() > 1 && !matches!(self.host, HostKind::Process | HostKind::Lambda) {
+            return invalid(
+                "batch",
+                format!(
+                    "means nothing to host = \"{}\", which takes one item at a time",
+                    self.host
+                ),
+            );
+        }
         match self.host {
             HostKind::Process => self.check_process(),
             HostKind::Exec if self.command.is_none() => invalid(
@@ -425,11 +513,54 @@ impl Manifest {
                 "means nothing to host = \"exec\", which runs a command for each item; raise `workers`"
                     .to_owned(),
             ),
-            HostKind::Lambda => match self.runtime.as_deref() {
-                Some("nodejs" | "python" | "provided") => Ok(()),
-                _ => invalid("runtime", "is one of nodejs, python, provided".to_owned()),
-            },
-            HostKind::Exec | HostKind::Wasm | HostKind::Http | HostKind::Identity => Ok(()),
+            HostKind::Http if self.http.is_none() => invalid(
+                "http",
+                "is missing; host = \"http\" makes a request for each item: http = { url = \"https://..\" }"
+                    .to_owned(),
+            ),
+            HostKind::Http | HostKind::Wasm => self.grants().map(|_| ()),
+            HostKind::Lambda => self.check_lambda(),
+            HostKind::Exec | HostKind::Identity => Ok(()),
+        }
+    }
+
+    fn check_lambda(&self) -> Result<(), ManifestError> {
+        let Some(runtime) = self.runtime else {
+            let problem = "is missing; it is one of \"nodejs\", \"python\" and \"provided\"";
+            return invalid("runtime", problem.to_owned());
+        };
+        if self.in_flight.get() > 1 {
+            let problem =
+                "is more than 1, and a Lambda handler takes one event at a time; raise `workers`";
+            return invalid("in_flight", problem.to_owned());
+        }
+        let example = match runtime {
+            Runtime::Nodejs => "index.handler",
+            Runtime::Python => "handler.main",
+            Runtime::Provided if self.python.is_some() => {
+                let problem = "goes with runtime = \"python\"".to_owned();
+                return invalid("python", problem);
+            }
+            Runtime::Provided => return Ok(()),
+        };
+        if self.command.is_some() {
+            let problem =
+                "goes with runtime = \"provided\"; the others name a `handler`".to_owned();
+            return invalid("command", problem);
+        }
+        if self.python.is_some() && runtime != Runtime::Python {
+            return invalid("python", "goes with runtime = \"python\"".to_owned());
+        }
+        match self.handler.as_deref() {
+            None => invalid(
+                "handler",
+                format!("is missing; write handler = \"{example}\""),
+            ),
+            Some(handler) if !is_lambda_handler(handler) => {
+                let problem = format!("is {handler:?}; write \"file.function\", as in {example:?}");
+                invalid("handler", problem)
+            }
+            Some(_) => Ok(()),
         }
     }
 
@@ -460,31 +591,6 @@ fn invalid<T>(key: &'static str, problem: String) -> Result<T, ManifestError> {
     Err(ManifestError::Invalid { key, problem })
 }
 
-fn refuse_unknown(
-    table: &toml::Table,
-    known: &'static [&'static str],
-    prefix: &str,
-) -> Result<(), ManifestError> {
-    match table.keys().find(|key| !known.contains(&key.as_str())) {
-        None => Ok(()),
-        Some(key) => Err(ManifestError::UnknownKey {
-            key: format!("{prefix}{key}"),
-            nearest: nearest(key, known),
-        }),
-    }
-}
-
-/// The known key that looks most like the given one, if any looks like it at all.
-fn nearest(key: &str, known: &'static [&'static str]) -> Option<&'static str> {
-    // Why 0.7: a swapped or missing letter scores above it, two unrelated short words below.
-    known
-        .iter()
-        .map(|name| (strsim::jaro_winkler(key, name), *name))
-        .filter(|(score, _)| *score > 0.7)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| name)
-}
-
 fn is_name(text: &str) -> bool {
     (1..=64).contains(&text.len())
         && text
@@ -495,6 +601,23 @@ fn is_name(text: &str) -> bool {
 fn is_variable(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// Whether a text has a module and a function: `index.handler`, `src/index.handler`.
+fn is_lambda_handler(text: &str) -> bool {
+    let inside = Path::new(text)
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)));
+    let (module, function) = text.rsplit_once('.').unwrap_or_default();
+    inside && !module.is_empty() && is_variable(function) && !text.contains([':', '\0'])
+}
+
+/// A duration such as `"3s"`.
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_duration(&text)
+        .map(Some)
+        .map_err(serde::de::Error::custom)
 }
 
 fn parse_handler(text: &str) -> Option<Handler> {

@@ -17,11 +17,14 @@ use crate::{
 };
 use compact_str::CompactString;
 
+mod compose;
+mod environment;
 mod event;
 pub mod host;
 pub mod launch;
 mod lines;
 mod manifest;
+mod network;
 mod pool;
 mod process;
 mod procfs;
@@ -34,11 +37,17 @@ mod version;
 mod watch;
 mod worker;
 
-pub use event::{Event, Events, ItemRef, Stream};
-pub use manifest::{
-    Handler, HostKind, Instance, Limits, Manifest, ManifestError, Reload, SandboxMode, Wasm,
+pub use compose::Composer;
+pub use environment::{
+    ConfinedError, EnvironmentError, Environments, RUNTIME_CLIENT, discard_environments,
 };
-pub use pool::{Pool, PoolError, PoolSpec};
+pub use event::{Event, Events, ItemRef, Stream};
+pub(crate) use host::http::preview as preview_request;
+pub use manifest::{
+    Handler, Health, HostKind, Http, Instance, Limits, Manifest, ManifestError, Reload, Runtime,
+    SandboxMode, Template, Wasm,
+};
+pub use pool::{Pool, PoolError, PoolSpec, Rollout, Tally};
 pub(crate) use procfs::boot;
 pub(crate) use protocol::call_line;
 pub use secrets::{SecretError, SecretSource};
@@ -55,6 +64,8 @@ pub struct Version {
     pub folder: PathBuf,
     /// What its `plugin.toml` says.
     pub manifest: Manifest,
+    /// The Python environment that was made for it, where it needs one.
+    pub environment: Option<PathBuf>,
 }
 
 /// One item (or task) handed over to a worker.
@@ -76,6 +87,8 @@ pub struct Call {
     pub key: CompactString,
     /// Counted from the hand-over to the worker; `None`: as long as it takes.
     pub timeout: Option<Duration>,
+    /// Where a former try was within the item, as its handler said last.
+    pub cursor: Option<Payload>,
 }
 
 /// What became of a [`Call`].
@@ -91,13 +104,18 @@ pub struct Answer {
     pub outcome: Outcome,
 }
 
-/// How a call ended.
+/// How a call ended, or where it is.
 #[derive(Debug, Clone)]
 pub enum Outcome {
     /// The handler's result.
     Done(Payload),
     /// The handler, or the host on its behalf (time-out, crash while this was its only call), says why not.
     Failed(Failure),
+    /// As `Failed`, of a version that still has to prove itself; it counts as no attempt.
+    FailedCanary(Failure),
+    /// It goes on, and this is where it is within its item: what a further try is given. Any number of
+    /// these come before the call's one answer.
+    Reached(Payload),
     /// The worker went away for reasons that are not this call's; it counts as no attempt.
     Interrupted,
 }

@@ -1,12 +1,18 @@
 //! The line protocol between a pool and its workers, as pure functions.
 //!
 //! A call is one line, `{"id": 17, "item": {..}, "attempt": 1, "key": "..", "index": 4, "item_id":
-//! "..", "timeout_s": 30.0}` (`item_id` where the item has one, `timeout_s` where the call may not take
-//! as long as it likes, counted from the hand-over); an answer is one line, `{"id": 17, "result": ..}` or
+//! "..", "timeout_s": 30.0}` (`item_id` where the item has one, `timeout_s` where its time is bounded:
+//! so many seconds from the hand-over); an answer is one line, `{"id": 17, "result": ..}` or
 //! `{"id": 17, "error": "Name", "cause": "text", "retry": true, "retry_after_s": 30,
-//! "close_limiter_s": 0}`, in any order. `id` is the call's ticket. A worker may say
-//! `{"ready": true}` when it can take its first call. Items and results travel as the text they
-//! came in. Any other line is a log line.
+//! "close_limiter_s": 0}`, in any order. `id` is the call's ticket; a worker that ends behind an answer
+//! says so in it with `"last": true`, and gets no more calls. Where a handler takes several items at a
+//! time, they come as one line, `{"batch": [{"id": 17, ..}, {"id": 18, ..}]}`, and are answered one by
+//! one. A worker may say
+//! `{"ready": true}` when it can take its first call, or before that, in
+//! `{"init_error": {"error": "Name", "cause": "text"}}`, why there will be none. While it works on a call
+//! it may say `{"id": 17, "heartbeat": true}`, or where it is, `{"id": 17, "cursor": ..}`, which the
+//! call's next try is given as its `cursor`. Items and results
+//! travel as the text they came in. Any other line is a log line.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -21,6 +27,9 @@ const ERROR_BYTES_MAX: usize = 256;
 /// As [`ERROR_BYTES_MAX`].
 const CAUSE_BYTES_MAX: usize = 32 << 10;
 
+/// Longest cursor of a handler, in bytes: it is written to disk again and again.
+const CURSOR_BYTES_MAX: usize = 64 << 10;
+
 /// Longest time that a handler may put off a retry or close a limiter for.
 const WAIT_MAX: Duration = Duration::from_hours(24 * 365);
 
@@ -29,10 +38,19 @@ const WAIT_MAX: Duration = Duration::from_hours(24 * 365);
 pub(crate) enum Line {
     /// The worker can take calls.
     Ready,
+    /// The worker says why it cannot take any.
+    InitError(Failure),
     /// The answer to a call.
     Answer {
         ticket: u64,
         outcome: Result<Payload, Failure>,
+        /// The worker ends behind it.
+        last: bool,
+    },
+    /// A call goes on, and where it is, where the handler says so.
+    Heartbeat {
+        ticket: u64,
+        cursor: Option<Payload>,
     },
     /// Nothing of the protocol: it is passed on as a log line.
     Log,
@@ -51,7 +69,29 @@ struct Reply<'a> {
     retry_after_s: Option<f64>,
     close_limiter_s: Option<f64>,
     ready: Option<bool>,
+    heartbeat: Option<bool>,
+    #[serde(default, borrow)]
+    cursor: Option<&'a RawValue>,
+    #[serde(default)]
+    last: Option<bool>,
 }
+
+#[derive(Deserialize)]
+struct InitReply<'a> {
+    #[serde(borrow)]
+    init_error: InitError<'a>,
+}
+
+#[derive(Deserialize)]
+struct InitError<'a> {
+    #[serde(borrow)]
+    error: Cow<'a, str>,
+    #[serde(borrow)]
+    cause: Cow<'a, str>,
+}
+
+/// How a line begins that says why there will be no worker.
+const INIT_ERROR: &[u8] = b"{\"init_error\":";
 
 /// Why: a result of `null` is a result.
 fn present<'de: 'a, 'a, D: serde::Deserializer<'de>>(
@@ -62,6 +102,23 @@ fn present<'de: 'a, 'a, D: serde::Deserializer<'de>>(
 
 /// Writes a call as a line.
 pub(crate) fn encode(call: &Call, out: &mut Vec<u8>) {
+    push_call(call, out);
+    out.push(b'\n');
+}
+
+/// Writes calls that belong together as a line.
+pub(crate) fn encode_batch(calls: &[Call], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"batch\":[");
+    for (place, call) in calls.iter().enumerate() {
+        if place > 0 {
+            out.push(b',');
+        }
+        push_call(call, out);
+    }
+    out.extend_from_slice(b"]}\n");
+}
+
+fn push_call(call: &Call, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"id\":");
     out.extend_from_slice(call.ticket.to_string().as_bytes());
     out.extend_from_slice(b",\"item\":");
@@ -76,10 +133,15 @@ pub(crate) fn encode(call: &Call, out: &mut Vec<u8>) {
         out.extend_from_slice(b",\"item_id\":");
         push_text(id, out);
     }
-    if let Some(timeout) = call.timeout {
-        out.extend_from_slice(format!(",\"timeout_s\":{:?}", timeout.as_secs_f64()).as_bytes());
+    if let Some(cursor) = &call.cursor {
+        out.extend_from_slice(b",\"cursor\":");
+        push_one_line(cursor.text(), out);
     }
-    out.extend_from_slice(b"}\n");
+    if let Some(timeout) = call.timeout {
+        out.extend_from_slice(b",\"timeout_s\":");
+        out.extend_from_slice(format!("{:?}", timeout.as_secs_f64()).as_bytes());
+    }
+    out.push(b'}');
 }
 
 /// A call as the text of its line, for people and tools that make none.
@@ -120,6 +182,9 @@ pub(crate) fn decode(line: &[u8], expects: impl Fn(u64) -> bool) -> Line {
     if line.first() != Some(&b'{') {
         return Line::Log;
     }
+    if line.starts_with(INIT_ERROR) {
+        return init_error(line);
+    }
     let reply: Reply = match serde_json::from_slice(line) {
         Ok(reply) => reply,
         Err(error) => {
@@ -129,6 +194,7 @@ pub(crate) fn decode(line: &[u8], expects: impl Fn(u64) -> bool) -> Line {
                 Some(ticket) => Line::Answer {
                     ticket,
                     outcome: Err(invalid(&error)),
+                    last: false,
                 },
                 None => Line::Log,
             };
@@ -142,6 +208,7 @@ pub(crate) fn decode(line: &[u8], expects: impl Fn(u64) -> bool) -> Line {
         } if expects(ticket) => Line::Answer {
             ticket,
             outcome: Err(failure(error, &reply)),
+            last: reply.last == Some(true),
         },
         Reply {
             id: Some(ticket),
@@ -150,7 +217,16 @@ pub(crate) fn decode(line: &[u8], expects: impl Fn(u64) -> bool) -> Line {
         } if expects(ticket) => Line::Answer {
             ticket,
             outcome: Payload::parse(result.get()).map_err(|error| invalid(&error)),
+            last: reply.last == Some(true),
         },
+        Reply {
+            id: Some(ticket),
+            heartbeat,
+            cursor,
+            ..
+        } if expects(ticket) && (heartbeat == Some(true) || cursor.is_some()) => {
+            told_cursor(ticket, cursor)
+        }
         Reply {
             id: None,
             ready: Some(true),
@@ -158,6 +234,42 @@ pub(crate) fn decode(line: &[u8], expects: impl Fn(u64) -> bool) -> Line {
         } => Line::Ready,
         _ => Line::Log,
     }
+}
+
+/// A sign of life, or a failure where what it carries cannot be kept.
+fn told_cursor(ticket: u64, cursor: Option<&RawValue>) -> Line {
+    let failed = |failure| Line::Answer {
+        ticket,
+        outcome: Err(failure),
+        last: false,
+    };
+    match cursor.map(|cursor| Payload::parse(cursor.get())) {
+        None => Line::Heartbeat {
+            ticket,
+            cursor: None,
+        },
+        Some(Ok(cursor)) if cursor.text().len() > CURSOR_BYTES_MAX => failed(Failure::new(
+            "Iterd.InvalidAnswer",
+            format!(
+                "a cursor has more than {CURSOR_BYTES_MAX} bytes; keep a position in it, and data elsewhere"
+            ),
+        )),
+        Some(Ok(cursor)) => Line::Heartbeat {
+            ticket,
+            cursor: Some(cursor),
+        },
+        Some(Err(error)) => failed(invalid(&error)),
+    }
+}
+
+fn init_error(line: &[u8]) -> Line {
+    let Ok(reply) = serde_json::from_slice::<InitReply>(line) else {
+        return Line::Log;
+    };
+    Line::InitError(Failure::new(
+        first_bytes(&reply.init_error.error, ERROR_BYTES_MAX),
+        first_bytes(&reply.init_error.cause, CAUSE_BYTES_MAX),
+    ))
 }
 
 /// The ticket that the beginning of a line names, whatever follows.
@@ -199,6 +311,10 @@ mod tests {
     use crate::ids::Generation;
 
     fn encoded(payload: &str, id: Option<&str>) -> String {
+        encoded_within(payload, id, None)
+    }
+
+    fn encoded_within(payload: &str, id: Option<&str>, timeout: Option<Duration>) -> String {
         let mut out = Vec::new();
         let call = Call {
             ticket: 17,
@@ -208,27 +324,11 @@ mod tests {
             payload: Payload::parse(payload).unwrap(),
             attempt: 2,
             key: "a\"b".into(),
-            timeout: None,
+            timeout,
+            cursor: None,
         };
         encode(&call, &mut out);
         String::from_utf8(out).unwrap()
-    }
-
-    #[test]
-    fn a_call_tells_how_long_it_may_take() {
-        let mut out = Vec::new();
-        let call = Call {
-            ticket: 17,
-            index: 4,
-            id: None,
-            generation: Generation(1),
-            payload: Payload::parse("1").unwrap(),
-            attempt: 2,
-            key: "k".into(),
-            timeout: Some(Duration::from_secs(30)),
-        };
-        encode(&call, &mut out);
-        assert!(out.ends_with(b",\"index\":4,\"timeout_s\":30.0}\n"));
     }
 
     #[test]
@@ -243,11 +343,27 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_call_says_how_long_it_may_take() {
+        let line = encoded_within("1", None, Some(Duration::from_millis(2500)));
+        assert!(
+            line.ends_with(",\"index\":4,\"timeout_s\":2.5}\n"),
+            "{line}"
+        );
+    }
+
     fn told(line: &str) -> String {
         match decode(line.as_bytes(), |ticket| ticket == 17) {
             Line::Ready => "ready".to_owned(),
+            Line::InitError(failure) => format!("none: {} {}", failure.error, failure.cause),
             Line::Log => "log".to_owned(),
-            Line::Answer { ticket, outcome } => match outcome {
+            Line::Heartbeat { ticket, cursor } => {
+                let cursor = cursor.map_or(String::new(), |cursor| cursor.text().to_owned());
+                format!("{ticket} lives {cursor}").trim_end().to_owned()
+            }
+            Line::Answer {
+                ticket, outcome, ..
+            } => match outcome {
                 Ok(payload) => format!("{ticket} {}", payload.text()),
                 Err(failure) => format!("{ticket} {} {}", failure.error, failure.cause),
             },
@@ -268,8 +384,16 @@ mod tests {
             (r#"{"id":17,"error":"Gone"}"#, "17 Gone "),
             (r#"{"id":17,"error":null,"result":3}"#, "17 3"),
             (r#"{"id":17,"error":"E","result":3}"#, "17 E "),
+            (r#"{"id":17,"heartbeat":true}"#, "17 lives"),
+            (r#"{"id":17,"cursor":{"page":3}}"#, r#"17 lives {"page":3}"#),
+            (r#"{"id":17,"cursor":1,"result":2}"#, "17 2"),
+            (r#"{"id":17,"heartbeat":false}"#, "log"),
+            (r#"{"id":18,"cursor":1}"#, "log"),
             (r#"{"ready":true}"#, "ready"),
             (r#"{"ready":false}"#, "log"),
+            (r#"{"init_error":{"error":"E","cause":"c"}}"#, "none: E c"),
+            (r#"{"init_error":"E"}"#, "log"),
+            (r#"{"id":17,"result":1,"init_error":"E"}"#, "17 1"),
             ("hello", "log"),
             ("", "log"),
             ("{", "log"),
@@ -310,7 +434,13 @@ mod tests {
                     outcome: Err(failure),
                     ..
                 } => failure,
-                Line::Answer { .. } | Line::Ready | Line::Log => panic!("{line}"),
+                Line::Answer { .. }
+                | Line::Heartbeat { .. }
+                | Line::Ready
+                | Line::InitError(_)
+                | Line::Log => {
+                    panic!("{line}")
+                }
             }
         };
         let asked = failure(r#""retry":false,"retry_after_s":30,"close_limiter_s":0"#);

@@ -141,7 +141,7 @@ pub fn snapshot(
 }
 
 /// Says that something was changed now, by the kernel's clock, which stamps everything else here.
-fn touch(path: &Path) -> io::Result<()> {
+pub(crate) fn touch(path: &Path) -> io::Result<()> {
     let at = |tv_nsec| rustix::fs::Timespec { tv_sec: 0, tv_nsec };
     let times = rustix::fs::Timestamps {
         last_access: at(rustix::fs::UTIME_OMIT),

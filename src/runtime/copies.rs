@@ -1,14 +1,14 @@
 //! Removes copies of plugins that nothing refers to any more.
 //!
-//! Owns which copies those are. A version that is in force, that an unfinished run works with, or that
-//! is among the newest of its plugin is kept; results and failures keep only a version's number, which
+//! Owns which copies those are. A version that is in force or proves itself, that has an alias, that an
+//! unfinished run works with, or that is among the newest of its plugin is kept; results and failures keep only a version's number, which
 //! is never given again.
 //! Crash: what was being removed has no name that anybody looks for, and goes with the next copy.
 
 use std::{collections::HashSet, fs, io, path::Path, time::Duration};
 
 use crate::{
-    plugin::discard_snapshot,
+    plugin::{discard_environments, discard_snapshot},
     store::{Store, StoreError},
 };
 
@@ -22,15 +22,26 @@ const AGE_MIN: Duration = Duration::from_hours(1);
 
 /// Removes what may go; answers how many copies are gone. Blocks.
 pub(super) fn prune(store: &Store, copies: &Path) -> Result<usize, StoreError> {
-    prune_unused(store, copies, AGE_MIN)
+    let removed = prune_unused(store, copies, AGE_MIN)?;
+    // Why behind it: an environment goes with the last copy that uses it.
+    match discard_environments(copies, AGE_MIN) {
+        Ok(0) => {}
+        Ok(environments) => tracing::info!(environments, "removed unused Python environments"),
+        Err(error) => tracing::warn!(%error, "cannot remove unused Python environments"),
+    }
+    Ok(removed)
 }
 
 fn prune_unused(store: &Store, copies: &Path, unused_min: Duration) -> Result<usize, StoreError> {
     // Why first: a run that begins later takes a version that is kept for another reason.
     let mut kept: HashSet<String> = store.plugins_of_unfinished_runs()?.into_iter().collect();
     let mut named = Vec::new();
-    for row in store.all_in_force()? {
-        kept.extend(store.version_hash(&row.plugin, row.version)?);
+    let in_force = store.all_in_force()?.into_iter();
+    let named_rows = in_force.chain(store.all_canaries()?);
+    let named_versions = named_rows.map(|row| (row.plugin, row.version));
+    let aliases = store.plugin_aliases(None)?.into_iter();
+    for (plugin, version) in named_versions.chain(aliases.map(|row| (row.plugin, row.version))) {
+        kept.extend(store.version_hash(&plugin, version)?);
     }
     for plugin in folders(copies).unwrap_or_default() {
         let versions = store.versions(&plugin)?;

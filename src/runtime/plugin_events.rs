@@ -133,12 +133,37 @@ impl Events for PoolEvents {
                 let version = version.0;
                 tracing::warn!(job, plugin, version, why, "workers are not fully confined");
             }
-            Event::Deployed { version, folder } => {
-                self.started();
-                tracing::info!(job, plugin, version = version.0, "a version is in use");
-                self.tell(PluginNews::Deployed { version, folder });
+            Event::CanaryStarted { version, .. } => {
+                let number = version.0;
+                tracing::info!(job, plugin, version = number, "a version proves itself");
+                self.tell(PluginNews::Canary { version });
             }
-            Event::CannotStart { version, cause } => self.cannot_start(version, cause),
+            Event::Deployed {
+                version,
+                folder,
+                proven,
+            } => {
+                self.started();
+                let number = version.0;
+                tracing::info!(job, plugin, version = number, proven, "a version is in use");
+                self.tell(PluginNews::Deployed {
+                    version,
+                    folder,
+                    proven,
+                });
+            }
+            Event::Refuted { version, cause } => {
+                let number = version.0;
+                tracing::error!(
+                    job,
+                    plugin,
+                    version = number,
+                    cause,
+                    "a version is withdrawn"
+                );
+                self.tell(PluginNews::Refuted { version, cause });
+            }
+            Event::CannotStart { version, cause, .. } => self.cannot_start(version, cause),
         }
     }
 }

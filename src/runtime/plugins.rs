@@ -6,6 +6,7 @@
 //! looked at by a deploy alone.
 
 use std::{
+    collections::{HashMap, HashSet},
     num::NonZeroU32,
     path::{Component, Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -13,14 +14,20 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::{RuntimeError, plugin_events::PoolEvents, state_dir::StatePaths};
+use super::{
+    RuntimeError,
+    plugin_events::PoolEvents,
+    request::{self, Requests},
+    state_dir::StatePaths,
+};
 use crate::{
+    arn::Place,
     config::{Config, Sandbox, job::PluginRef},
     ids::VersionNumber,
     plugin::{
-        self, Answer, Events, Launcher, Manifest, Pool, PoolSpec, Reload, SandboxMode,
-        SecretSource, Snapshot, SnapshotLimits, Spawner, Version, WorkerLog, WorkerLogError,
-        WorkerRecord,
+        self, Answer, Environments, Events, Launcher, Manifest, Pool, PoolSpec, Reload,
+        SandboxMode, SecretSource, Snapshot, SnapshotLimits, Spawner, Version, WorkerLog,
+        WorkerLogError, WorkerRecord,
     },
     store::{Change, InForceRow, Store, VersionRow, WorkerRow},
     time::Clock,
@@ -40,21 +47,35 @@ pub struct Plugins {
     store: Store,
     paths: StatePaths,
     spawner: Spawner,
+    environments: Environments,
     clock: Arc<dyn Clock>,
     folder: PathBuf,
     sandbox: Sandbox,
     hidden: Vec<PathBuf>,
+    /// What functions are told of where they run.
+    place_of_arns: Place,
     /// Held from the look for a version's number to the commit that gives it one.
     numbering: Mutex<()>,
+    /// Held while it is written down what a version has come to.
+    concluding: Mutex<()>,
     /// Held by a deploy.
     pub(super) deploying: tokio::sync::Mutex<()>,
+    /// The places of plugins that executions call as functions.
+    functions: Mutex<HashSet<String>>,
+    /// What canaries have come to, by place: the last one's version, and how it was refuted.
+    pub(super) verdicts: tokio::sync::watch::Sender<Verdicts>,
 }
+
+/// See [`Plugins::verdicts`].
+pub(super) type Verdicts = HashMap<String, (VersionNumber, Option<String>)>;
 
 /// What a folder holds, copied and not numbered yet.
 #[derive(Debug, Clone)]
 pub(super) struct Taken {
     pub(super) snapshot: Snapshot,
     pub(super) manifest: Manifest,
+    /// What its requirements are installed in.
+    pub(super) environment: Option<PathBuf>,
 }
 
 impl Taken {
@@ -63,6 +84,7 @@ impl Taken {
             number: VersionNumber(number),
             folder: self.snapshot.path.clone(),
             manifest: self.manifest.clone(),
+            environment: self.environment.clone(),
         }
     }
 }
@@ -70,12 +92,26 @@ impl Taken {
 /// What a run is to know of its pool beside the answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum PluginNews {
+    /// This version proves itself on some calls.
+    Canary {
+        /// Which.
+        version: VersionNumber,
+    },
     /// New calls go to this version.
     Deployed {
         /// Which.
         version: VersionNumber,
         /// Its copy.
         folder: PathBuf,
+        /// Whether it has proved itself.
+        proven: bool,
+    },
+    /// This version has failed where the one in force does not.
+    Refuted {
+        /// Which.
+        version: VersionNumber,
+        /// How it failed.
+        cause: String,
     },
     /// A version does not start.
     CannotStart {
@@ -105,16 +141,25 @@ impl Plugins {
                 what: "cannot start the thread that starts workers".to_owned(),
                 error,
             })?;
+        let environments = Environments::new(&paths.plugins(), hidden.clone(), spawner.clone());
         Ok(Self {
             store,
             paths,
             spawner,
+            environments,
             clock,
             folder: config.plugins_dir.clone(),
             sandbox: config.sandbox,
             hidden,
+            place_of_arns: Place {
+                region: config.region.clone(),
+                account: config.account.clone(),
+            },
             numbering: Mutex::default(),
+            concluding: Mutex::default(),
             deploying: tokio::sync::Mutex::default(),
+            functions: Mutex::default(),
+            verdicts: tokio::sync::watch::Sender::default(),
         })
     }
 
@@ -162,6 +207,17 @@ impl Plugins {
         }
     }
 
+    /// The version that proves itself; `None` where none does. Blocks.
+    pub(super) fn canary(&self, plugin: &PluginRef) -> Result<Option<Version>, RuntimeError> {
+        let Some(place) = self.place(plugin) else {
+            return Ok(None);
+        };
+        match self.store.canary(&place)? {
+            None => Ok(None),
+            Some(row) => self.version(&row.plugin, row.version).map(Some),
+        }
+    }
+
     /// A version by its number, from its copy. Blocks.
     pub(super) fn version(&self, plugin: &str, number: u32) -> Result<Version, RuntimeError> {
         let refuse = |cause: String| RuntimeError::Plugin {
@@ -180,10 +236,8 @@ impl Plugins {
             )));
         }
         let manifest = Manifest::load(&path).map_err(|error| refuse(error.to_string()))?;
-        let taken = Taken {
-            manifest: self.confined(manifest),
-            snapshot: Snapshot { hash, path },
-        };
+        let snapshot = Snapshot { hash, path };
+        let taken = self.equipped(snapshot, self.confined(manifest))?;
         Ok(taken.version(number))
     }
 
@@ -197,7 +251,40 @@ impl Plugins {
         let limits = SnapshotLimits::default();
         let snapshot = plugin::snapshot(folder, &self.paths.plugins(), &manifest.name, limits)
             .map_err(|error| refuse(error.to_string()))?;
-        Ok(Taken { snapshot, manifest })
+        self.equipped(snapshot, manifest)
+    }
+
+    /// A copy with its environment, which is made where it is missing; that may take minutes. Blocks.
+    fn equipped(&self, snapshot: Snapshot, manifest: Manifest) -> Result<Taken, RuntimeError> {
+        let environment = self.environments.of(&snapshot, &manifest);
+        let environment = environment.map_err(|error| RuntimeError::Plugin {
+            plugin: manifest.name.clone(),
+            cause: error.to_string(),
+        })?;
+        Ok(Taken {
+            snapshot,
+            manifest,
+            environment,
+        })
+    }
+
+    /// The turn of whoever writes down what a version has come to.
+    pub(super) fn conclusion(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.concluding
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether executions call the plugin at this place.
+    pub(super) fn is_function(&self, place: &str) -> bool {
+        self.functions().contains(place)
+    }
+
+    /// The places of plugins that executions call: written by who holds their workers.
+    pub(super) fn functions(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        self.functions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn confined(&self, mut manifest: Manifest) -> Manifest {
@@ -226,12 +313,34 @@ impl Plugins {
         author: &str,
         with: impl FnOnce(u32) -> Vec<Change>,
     ) -> Result<Version, RuntimeError> {
+        self.write_down(place, taken, author, Change::PutInForce, with)
+    }
+
+    /// As [`Plugins::put_in_force`], and it has to prove itself first. Blocks.
+    pub(super) fn begin_canary(
+        &self,
+        place: &str,
+        taken: &Taken,
+        author: &str,
+        with: impl FnOnce(u32) -> Vec<Change>,
+    ) -> Result<Version, RuntimeError> {
+        self.write_down(place, taken, author, Change::BeginCanary, with)
+    }
+
+    fn write_down(
+        &self,
+        place: &str,
+        taken: &Taken,
+        author: &str,
+        change: fn(InForceRow) -> Change,
+        with: impl FnOnce(u32) -> Vec<Change>,
+    ) -> Result<Version, RuntimeError> {
         let _numbering = self
             .numbering
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let (number, mut changes) = self.numbered(taken)?;
-        changes.push(Change::PutInForce(InForceRow {
+        changes.push(change(InForceRow {
             place: place.to_owned(),
             plugin: taken.manifest.name.clone(),
             version: number,
@@ -315,9 +424,11 @@ impl Plugins {
             hidden: self.hidden.clone(),
             secrets: secrets(),
             spawner: self.spawner.clone(),
+            composer: Arc::new(Requests::new(Arc::clone(&self.clock))),
             events,
             version,
             concurrency,
+            place: self.place_of_arns.clone(),
         };
         Pool::start(spec, answers).map_err(|error| RuntimeError::Plugin {
             plugin,
@@ -339,6 +450,7 @@ pub(super) fn built_in() -> Version {
         number: VersionNumber(1),
         folder: PathBuf::new(),
         manifest: Manifest::identity(),
+        environment: None,
     }
 }
 
@@ -391,7 +503,9 @@ pub(super) fn manifest_of(folder: &Path) -> Result<Manifest, RuntimeError> {
     if !folder.is_dir() {
         return Err(refuse("there is no such folder".to_owned()));
     }
-    Manifest::load(folder).map_err(|error| refuse(error.to_string()))
+    let manifest = Manifest::load(folder).map_err(|error| refuse(error.to_string()))?;
+    request::check(&manifest)?;
+    Ok(manifest)
 }
 
 /// See [`Plugins::place`]. Why by the words alone: a place is found again when its folder is gone.

@@ -23,17 +23,20 @@ use tokio::sync::mpsc;
 use super::{
     RuntimeError, StatePaths,
     plugins::{manifest_of, secrets},
+    request::Requests,
 };
 use crate::{
+    arn::Place,
     config::{Config, Sandbox},
     ids::{Generation, Index, VersionNumber},
     payload::{Failure, Payload},
     plugin::{
-        self, Call, Event, Events, HostKind, Launcher, Manifest, Outcome, Pool, PoolSpec,
-        SandboxMode, SnapshotLimits, Spawner, Stream, Version, WorkerLog, WorkerLogError,
-        WorkerRecord, rescuer,
+        self, Call, Environments, Event, Events, HostKind, Launcher, Manifest, Outcome, Pool,
+        PoolSpec, SandboxMode, Snapshot, SnapshotLimits, Spawner, Stream, Version, WorkerLog,
+        WorkerLogError, WorkerRecord, rescuer,
     },
     store::Store,
+    time::SystemClock,
 };
 
 /// Log lines that are kept for the answer; a handler that prints more is told that it did.
@@ -57,6 +60,9 @@ pub struct Tester {
     root: PathBuf,
     hidden: Vec<PathBuf>,
     confined: bool,
+    place: Place,
+    /// The copies of the state directory.
+    installed: PathBuf,
     _lock: File,
 }
 
@@ -121,6 +127,11 @@ impl Tester {
             root,
             hidden,
             confined: config.sandbox == Sandbox::On,
+            installed: paths.plugins(),
+            place: Place {
+                region: config.region.clone(),
+                account: config.account.clone(),
+            },
             _lock: lock,
         })
     }
@@ -171,7 +182,32 @@ impl Tester {
             number: VersionNumber(number),
             folder,
             manifest,
+            environment: None,
         }
+    }
+
+    /// A version with what it requires: as it is installed in the state directory, else for this test.
+    async fn equipped(
+        &self,
+        mut version: Version,
+        spawner: Spawner,
+    ) -> Result<Version, RuntimeError> {
+        let hidden = self.hidden.clone();
+        let here = self.root.join("plugins");
+        let environments = Environments::beside(&here, &self.installed, hidden, spawner);
+        let hash = version.folder.file_name().unwrap_or_default();
+        let snapshot = Snapshot {
+            hash: hash.to_string_lossy().into_owned(),
+            path: version.folder.clone(),
+        };
+        let manifest = version.manifest.clone();
+        let making = tokio::task::spawn_blocking(move || environments.of(&snapshot, &manifest));
+        let made = making.await.map_err(|_| RuntimeError::Closed)?;
+        version.environment = made.map_err(|error| RuntimeError::Plugin {
+            plugin: version.manifest.name.clone(),
+            cause: error.to_string(),
+        })?;
+        Ok(version)
     }
 
     /// Runs a version's handler once. Takes as long as its start and its timeout.
@@ -191,6 +227,7 @@ impl Tester {
             .map_err(|error| refuse(format!("no thread that starts workers: {error}")))?;
         let (told, mut events) = mpsc::unbounded_channel();
         let (sender, mut answers) = mpsc::unbounded_channel();
+        let version = self.equipped(version, spawner.clone()).await?;
         let spec = PoolSpec {
             version,
             concurrency: NonZeroU32::MIN,
@@ -199,7 +236,9 @@ impl Tester {
             hidden: self.hidden.clone(),
             secrets: secrets(),
             spawner,
+            composer: Arc::new(Requests::new(Arc::new(SystemClock))),
             events: Arc::new(Told(told)),
+            place: self.place.clone(),
         };
         let pool = Pool::start(spec, sender).map_err(|error| refuse(error.to_string()))?;
         let mut watched = Watched::new(call);
@@ -211,7 +250,12 @@ impl Tester {
                         break Err(failure);
                     }
                 }
-                Some(answer) = answers.recv() => break watched.outcome(answer.outcome),
+                Some(answer) = answers.recv() => {
+                    // Why not where it is: somebody who tries a handler out waits for what comes of it.
+                    if !matches!(answer.outcome, Outcome::Reached(_)) {
+                        break watched.outcome(answer.outcome);
+                    }
+                }
             }
         };
         let took = watched
@@ -298,7 +342,9 @@ impl Watched {
             } => self.ended = Some(how),
             Event::WorkerEnded { .. }
             | Event::WorkerStarted { .. }
+            | Event::CanaryStarted { .. }
             | Event::Deployed { .. }
+            | Event::Refuted { .. }
             | Event::CannotStart { .. } => {}
         }
     }
@@ -306,8 +352,8 @@ impl Watched {
     fn outcome(&mut self, outcome: Outcome) -> Result<Payload, Failure> {
         match outcome {
             Outcome::Done(result) => Ok(result),
-            Outcome::Failed(failure) => Err(failure),
-            Outcome::Interrupted => {
+            Outcome::Failed(failure) | Outcome::FailedCanary(failure) => Err(failure),
+            Outcome::Reached(_) | Outcome::Interrupted => {
                 let how = self.ended.take().unwrap_or_default();
                 Err(Failure::new(
                     "Iterd.WorkerExited",
@@ -329,6 +375,7 @@ fn handed(call: TestCall) -> Call {
         // Why not the real one: what a service remembers under it must not be the test's.
         key: format!("test:{}:{:016x}", call.index, rand::random::<u64>()).into(),
         timeout: call.timeout,
+        cursor: None,
     }
 }
 

@@ -13,9 +13,11 @@
 )]
 
 mod bed;
+mod canaries;
 mod data;
 mod deploys;
 mod executions;
+mod http;
 mod in_force;
 mod kills;
 mod limits;

@@ -11,11 +11,16 @@
     reason = "a test that fails says so by a panic, and picks the one event it waits for"
 )]
 
+mod batches;
 mod conformance;
 mod deaths;
 mod deploys;
+mod environments;
 #[cfg(feature = "wasm")]
 mod guest;
+mod heartbeats;
+mod http;
+mod lambda;
 mod logs;
 mod orphans;
 mod sandbox;

@@ -305,7 +305,7 @@ async fn a_component_that_cannot_run_says_why() {
     )
     .unwrap();
     let handler = guest::handler();
-    let cases: [(&str, &[u8], &str); 7] = [
+    let cases: [(&str, &[u8], &str); 6] = [
         ("", b"not wasm", "no component that can be compiled"),
         ("", &module, "no component that can be compiled"),
         ("", &empty, "`handler` of iterd:plugin@0.1.0: no export"),
@@ -314,11 +314,6 @@ async fn a_component_that_cannot_run_says_why() {
             "wasm = { memory_bytes_max = 1048576 }",
             &large(),
             "makes no instance",
-        ),
-        (
-            "network = [\"10.0.0.0/99\"]",
-            &handler,
-            "`network` names 10.0.0.0/99",
         ),
         (
             "sandbox = \"off\"\nread = [\"/etc/passwd\"]",

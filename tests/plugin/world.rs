@@ -10,12 +10,15 @@ use std::{
 };
 
 use iterd::{
+    arn::Place,
     ids::{Generation, VersionNumber},
     payload::{Failure, Payload},
     plugin::{
         Answer, Call, Event, Events, Launcher, Manifest, Outcome, Pool, PoolError, PoolSpec,
         SecretSource, Spawner, Version, WorkerLog, WorkerLogError, WorkerRecord,
     },
+    runtime::Requests,
+    time::SystemClock,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -130,6 +133,7 @@ impl World {
         Version {
             number: VersionNumber(number),
             folder,
+            environment: None,
             manifest: Manifest::parse(&format!("name = \"test\"\n{manifest}")).unwrap(),
         }
     }
@@ -145,7 +149,12 @@ impl World {
                 credentials: Some(self.root.join("credentials")),
             },
             spawner: self.spawner.clone(),
+            composer: Arc::new(Requests::new(Arc::new(SystemClock))),
             events: self.events.clone(),
+            place: Place {
+                region: "us-east-1".to_owned(),
+                account: "000000000000".to_owned(),
+            },
         }
     }
 
@@ -184,6 +193,7 @@ pub(crate) fn call(ticket: u64, item: &str) -> Call {
         attempt: 1,
         key: format!("key-{ticket}").into(),
         timeout: None,
+        cursor: None,
     }
 }
 

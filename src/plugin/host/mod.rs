@@ -11,6 +11,7 @@ use std::{
     os::unix::{fs::DirBuilderExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Command, ExitCode},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -21,7 +22,9 @@ use super::{
 };
 
 pub mod exec;
+pub(crate) mod http;
 pub mod identity;
+pub mod lambda;
 pub mod process;
 mod served;
 #[cfg(feature = "wasm")]
@@ -37,7 +40,7 @@ pub(crate) enum HostError {
     Secret(#[from] SecretError),
     #[error("{} is no UTF-8; workers cannot be told such a path", .0.display())]
     Path(PathBuf),
-    #[error("cannot prepare {}", path.display())]
+    #[error("cannot write {}: {source}", path.display())]
     Prepare { path: PathBuf, source: io::Error },
 }
 
@@ -49,55 +52,68 @@ pub(crate) enum Role {
     Program,
     /// Ours, which runs the command for each item.
     Exec(exec::Settings),
+    /// Ours, which serves the runtime API of AWS Lambda to the command.
+    Lambda(lambda::Settings),
+    /// Ours, which makes a request for each item.
+    Http(Box<http::Settings>),
     /// Ours, which calls a component for each item.
     #[cfg(feature = "wasm")]
     Wasm(wasm::Settings),
 }
 
 /// What a worker of ours stands on: what a program would find around itself.
-#[cfg_attr(
-    not(feature = "wasm"),
-    expect(dead_code, reason = "only a component has to be given these by us")
-)]
 pub(crate) struct Grounds {
-    /// The version's folder.
-    pub(crate) folder: PathBuf,
     /// The whole environment.
     pub(crate) env: BTreeMap<String, String>,
+    /// The version's folder.
+    #[cfg(feature = "wasm")]
+    pub(crate) folder: PathBuf,
     /// What the process is locked in to.
+    #[cfg(feature = "wasm")]
     pub(crate) sandbox: SandboxSpec,
 }
 
 impl Role {
     /// What a manifest asks for, and the command that goes with it.
-    fn of(manifest: &Manifest, shared: &Shared) -> (Self, Vec<String>) {
+    fn of(version: &Version, shared: &Shared) -> (Self, Vec<String>) {
+        let manifest = &version.manifest;
         let command = manifest.command.clone().unwrap_or_default();
         match manifest.host {
             HostKind::Exec => {
                 let output_bytes_max = served::result_bytes_max(manifest.line_bytes_max);
                 (Self::Exec(exec::Settings { output_bytes_max }), command)
             }
+            HostKind::Lambda => (
+                Self::Lambda(lambda::Settings::of(manifest, &shared.spec.place)),
+                lambda::command(version, &shared.spec.runtime_dir),
+            ),
+            HostKind::Http => (
+                Self::Http(Box::new(http::Settings::of(manifest))),
+                Vec::new(),
+            ),
             #[cfg(feature = "wasm")]
-            HostKind::Wasm => (Self::Wasm(wasm::Settings::of(manifest)), command),
+            HostKind::Wasm => (Self::Wasm(wasm::Settings::of(manifest)), Vec::new()),
+            // Such a pool is refused before it has workers.
             #[cfg(not(feature = "wasm"))]
-            HostKind::Wasm => (Self::Program, command),
-            HostKind::Process | HostKind::Lambda | HostKind::Http | HostKind::Identity => {
-                (Self::Program, process::command(manifest, &shared.shim))
+            HostKind::Wasm => (Self::Program, Vec::new()),
+            HostKind::Process | HostKind::Identity => {
+                (Self::Program, process::command(version, &shared.shim))
             }
         }
     }
 
     /// Becomes the worker. Returns an error where the user's program cannot be executed, else when a
     /// worker of ours has ended.
-    pub(crate) fn serve(self, command: Option<Command>, grounds: Grounds) -> io::Result<ExitCode> {
-        let command = command.ok_or(io::Error::from(io::ErrorKind::InvalidInput));
+    pub(crate) fn serve(self, command: Option<Command>, grounds: &Grounds) -> io::Result<ExitCode> {
+        let command = command.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput));
         let served: Result<(), Box<dyn std::error::Error>> = match self {
             Self::Program => return Err(command?.exec()),
             Self::Exec(settings) => exec::serve(&mut command?, settings).map_err(Into::into),
+            Self::Lambda(settings) => return Ok(lambda::serve(&mut command?, settings)),
+            Self::Http(settings) => http::serve(*settings, &grounds.env).map_err(Into::into),
             #[cfg(feature = "wasm")]
-            Self::Wasm(settings) => wasm::serve(&settings, &grounds).map_err(Into::into),
+            Self::Wasm(settings) => wasm::serve(&settings, grounds).map_err(Into::into),
         };
-        drop(grounds);
         Ok(match served {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -112,32 +128,42 @@ impl Role {
 pub(crate) fn worker_spec(version: &Version, shared: &Shared) -> Result<WorkerSpec, HostError> {
     let manifest = &version.manifest;
     let settings = &shared.spec;
-    let (role, command) = Role::of(manifest, shared);
+    let (role, command) = Role::of(version, shared);
     let compiled = compiled(manifest, settings)?;
-    let paths = [&version.folder, &settings.scratch, &shared.shim];
+    let mut own = vec![version.folder.clone(), shared.shim.clone()];
+    own.extend(version.environment.clone());
+    own.extend(lambda::write_bootstrap(manifest, &settings.runtime_dir)?);
+    let paths = own.iter().chain([&settings.scratch]);
     let granted = manifest.read.iter().chain(&manifest.write);
-    for path in paths.into_iter().chain(granted).chain(&settings.hidden) {
+    for path in paths.chain(granted).chain(&settings.hidden) {
         if path.to_str().is_none() {
             return Err(HostError::Path(path.clone()));
         }
+    }
+    let env = environment(
+        version,
+        settings.secrets.look_up(&manifest.secrets)?,
+        settings,
+    );
+    let mut read = manifest.read.clone();
+    if manifest.host == HostKind::Http {
+        // One that is named by a relative path lies in the folder, which is granted.
+        let certificates = env.get(http::CERTIFICATES).map(PathBuf::from);
+        read.extend(certificates.filter(|file| file.is_absolute()));
     }
     Ok(WorkerSpec {
         parent: std::process::id(),
         role,
         command,
         folder: version.folder.clone(),
-        env: environment(
-            manifest,
-            settings.secrets.look_up(&manifest.secrets)?,
-            &settings.scratch,
-        ),
+        env,
         limits: manifest.limits,
         sandbox: SandboxSpec {
             mode: manifest.sandbox,
-            own: vec![version.folder.clone(), shared.shim.clone()],
+            own,
             scratch: settings.scratch.clone(),
             compiled,
-            read: manifest.read.clone(),
+            read,
             write: manifest.write.clone(),
             hidden: settings.hidden.clone(),
         },
@@ -146,27 +172,36 @@ pub(crate) fn worker_spec(version: &Version, shared: &Shared) -> Result<WorkerSp
 
 /// Whether the workers of a plugin say when they are ready for calls.
 pub(crate) fn says_ready(manifest: &Manifest) -> bool {
-    matches!(manifest.host, HostKind::Exec | HostKind::Wasm) || manifest.python_handler().is_some()
+    matches!(
+        manifest.host,
+        HostKind::Exec | HostKind::Lambda | HostKind::Http | HostKind::Wasm
+    ) || manifest.python_handler().is_some()
+}
+
+/// How long the pool lets each call of a plugin take, whatever the call says. Why not that of a Lambda
+/// function: its worker ends what takes longer itself, in the words of AWS.
+pub(crate) fn time_of_each_call(manifest: &Manifest) -> Option<Duration> {
+    manifest
+        .timeout
+        .filter(|_| manifest.host != HostKind::Lambda)
 }
 
 /// The whole environment of a worker: nothing of the daemon's own but where programs are, the
 /// language and the time zone.
 fn environment(
-    manifest: &Manifest,
+    version: &Version,
     secrets: BTreeMap<String, String>,
-    scratch: &Path,
+    settings: &PoolSpec,
 ) -> BTreeMap<String, String> {
+    let manifest = &version.manifest;
     // A component has neither programs nor a home; what it knows of the daemon is what it is told.
     if manifest.host == HostKind::Wasm {
         return manifest.env.clone().into_iter().chain(secrets).collect();
     }
-    let scratch = scratch.to_string_lossy();
+    let scratch = settings.scratch.to_string_lossy();
     let own = |name: &str| std::env::var(name).ok();
     let mut env = BTreeMap::from([
-        (
-            "PATH".to_owned(),
-            own("PATH").unwrap_or_else(|| PATH.to_owned()),
-        ),
+        ("PATH".to_owned(), own_path()),
         ("HOME".to_owned(), scratch.to_string()),
         // Why: the usual place for temporary files is not granted, and libraries look here first.
         ("TMPDIR".to_owned(), scratch.to_string()),
@@ -178,6 +213,13 @@ fn environment(
     ]);
     // Without one, the system's own time zone holds.
     env.extend(own("TZ").map(|zone| ("TZ".to_owned(), zone)));
+    if manifest.host == HostKind::Http {
+        let certificates = own(http::CERTIFICATES);
+        env.extend(certificates.map(|file| (http::CERTIFICATES.to_owned(), file)));
+    }
+    if manifest.host == HostKind::Lambda {
+        env.extend(lambda::environment(version, &settings.place));
+    }
     env.extend(manifest.env.clone());
     env.extend(secrets);
     env
@@ -196,6 +238,11 @@ fn compiled(manifest: &Manifest, settings: &PoolSpec) -> Result<Option<PathBuf>,
         Ok(()) => Ok(Some(path)),
         Err(source) => Err(HostError::Prepare { path, source }),
     }
+}
+
+/// Where programs are looked for: as the daemon does.
+pub(crate) fn own_path() -> String {
+    std::env::var("PATH").unwrap_or_else(|_| PATH.to_owned())
 }
 
 /// Creates the workers' home, which nobody but the daemon's user may enter.

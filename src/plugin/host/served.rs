@@ -35,11 +35,7 @@ pub(crate) struct Request<'a> {
     pub(crate) key: String,
     pub(crate) index: u64,
     pub(crate) item_id: Option<String>,
-    /// Seconds from the hand-over; without it, as long as it takes.
-    #[cfg_attr(
-        not(feature = "wasm"),
-        expect(dead_code, reason = "only a component is told")
-    )]
+    /// How long it may take from the hand-over, in seconds.
     pub(crate) timeout_s: Option<f64>,
 }
 
@@ -62,6 +58,24 @@ pub(crate) fn done_with_text(ticket: u64, output: Vec<u8>) -> Vec<u8> {
     let mut line = format!("{{\"id\":{ticket},\"result\":").into_bytes();
     push_text(text, &mut line);
     line.extend_from_slice(b"}\n");
+    line
+}
+
+/// The line that says why no call is ever taken.
+pub(crate) fn init_error(failure: &Failure) -> Vec<u8> {
+    let mut line = b"{\"init_error\":{\"error\":".to_vec();
+    push_text(&failure.error, &mut line);
+    line.extend_from_slice(b",\"cause\":");
+    push_text(&failure.cause, &mut line);
+    line.extend_from_slice(b"}}\n");
+    line
+}
+
+/// The line of a failure behind which this worker ends.
+pub(crate) fn failed_at_last(ticket: u64, failure: &Failure) -> Vec<u8> {
+    let mut line = failed(ticket, failure);
+    line.truncate(line.len() - b"}\n".len());
+    line.extend_from_slice(b",\"last\":true}\n");
     line
 }
 

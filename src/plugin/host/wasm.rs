@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     payload::Failure,
-    plugin::{Instance, Manifest},
+    plugin::{Instance, Manifest, network::Grant},
 };
 
 mod alarm;
@@ -53,11 +53,11 @@ pub(crate) struct Settings {
     /// Longest result.
     output_bytes_max: usize,
     /// What the manifest's `network` grants.
-    network: Vec<String>,
+    network: Vec<Grant>,
 }
 
 impl Settings {
-    /// What a manifest asks for.
+    /// What a manifest asks for. One that was parsed has grants.
     pub(crate) fn of(manifest: &Manifest) -> Self {
         let wasm = manifest.wasm.unwrap_or_default();
         Self {
@@ -65,7 +65,7 @@ impl Settings {
             memory_bytes_max: wasm.memory_bytes_max,
             instance: wasm.instance,
             output_bytes_max: served::result_bytes_max(manifest.line_bytes_max),
-            network: manifest.network.clone(),
+            network: manifest.grants().unwrap_or_default(),
         }
     }
 }

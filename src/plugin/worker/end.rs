@@ -6,7 +6,7 @@ use compact_str::CompactString;
 use rustix::process::Signal;
 
 use super::{
-    super::{Answer, Outcome, Stream, pool::End, process},
+    super::{Answer, Outcome, Stream, host, pool::End, process},
     DRAIN_READS_MAX, Flight, Kill, Phase, SETTLED, Worker, read_now,
 };
 use crate::payload::Failure;
@@ -48,6 +48,7 @@ impl Worker {
             answered: self.answered,
             expected: self.retiring || self.killed == Some(Kill::Wanted),
             suspects,
+            failure: self.init_error.take(),
         };
         (end, answers)
     }
@@ -74,7 +75,8 @@ impl Worker {
             .collect();
         let asked = self.killed.is_none() && status.is_some_and(process::was_asked_to_end);
         let mut suspects = Vec::new();
-        for (ticket, flight) in flights {
+        for (ticket, mut flight) in flights {
+            self.pass_cursor_on(ticket, &mut flight);
             let culprit = possible == [ticket] && (!asked || flight.alone);
             if !culprit && possible.contains(&ticket) {
                 suspects.push(flight.key.clone());
@@ -136,10 +138,11 @@ impl Worker {
             Some(Kill::Silent) => " (it had closed its input or output and lived on)",
             Some(Kill::StartTooSlow) => " (not ready in time)",
         };
-        match (&self.refused, self.tail.text()) {
-            (Some(cause), _) => cause.clone(),
-            (None, "") => format!("{ended}{why}"),
-            (None, words) => format!("{ended}{why}; its last words: {words}"),
+        match (&self.refused, &self.init_error, self.tail.text()) {
+            (Some(cause), _, _) => cause.clone(),
+            (None, Some(failure), _) => host::lambda::in_a_line(failure),
+            (None, None, "") => format!("{ended}{why}"),
+            (None, None, words) => format!("{ended}{why}; its last words: {words}"),
         }
     }
 }

@@ -61,17 +61,36 @@ impl Worker {
             return self.take_report(line);
         }
         match protocol::decode(line, |ticket| self.flights.contains_key(&ticket)) {
-            Line::Answer { ticket, outcome } => {
-                if let Some(flight) = self.flights.remove(&ticket) {
+            Line::Answer {
+                ticket,
+                outcome,
+                last,
+            } => {
+                if let Some(mut flight) = self.flights.remove(&ticket) {
                     let outcome = match outcome {
                         Ok(result) => Outcome::Done(result),
-                        Err(failure) => Outcome::Failed(failure),
+                        Err(failure) => {
+                            self.pass_cursor_on(ticket, &mut flight);
+                            Outcome::Failed(failure)
+                        }
                     };
-                    answers.push(self.answer(ticket, &flight, outcome));
+                    let answer = self.answer(ticket, &flight, outcome);
+                    if last {
+                        // Why it waits for the end: whoever hears it may hand over the next call at once.
+                        self.answered = true;
+                        self.verdicts.push(answer);
+                        self.expect_end(Kill::Wanted);
+                    } else {
+                        answers.push(answer);
+                    }
                 }
             }
+            Line::Heartbeat { ticket, cursor } => self.take_heartbeat(ticket, cursor),
             Line::Ready if self.phase != Phase::Live => self.go_live(),
-            Line::Ready | Line::Log => self.log(Stream::Stdout, line),
+            Line::InitError(failure) if self.phase == Phase::Warming => {
+                self.init_error = Some(failure);
+            }
+            Line::Ready | Line::InitError(_) | Line::Log => self.log(Stream::Stdout, line),
         }
     }
 

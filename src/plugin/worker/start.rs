@@ -88,6 +88,7 @@ async fn start(post: Post) -> Result<Worker, String> {
         phase_ends: Some(now + START_MAX),
         proving: None,
         refused: None,
+        init_error: None,
         answered: false,
         retiring: false,
         finish: None,
@@ -104,7 +105,7 @@ async fn start(post: Post) -> Result<Worker, String> {
     deprecated,
     reason = "its successor is unsafe for types that may lend out another descriptor; an OwnedFd cannot"
 )]
-fn watched(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+pub(crate) fn watched(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::new(descriptor)
 }
 

@@ -18,7 +18,7 @@ use crate::{
     ids::{ExecutionId, FrameId, Generation},
     machine::Input,
     payload::{Failure, Payload},
-    plugin::{Answer, Call, Outcome, Pool, Version},
+    plugin::{Answer, Call, Outcome, Pool, Rollout, Version},
     runtime::{Engine, RuntimeError},
 };
 
@@ -149,6 +149,7 @@ impl Functions {
             attempt: task.attempt,
             key: format!("{}-{}-{}", task.execution, task.frame, task.entry).into(),
             timeout: task.timeout,
+            cursor: None,
         };
         let answers = self.answers.clone();
         self.next += 1;
@@ -196,7 +197,7 @@ impl Functions {
             if let Some(version) = engine.plugins().in_force(&plugin)?
                 && version.folder != function.version.folder
             {
-                if let Err(error) = function.pool.deploy(version.clone(), true) {
+                if let Err(error) = function.pool.deploy(version.clone(), true, Rollout::AtOnce) {
                     tracing::error!(function = name, %error, "the version is not taken up");
                 }
                 function.version = version;
@@ -239,6 +240,10 @@ impl Work {
 
     /// A function has answered.
     pub(super) fn take_answer(&mut self, answer: Answer) {
+        // Why nothing: a task of an execution has no row for a place within it.
+        if matches!(answer.outcome, Outcome::Reached(_)) {
+            return;
+        }
         let Some(under) = self.functions.calls.remove(&answer.ticket) else {
             return;
         };
@@ -266,8 +271,9 @@ impl Work {
                 generation,
                 failure,
             },
-            Outcome::Interrupted => {
-                // Counts as no attempt: its worker went away for reasons of its own.
+            Outcome::Interrupted | Outcome::FailedCanary(_) | Outcome::Reached(_) => {
+                // Counts as no attempt: its worker went away for reasons of its own, or ran a version
+                // that has not proved itself.
                 if let Some(function) = self.functions.pools.get(&under.name) {
                     function.pool.submit(vec![under.call.clone()]);
                     self.functions.calls.insert(answer.ticket, under);

@@ -70,7 +70,7 @@ impl Outside {
         Ok(Self {
             directories,
             env: grounds.env.clone(),
-            network: Arc::new(Network::granted(&settings.network)?),
+            network: Arc::new(Network::new(settings.network.clone())),
             memory_bytes_max: usize::try_from(settings.memory_bytes_max).unwrap_or(usize::MAX),
         })
     }

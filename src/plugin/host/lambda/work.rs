@@ -1,0 +1,165 @@
+//! The worker's loop: starts the runtime, listens for it, and ends with it.
+//!
+//! Owns the child and the clock of the function's own timeout. It kills nobody: when the worker ends,
+//! the pool ends all that is left of its process group.
+
+use std::{
+    future::pending,
+    io,
+    net::Ipv4Addr,
+    os::fd::AsFd as _,
+    process::{Child, Command, ExitCode, ExitStatus, Stdio},
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    fd::OwnedFd,
+    process::{Pid, PidfdFlags, pidfd_open},
+};
+use tokio::{
+    io::unix::AsyncFd,
+    net::TcpListener,
+    task::{JoinSet, LocalSet},
+};
+
+use super::{
+    Settings, api,
+    desk::{Desk, End},
+    told,
+};
+use crate::{
+    payload::Failure,
+    plugin::{process::was_asked_to_end, version::hex, worker::watched},
+};
+
+/// Bytes of the token; nobody tries 2^128 of them.
+const TOKEN_BYTES: usize = 16;
+
+/// What a runtime that has ended may have left in its connections is taken in for so long.
+const LAST_WORDS: Duration = Duration::from_millis(250);
+
+/// A runtime that said why it cannot start has so long to end.
+const INIT_ERROR_LEAVE: Duration = Duration::from_secs(2);
+
+/// What a shell says of a process that was asked to end: 128 and the number of SIGTERM.
+const ASKED_TO_END: u8 = 143;
+
+/// Works until there are no more calls or no more runtime; an error is for people.
+pub(super) fn serve(command: &mut Command, settings: Settings) -> io::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    LocalSet::new().block_on(&runtime, work(command, settings))
+}
+
+async fn work(command: &mut Command, settings: Settings) -> io::Result<ExitCode> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let token: Rc<str> = hex(&rand::random::<[u8; TOKEN_BYTES]>()).into();
+    let desk = Rc::new(Desk::new(settings)?);
+    let address = format!("{}/{token}", listener.local_addr()?);
+    let mut runtime = Runtime::start(command, &address)?;
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                let (stream, _) = accepted?;
+                stream.set_nodelay(true)?;
+                connections.spawn_local(api::serve(stream, Rc::clone(&token), Rc::clone(&desk)));
+            }
+            Some(_) = connections.join_next() => {}
+            status = runtime.ended() => {
+                let rest = async { while connections.join_next().await.is_some() {} };
+                // Why ok: what is not in by then is of a grandchild that lives on.
+                tokio::time::timeout(LAST_WORDS, rest).await.ok();
+                return has_ended(&desk, status?);
+            }
+            () = until(desk.deadline()) => return Err(time_is_over(&desk)),
+            () = desk.changed.notified() => {
+                if let Some(end) = desk.take_end() {
+                    return match end {
+                        End::InputEnded => Ok(ExitCode::SUCCESS),
+                        End::Broken(error) => Err(error),
+                    };
+                }
+                if let Some(failure) = desk.init_error() {
+                    // Why ok: it has said why, and whether it goes by itself matters to nobody.
+                    tokio::time::timeout(INIT_ERROR_LEAVE, runtime.ended()).await.ok();
+                    return Err(io::Error::other(super::in_a_line(&failure)));
+                }
+            }
+        }
+    }
+}
+
+/// The runtime has ended: whoever waits for it is told.
+fn has_ended(desk: &Desk, status: ExitStatus) -> io::Result<ExitCode> {
+    if was_asked_to_end(status) {
+        // Why nobody is told: whoever stops a group stops this worker too, and its call was not to blame.
+        return Ok(ExitCode::from(ASKED_TO_END));
+    }
+    if let Some(request) = desk.under_way() {
+        // Why ok: it is under way, as was just found.
+        desk.failed_at_last(&request, &told::exited(&request, status))
+            .ok();
+    } else if !desk.is_ready() {
+        let request = told::uuid(&rand::random::<[u8; 16]>());
+        // Why ok: the runtime may have said why already, and better.
+        desk.cannot_start(told::exited(&request, status)).ok();
+    }
+    Err(io::Error::other(match desk.init_error() {
+        Some(failure) => super::in_a_line(&failure),
+        None => told::how_exited(status),
+    }))
+}
+
+/// The function's own time is over: its call is told so.
+fn time_is_over(desk: &Desk) -> io::Error {
+    let after = desk.settings.timeout.unwrap_or_default();
+    if let Some(request) = desk.under_way() {
+        let failure: Failure = told::timed_out(&request, after);
+        // Why ok: it is under way, as was just found.
+        desk.failed_at_last(&request, &failure).ok();
+    }
+    io::Error::other(told::how_timed_out(after))
+}
+
+/// The runtime's process.
+struct Runtime {
+    child: Child,
+    end: AsyncFd<OwnedFd>,
+}
+
+impl Runtime {
+    fn start(command: &mut Command, address: &str) -> io::Result<Self> {
+        let log = || io::stderr().as_fd().try_clone_to_owned();
+        let child = command
+            .env("AWS_LAMBDA_RUNTIME_API", address)
+            .stdin(Stdio::null())
+            .stdout(log()?)
+            .stderr(log()?)
+            .spawn()
+            .map_err(|error| {
+                let program = command.get_program().display();
+                io::Error::other(format!("cannot execute {program}: {error}"))
+            })?;
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let end = pidfd_open(pid.ok_or(io::ErrorKind::NotFound)?, PidfdFlags::NONBLOCK)?;
+        let end = watched(end)?;
+        Ok(Self { child, end })
+    }
+
+    /// How it ended, when it has.
+    async fn ended(&mut self) -> io::Result<ExitStatus> {
+        // Why the result is nothing: what is wrong with the descriptor, `wait` finds out.
+        drop(self.end.readable().await);
+        self.child.wait()
+    }
+}
+
+async fn until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant.into()).await,
+        None => pending().await,
+    }
+}
