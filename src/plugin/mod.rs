@@ -47,8 +47,8 @@ pub(crate) use host::{
     lambda::{request_id, trace_id},
 };
 pub use manifest::{
-    Handler, Health, HostKind, Http, Limits, Manifest, ManifestError, Reload, Runtime, SandboxMode,
-    Template,
+    Handler, Health, HostKind, Http, Instance, Limits, Manifest, ManifestError, Reload, Runtime,
+    SandboxMode, Template, Wasm,
 };
 pub use pool::{Pool, PoolError, PoolSpec, Rollout, Tally};
 pub(crate) use procfs::boot;

@@ -16,6 +16,8 @@ mod conformance;
 mod deaths;
 mod deploys;
 mod environments;
+#[cfg(feature = "wasm")]
+mod guest;
 mod heartbeats;
 mod http;
 mod lambda;
@@ -24,4 +26,8 @@ mod orphans;
 mod sandbox;
 mod shim;
 mod stops;
+#[cfg(feature = "wasm")]
+mod wasm;
+#[cfg(feature = "wasm")]
+mod wasm_js;
 mod world;
