@@ -69,6 +69,10 @@ pub(crate) enum Left {
     /// A request under way; its worker lives on, with the requests beside it.
     Request,
     /// An instance in a worker, which lives on: a component can start nothing.
+    #[cfg_attr(
+        not(feature = "wasm"),
+        expect(dead_code, reason = "only a component is one")
+    )]
     Instance,
 }
 

@@ -735,7 +735,7 @@ exports.handler = async () => {
 /// What a function is given of a batch, and what its answers, errors and delays mean for each item.
 #[tokio::test(flavor = "multi_thread")]
 async fn several_items_are_one_event_with_a_record_for_each() {
-    const CODE: &str = r#"
+    const CODE: &str = r"
 exports.handler = async (event) => {
   const items = event.Records.map((record) => JSON.parse(record.body));
   if (items.includes('fail')) throw new RangeError('on purpose');
@@ -743,7 +743,7 @@ exports.handler = async (event) => {
   if (items.includes('silent')) return;
   return { results: event.Records };
 };
-"#;
+";
     let world = World::new();
     let mut host = node(&world, "workers = 1\nbatch = 3\ntimeout = \"1500ms\"", CODE);
     let record = |n: u64, item: &str| {
