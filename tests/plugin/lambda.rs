@@ -731,3 +731,48 @@ exports.handler = async () => {
     }
     host.end().await;
 }
+
+/// What a function is given of a batch, and what its answers, errors and delays mean for each item.
+#[tokio::test(flavor = "multi_thread")]
+async fn several_items_are_one_event_with_a_record_for_each() {
+    const CODE: &str = r"
+exports.handler = async (event) => {
+  const items = event.Records.map((record) => JSON.parse(record.body));
+  if (items.includes('fail')) throw new RangeError('on purpose');
+  if (items.includes('hang')) await new Promise((resolve) => setTimeout(resolve, 60000));
+  if (items.includes('silent')) return;
+  return { results: event.Records };
+};
+";
+    let world = World::new();
+    let mut host = node(&world, "workers = 1\nbatch = 3\ntimeout = \"1500ms\"", CODE);
+    let record = |n: u64, item: &str| {
+        let key = format!("key-{n}");
+        let attributes = json!({"ApproximateReceiveCount": "1"});
+        json!({"messageId": key, "body": item, "attributes": attributes, "eventSource": "iterd"})
+    };
+    for (items, expected) in [
+        (
+            ["1.50", "[ 2]"],
+            [Ok(record(1, "1.50")), Ok(record(2, "[ 2]"))],
+        ),
+        (["1", "\"silent\""], [Ok(Value::Null), Ok(Value::Null)]),
+        (["1", "\"fail\""], [Err("RangeError"), Err("RangeError")]),
+        // It is tried alone, and its neighbour loses nothing.
+        (
+            ["1", "\"hang\""],
+            [Ok(record(1, "1")), Err("Sandbox.Timedout")],
+        ),
+    ] {
+        let calls = items.iter().zip(1..).map(|(item, n)| call(n, item));
+        let (done, _) = host.run_all(calls.collect(), |_, _| ()).await;
+        for (ticket, expected) in (1..).zip(expected) {
+            match (&done[&ticket].outcome, expected) {
+                (Outcome::Done(result), Ok(expected)) => assert_eq!(*result.value(), expected),
+                (Outcome::Failed(failure), Err(expected)) => assert_eq!(failure.error, expected),
+                (outcome, _) => panic!("{items:?}: {ticket} {outcome:?}"),
+            }
+        }
+    }
+    host.end().await;
+}

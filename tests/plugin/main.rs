@@ -19,6 +19,7 @@ mod environments;
 #[cfg(feature = "wasm")]
 mod guest;
 mod heartbeats;
+mod hosts;
 mod http;
 mod lambda;
 mod logs;

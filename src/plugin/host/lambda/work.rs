@@ -28,10 +28,7 @@ use super::{
     desk::{Desk, End},
     told,
 };
-use crate::{
-    payload::Failure,
-    plugin::{process::was_asked_to_end, version::hex, worker::watched},
-};
+use crate::plugin::{process::was_asked_to_end, version::hex, worker::watched};
 
 /// Bytes of the token; nobody tries 2^128 of them.
 const TOKEN_BYTES: usize = 16;
@@ -98,10 +95,8 @@ fn has_ended(desk: &Desk, status: ExitStatus) -> io::Result<ExitCode> {
         // Why nobody is told: whoever stops a group stops this worker too, and its call was not to blame.
         return Ok(ExitCode::from(ASKED_TO_END));
     }
-    if let Some(request) = desk.under_way() {
-        // Why ok: it is under way, as was just found.
-        desk.failed_at_last(&request, &told::exited(&request, status))
-            .ok();
+    if desk.is_under_way() {
+        desk.ends_with(|request| told::exited(request, status));
     } else if !desk.is_ready() {
         let request = told::uuid(&rand::random::<[u8; 16]>());
         // Why ok: the runtime may have said why already, and better.
@@ -116,11 +111,7 @@ fn has_ended(desk: &Desk, status: ExitStatus) -> io::Result<ExitCode> {
 /// The function's own time is over: its call is told so.
 fn time_is_over(desk: &Desk) -> io::Error {
     let after = desk.settings.timeout.unwrap_or_default();
-    if let Some(request) = desk.under_way() {
-        let failure: Failure = told::timed_out(&request, after);
-        // Why ok: it is under way, as was just found.
-        desk.failed_at_last(&request, &failure).ok();
-    }
+    desk.ends_with(|request| told::timed_out(request, after));
     io::Error::other(told::how_timed_out(after))
 }
 
