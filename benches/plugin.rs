@@ -28,6 +28,8 @@ use iterd::{
         Answer, Call, Event, Events, Launcher, Manifest, Pool, PoolSpec, SecretSource, Spawner,
         Version, WorkerLog, WorkerLogError, WorkerRecord,
     },
+    runtime::Requests,
+    time::SystemClock,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -197,6 +199,7 @@ async fn pool(root: &Path, manifest: &str) -> f64 {
                 Arc::new(Nowhere),
             )
             .unwrap(),
+            composer: Arc::new(Requests::new(Arc::new(SystemClock))),
             events: Arc::new(Nowhere),
             place: Place {
                 region: "us-east-1".to_owned(),
@@ -250,5 +253,6 @@ fn call(ticket: u64, payload: &Payload) -> Call {
         attempt: 1,
         key: format!("key-{ticket}").into(),
         timeout: Some(Duration::from_mins(1)),
+        cursor: None,
     }
 }

@@ -261,6 +261,7 @@ impl<'a> Load<'a> {
                 self.versions += 1;
                 write_handler(self.directory, self.versions);
                 let deploy = Deploy {
+                    at_once: true,
                     what: "bench".to_owned(),
                     from: None,
                     version: None,

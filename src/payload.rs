@@ -141,6 +141,16 @@ impl Failure {
             close_limiter: None,
         }
     }
+
+    /// How long the record is put off because somebody limits its handler, which is neither a failure
+    /// nor an attempt; `None` where it has failed, or no other try would help.
+    #[must_use]
+    pub fn puts_off(&self) -> Option<Duration> {
+        if self.retry == Some(false) {
+            return None;
+        }
+        self.close_limiter.max(self.retry_after)
+    }
 }
 
 /// Reads a JSON value and keeps nothing: what makes a text worth keeping.

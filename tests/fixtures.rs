@@ -317,6 +317,7 @@ fn child(
     let tried = NonZeroU64::new(attempts.into()).is_some();
     ChildRow {
         redo: 0,
+        cursor: None,
         run,
         index,
         items: 1,

@@ -70,7 +70,7 @@ const STEP_CLOCKS: [(&str, &str); 3] = [
 ];
 
 /// Crates that live in one place: (crate, where, why).
-const CONFINED: [(&str, &[&str], &str); 7] = [
+const CONFINED: [(&str, &[&str], &str); 10] = [
     (
         "jsonata_core",
         &["src/asl/jsonata/"],
@@ -92,6 +92,11 @@ const CONFINED: [(&str, &[&str], &str); 7] = [
         "nobody but the store writes SQL for iterd's file",
     ),
     (
+        "reqwest",
+        &["src/plugin/manifest/http.rs", "src/plugin/host/http/"],
+        "requests are made by confined workers, which judge addresses; the daemon makes none",
+    ),
+    (
         "refinery",
         &["src/store/"],
         "migrations belong to the store",
@@ -105,6 +110,16 @@ const CONFINED: [(&str, &[&str], &str); 7] = [
         "anyhow",
         &["src/cli/", "src/main.rs"],
         "modules have error enums of their own",
+    ),
+    (
+        "wasmtime",
+        &["src/plugin/host/wasm"],
+        "an engine runs in a worker, never in the daemon",
+    ),
+    (
+        "wasmtime_wasi",
+        &["src/plugin/host/wasm"],
+        "what a component sees is decided in one place",
     ),
 ];
 

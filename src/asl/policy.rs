@@ -168,7 +168,7 @@ fn error_equals<'n>(
                 item.span,
                 "\"States.ALL\" must stand alone, and in the last entry",
             ),
-            Some(name) if name.starts_with("States.") && !RESERVED.contains(&name) => {
+            Some(name) if name.starts_with("States.") && !is_reserved(name) => {
                 reader.problems.schema(
                     item.span,
                     format!("{} is no error of the language", quote(name)),
@@ -183,7 +183,14 @@ fn error_equals<'n>(
         .collect()
 }
 
-/// The names under `States.` that can be matched; `States.Http.` has a name for each status code.
+/// Whether a name under `States.` can be matched. `States.Http.StatusCode.` has one for each status.
+fn is_reserved(name: &str) -> bool {
+    let status = name.strip_prefix("States.Http.StatusCode.");
+    let is_status = |text: &str| text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_digit());
+    RESERVED.contains(&name) || status.is_some_and(is_status)
+}
+
+/// The names under `States.` that can be matched, beside those of statuses.
 const RESERVED: &[&str] = &[
     "States.ALL",
     "States.BranchFailed",

@@ -18,8 +18,8 @@ use crate::{
     ids::Generation,
     integration::source::Record,
     payload::gist,
-    plugin::{Call, call_line},
-    runtime::{Plan, plugin_manifest},
+    plugin::{Call, Manifest, call_line},
+    runtime::{Plan, plugin_manifest, preview_request},
     time::{Clock as _, SystemClock, Timestamp},
 };
 
@@ -49,7 +49,7 @@ impl DryRun {
         let mut calls = Vec::new();
         let mut take = |index, record: &Record| {
             if calls.len() < usize::from(self.calls) {
-                calls.extend(call(file, index, record));
+                calls.extend(call(file, &manifest, index, record));
             }
         };
         let survey = survey(&plan.source, &settings.config, false, &mut take)?;
@@ -88,8 +88,8 @@ impl DryRun {
     }
 }
 
-/// The first call of a record, as the protocol writes it.
-fn call(file: &JobFile, index: u64, record: &Record) -> Option<Value> {
+/// The first call of a record: as the protocol writes it, or the request that a web service is sent.
+fn call(file: &JobFile, manifest: &Manifest, index: u64, record: &Record) -> Option<Value> {
     let payload = record.item.as_ref().ok()?.clone();
     let place = record
         .id
@@ -104,8 +104,17 @@ fn call(file: &JobFile, index: u64, record: &Record) -> Option<Value> {
         attempt: 1,
         key: format!("{}-{RUN_NUMBER}:{place}:1", file.name).into(),
         timeout: file.process.timeout,
+        cursor: None,
     };
-    serde_json::from_str(&call_line(&call)).ok()
+    match preview_request(manifest, &call) {
+        Some(Ok(request)) => Some(request),
+        Some(Err(failure)) => Some(json!({
+            "index": index,
+            "error": failure.error,
+            "cause": failure.cause,
+        })),
+        None => serde_json::from_str(&call_line(&call)).ok(),
+    }
 }
 
 /// How many records of an unfinished run are done: the run would go on there.

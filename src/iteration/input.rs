@@ -170,6 +170,12 @@ pub enum Parked {
         /// It was put off because somebody limits us; that is neither a failure nor a fault.
         throttled: bool,
     },
+    /// Its next try: it was failed by a version of the handler that has not proved itself, which is no
+    /// attempt. It stays the kind of try that it was.
+    Excused {
+        /// The instant of the next try.
+        at: Timestamp,
+    },
     /// An instant, or an answer from outside that has none ([`Timestamp::MAX`]); keeps its slot.
     Wait {
         /// When to go on at the latest.
@@ -182,7 +188,7 @@ impl Parked {
     #[must_use]
     pub const fn at(self) -> Timestamp {
         match self {
-            Self::Retry { at, .. } | Self::Wait { at } => at,
+            Self::Retry { at, .. } | Self::Excused { at } | Self::Wait { at } => at,
         }
     }
 }

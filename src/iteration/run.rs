@@ -404,6 +404,10 @@ impl Run {
                 self.breaker.record(true, &self.options.pause_when);
                 (RowStatus::Retrying, Try::Retry)
             }
+            Parked::Excused { .. } => {
+                self.note_probation(index, flight, Shown::Bad);
+                (RowStatus::Retrying, flight.kind)
+            }
             Parked::Wait { .. } => {
                 self.note_probation(index, flight, Shown::Good);
                 (RowStatus::Waiting, flight.kind)

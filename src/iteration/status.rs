@@ -166,6 +166,23 @@ pub enum PauseReason {
 }
 
 impl PauseReason {
+    /// Whether it is what the handler did: calls that kept failing, or a plugin that does not run.
+    #[must_use]
+    pub const fn is_of_failures(&self) -> bool {
+        match self {
+            Self::Failing { .. }
+            | Self::InARow { .. }
+            | Self::FailedShare { .. }
+            | Self::Plugin { .. } => true,
+            Self::Operator { .. }
+            | Self::Held { .. }
+            | Self::Trial { .. }
+            | Self::Source { .. } => false,
+        }
+    }
+}
+
+impl PauseReason {
     /// The reason in one word, for programs.
     #[must_use]
     pub const fn word(&self) -> &'static str {

@@ -73,12 +73,29 @@ pub enum Event {
         /// Why, for people.
         why: String,
     },
-    /// A deployed version has proved that it starts; new calls go to it.
+    /// A deployed version starts, and proves itself on some of the calls.
+    CanaryStarted {
+        /// The new version.
+        version: VersionNumber,
+        /// The copy that its workers run in.
+        folder: PathBuf,
+    },
+    /// New calls go to a deployed version: it has proved itself, or did not have to.
     Deployed {
         /// The new version.
         version: VersionNumber,
         /// The copy that its workers run in.
         folder: PathBuf,
+        /// Whether it was a canary before.
+        proven: bool,
+    },
+    /// A canary has failed calls that the version in force has no trouble with; calls go to that one
+    /// alone again.
+    Refuted {
+        /// The canary.
+        version: VersionNumber,
+        /// How it failed, for people.
+        cause: String,
     },
     /// A version failed to start several times in a row. Where an older one runs, that one goes on
     /// and this one is given up; else the pool goes on trying, at a slow pace.

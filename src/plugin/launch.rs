@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Limits,
-    host::Role,
+    host::{Grounds, Role},
     sandbox::{self, Confinement, SandboxSpec},
 };
 
@@ -96,7 +96,7 @@ enum LaunchError {
 }
 
 /// Becomes a worker: what `main` does when its first argument is [`ARGUMENT`]. Returns only where
-/// that failed, or after the last item of a command-per-item worker.
+/// that failed, or after the last item of a worker of ours.
 #[must_use]
 pub fn main() -> ExitCode {
     match launch() {
@@ -132,7 +132,16 @@ fn launch() -> Result<ExitCode, LaunchError> {
         command
     });
     spec.role
-        .serve(command)
+        .serve(
+            command,
+            &Grounds {
+                env: spec.env,
+                #[cfg(feature = "wasm")]
+                folder: spec.folder,
+                #[cfg(feature = "wasm")]
+                sandbox: spec.sandbox,
+            },
+        )
         .map_err(|source| LaunchError::Execute {
             source,
             program: program.unwrap_or_default(),
@@ -268,6 +277,7 @@ mod tests {
                 mode: crate::plugin::SandboxMode::Off,
                 own: Vec::new(),
                 scratch: PathBuf::new(),
+                compiled: None,
                 read: Vec::new(),
                 write: Vec::new(),
                 hidden: Vec::new(),

@@ -17,6 +17,18 @@ use serde::{Deserialize, Deserializer};
 
 use crate::time::parse_duration;
 
+use super::network::Grant;
+
+mod http;
+mod keys;
+
+pub use http::{Http, Template};
+pub(crate) use http::{Node, Part, Piece, Plan, ResponseForm, RetryAfter};
+
+mod wasm;
+
+pub use wasm::{Instance, Wasm};
+
 /// File name of the manifest within the plugin's folder.
 const FILE_NAME: &str = "plugin.toml";
 
@@ -31,6 +43,9 @@ const WORKERS_MAX: u32 = 1024;
 
 /// Most items in one worker at a time; also the threads of the Python shim.
 const IN_FLIGHT_MAX: u32 = 1024;
+
+/// Most items that are handed over together: a list that a handler can still keep in its head.
+const BATCH_MAX: u32 = 1000;
 
 /// Bounds of `line_bytes_max`: a line must hold a failure with its cause; the upper bound is what
 /// one worker may make the daemon hold in memory.
@@ -49,7 +64,8 @@ pub struct Manifest {
     /// What runs the handler; default `process`.
     #[serde(default)]
     pub host: HostKind,
-    /// `process`: the function that the Python shim calls. `lambda`: `index.handler`.
+    /// `process`: the function that the Python shim calls. `lambda`: `index.handler`. `wasm`: the
+    /// component's file.
     pub handler: Option<String>,
     /// Program and arguments; a relative program with a slash is relative to the folder.
     pub command: Option<Vec<String>>,
@@ -63,10 +79,18 @@ pub struct Manifest {
     pub timeout: Option<Duration>,
     /// Worker processes, 1 to 1024; default: the job's concurrency.
     pub workers: Option<NonZeroU32>,
+    /// How long a call may give no sign of life (an answer, a heartbeat, a cursor); default: as long as it
+    /// may take.
+    #[serde(default, deserialize_with = "duration")]
+    pub heartbeat: Option<Duration>,
     /// Items in one worker at a time, 1 to 1024. More than one promises that the handler copes
     /// with items side by side: the timeout of each runs from its hand-over.
     #[serde(default = "one")]
     pub in_flight: NonZeroU32,
+    /// Items that the handler takes at a time, 1 to 1000; more than one come as a list, and each is
+    /// answered for itself. The timeout of each runs from the hand-over of all.
+    #[serde(default = "one")]
+    pub batch: NonZeroU32,
     /// When an edited folder becomes a new version; default: `watch` under `iterd run`, `deploy`
     /// under `iterd serve`.
     pub reload: Option<Reload>,
@@ -87,9 +111,20 @@ pub struct Manifest {
     /// `file:PATH` or `env:NAME`.
     #[serde(default)]
     pub secrets: BTreeMap<String, String>,
+    /// What a plugin may talk to: addresses, networks and names, with a port or without, as
+    /// `10.0.0.0/8`, `192.168.3.4:8080`, `[::1]:80` or `name.example:443`. A web service (`http`) beside
+    /// the public Internet, a component (`wasm`) nothing else.
+    #[serde(default)]
+    pub network: Vec<String>,
+    /// `http` only: the request that is made for each record.
+    pub http: Option<Http>,
+    /// What a worker of a new version has to answer before anything depends on it.
+    pub health: Option<Health>,
     /// What the kernel holds each worker process to.
     #[serde(default)]
     pub limits: Limits,
+    /// `wasm` only: what its instances may have.
+    pub wasm: Option<Wasm>,
     /// Longest answer of a worker, in bytes, 64 KiB to 256 MiB; default 8 MiB.
     #[serde(default = "line_bytes_max")]
     pub line_bytes_max: usize,
@@ -118,9 +153,9 @@ pub enum HostKind {
     Exec,
     /// An AWS Lambda handler behind the runtime API.
     Lambda,
-    /// A WASM component; not in this build.
+    /// A WebAssembly component; in builds with the feature `wasm`.
     Wasm,
-    /// A web service; not in this build.
+    /// A web service: a request for each item.
     Http,
     /// Answers its input, in process: for measuring what iterd itself costs.
     Identity,
@@ -175,6 +210,14 @@ pub struct Limits {
     pub file_bytes: Option<u64>,
 }
 
+/// A call by which a version shows that it works, whatever a run has for it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Health {
+    /// The record that the handler is given. Any result is a good one.
+    pub item: toml::Value,
+}
+
 /// A Python function: a file within the plugin's folder, and the function's name in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Handler {
@@ -216,27 +259,6 @@ pub enum ManifestError {
     },
 }
 
-const KEYS: &[&str] = &[
-    "name",
-    "host",
-    "handler",
-    "command",
-    "python",
-    "runtime",
-    "timeout",
-    "workers",
-    "in_flight",
-    "reload",
-    "sandbox",
-    "read",
-    "write",
-    "env",
-    "secrets",
-    "limits",
-    "line_bytes_max",
-];
-const LIMIT_KEYS: &[&str] = &["memory_bytes", "open_files", "file_bytes"];
-
 impl Manifest {
     /// Reads the manifest of a plugin's folder.
     pub fn load(folder: &Path) -> Result<Self, ManifestError> {
@@ -263,12 +285,12 @@ impl Manifest {
     /// Reads the text of a manifest.
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
         let table: toml::Table = toml::from_str(text)?;
-        refuse_unknown(&table, KEYS, "")?;
-        if let Some(toml::Value::Table(limits)) = table.get("limits") {
-            refuse_unknown(limits, LIMIT_KEYS, "limits.")?;
-        }
-        let manifest: Self = toml::from_str(text)?;
+        keys::refuse_unknown(&table)?;
+        let mut manifest: Self = toml::from_str(text)?;
         manifest.check()?;
+        if let Some(http) = &mut manifest.http {
+            http.complete(&manifest.secrets, manifest.line_bytes_max)?;
+        }
         Ok(manifest)
     }
 
@@ -283,17 +305,44 @@ impl Manifest {
             python: None,
             runtime: None,
             timeout: None,
+            heartbeat: None,
             workers: None,
             in_flight: NonZeroU32::MIN,
+            batch: NonZeroU32::MIN,
             reload: None,
             sandbox: SandboxMode::default(),
             read: Vec::new(),
             write: Vec::new(),
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),
+            network: Vec::new(),
+            http: None,
+            health: None,
             limits: Limits::default(),
+            wasm: None,
             line_bytes_max: line_bytes_max(),
         }
+    }
+
+    /// The expressions that are evaluated for each record, in the order in which the worker expects
+    /// their values.
+    #[must_use]
+    pub fn templates(&self) -> &[Template] {
+        self.http.as_ref().map_or(&[], |http| &http.plan.templates)
+    }
+
+    /// What `network` grants.
+    pub(crate) fn grants(&self) -> Result<Vec<Grant>, ManifestError> {
+        let grants = self.network.iter().map(|text| Grant::parse(text));
+        grants
+            .collect::<Result<_, _>>()
+            .or_else(|problem| invalid("network", problem))
+    }
+
+    /// Items in one worker at a time.
+    #[must_use]
+    pub fn calls_in_worker(&self) -> u32 {
+        self.in_flight.get().saturating_mul(self.batch.get())
     }
 
     /// The Python function behind the shim, if this plugin is one.
@@ -315,6 +364,7 @@ impl Manifest {
             );
         }
         self.check_program()?;
+        self.check_wasm()?;
         if self
             .timeout
             .is_some_and(|timeout| !TIMEOUT.contains(&timeout))
@@ -327,6 +377,7 @@ impl Manifest {
         for (key, number, max) in [
             ("workers", self.workers, WORKERS_MAX),
             ("in_flight", Some(self.in_flight), IN_FLIGHT_MAX),
+            ("batch", Some(self.batch), BATCH_MAX),
         ] {
             if let Some(number) = number.filter(|number| number.get() > max) {
                 return invalid(key, format!("is {number}; at most {max}"));
@@ -351,6 +402,11 @@ impl Manifest {
                 );
             }
         }
+        self.check_variables()
+    }
+
+    /// The environment has names that are some, each once.
+    fn check_variables(&self) -> Result<(), ManifestError> {
         for (key, names) in [
             ("env", self.env.keys().collect::<Vec<_>>()),
             ("secrets", self.secrets.keys().collect()),
@@ -388,6 +444,11 @@ impl Manifest {
         {
             return missing("handler", &handler.file);
         }
+        if let Some(file) = self.component()
+            && !folder.join(file).is_file()
+        {
+            return missing("handler", file);
+        }
         match self.command.as_deref() {
             Some([program, ..]) if program.contains('/') && !folder.join(program).exists() => {
                 missing("command", program)
@@ -406,12 +467,15 @@ impl Manifest {
             ("command", self.command.is_some()),
             ("python", self.python.is_some()),
             ("runtime", self.runtime.is_some()),
+            ("http", self.http.is_some()),
+            ("network", !self.network.is_empty()),
         ];
         let allowed: &[&str] = match self.host {
             HostKind::Process => &["handler", "command", "python"],
             HostKind::Exec => &["command"],
             HostKind::Lambda => &["handler", "command", "python", "runtime"],
-            HostKind::Wasm | HostKind::Http => &["handler", "command"],
+            HostKind::Wasm => &["handler", "network"],
+            HostKind::Http => &["http", "network"],
             HostKind::Identity => &[],
         };
         if let Some((key, _)) = present
@@ -428,6 +492,15 @@ impl Manifest {
                 "needs a program as its first word, without NUL".to_owned(),
             );
         }
+        if self.batch.get() > 1 && !matches!(self.host, HostKind::Process | HostKind::Lambda) {
+            return invalid(
+                "batch",
+                format!(
+                    "means nothing to host = \"{}\", which takes one item at a time",
+                    self.host
+                ),
+            );
+        }
         match self.host {
             HostKind::Process => self.check_process(),
             HostKind::Exec if self.command.is_none() => invalid(
@@ -440,8 +513,14 @@ impl Manifest {
                 "means nothing to host = \"exec\", which runs a command for each item; raise `workers`"
                     .to_owned(),
             ),
+            HostKind::Http if self.http.is_none() => invalid(
+                "http",
+                "is missing; host = \"http\" makes a request for each item: http = { url = \"https://..\" }"
+                    .to_owned(),
+            ),
+            HostKind::Http | HostKind::Wasm => self.grants().map(|_| ()),
             HostKind::Lambda => self.check_lambda(),
-            HostKind::Exec | HostKind::Wasm | HostKind::Http | HostKind::Identity => Ok(()),
+            HostKind::Exec | HostKind::Identity => Ok(()),
         }
     }
 
@@ -510,31 +589,6 @@ impl Manifest {
 
 fn invalid<T>(key: &'static str, problem: String) -> Result<T, ManifestError> {
     Err(ManifestError::Invalid { key, problem })
-}
-
-fn refuse_unknown(
-    table: &toml::Table,
-    known: &'static [&'static str],
-    prefix: &str,
-) -> Result<(), ManifestError> {
-    match table.keys().find(|key| !known.contains(&key.as_str())) {
-        None => Ok(()),
-        Some(key) => Err(ManifestError::UnknownKey {
-            key: format!("{prefix}{key}"),
-            nearest: nearest(key, known),
-        }),
-    }
-}
-
-/// The known key that looks most like the given one, if any looks like it at all.
-fn nearest(key: &str, known: &'static [&'static str]) -> Option<&'static str> {
-    // Why 0.7: a swapped or missing letter scores above it, two unrelated short words below.
-    known
-        .iter()
-        .map(|name| (strsim::jaro_winkler(key, name), *name))
-        .filter(|(score, _)| *score > 0.7)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| name)
 }
 
 fn is_name(text: &str) -> bool {

@@ -17,12 +17,14 @@ use crate::{
 };
 use compact_str::CompactString;
 
+mod compose;
 mod environment;
 mod event;
 pub mod host;
 pub mod launch;
 mod lines;
 mod manifest;
+mod network;
 mod pool;
 mod process;
 mod procfs;
@@ -35,15 +37,20 @@ mod version;
 mod watch;
 mod worker;
 
+pub use compose::Composer;
 pub use environment::{
     ConfinedError, EnvironmentError, Environments, RUNTIME_CLIENT, discard_environments,
 };
 pub use event::{Event, Events, ItemRef, Stream};
-pub(crate) use host::lambda::{request_id, trace_id};
-pub use manifest::{
-    Handler, HostKind, Limits, Manifest, ManifestError, Reload, Runtime, SandboxMode,
+pub(crate) use host::{
+    http::preview as preview_request,
+    lambda::{request_id, trace_id},
 };
-pub use pool::{Pool, PoolError, PoolSpec};
+pub use manifest::{
+    Handler, Health, HostKind, Http, Instance, Limits, Manifest, ManifestError, Reload, Runtime,
+    SandboxMode, Template, Wasm,
+};
+pub use pool::{Pool, PoolError, PoolSpec, Rollout, Tally};
 pub(crate) use procfs::boot;
 pub(crate) use protocol::call_line;
 pub use secrets::{SecretError, SecretSource};
@@ -83,6 +90,8 @@ pub struct Call {
     pub key: CompactString,
     /// Counted from the hand-over to the worker; `None`: as long as it takes.
     pub timeout: Option<Duration>,
+    /// Where a former try was within the item, as its handler said last.
+    pub cursor: Option<Payload>,
 }
 
 /// What became of a [`Call`].
@@ -98,13 +107,18 @@ pub struct Answer {
     pub outcome: Outcome,
 }
 
-/// How a call ended.
+/// How a call ended, or where it is.
 #[derive(Debug, Clone)]
 pub enum Outcome {
     /// The handler's result.
     Done(Payload),
     /// The handler, or the host on its behalf (time-out, crash while this was its only call), says why not.
     Failed(Failure),
+    /// As `Failed`, of a version that still has to prove itself; it counts as no attempt.
+    FailedCanary(Failure),
+    /// It goes on, and this is where it is within its item: what a further try is given. Any number of
+    /// these come before the call's one answer.
+    Reached(Payload),
     /// The worker went away for reasons that are not this call's; it counts as no attempt.
     Interrupted,
 }

@@ -15,7 +15,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -29,17 +29,20 @@ use tokio::{
     time::Instant,
 };
 
+pub use canary::Tally;
 use roster::Effect;
+pub use roster::Rollout;
 pub(crate) use roster::{End, Roster, WorkerId};
 
 use crate::{arn::Place, ids::VersionNumber};
 
 use super::{
-    Answer, Call, Event, Events, HostKind, Outcome, SecretSource, Spawner, Version,
+    Answer, Call, Composer, Event, Events, HostKind, Outcome, SecretSource, Spawner, Version,
     host::{self, identity},
     worker::{self, Order},
 };
 
+mod canary;
 mod roster;
 
 /// What a pool is made of.
@@ -59,6 +62,8 @@ pub struct PoolSpec {
     pub secrets: SecretSource,
     /// Starts the workers and records them.
     pub spawner: Spawner,
+    /// Evaluates the expressions of manifests.
+    pub composer: Arc<dyn Composer>,
     /// Takes log lines and news.
     pub events: Arc<dyn Events>,
     /// The region and account that Lambda functions are told they run in.
@@ -68,15 +73,13 @@ pub struct PoolSpec {
 /// Why a plugin cannot run here.
 #[derive(Debug, thiserror::Error)]
 pub enum PoolError {
-    /// The manifest names a host that this build does not have.
+    /// The manifest names the host that only builds with the feature `wasm` have.
     #[error(
-        "plugin {name}: this build of iterd has no host \"{host}\"; use \"process\", \"exec\" or \"lambda\""
+        "plugin {name}: this build of iterd has no host \"wasm\"; build it with it: cargo build --release --features wasm"
     )]
-    NoSuchHost {
+    NoWasm {
         /// The plugin.
         name: String,
-        /// The host.
-        host: HostKind,
     },
     /// A version cannot be deployed into a pool of another kind.
     #[error(
@@ -131,7 +134,8 @@ impl Pool {
     /// the workers' tasks.
     ///
     /// `answers` gets exactly one answer for each submitted call. It is unbounded and yet bounded:
-    /// there are never more answers in it than calls under way, [`Pool::capacity`].
+    /// there are never more answers in it than calls under way, [`Pool::capacity`], and five a second for
+    /// each of these that say where a call is within its item.
     pub fn start(spec: PoolSpec, answers: UnboundedSender<Answer>) -> Result<Self, PoolError> {
         if spec.version.manifest.host == HostKind::Identity {
             let manifest = spec.version.manifest;
@@ -154,6 +158,8 @@ impl Pool {
         let shared = Arc::new(Shared {
             capacity: AtomicUsize::new(roster.capacity()),
             ready: AtomicUsize::new(0),
+            canary: AtomicBool::new(false),
+            batch: AtomicU32::new(roster.current().manifest.batch.get()),
             changed: Notify::new(),
             desk: Mutex::new(Desk {
                 roster,
@@ -192,6 +198,18 @@ impl Pool {
             #[cfg(test)]
             Kind::Scripted { capacity, .. } => capacity.load(Ordering::Relaxed),
         }
+    }
+
+    /// Calls that the version in force takes together.
+    #[must_use]
+    pub fn batch(&self) -> NonZeroU32 {
+        match &self.kind {
+            Kind::Workers(shared) => NonZeroU32::new(shared.batch.load(Ordering::Relaxed)),
+            Kind::Identity { .. } => None,
+            #[cfg(test)]
+            Kind::Scripted { .. } => None,
+        }
+        .unwrap_or(NonZeroU32::MIN)
     }
 
     /// Where the manifest does not name a number of workers, it is this one from now on. Workers
@@ -277,12 +295,20 @@ impl Pool {
         }
     }
 
-    /// Starts a worker of another version, and gives it the new calls once it is ready. The old
-    /// workers finish what they hold. A version that cannot start changes nothing; an event tells
-    /// either way. (A program that does not say `{"ready": true}` counts as started when it has
-    /// lived for half a second and waits for something; one that is `proven`, because a worker of it
-    /// was ready elsewhere, as soon as it runs.)
-    pub fn deploy(&self, version: Version, proven: bool) -> Result<(), PoolError> {
+    /// Starts a worker of another version, and gives it calls once it is ready: all new ones, or as
+    /// many as its [rollout](Rollout) lets it have until it has proved itself. Old workers finish what
+    /// they hold. A version that cannot start, or is refuted, changes nothing; an event tells in any
+    /// case. (A program that does not say `{"ready": true}` counts as started when it has lived for half
+    /// a second and waits for something; one that is `proven`, because a worker of it was ready
+    /// elsewhere, as soon as it runs.)
+    ///
+    /// The version in force, deployed again, ends a canary.
+    pub fn deploy(
+        &self,
+        version: Version,
+        proven: bool,
+        rollout: Rollout,
+    ) -> Result<(), PoolError> {
         match &self.kind {
             Kind::Identity { name, .. } => Err(PoolError::OtherKind { name: name.clone() }),
             Kind::Workers(_) if version.manifest.host == HostKind::Identity => {
@@ -292,11 +318,46 @@ impl Pool {
             }
             Kind::Workers(shared) => {
                 refuse_missing_host(&version)?;
-                shared.decide(|roster, out| roster.deploy(Arc::new(version), proven, out));
+                let version = Arc::new(version);
+                shared.decide(|roster, out| roster.deploy(version, proven, rollout, out));
                 Ok(())
             }
             #[cfg(test)]
             Kind::Scripted { .. } => Ok(()),
+        }
+    }
+
+    /// Whether a version proves itself.
+    #[must_use]
+    pub fn has_canary(&self) -> bool {
+        match &self.kind {
+            Kind::Workers(shared) => shared.canary.load(Ordering::Relaxed),
+            Kind::Identity { .. } => false,
+            #[cfg(test)]
+            Kind::Scripted { .. } => false,
+        }
+    }
+
+    /// The version that proves itself, and what it has shown, where there is one.
+    #[must_use]
+    pub fn canary(&self) -> Option<(VersionNumber, Tally)> {
+        match &self.kind {
+            Kind::Workers(shared) if shared.canary.load(Ordering::Relaxed) => {
+                let desk = shared.desk();
+                let (version, tally) = desk.roster.tally()?;
+                Some((version.number, tally))
+            }
+            Kind::Workers(_) | Kind::Identity { .. } => None,
+            #[cfg(test)]
+            Kind::Scripted { .. } => None,
+        }
+    }
+
+    /// Says that nothing is left but calls that the version in force has failed: a canary, where there
+    /// is one, takes them all.
+    pub fn leave_canary_alone(&self) {
+        if let Kind::Workers(shared) = &self.kind {
+            shared.decide(Roster::leave_canary_alone);
         }
     }
 
@@ -334,10 +395,14 @@ impl Drop for Pool {
 
 fn refuse_missing_host(version: &Version) -> Result<(), PoolError> {
     match version.manifest.host {
-        HostKind::Process | HostKind::Exec | HostKind::Lambda | HostKind::Identity => Ok(()),
-        host @ (HostKind::Wasm | HostKind::Http) => Err(PoolError::NoSuchHost {
+        HostKind::Process
+        | HostKind::Exec
+        | HostKind::Lambda
+        | HostKind::Http
+        | HostKind::Identity => Ok(()),
+        HostKind::Wasm if cfg!(feature = "wasm") => Ok(()),
+        HostKind::Wasm => Err(PoolError::NoWasm {
             name: version.manifest.name.clone(),
-            host,
         }),
     }
 }
@@ -347,6 +412,9 @@ pub(crate) struct Shared {
     desk: Mutex<Desk>,
     capacity: AtomicUsize,
     ready: AtomicUsize,
+    canary: AtomicBool,
+    /// Calls that belong together, at the most.
+    batch: AtomicU32,
     /// One of the two above has changed.
     changed: Notify,
     pub(crate) spec: PoolSpec,
@@ -370,10 +438,14 @@ impl Shared {
     }
 
     /// A worker answered some of its calls.
-    pub(crate) fn answered(self: &Arc<Self>, worker: WorkerId, answers: Vec<Answer>) {
-        let calls = u32::try_from(answers.len()).unwrap_or(u32::MAX);
-        self.decide(|roster, out| roster.answered(worker, calls, out));
+    pub(crate) fn answered(self: &Arc<Self>, worker: WorkerId, mut answers: Vec<Answer>) {
+        self.decide(|roster, out| roster.answered(worker, &mut answers, out));
         self.send(answers);
+    }
+
+    /// Passes on where a call is, which is none of the roster's business.
+    pub(crate) fn pass_on(&self, reached: Answer) {
+        self.send([reached]);
     }
 
     /// A worker is gone; these are the answers to what it held. Orders that it did not read any
@@ -387,7 +459,7 @@ impl Shared {
     ) {
         let mut version = self.spec.version.number;
         self.decide(|roster, out| {
-            roster.ended(worker, end, out);
+            roster.ended(worker, end, &mut answers, out);
             out.push(Effect::Forget(worker));
             version = roster.current().number;
         });
@@ -466,6 +538,10 @@ impl Shared {
                 }
             }
             let (capacity, ready) = (desk.roster.capacity(), desk.roster.ready());
+            let batch = desk.roster.current().manifest.batch.get();
+            self.batch.store(batch, Ordering::Relaxed);
+            self.canary
+                .store(desk.roster.tally().is_some(), Ordering::Relaxed);
             let before = self.capacity.swap(capacity, Ordering::Relaxed);
             if self.ready.swap(ready, Ordering::Relaxed) != ready || before != capacity {
                 self.changed.notify_one();

@@ -5,9 +5,13 @@
 //! so many seconds from the hand-over); an answer is one line, `{"id": 17, "result": ..}` or
 //! `{"id": 17, "error": "Name", "cause": "text", "retry": true, "retry_after_s": 30,
 //! "close_limiter_s": 0}`, in any order. `id` is the call's ticket; a worker that ends behind an answer
-//! says so in it with `"last": true`, and gets no more calls. A worker may say
+//! says so in it with `"last": true`, and gets no more calls. Where a handler takes several items at a
+//! time, they come as one line, `{"batch": [{"id": 17, ..}, {"id": 18, ..}]}`, and are answered one by
+//! one. A worker may say
 //! `{"ready": true}` when it can take its first call, or before that, in
-//! `{"init_error": {"error": "Name", "cause": "text"}}`, why there will be none. Items and results
+//! `{"init_error": {"error": "Name", "cause": "text"}}`, why there will be none. While it works on a call
+//! it may say `{"id": 17, "heartbeat": true}`, or where it is, `{"id": 17, "cursor": ..}`, which the
+//! call's next try is given as its `cursor`. Items and results
 //! travel as the text they came in. Any other line is a log line.
 
 use std::{borrow::Cow, time::Duration};
@@ -22,6 +26,9 @@ use crate::payload::{Failure, Payload};
 const ERROR_BYTES_MAX: usize = 256;
 /// As [`ERROR_BYTES_MAX`].
 const CAUSE_BYTES_MAX: usize = 32 << 10;
+
+/// Longest cursor of a handler, in bytes: it is written to disk again and again.
+const CURSOR_BYTES_MAX: usize = 64 << 10;
 
 /// Longest time that a handler may put off a retry or close a limiter for.
 const WAIT_MAX: Duration = Duration::from_hours(24 * 365);
@@ -40,6 +47,11 @@ pub(crate) enum Line {
         /// The worker ends behind it.
         last: bool,
     },
+    /// A call goes on, and where it is, where the handler says so.
+    Heartbeat {
+        ticket: u64,
+        cursor: Option<Payload>,
+    },
     /// Nothing of the protocol: it is passed on as a log line.
     Log,
 }
@@ -57,6 +69,9 @@ struct Reply<'a> {
     retry_after_s: Option<f64>,
     close_limiter_s: Option<f64>,
     ready: Option<bool>,
+    heartbeat: Option<bool>,
+    #[serde(default, borrow)]
+    cursor: Option<&'a RawValue>,
     #[serde(default)]
     last: Option<bool>,
 }
@@ -87,6 +102,23 @@ fn present<'de: 'a, 'a, D: serde::Deserializer<'de>>(
 
 /// Writes a call as a line.
 pub(crate) fn encode(call: &Call, out: &mut Vec<u8>) {
+    push_call(call, out);
+    out.push(b'\n');
+}
+
+/// Writes calls that belong together as a line.
+pub(crate) fn encode_batch(calls: &[Call], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"batch\":[");
+    for (place, call) in calls.iter().enumerate() {
+        if place > 0 {
+            out.push(b',');
+        }
+        push_call(call, out);
+    }
+    out.extend_from_slice(b"]}\n");
+}
+
+fn push_call(call: &Call, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"id\":");
     out.extend_from_slice(call.ticket.to_string().as_bytes());
     out.extend_from_slice(b",\"item\":");
@@ -101,11 +133,15 @@ pub(crate) fn encode(call: &Call, out: &mut Vec<u8>) {
         out.extend_from_slice(b",\"item_id\":");
         push_text(id, out);
     }
+    if let Some(cursor) = &call.cursor {
+        out.extend_from_slice(b",\"cursor\":");
+        push_one_line(cursor.text(), out);
+    }
     if let Some(timeout) = call.timeout {
         out.extend_from_slice(b",\"timeout_s\":");
         out.extend_from_slice(timeout.as_secs_f64().to_string().as_bytes());
     }
-    out.extend_from_slice(b"}\n");
+    out.push(b'}');
 }
 
 /// A call as the text of its line, for people and tools that make none.
@@ -184,11 +220,45 @@ pub(crate) fn decode(line: &[u8], expects: impl Fn(u64) -> bool) -> Line {
             last: reply.last == Some(true),
         },
         Reply {
+            id: Some(ticket),
+            heartbeat,
+            cursor,
+            ..
+        } if expects(ticket) && (heartbeat == Some(true) || cursor.is_some()) => {
+            told_cursor(ticket, cursor)
+        }
+        Reply {
             id: None,
             ready: Some(true),
             ..
         } => Line::Ready,
         _ => Line::Log,
+    }
+}
+
+/// A sign of life, or a failure where what it carries cannot be kept.
+fn told_cursor(ticket: u64, cursor: Option<&RawValue>) -> Line {
+    let failed = |failure| Line::Answer {
+        ticket,
+        outcome: Err(failure),
+        last: false,
+    };
+    match cursor.map(|cursor| Payload::parse(cursor.get())) {
+        None => Line::Heartbeat {
+            ticket,
+            cursor: None,
+        },
+        Some(Ok(cursor)) if cursor.text().len() > CURSOR_BYTES_MAX => failed(Failure::new(
+            "Iterd.InvalidAnswer",
+            format!(
+                "a cursor has more than {CURSOR_BYTES_MAX} bytes; keep a position in it, and data elsewhere"
+            ),
+        )),
+        Some(Ok(cursor)) => Line::Heartbeat {
+            ticket,
+            cursor: Some(cursor),
+        },
+        Some(Err(error)) => failed(invalid(&error)),
     }
 }
 
@@ -255,6 +325,7 @@ mod tests {
             attempt: 2,
             key: "a\"b".into(),
             timeout,
+            cursor: None,
         };
         encode(&call, &mut out);
         String::from_utf8(out).unwrap()
@@ -286,6 +357,10 @@ mod tests {
             Line::Ready => "ready".to_owned(),
             Line::InitError(failure) => format!("none: {} {}", failure.error, failure.cause),
             Line::Log => "log".to_owned(),
+            Line::Heartbeat { ticket, cursor } => {
+                let cursor = cursor.map_or(String::new(), |cursor| cursor.text().to_owned());
+                format!("{ticket} lives {cursor}").trim_end().to_owned()
+            }
             Line::Answer {
                 ticket, outcome, ..
             } => match outcome {
@@ -309,6 +384,11 @@ mod tests {
             (r#"{"id":17,"error":"Gone"}"#, "17 Gone "),
             (r#"{"id":17,"error":null,"result":3}"#, "17 3"),
             (r#"{"id":17,"error":"E","result":3}"#, "17 E "),
+            (r#"{"id":17,"heartbeat":true}"#, "17 lives"),
+            (r#"{"id":17,"cursor":{"page":3}}"#, r#"17 lives {"page":3}"#),
+            (r#"{"id":17,"cursor":1,"result":2}"#, "17 2"),
+            (r#"{"id":17,"heartbeat":false}"#, "log"),
+            (r#"{"id":18,"cursor":1}"#, "log"),
             (r#"{"ready":true}"#, "ready"),
             (r#"{"ready":false}"#, "log"),
             (r#"{"init_error":{"error":"E","cause":"c"}}"#, "none: E c"),
@@ -354,7 +434,11 @@ mod tests {
                     outcome: Err(failure),
                     ..
                 } => failure,
-                Line::Answer { .. } | Line::Ready | Line::InitError(_) | Line::Log => {
+                Line::Answer { .. }
+                | Line::Heartbeat { .. }
+                | Line::Ready
+                | Line::InitError(_)
+                | Line::Log => {
                     panic!("{line}")
                 }
             }

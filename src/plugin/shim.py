@@ -1,4 +1,4 @@
-"""Calls a Python function for each item: python3 shim.py FILE FUNCTION IN_FLIGHT.
+"""Calls a Python function for each item, or each batch: python3 shim.py FILE FUNCTION IN_FLIGHT.
 
 Owns the protocol's end in a worker. The handler may print what it likes: standard output becomes
 standard error before any of its code runs, and the protocol keeps a descriptor of its own.
@@ -22,15 +22,25 @@ READ_BYTES = 1 << 16
 
 
 class Call:
-    """What a handler that takes a second parameter is told beside its item."""
+    """What a handler that takes a second parameter is told beside its item, and may tell."""
 
-    __slots__ = ("attempt", "key", "index", "id")
+    __slots__ = ("attempt", "key", "index", "id", "cursor", "_ticket", "_tell")
 
-    def __init__(self, message):
+    def __init__(self, message, tell):
         self.attempt = message["attempt"]
         self.key = message["key"]
         self.index = message["index"]
         self.id = message.get("item_id")
+        self.cursor = message.get("cursor")
+        self._ticket = message["id"]
+        self._tell = tell
+
+    def heartbeat(self, cursor=None):
+        """Says that the work goes on, and where it is: what a further try finds in `cursor`."""
+        message = {"id": self._ticket, "heartbeat": True}
+        if cursor is not None:
+            message["cursor"] = self.cursor = cursor
+        self._tell(json.dumps(message, allow_nan=False) + "\n")
 
 
 def claim_protocol():
@@ -137,28 +147,66 @@ def write_all(sink, text):
         data = data[os.write(sink, data):]
 
 
-def answerer(handler):
-    """From a line to its answer's line."""
+def arguments(message, second, tell):
+    """What the handler is given: an item and its call, or lists of both."""
+    batch = message.get("batch")
+    if batch is None:
+        return (message["item"], Call(message, tell)) if second else (message["item"],)
+    items = [call["item"] for call in batch]
+    return (items, [Call(call, tell) for call in batch]) if second else (items,)
+
+
+def failure_lines(message, error):
+    """An exception fails all that the handler was given."""
+    calls = message.get("batch", (message,))
+    return "".join(exception_line(call["id"], error) for call in calls)
+
+
+def result_lines(message, result):
+    """A result, or for a batch one for each item: a list of results, in which an exception is the
+    failure of its item, or what Lambda functions answer, which names by their keys those that failed."""
+    batch = message.get("batch")
+    if batch is None:
+        return result_line(message["id"], result)
+    if isinstance(result, dict) and isinstance(result.get("batchItemFailures"), list):
+        failed = {entry.get("itemIdentifier") for entry in result["batchItemFailures"]}
+        if None in failed or "" in failed or failed - {call["key"] for call in batch}:
+            # As AWS does: an answer that names what was not asked for fails all of it.
+            failed = {call["key"] for call in batch}
+        return "".join(
+            error_line(call["id"], "Iterd.BatchItemFailure", "the handler names it in batchItemFailures")
+            if call["key"] in failed
+            else result_line(call["id"], None)
+            for call in batch
+        )
+    if not isinstance(result, (list, tuple)) or len(result) != len(batch):
+        got = "%d results" % len(result) if isinstance(result, (list, tuple)) else type(result).__name__
+        cause = "a handler with batch > 1 returns a list of as many results as it was given items (%d), or batchItemFailures; this one: %s"
+        return "".join(error_line(call["id"], "Iterd.InvalidAnswer", cause % (len(batch), got)) for call in batch)
+    return "".join(
+        exception_line(call["id"], one) if isinstance(one, Exception) else result_line(call["id"], one)
+        for call, one in zip(batch, result)
+    )
+
+
+def answerer(handler, tell):
+    """From a line to its answer's line, or lines. `tell` writes what a handler says meanwhile."""
     second = takes_call(handler)
     loads = json.loads
 
     def answer(line):
         message = loads(line)
-        ticket = message["id"]
         try:
-            if second:
-                result = handler(message["item"], Call(message))
-            else:
-                result = handler(message["item"])
+            result = handler(*arguments(message, second, tell))
         except Exception as error:
-            return exception_line(ticket, error)
-        return result_line(ticket, result)
+            return failure_lines(message, error)
+        return result_lines(message, result)
 
     return answer
 
 
 def serve_in_turn(handler, source, sink):
-    answer = answerer(handler)
+    answer = answerer(handler, lambda text: write_all(sink, text))
     for lines in messages(source):
         for line in lines:
             write_all(sink, answer(line))
@@ -172,8 +220,8 @@ def serve_in_threads(handler, source, sink, in_flight):
     """
     from queue import Empty, SimpleQueue
 
-    answer = answerer(handler)
     calls, answers = SimpleQueue(), SimpleQueue()
+    answer = answerer(handler, answers.put)
 
     def work():
         while True:
@@ -213,16 +261,12 @@ def serve_in_loop(handler, source, sink):
 
     async def answer(line, answers):
         message = json.loads(line)
-        ticket = message["id"]
         try:
-            if second:
-                result = await handler(message["item"], Call(message))
-            else:
-                result = await handler(message["item"])
+            result = await handler(*arguments(message, second, answers.put_nowait))
         except Exception as error:
-            text = exception_line(ticket, error)
+            text = failure_lines(message, error)
         else:
-            text = result_line(ticket, result)
+            text = result_lines(message, result)
         answers.put_nowait(text)
 
     async def serve():

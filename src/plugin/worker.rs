@@ -24,13 +24,16 @@ use rustix::{fd::OwnedFd, process::Signal};
 use tokio::{io::unix::AsyncFd, net::unix::pipe, sync::mpsc::UnboundedReceiver};
 
 use super::{
-    Answer, Call, Event, ItemRef, Outcome, Version, host,
+    Answer, Call, Event, HostKind, ItemRef, Outcome, Version, host,
     lines::{Lines, LogBudget, Tail},
     pool::{End, Shared, WorkerId},
     process::Process,
     procfs, protocol,
 };
-use crate::{ids::Generation, payload::Failure};
+use crate::{
+    ids::Generation,
+    payload::{Failure, Payload},
+};
 
 mod end;
 mod output;
@@ -73,6 +76,9 @@ const UNKILLABLE: Duration = Duration::from_secs(10);
 /// Reads of what a dead worker left in its pipe: with 64 KiB each, more than a pipe holds.
 const DRAIN_READS_MAX: u32 = 32;
 
+/// Where a handler is within a long item is passed on this often: a crash costs it so much of its way.
+const CURSOR_EVERY: Duration = Duration::from_millis(200);
+
 /// Items that a log line names at most.
 const LOG_ITEMS_MAX: usize = 16;
 
@@ -109,9 +115,22 @@ struct Flight {
     key: CompactString,
     timeout: Duration,
     deadline: Option<Instant>,
+    /// When it has to have given a further sign of life.
+    sign_by: Option<Instant>,
+    /// Where it is within its item and was not passed on yet.
+    cursor: Option<Payload>,
+    /// When such a place was passed on last.
+    cursor_told: Option<Instant>,
     /// Where its line begins in all that was ever written to the worker.
     offset: u64,
     alone: bool,
+}
+
+impl Flight {
+    /// When its time is over, one way or the other.
+    fn due(&self) -> Option<Instant> {
+        [self.deadline, self.sign_by].into_iter().flatten().min()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -260,13 +279,31 @@ impl Worker {
         self.leave_if_idle();
     }
 
-    fn hand_over(&mut self, calls: Vec<Call>, alone: bool) {
+    fn hand_over(&mut self, mut calls: Vec<Call>, alone: bool) {
         let now = Instant::now();
-        let own = host::time_of_each_call(&self.post.version.manifest);
-        for mut call in calls {
-            call.timeout = [call.timeout, own].into_iter().flatten().min();
-            let unwritten = self.pending.len() - self.written;
+        let mut refused = Vec::new();
+        calls = calls
+            .into_iter()
+            .filter_map(|call| self.compose(call).map_err(|it| refused.push(it)).ok())
+            .collect();
+        let manifest = &self.post.version.manifest;
+        let batch = manifest.batch.get() > 1;
+        if let Some(own) = host::time_of_each_call(manifest) {
+            for call in &mut calls {
+                call.timeout = Some(call.timeout.map_or(own, |timeout| timeout.min(own)));
+            }
+        }
+        // Why the same for all: a batch is read whole, or not.
+        let begin = self.pending.len();
+        if batch {
+            protocol::encode_batch(&calls, &mut self.pending);
+        }
+        for call in calls {
+            let end = if batch { begin } else { self.pending.len() };
+            let unwritten = end - self.written;
             let deadline = call.timeout.and_then(|timeout| now.checked_add(timeout));
+            let heartbeat = self.post.version.manifest.heartbeat;
+            let sign_by = heartbeat.and_then(|heartbeat| now.checked_add(heartbeat));
             let flight = Flight {
                 generation: call.generation,
                 item: ItemRef {
@@ -276,14 +313,44 @@ impl Worker {
                 key: call.key.clone(),
                 timeout: call.timeout.unwrap_or_default(),
                 deadline,
+                sign_by,
+                cursor: None,
+                cursor_told: None,
                 offset: self.written_total + unwritten as u64,
                 alone,
             };
-            self.next_deadline = [self.next_deadline, deadline].into_iter().flatten().min();
-            protocol::encode(&call, &mut self.pending);
+            let deadlines = [self.next_deadline, deadline, sign_by];
+            self.next_deadline = deadlines.into_iter().flatten().min();
+            if !batch {
+                protocol::encode(&call, &mut self.pending);
+            }
             self.flights.insert(call.ticket, flight);
         }
         self.write();
+        if !refused.is_empty() {
+            self.post.shared.answered(self.post.id, refused);
+        }
+    }
+
+    /// Has the expressions of this worker's version evaluated for a call. Why not sooner: which version
+    /// a call goes to is known when it is handed over.
+    fn compose(&self, mut call: Call) -> Result<Call, Answer> {
+        let version = &self.post.version;
+        if version.manifest.host != HostKind::Http {
+            return Ok(call);
+        }
+        match self.post.shared.spec.composer.compose(version, &call) {
+            Ok(values) => {
+                call.payload = values;
+                Ok(call)
+            }
+            Err(failure) => Err(Answer {
+                ticket: call.ticket,
+                generation: call.generation,
+                version: version.number,
+                outcome: Outcome::Failed(failure),
+            }),
+        }
     }
 
     fn write(&mut self) {
@@ -378,25 +445,67 @@ impl Worker {
         let expired: Vec<u64> = self
             .flights
             .iter()
-            .filter(|(_, flight)| flight.deadline.is_some_and(|at| at <= now))
+            .filter(|(_, flight)| flight.due().is_some_and(|at| at <= now))
             .map(|(ticket, _)| *ticket)
             .collect();
         for ticket in &expired {
-            if let Some(flight) = self.flights.remove(ticket) {
-                let failure = Failure::new(
-                    "States.Timeout",
-                    format!(
-                        "no answer within {:?} of the hand-over; the worker and all that it had started were killed",
-                        flight.timeout
-                    ),
-                );
+            if let Some(mut flight) = self.flights.remove(ticket) {
+                self.pass_cursor_on(*ticket, &mut flight);
+                let failure = self.late(&flight, now);
                 self.verdicts
                     .push(self.answer(*ticket, &flight, Outcome::Failed(failure)));
             }
         }
-        self.next_deadline = self.flights.values().filter_map(|f| f.deadline).min();
+        self.next_deadline = self.flights.values().filter_map(Flight::due).min();
         if !expired.is_empty() {
             self.kill(Kill::TimedOut);
+        }
+    }
+
+    /// What a call fails with whose time is over.
+    fn late(&self, flight: &Flight, now: Instant) -> Failure {
+        let killed = "the worker and all that it had started were killed";
+        match self.post.version.manifest.heartbeat {
+            Some(heartbeat) if flight.deadline.is_none_or(|at| at > now) => Failure::new(
+                "States.HeartbeatTimeout",
+                format!("no sign of life for {heartbeat:?}; {killed}"),
+            ),
+            Some(_) | None => {
+                let timeout = flight.timeout;
+                let cause = format!("no answer within {timeout:?} of the hand-over; {killed}");
+                Failure::new("States.Timeout", cause)
+            }
+        }
+    }
+
+    /// A call gave a sign of life, and may have said where it is.
+    fn take_heartbeat(&mut self, ticket: u64, cursor: Option<Payload>) {
+        let now = Instant::now();
+        let heartbeat = self.post.version.manifest.heartbeat;
+        let Some(flight) = self.flights.get_mut(&ticket) else {
+            return;
+        };
+        flight.sign_by = heartbeat.and_then(|heartbeat| now.checked_add(heartbeat));
+        flight.cursor = cursor.or(flight.cursor.take());
+        // Why not each: a place is written to disk, and a handler may have thousands a second.
+        let waits = |told: Instant| now.duration_since(told) < CURSOR_EVERY;
+        if flight.cursor.is_none() || flight.cursor_told.is_some_and(waits) {
+            return;
+        }
+        if let Some(mut flight) = self.flights.remove(&ticket) {
+            flight.cursor_told = Some(now);
+            self.pass_cursor_on(ticket, &mut flight);
+            self.flights.insert(ticket, flight);
+        }
+    }
+
+    /// Tells where a call is, if that was not told yet.
+    fn pass_cursor_on(&self, ticket: u64, flight: &mut Flight) {
+        if let Some(cursor) = flight.cursor.take() {
+            let outcome = Outcome::Reached(cursor);
+            self.post
+                .shared
+                .pass_on(self.answer(ticket, flight, outcome));
         }
     }
 

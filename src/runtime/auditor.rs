@@ -524,6 +524,7 @@ mod tests {
             version: None,
             changed: Timestamp(0),
             redo: 1,
+            cursor: None,
         };
         let results = vec![result(1, "b"), result(2, "c")];
         let audit = check_from(1, &["a", "b", "c"], results, Vec::new(), vec![row]);

@@ -1,7 +1,7 @@
 //! Removes copies of plugins that nothing refers to any more.
 //!
-//! Owns which copies those are. A version that is in force, that an unfinished run works with, or that
-//! is among the newest of its plugin is kept; results and failures keep only a version's number, which
+//! Owns which copies those are. A version that is in force or proves itself, that has an alias, that an
+//! unfinished run works with, or that is among the newest of its plugin is kept; results and failures keep only a version's number, which
 //! is never given again.
 //! Crash: what was being removed has no name that anybody looks for, and goes with the next copy.
 
@@ -36,8 +36,12 @@ fn prune_unused(store: &Store, copies: &Path, unused_min: Duration) -> Result<us
     // Why first: a run that begins later takes a version that is kept for another reason.
     let mut kept: HashSet<String> = store.plugins_of_unfinished_runs()?.into_iter().collect();
     let mut named = Vec::new();
-    for row in store.all_in_force()? {
-        kept.extend(store.version_hash(&row.plugin, row.version)?);
+    let in_force = store.all_in_force()?.into_iter();
+    let named_rows = in_force.chain(store.all_canaries()?);
+    let named_versions = named_rows.map(|row| (row.plugin, row.version));
+    let aliases = store.plugin_aliases(None)?.into_iter();
+    for (plugin, version) in named_versions.chain(aliases.map(|row| (row.plugin, row.version))) {
+        kept.extend(store.version_hash(&plugin, version)?);
     }
     for plugin in folders(copies).unwrap_or_default() {
         let versions = store.versions(&plugin)?;

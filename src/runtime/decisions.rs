@@ -476,6 +476,7 @@ impl Writing<'_> {
             version: (subject.version > 0).then_some(subject.version),
             changed: self.now,
             redo: subject.redo,
+            cursor: None,
         }))
     }
 }

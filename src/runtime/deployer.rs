@@ -1,21 +1,26 @@
 //! Puts versions of plugins in force.
 //!
-//! Owns the order of a deploy: the folder is copied, a worker of the copy starts, one commit puts it in
-//! force with its event, and then the live runs that use the plugin switch to it. What was found wrong
-//! before the commit changes nothing.
-//! Crash: before the commit nothing has happened; after it, a run that is made anew finds another
-//! version in force than it worked with last (`keeper`).
+//! Owns the order of a deploy: the folder is copied, a worker of the copy starts, one commit writes it
+//! down with its event, and then the live runs that use the plugin take it up. Where another version is
+//! in force and at work, the new one [proves itself](super::canaries) on some calls first, and is in force
+//! when it has; where nothing calls it, there is nothing to prove it by. What was found wrong before the
+//! commit changes nothing.
+//! Crash: before the commit nothing has happened; after it, a run that is made anew finds the version
+//! that is in force, and the one that proves itself (`keeper`).
 
 use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use tokio::sync::watch;
+
 use super::{
     Engine, RuntimeError,
+    canaries::rolled_back,
     control::unknown_job,
-    plugins::{Taken, manifest_of},
-    run::Order,
+    plugins::{Taken, Verdicts, manifest_of},
+    run::RunView,
 };
 use crate::{
     config::job::PluginRef,
@@ -39,6 +44,8 @@ pub struct Deploy {
     pub version: Option<u32>,
     /// Go on with the runs that were paused because their calls kept failing.
     pub resume: bool,
+    /// Put it in force without a proof; an earlier version needs none.
+    pub at_once: bool,
     /// Who wants that.
     pub author: String,
 }
@@ -48,12 +55,23 @@ pub struct Deploy {
 pub struct Deployed {
     /// The name in the plugin's manifest.
     pub plugin: String,
-    /// The version in force.
+    /// The version that was deployed.
     pub version: u32,
     /// The one before; `None`: there was none.
     pub before: Option<u32>,
+    /// Whether it is in force.
+    pub stage: Stage,
     /// The jobs that use the plugin, by name.
     pub jobs: Vec<DeployedJob>,
+}
+
+/// How far a deployed version has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// New calls go to it.
+    InForce,
+    /// It proves itself, or will as soon as something calls it.
+    Canary,
 }
 
 /// What a deploy means to a job.
@@ -74,11 +92,17 @@ pub struct DeployedJob {
 pub enum Switch {
     /// They do.
     Done,
+    /// Some of them do: it proves itself.
+    Canary,
     /// Its workers have not started yet.
     Pending,
     /// It is not running here; they will when it is.
     AtStart,
 }
+
+/// How long a deploy waits for what its version shows: at a brisk pace it is known by then, and at an
+/// API's pace nobody wants to sit by it.
+const PROOF_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is deployed, copied and checked as far as that needs no worker.
 struct Found {
@@ -94,7 +118,7 @@ struct Found {
 impl Engine {
     /// Puts a version in force; see the module. One at a time.
     pub async fn deploy(&self, deploy: Deploy) -> Result<Deployed, RuntimeError> {
-        let _deploying = self.plugins().deploying.lock().await;
+        let deploying = self.plugins().deploying.lock().await;
         let engine = self.clone();
         let order = deploy.clone();
         let found = tokio::task::spawn_blocking(move || engine.find_deploy(&order));
@@ -104,24 +128,82 @@ impl Engine {
         let in_force = found
             .known
             .filter(|known| found.before == Some((plugin.clone(), *known)));
-        let jobs = found.jobs.clone();
+        let (jobs, place) = (found.jobs.clone(), found.place.clone());
+        let mut canary = false;
         let version = if let Some(number) = in_force {
             found.taken.version(number)
         } else {
+            let asked = !deploy.at_once && deploy.version.is_none();
+            canary = before.is_some() && asked && self.is_called(&place, &jobs);
             self.prove(found.taken.version(found.known.unwrap_or(0)))
                 .await?;
+            // Why: the same version may have been judged before.
+            self.plugins().verdicts.send_modify(|verdicts| {
+                verdicts.remove(&place);
+            });
             let engine = self.clone();
             let author = deploy.author.clone();
-            let put = tokio::task::spawn_blocking(move || engine.put_deploy(&found, &author));
+            let put =
+                tokio::task::spawn_blocking(move || engine.put_deploy(&found, canary, &author));
             put.await.map_err(|_| RuntimeError::Closed)??
         };
-        let jobs = self.switch(jobs, &version, deploy.resume).await?;
+        let verdicts = self.plugins().verdicts.subscribe();
+        drop(deploying);
+        let jobs = self.switch(jobs, &version, deploy.resume, canary).await?;
+        let stage = if canary {
+            let live = jobs.iter().any(|job| job.switch == Switch::Canary);
+            self.await_proof(&place, &version, verdicts, live).await?
+        } else {
+            Stage::InForce
+        };
+        let done = stage == Stage::InForce;
+        let jobs = jobs.into_iter().map(|job| match job.switch {
+            Switch::Canary if done => DeployedJob {
+                switch: Switch::Done,
+                ..job
+            },
+            Switch::Canary | Switch::Done | Switch::Pending | Switch::AtStart => job,
+        });
         Ok(Deployed {
             plugin,
             version: version.number.0,
             before,
-            jobs,
+            stage,
+            jobs: jobs.collect(),
         })
+    }
+
+    /// Whether something here calls the plugin: a live run, or executions.
+    pub(super) fn is_called(&self, place: &str, jobs: &[String]) -> bool {
+        jobs.iter().any(|job| self.orders(job).is_some()) || self.plugins().is_function(place)
+    }
+
+    /// Waits a while for what a version shows; an error where it is refuted.
+    async fn await_proof(
+        &self,
+        place: &str,
+        version: &Version,
+        mut verdicts: watch::Receiver<Verdicts>,
+        live: bool,
+    ) -> Result<Stage, RuntimeError> {
+        let known = |verdicts: &Verdicts| {
+            let verdict = verdicts.get(place).filter(|(of, _)| *of == version.number);
+            verdict.map(|(_, refuted)| refuted.clone())
+        };
+        let patience = if live { PROOF_PATIENCE } else { Duration::ZERO };
+        let waiting = verdicts.wait_for(|verdicts| known(verdicts).is_some());
+        let verdict = match tokio::time::timeout(patience, waiting).await {
+            Ok(Ok(verdicts)) => known(&verdicts),
+            Ok(Err(_)) | Err(_) => None,
+        };
+        match verdict {
+            None => Ok(Stage::Canary),
+            Some(None) => Ok(Stage::InForce),
+            Some(Some(cause)) => Err(RuntimeError::Plugin {
+                plugin: version.manifest.name.clone(),
+                cause: rolled_back(version.number, &cause),
+            }),
+        }
     }
 
     /// Finds out what is to be deployed where, and takes a copy. Blocks.
@@ -172,22 +254,33 @@ impl Engine {
     }
 
     /// The one commit of a deploy. Blocks.
-    fn put_deploy(&self, found: &Found, author: &str) -> Result<Version, RuntimeError> {
+    fn put_deploy(
+        &self,
+        found: &Found,
+        canary: bool,
+        author: &str,
+    ) -> Result<Version, RuntimeError> {
         let plugin = &found.taken.manifest.name;
         let events = |number: u32| -> Vec<Change> {
             let was = match &found.before {
+                Some((_, before)) if canary => format!(" proves itself beside version {before}"),
                 Some((_, before)) => format!(", after version {before}"),
                 None => String::new(),
             };
+            let kind = if canary {
+                EventKind::Canary
+            } else {
+                EventKind::InForce
+            };
             let detail = format!("version {number} of plugin {plugin}{was}");
-            let jobs = found.jobs.iter().map(String::as_str);
-            // Why one without a job: a plugin that no job uses has a history too.
-            let whom = jobs.chain(found.jobs.is_empty().then_some(""));
-            whom.map(|job| self.event_by(author, job, EventKind::InForce, detail.clone()))
-                .collect()
+            self.for_jobs(author, &found.jobs, kind, &detail)
         };
-        self.plugins()
-            .put_in_force(&found.place, &found.taken, author, events)
+        let (place, taken) = (&found.place, &found.taken);
+        if canary {
+            self.plugins().begin_canary(place, taken, author, events)
+        } else {
+            self.plugins().put_in_force(place, taken, author, events)
+        }
     }
 
     /// Has the calls of these jobs go to a version, and ends pauses where that is wanted.
@@ -196,17 +289,9 @@ impl Engine {
         jobs: Vec<String>,
         version: &Version,
         resume: bool,
+        canary: bool,
     ) -> Result<Vec<DeployedJob>, RuntimeError> {
-        for job in &jobs {
-            if let Some(orders) = self.orders(job) {
-                let order = Order::Deploy {
-                    version: Box::new(version.clone()),
-                    proven: true,
-                };
-                // Why dropped: a run that has just ended needs no version.
-                drop(orders.send(order).await);
-            }
-        }
+        self.put_in_use(&jobs, version, canary).await;
         let deadline = tokio::time::Instant::now() + SWITCH_PATIENCE;
         let mut deployed = Vec::with_capacity(jobs.len());
         for name in jobs {
@@ -239,9 +324,11 @@ impl Engine {
         let Some(mut view) = self.view(job) else {
             return Switch::AtStart;
         };
-        let switched = view.wait_for(|view| view.version == version.number);
+        let proves = |view: &RunView| view.canary.is_some_and(|(it, _)| it == version.number);
+        let switched = view.wait_for(|view| view.version == version.number || proves(view));
         match tokio::time::timeout_at(deadline, switched).await {
-            Ok(Ok(_)) => Switch::Done,
+            Ok(Ok(view)) if view.version == version.number => Switch::Done,
+            Ok(Ok(_)) => Switch::Canary,
             Ok(Err(_)) => Switch::AtStart,
             Err(_) => Switch::Pending,
         }
@@ -306,7 +393,7 @@ impl Engine {
     }
 
     /// The jobs whose plugin lies at a place.
-    fn jobs_at(&self, place: &str) -> Result<Vec<String>, RuntimeError> {
+    pub(super) fn jobs_at(&self, place: &str) -> Result<Vec<String>, RuntimeError> {
         let used = self.plugins_of_jobs()?.into_iter();
         let here =
             used.filter(|(_, plugin)| self.plugins().place(plugin).as_deref() == Some(place));
@@ -326,16 +413,7 @@ impl Engine {
 /// Whether a run is paused because of what its handler did.
 fn is_held_by_failures(row: &RunRow) -> bool {
     let reason = row.checkpoint.pause.as_ref();
-    row.checkpoint.status == RunStatus::Paused
-        && matches!(
-            reason,
-            Some(
-                PauseReason::Failing { .. }
-                    | PauseReason::InARow { .. }
-                    | PauseReason::FailedShare { .. }
-                    | PauseReason::Plugin { .. }
-            )
-        )
+    row.checkpoint.status == RunStatus::Paused && reason.is_some_and(PauseReason::is_of_failures)
 }
 
 /// The plugin at a place.

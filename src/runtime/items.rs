@@ -341,6 +341,7 @@ fn sampled(run: RunId, found: Found, now: Timestamp) -> Option<ChildRow> {
         version: None,
         changed: now,
         redo: 0,
+        cursor: None,
     })
 }
 

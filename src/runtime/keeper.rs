@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     Engine, RuntimeError,
+    canaries::rolled_back,
     engine::{Gone, Live},
     executions,
     exporter::{Export, Exporter},
@@ -24,7 +25,7 @@ use super::{
 };
 use crate::{
     config::job::{JobFile, PluginRef},
-    ids::RunId,
+    ids::{RunId, VersionNumber},
     iteration::{Input, PauseReason, RunStatus},
     plugin::{Version, Watch},
     store::{Change, EventKind, InForceRow},
@@ -161,13 +162,28 @@ impl Keeper {
             }));
         }
         // Why after it is live: a deploy that does not find it live was committed before this look.
-        if let Some(version) = engine.plugins().in_force(&self.file.process.plugin)?
+        let used = &self.file.process.plugin;
+        if let Some(version) = engine.plugins().in_force(used)?
             && version.folder != plugin.folder
         {
             drop(orders.try_send(Order::Deploy {
                 version: Box::new(version),
                 proven: false,
+                canary: false,
             }));
+        }
+        // Crash: one that was proving itself begins anew.
+        match engine.plugins().canary(used) {
+            Ok(None) => {}
+            Ok(Some(version)) => drop(orders.try_send(Order::Deploy {
+                version: Box::new(version),
+                proven: false,
+                canary: true,
+            })),
+            Err(error) => {
+                let job = &self.file.name;
+                tracing::error!(job, %error, "the version that was to prove itself is not taken up");
+            }
         }
         Ok(())
     }
@@ -251,6 +267,11 @@ impl Keeper {
             tracing::error!(job = self.file.name, %error, "cannot end the execution");
         }
         self.engine.live().remove(&self.file.name);
+        if status.is_ended()
+            && let Err(error) = self.engine.release_canary(&self.file.process.plugin).await
+        {
+            tracing::error!(job = self.file.name, %error, "a version goes on proving itself");
+        }
     }
 
     async fn conclude(&self) -> Result<(), RuntimeError> {
@@ -312,7 +333,17 @@ impl Keeper {
             return;
         };
         let (input, changes) = match news {
-            PluginNews::Deployed { version, folder } => {
+            PluginNews::Canary { version } => {
+                let detail =
+                    format!("version {version} of the plugin proves itself on some records");
+                let event = self.engine.event(job, EventKind::Canary, detail);
+                (Input::Mended, vec![event])
+            }
+            PluginNews::Deployed {
+                version,
+                folder,
+                proven,
+            } => {
                 let detail = format!("version {version} of the plugin is in use");
                 let mut changes = self.in_use(&folder, version.0).unwrap_or_else(|error| {
                     // Crash: as if it had happened here; the next start compares again.
@@ -320,7 +351,20 @@ impl Keeper {
                     Vec::new()
                 });
                 changes.push(self.engine.event(job, EventKind::Deployed, detail));
-                (Input::Mended, changes)
+                if proven {
+                    self.conclude_canary(version, None).await;
+                }
+                // Why: to what backs off, it was mended when it began to prove itself.
+                (if proven { Input::Tick } else { Input::Mended }, changes)
+            }
+            PluginNews::Refuted { version, cause } => {
+                // Why not here as well: where a deploy wanted it, all jobs that use it were told.
+                if self.conclude_canary(version, Some(&cause)).await {
+                    return;
+                }
+                let detail = rolled_back(version, &cause);
+                let event = self.engine.event(job, EventKind::RolledBack, detail);
+                (Input::Tick, vec![event])
             }
             PluginNews::CannotStart {
                 version,
@@ -332,6 +376,7 @@ impl Keeper {
                 let event = self
                     .engine
                     .event(job, EventKind::NotDeployed, detail.clone());
+                self.conclude_canary(version, Some(&cause)).await;
                 let input = if first {
                     Input::Pause(PauseReason::Plugin { cause: detail })
                 } else {
@@ -348,6 +393,17 @@ impl Keeper {
         };
         // Why dropped: an actor that is gone needs no orders.
         drop(orders.send(order).await);
+    }
+
+    /// What a deployed version has come to here counts everywhere; whether it did not before.
+    async fn conclude_canary(&self, version: VersionNumber, refuted: Option<&str>) -> bool {
+        let plugin = &self.file.process.plugin;
+        let concluded = self.engine.conclude_canary(plugin, version, refuted).await;
+        concluded.unwrap_or_else(|error| {
+            // Crash: it proves itself again.
+            tracing::error!(job = self.file.name, %error, "what a version has shown was not written down");
+            false
+        })
     }
 
     /// Takes up changes of the plugin's folder while the run goes on, where it is so reloaded.
@@ -392,6 +448,7 @@ async fn redeploy(engine: Engine, plugin: PluginRef, job: String, edited: Edited
                 let order = Order::Deploy {
                     version: Box::new(version),
                     proven: false,
+                    canary: true,
                 };
                 drop(orders.send(order).await);
             }

@@ -167,16 +167,49 @@ impl Events for PoolEvents {
                     "workers are not fully confined"
                 );
             }
-            Event::Deployed { version, folder } => {
-                self.started();
+            Event::CanaryStarted { version, .. } => {
+                let number = version.0;
                 tracing::info!(
                     job,
                     function,
                     plugin,
-                    version = version.0,
+                    version = number,
+                    "a version proves itself"
+                );
+                (self.tell)(PluginNews::Canary { version });
+            }
+            Event::Deployed {
+                version,
+                folder,
+                proven,
+            } => {
+                self.started();
+                let number = version.0;
+                tracing::info!(
+                    job,
+                    function,
+                    plugin,
+                    version = number,
+                    proven,
                     "a version is in use"
                 );
-                (self.tell)(PluginNews::Deployed { version, folder });
+                (self.tell)(PluginNews::Deployed {
+                    version,
+                    folder,
+                    proven,
+                });
+            }
+            Event::Refuted { version, cause } => {
+                let number = version.0;
+                tracing::error!(
+                    job,
+                    function,
+                    plugin,
+                    version = number,
+                    cause,
+                    "a version is withdrawn"
+                );
+                (self.tell)(PluginNews::Refuted { version, cause });
             }
             Event::CannotStart {
                 version,

@@ -6,6 +6,7 @@
 //! looked at by a deploy alone.
 
 use std::{
+    collections::{HashMap, HashSet},
     num::NonZeroU32,
     path::{Component, Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -13,7 +14,12 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::{RuntimeError, plugin_events::PoolEvents, state_dir::StatePaths};
+use super::{
+    RuntimeError,
+    plugin_events::PoolEvents,
+    request::{self, Requests},
+    state_dir::StatePaths,
+};
 use crate::{
     arn::Place,
     config::{Config, Sandbox, job::PluginRef},
@@ -51,9 +57,18 @@ pub struct Plugins {
     place_of_arns: Place,
     /// Held from the look for a version's number to the commit that gives it one.
     numbering: Mutex<()>,
+    /// Held while it is written down what a version has come to.
+    concluding: Mutex<()>,
     /// Held by a deploy.
     pub(super) deploying: tokio::sync::Mutex<()>,
+    /// The places of plugins that executions call as functions.
+    functions: Mutex<HashSet<String>>,
+    /// What canaries have come to, by place: the last one's version, and how it was refuted.
+    pub(super) verdicts: tokio::sync::watch::Sender<Verdicts>,
 }
+
+/// See [`Plugins::verdicts`].
+pub(super) type Verdicts = HashMap<String, (VersionNumber, Option<String>)>;
 
 /// What a folder holds, copied and not numbered yet.
 #[derive(Debug, Clone)]
@@ -78,12 +93,26 @@ impl Taken {
 /// What a run is to know of its pool beside the answers.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum PluginNews {
+    /// This version proves itself on some calls.
+    Canary {
+        /// Which.
+        version: VersionNumber,
+    },
     /// New calls go to this version.
     Deployed {
         /// Which.
         version: VersionNumber,
         /// Its copy.
         folder: PathBuf,
+        /// Whether it has proved itself.
+        proven: bool,
+    },
+    /// This version has failed where the one in force does not.
+    Refuted {
+        /// Which.
+        version: VersionNumber,
+        /// How it failed.
+        cause: String,
     },
     /// A version does not start.
     CannotStart {
@@ -130,7 +159,10 @@ impl Plugins {
                 account: config.account.clone(),
             },
             numbering: Mutex::default(),
+            concluding: Mutex::default(),
             deploying: tokio::sync::Mutex::default(),
+            functions: Mutex::default(),
+            verdicts: tokio::sync::watch::Sender::default(),
         })
     }
 
@@ -175,6 +207,17 @@ impl Plugins {
                 None => Ok(None),
                 Some(row) => self.version(&row.plugin, row.version).map(Some),
             },
+        }
+    }
+
+    /// The version that proves itself; `None` where none does. Blocks.
+    pub(super) fn canary(&self, plugin: &PluginRef) -> Result<Option<Version>, RuntimeError> {
+        let Some(place) = self.place(plugin) else {
+            return Ok(None);
+        };
+        match self.store.canary(&place)? {
+            None => Ok(None),
+            Some(row) => self.version(&row.plugin, row.version).map(Some),
         }
     }
 
@@ -228,6 +271,25 @@ impl Plugins {
         })
     }
 
+    /// The turn of whoever writes down what a version has come to.
+    pub(super) fn conclusion(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.concluding
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether executions call the plugin at this place.
+    pub(super) fn is_function(&self, place: &str) -> bool {
+        self.functions().contains(place)
+    }
+
+    /// The places of plugins that executions call: written by who holds their workers.
+    pub(super) fn functions(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        self.functions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn confined(&self, mut manifest: Manifest) -> Manifest {
         if self.sandbox == Sandbox::On {
             manifest.sandbox = SandboxMode::On;
@@ -254,12 +316,34 @@ impl Plugins {
         author: &str,
         with: impl FnOnce(u32) -> Vec<Change>,
     ) -> Result<Version, RuntimeError> {
+        self.write_down(place, taken, author, Change::PutInForce, with)
+    }
+
+    /// As [`Plugins::put_in_force`], and it has to prove itself first. Blocks.
+    pub(super) fn begin_canary(
+        &self,
+        place: &str,
+        taken: &Taken,
+        author: &str,
+        with: impl FnOnce(u32) -> Vec<Change>,
+    ) -> Result<Version, RuntimeError> {
+        self.write_down(place, taken, author, Change::BeginCanary, with)
+    }
+
+    fn write_down(
+        &self,
+        place: &str,
+        taken: &Taken,
+        author: &str,
+        change: fn(InForceRow) -> Change,
+        with: impl FnOnce(u32) -> Vec<Change>,
+    ) -> Result<Version, RuntimeError> {
         let _numbering = self
             .numbering
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let (number, mut changes) = self.numbered(taken)?;
-        changes.push(Change::PutInForce(InForceRow {
+        changes.push(change(InForceRow {
             place: place.to_owned(),
             plugin: taken.manifest.name.clone(),
             version: number,
@@ -361,6 +445,7 @@ impl Plugins {
             hidden: self.hidden.clone(),
             secrets: secrets(),
             spawner: self.spawner.clone(),
+            composer: Arc::new(Requests::new(Arc::clone(&self.clock))),
             events,
             version,
             concurrency,
@@ -439,7 +524,9 @@ pub(super) fn manifest_of(folder: &Path) -> Result<Manifest, RuntimeError> {
     if !folder.is_dir() {
         return Err(refuse("there is no such folder".to_owned()));
     }
-    Manifest::load(folder).map_err(|error| refuse(error.to_string()))
+    let manifest = Manifest::load(folder).map_err(|error| refuse(error.to_string()))?;
+    request::check(&manifest)?;
+    Ok(manifest)
 }
 
 /// See [`Plugins::place`]. Why by the words alone: a place is found again when its folder is gone.

@@ -276,6 +276,7 @@ mod tests {
     fn held(run: RunId, at: Timestamp) -> ChildRow {
         ChildRow {
             redo: 0,
+            cursor: None,
             run,
             index: 1_000_001,
             items: 1,

@@ -23,6 +23,7 @@ use tokio::sync::mpsc;
 use super::{
     RuntimeError, StatePaths,
     plugins::{manifest_of, secrets},
+    request::Requests,
 };
 use crate::{
     arn::Place,
@@ -35,6 +36,7 @@ use crate::{
         WorkerLogError, WorkerRecord, rescuer,
     },
     store::Store,
+    time::SystemClock,
 };
 
 /// Log lines that are kept for the answer; a handler that prints more is told that it did.
@@ -234,6 +236,7 @@ impl Tester {
             hidden: self.hidden.clone(),
             secrets: secrets(),
             spawner,
+            composer: Arc::new(Requests::new(Arc::new(SystemClock))),
             events: Arc::new(Told(told)),
             place: self.place.clone(),
         };
@@ -247,7 +250,12 @@ impl Tester {
                         break Err(failure);
                     }
                 }
-                Some(answer) = answers.recv() => break watched.outcome(answer.outcome),
+                Some(answer) = answers.recv() => {
+                    // Why not where it is: somebody who tries a handler out waits for what comes of it.
+                    if !matches!(answer.outcome, Outcome::Reached(_)) {
+                        break watched.outcome(answer.outcome);
+                    }
+                }
             }
         };
         let took = watched
@@ -334,7 +342,9 @@ impl Watched {
             } => self.ended = Some(how),
             Event::WorkerEnded { .. }
             | Event::WorkerStarted { .. }
+            | Event::CanaryStarted { .. }
             | Event::Deployed { .. }
+            | Event::Refuted { .. }
             | Event::CannotStart { .. } => {}
         }
     }
@@ -342,8 +352,8 @@ impl Watched {
     fn outcome(&mut self, outcome: Outcome) -> Result<Payload, Failure> {
         match outcome {
             Outcome::Done(result) => Ok(result),
-            Outcome::Failed(failure) => Err(failure),
-            Outcome::Interrupted => {
+            Outcome::Failed(failure) | Outcome::FailedCanary(failure) => Err(failure),
+            Outcome::Reached(_) | Outcome::Interrupted => {
                 let how = self.ended.take().unwrap_or_default();
                 Err(Failure::new(
                     "Iterd.WorkerExited",
@@ -365,6 +375,7 @@ fn handed(call: TestCall) -> Call {
         // Why not the real one: what a service remembers under it must not be the test's.
         key: format!("test:{}:{:016x}", call.index, rand::random::<u64>()).into(),
         timeout: call.timeout,
+        cursor: None,
     }
 }
 

@@ -5,10 +5,11 @@ use rusqlite::Connection;
 use super::{
     ActivityTaskRow, AdoptionRow, ChildRow, CopiedRows, DayRow, Delivery, DepartureRow, EventRow,
     ExecutionRow, ExecutionStatus, ExportRow, FailureRow, HistoryRow, InForceRow, InterventionRow,
-    JobRow, LimiterOrders, MachineChange, MapRunRow, Requeue, ResultRow, RunRow, SessionChange,
-    SourceRow, TimerRow, VersionRow, VersionTally, WorkerRow, activity_tasks, adoptions, children,
-    events, executions, exports, failures, figures, history, interventions, jobs, limiters,
-    map_runs, notifications, plugins, pruning, results, runs, sessions, sources, timers, workers,
+    JobRow, LimiterOrders, MachineChange, MapRunRow, PluginAliasRow, Requeue, ResultRow, RunRow,
+    SessionChange, SourceRow, TimerRow, VersionRow, VersionTally, WorkerRow, activity_tasks,
+    adoptions, children, events, executions, exports, failures, figures, history, interventions,
+    jobs, limiters, map_runs, notifications, plugins, pruning, results, runs, sessions, sources,
+    timers, workers,
 };
 use super::{Position, RedoRow, positions, redo};
 use crate::{
@@ -278,8 +279,21 @@ pub enum Change {
     LimiterOrders(LimiterOrders),
     /// A version of a plugin got its number.
     NewVersion(VersionRow),
-    /// A version of a plugin is in force from now on.
+    /// A version of a plugin is in force from now on; what proved itself there does so no longer.
     PutInForce(InForceRow),
+    /// A version of a plugin proves itself from now on.
+    BeginCanary(InForceRow),
+    /// The version that proves itself at this place is withdrawn.
+    EndCanary(String),
+    /// A version of a plugin has a name.
+    PluginAlias(PluginAliasRow),
+    /// A version of a plugin has a name no longer.
+    RemovePluginAlias {
+        /// The plugin.
+        plugin: String,
+        /// The name.
+        alias: String,
+    },
     /// The calls of a run go to this version of its plugin.
     RunPlugin {
         /// Which run.
@@ -484,6 +498,10 @@ impl Change {
             Self::LimiterOrders(orders) => limiters::put_orders(db, orders),
             Self::NewVersion(row) => plugins::insert(db, row),
             Self::PutInForce(row) => plugins::put_in_force(db, row),
+            Self::BeginCanary(row) => plugins::begin_canary(db, row),
+            Self::EndCanary(place) => plugins::end_canary(db, place),
+            Self::PluginAlias(row) => plugins::put_alias(db, row),
+            Self::RemovePluginAlias { plugin, alias } => plugins::remove_alias(db, plugin, alias),
             Self::RunPlugin { run, hash } => plugins::set_run_plugin(db, *run, hash),
             Self::WorkerStarted(row) => workers::insert(db, row),
             Self::WorkerEnded(row) => workers::remove(db, row),

@@ -43,10 +43,12 @@ pub struct ChildRow {
     pub changed: Timestamp,
     /// How often its record was put back by a redo; its idempotency key tells it.
     pub redo: u32,
+    /// Where its handler was within the record, JSON, as the handler said last.
+    pub cursor: Option<String>,
 }
 
 pub(super) const COLUMNS: &str = "run, idx, items, status, due_us, id, attempts, payload, state, error, \
-                       cause, version, changed_us, redo";
+                       cause, version, changed_us, redo, cursor";
 
 pub(super) fn read(row: &SqlRow<'_>) -> rusqlite::Result<ChildRow> {
     Ok(ChildRow {
@@ -64,6 +66,7 @@ pub(super) fn read(row: &SqlRow<'_>) -> rusqlite::Result<ChildRow> {
         version: row.get(11)?,
         changed: Timestamp(row.get(12)?),
         redo: row.get(13)?,
+        cursor: row.get(14)?,
     })
 }
 
@@ -76,8 +79,8 @@ fn status(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<RowStatus> {
 pub(super) fn put(db: &Connection, row: &ChildRow) -> rusqlite::Result<()> {
     db.prepare_cached(
         "INSERT OR REPLACE INTO children (run, idx, items, status, due_us, id, attempts, payload,
-                                          state, error, cause, version, changed_us, redo)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                                          state, error, cause, version, changed_us, redo, cursor)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
     )?
     .execute(params![
         row.run.0,
@@ -94,6 +97,7 @@ pub(super) fn put(db: &Connection, row: &ChildRow) -> rusqlite::Result<()> {
         row.version,
         row.changed.0,
         row.redo,
+        row.cursor,
     ])?;
     Ok(())
 }

@@ -56,6 +56,10 @@ kinds! {
     ItemEdited = "item edited",
     /// A version of a plugin was put in force.
     InForce = "in force",
+    /// A version of the plugin proves itself on some records.
+    Canary = "canary",
+    /// A version of the plugin has failed where the one in force does not, and is withdrawn.
+    RolledBack = "rolled back",
     /// A version of the plugin is in use.
     Deployed = "deployed",
     /// A version of the plugin is not in use.

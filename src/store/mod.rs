@@ -90,7 +90,7 @@ pub use map_runs::MapRunRow;
 pub use notifications::{Delivery, NotificationFigures, NotificationRow};
 pub use outcomes::{Place, PlaceKind};
 pub use page::Page;
-pub use plugins::{DeployedVersion, InForceRow, VersionRow};
+pub use plugins::{DeployedVersion, InForceRow, PluginAliasRow, VersionRow};
 pub use positions::{POSITION_EVERY_ITEMS, Position};
 pub use records::{KeptRecord, Sought};
 pub use redo::{NAMES_MAX, RecordName, RedoRow, RedoScan, ResultScope, SupersededRow};

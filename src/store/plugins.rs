@@ -47,6 +47,21 @@ pub struct InForceRow {
     pub at: Timestamp,
 }
 
+/// A name that somebody gave to a version of a plugin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginAliasRow {
+    /// The plugin's name.
+    pub plugin: String,
+    /// The name.
+    pub alias: String,
+    /// The version.
+    pub version: u32,
+    /// Who gave it.
+    pub author: String,
+    /// When.
+    pub at: Timestamp,
+}
+
 pub(super) fn insert(db: &Connection, row: &VersionRow) -> rusqlite::Result<()> {
     db.prepare_cached(
         "INSERT INTO plugin_versions (plugin, version, hash, created_us) VALUES (?1, ?2, ?3, ?4)",
@@ -71,6 +86,49 @@ pub(super) fn put_in_force(db: &Connection, row: &InForceRow) -> rusqlite::Resul
         "UPDATE plugin_versions SET author = ?3, deployed_us = ?4 WHERE plugin = ?1 AND version = ?2",
     )?
     .execute(params![row.plugin, row.version, row.author, row.at.0])?;
+    end_canary(db, &row.place)
+}
+
+/// The canary at the place, if there is one, ends with this.
+pub(super) fn begin_canary(db: &Connection, row: &InForceRow) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO plugin_canaries (place, plugin, version, author, at_us)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?
+    .execute(params![
+        row.place,
+        row.plugin,
+        row.version,
+        row.author,
+        row.at.0
+    ])?;
+    Ok(())
+}
+
+pub(super) fn end_canary(db: &Connection, place: &str) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM plugin_canaries WHERE place = ?1")?
+        .execute([place])?;
+    Ok(())
+}
+
+pub(super) fn put_alias(db: &Connection, row: &PluginAliasRow) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO plugin_aliases (plugin, alias, version, author, at_us)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?
+    .execute(params![
+        row.plugin,
+        row.alias,
+        row.version,
+        row.author,
+        row.at.0
+    ])?;
+    Ok(())
+}
+
+pub(super) fn remove_alias(db: &Connection, plugin: &str, alias: &str) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM plugin_aliases WHERE plugin = ?1 AND alias = ?2")?
+        .execute([plugin, alias])?;
     Ok(())
 }
 
@@ -179,6 +237,50 @@ impl Store {
                 "SELECT place, plugin, version, author, at_us FROM plugins_in_force ORDER BY place",
             )?;
             let rows = statement.query_map([], read_in_force)?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    /// The version that proves itself at a place; `None` where none does.
+    pub fn canary(&self, place: &str) -> Result<Option<InForceRow>, StoreError> {
+        self.readers.with(|db| {
+            Ok(db
+                .prepare_cached(
+                    "SELECT place, plugin, version, author, at_us FROM plugin_canaries
+                     WHERE place = ?1",
+                )?
+                .query_row([place], read_in_force)
+                .optional()?)
+        })
+    }
+
+    /// What proves itself, by place.
+    pub fn all_canaries(&self) -> Result<Vec<InForceRow>, StoreError> {
+        self.readers.with(|db| {
+            let mut statement = db.prepare_cached(
+                "SELECT place, plugin, version, author, at_us FROM plugin_canaries ORDER BY place",
+            )?;
+            let rows = statement.query_map([], read_in_force)?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    /// The aliases of versions, of one plugin or of all, by plugin and name.
+    pub fn plugin_aliases(&self, plugin: Option<&str>) -> Result<Vec<PluginAliasRow>, StoreError> {
+        self.readers.with(|db| {
+            let mut statement = db.prepare_cached(
+                "SELECT plugin, alias, version, author, at_us FROM plugin_aliases
+                 WHERE ?1 IS NULL OR plugin = ?1 ORDER BY plugin, alias",
+            )?;
+            let rows = statement.query_map([plugin], |row| {
+                Ok(PluginAliasRow {
+                    plugin: row.get(0)?,
+                    alias: row.get(1)?,
+                    version: row.get(2)?,
+                    author: row.get(3)?,
+                    at: Timestamp(row.get(4)?),
+                })
+            })?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
     }

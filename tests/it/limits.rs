@@ -218,3 +218,28 @@ fn nothing_is_dispatched_while_the_disk_has_no_room() {
     assert_eq!(bed.run().code(), 0);
     assert_eq!(bed.results().len(), 5);
 }
+
+/// A permit is for a call of the handler, whatever it is handed: a batch costs one.
+#[test]
+fn a_batch_costs_one_permit_and_comes_whole() {
+    let bed = Bed::new();
+    bed.records((0..300).map(|n| json!({ "n": n })));
+    bed.write(
+        "plugins/h/plugin.toml",
+        "name = \"h\"\nhandler = \"handler.py:handle\"\nbatch = 50\n",
+    );
+    bed.write(
+        "plugins/h/handler.py",
+        "def handle(items):\n    return [len(items)] * len(items)\n",
+    );
+    bed.job("", "[limit]\npace = \"4 per s\"");
+    let begin = Instant::now();
+    assert_eq!(bed.run().code(), 0);
+    let results = bed.results();
+    assert_eq!(results.len(), 300);
+    for result in results {
+        assert_eq!(result["result"], 50, "{result}");
+    }
+    // Six permits: the first at once, then one each quarter of a second.
+    assert!(begin.elapsed() >= Duration::from_millis(1250));
+}

@@ -13,10 +13,12 @@
 )]
 
 mod bed;
+mod canaries;
 mod data;
 mod deploys;
 mod executions;
 mod functions;
+mod http;
 mod in_force;
 mod kills;
 mod limits;

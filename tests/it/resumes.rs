@@ -202,3 +202,42 @@ fn a_slow_record_holds_back_neither_the_others_nor_the_watermark() {
     assert_eq!(again, [9], "nothing but the slow record is called again");
     check_all(&bed, 600);
 }
+
+/// A long record goes on where its handler was, over kills and failures, and keeps that to itself.
+#[test]
+fn a_long_record_goes_on_where_its_handler_was_whatever_happens() {
+    let bed = Bed::new();
+    bed.records([json!({ "pages": 100 })]);
+    let code = "start = call.cursor['page'] if call.cursor else 0\n\
+                with open(LOG, 'a') as file:\n    file.write(f'{start}\\n')\n\
+                for page in range(start, 100):\n    time.sleep(0.02)\n    \
+                call.heartbeat({'page': page + 1})\n    \
+                if page + 1 == 60 and call.attempt == 1:\n        raise ValueError('half way')\n\
+                return 'done'";
+    let log = bed.path("log/starts");
+    bed.handler("", &format!("LOG = {log:?}\n{code}"));
+    bed.job("", "[retry]\nfirst = \"10ms\"\njitter = \"none\"");
+    let place = "SELECT json_extract(cursor, '$.page') FROM children";
+    let mut daemon = bed.run();
+    for page in [10, 30] {
+        daemon.until("some pages", || bed.value::<i64>(place) >= Some(page));
+        daemon.kill();
+        daemon = bed.run();
+    }
+    assert_eq!(daemon.code(), 0);
+    let starts: Vec<i64> = std::fs::read_to_string(log)
+        .unwrap()
+        .lines()
+        .map(|line| line.parse().unwrap())
+        .collect();
+    assert_eq!(starts.len(), 4, "two kills and a failure: {starts:?}");
+    assert_eq!(starts[0], 0);
+    assert!(starts[1] >= 10 && starts[2] >= 30, "{starts:?}");
+    assert_eq!(starts[3], 60, "not a page is done again after a failure");
+    let results = bed.results();
+    assert_eq!(
+        (&results[0]["result"], &results[0]["attempts"]),
+        (&json!("done"), &json!(2))
+    );
+    assert_eq!(bed.value::<i64>("SELECT count(*) FROM children"), Some(0));
+}

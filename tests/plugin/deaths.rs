@@ -58,7 +58,7 @@ async fn a_record_that_kills_its_worker_is_found_out_among_sixteen() {
                     "{failure:?}"
                 );
             }
-            Outcome::Interrupted => unreachable!(),
+            Outcome::FailedCanary(_) | Outcome::Reached(_) | Outcome::Interrupted => unreachable!(),
         }
     }
     // Each culprit takes its neighbours down once, not for ever.
@@ -108,7 +108,9 @@ async fn a_time_out_blames_only_whose_time_is_over() {
         outcomes.push(match answer.outcome {
             Outcome::Done(_) => format!("{} done", answer.ticket),
             Outcome::Failed(failure) => format!("{} {}", answer.ticket, failure.error),
-            Outcome::Interrupted => format!("{} interrupted", answer.ticket),
+            Outcome::FailedCanary(_) | Outcome::Reached(_) | Outcome::Interrupted => {
+                format!("{} interrupted", answer.ticket)
+            }
         });
     }
     outcomes.sort();

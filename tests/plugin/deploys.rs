@@ -2,7 +2,7 @@
 
 use iterd::{
     ids::VersionNumber,
-    plugin::{Event, Outcome},
+    plugin::{Event, Outcome, Rollout},
 };
 
 use crate::world::{World, call};
@@ -19,7 +19,8 @@ async fn a_deployment_under_load_loses_nothing_and_takes_over() {
     let (answers, interruptions) = host
         .run_all(calls, |pool, answered| {
             if answered == 300 {
-                pool.deploy(next.take().unwrap(), false).unwrap();
+                pool.deploy(next.take().unwrap(), false, Rollout::AtOnce)
+                    .unwrap();
             }
         })
         .await;
@@ -52,7 +53,7 @@ async fn a_broken_version_leaves_the_old_one_at_work() {
         "handler = \"handler.py:handle\"",
         &[("handler.py", "def handle(:")],
     );
-    host.pool.deploy(broken, false).unwrap();
+    host.pool.deploy(broken, false, Rollout::AtOnce).unwrap();
     let cause = world
         .events
         .wait_for(|event| match event {
@@ -71,7 +72,7 @@ async fn a_broken_version_leaves_the_old_one_at_work() {
         "handler = \"handler.py:handle\"",
         &[("handler.py", "def handle(item):\n    return 3")],
     );
-    host.pool.deploy(mended, false).unwrap();
+    host.pool.deploy(mended, false, Rollout::AtOnce).unwrap();
     world
         .events
         .wait_for(|event| {
@@ -99,7 +100,7 @@ async fn a_silent_version_that_dies_slowly_never_takes_over() {
     assert_eq!(host.result(1, "0").await, "1");
     let slow = "i=0\nwhile [ $i -lt 1000000 ]; do i=$((i + 1)); done\necho too bad >&2\nexit 3";
     let broken = world.version(2, "command = [\"sh\", \"p.sh\"]", &[("p.sh", slow)]);
-    host.pool.deploy(broken, false).unwrap();
+    host.pool.deploy(broken, false, Rollout::AtOnce).unwrap();
     let (version, cause) = world
         .events
         .wait_for(|event| match event {
@@ -138,7 +139,7 @@ async fn an_old_worker_finishes_what_it_holds() {
         .events
         .wait_for(|event| matches!(event, Event::WorkerStarted { .. }).then_some(()))
         .await;
-    host.pool.deploy(new, false).unwrap();
+    host.pool.deploy(new, false, Rollout::AtOnce).unwrap();
     world
         .events
         .wait_for(|event| matches!(event, Event::Deployed { .. }).then_some(()))

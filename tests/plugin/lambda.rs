@@ -724,7 +724,9 @@ exports.handler = async () => {
         match &answer.outcome {
             Outcome::Done(_) => {}
             Outcome::Failed(failure) => assert_eq!(failure.error, "Runtime.ExitError"),
-            Outcome::Interrupted => panic!("those are done again"),
+            Outcome::FailedCanary(_) | Outcome::Reached(_) | Outcome::Interrupted => {
+                panic!("those are done again")
+            }
         }
     }
     host.end().await;

@@ -11,14 +11,23 @@
     reason = "a test that fails says so by a panic, and picks the one event it waits for"
 )]
 
+mod batches;
 mod conformance;
 mod deaths;
 mod deploys;
 mod environments;
+#[cfg(feature = "wasm")]
+mod guest;
+mod heartbeats;
+mod http;
 mod lambda;
 mod logs;
 mod orphans;
 mod sandbox;
 mod shim;
 mod stops;
+#[cfg(feature = "wasm")]
+mod wasm;
+#[cfg(feature = "wasm")]
+mod wasm_js;
 mod world;

@@ -17,6 +17,8 @@ use iterd::{
         Answer, Call, Event, Events, Launcher, Manifest, Outcome, Pool, PoolError, PoolSpec,
         SecretSource, Spawner, Version, WorkerLog, WorkerLogError, WorkerRecord,
     },
+    runtime::Requests,
+    time::SystemClock,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -147,6 +149,7 @@ impl World {
                 credentials: Some(self.root.join("credentials")),
             },
             spawner: self.spawner.clone(),
+            composer: Arc::new(Requests::new(Arc::new(SystemClock))),
             events: self.events.clone(),
             place: Place {
                 region: "us-east-1".to_owned(),
@@ -190,6 +193,7 @@ pub(crate) fn call(ticket: u64, item: &str) -> Call {
         attempt: 1,
         key: format!("key-{ticket}").into(),
         timeout: None,
+        cursor: None,
     }
 }
 

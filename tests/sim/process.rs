@@ -137,7 +137,7 @@ impl Process {
         self.children.remove(&index);
         if let Some(parked) = parked {
             let status = match parked {
-                Parked::Retry { .. } => RowStatus::Retrying,
+                Parked::Retry { .. } | Parked::Excused { .. } => RowStatus::Retrying,
                 Parked::Wait { .. } => RowStatus::Waiting,
             };
             let row = StoredRow {

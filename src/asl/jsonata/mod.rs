@@ -154,6 +154,12 @@ impl Jsonata {
         &self.text
     }
 
+    /// Whether it may take all the time it has, instead of microseconds.
+    #[must_use]
+    pub const fn is_heavy(&self) -> bool {
+        self.heavy
+    }
+
     /// Whether it reads the context object.
     #[must_use]
     pub fn uses_context(&self) -> bool {

@@ -138,6 +138,10 @@ fn wrong_states_are_refused() {
             "/States/A/Retry/0/ErrorEquals/0: \"States.Mine\" is no error of the language",
         ),
         (
+            r#""Type":"Task","Resource":"r","Retry":[{"ErrorEquals":["States.Http.StatusCode.404","States.Http.StatusCode.4xx"]}],"End":true"#,
+            "/States/A/Retry/0/ErrorEquals/1: \"States.Http.StatusCode.4xx\" is no error of the language",
+        ),
+        (
             r#""Type":"Task","Resource":"r","Catch":[{"ErrorEquals":["x"]}],"End":true"#,
             "/States/A/Catch/0: a catcher needs the field \"Next\"",
         ),

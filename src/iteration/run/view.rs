@@ -1,9 +1,10 @@
 //! What can be seen of a run from outside, without changing it: its checkpoint and its figures.
 
-use super::{Run, WakeReason};
+use super::{End, Run, WakeReason};
 use crate::{
     ids::Index,
     iteration::{Checkpoint, Counters, Options, PauseReason, RunStatus},
+    limiter::Try,
     time::Timestamp,
 };
 
@@ -72,6 +73,18 @@ impl Run {
             generation: self.generation,
             probation: self.probation,
         }
+    }
+
+    /// Whether a child is left that no handler has failed yet, as far as the source was read.
+    #[must_use]
+    pub fn has_first_tries(&self) -> bool {
+        let mut flights = self.flights.values();
+        self.source.end == End::Unseen
+            || !self.source.children.is_empty()
+            || !self.rescued.is_empty()
+            || self.queue.len() > 0
+            || self.parked.first_put_off().is_some()
+            || flights.any(|flight| flight.kind == Try::First)
     }
 
     /// The run's figures.

@@ -10,6 +10,10 @@
 //! suspect at a time, while the others go on. So the culprit is found at its next try, the innocent
 //! lose one try that does not count, and a key stays suspect until something answers for it.
 //!
+//! **A version that proves itself.** Where a deploy asks for it, a new version is a [canary](super::canary)
+//! first: its workers take some of the calls beside those of the version in force, and it is promoted or
+//! given up by what came of them.
+//!
 //! Invariant: a call is in exactly one place: waiting here, or in one worker, or answered.
 
 use std::{
@@ -21,8 +25,15 @@ use std::{
 
 use compact_str::CompactString;
 
-use super::super::{Call, Event, Version};
+use super::{
+    super::{Answer, Call, Event, Version},
+    canary::{Canary, Route},
+};
 use crate::payload::Failure;
+
+mod rollout;
+
+pub use rollout::Rollout;
 
 /// The first restart of a worker that died without having answered anything waits this long; each
 /// further one twice as long. A Python interpreter takes about as long to start.
@@ -105,10 +116,20 @@ struct Worker {
     live: bool,
     /// Calls in it.
     load: u32,
+    /// How many of each batch in it are not answered yet; empty where calls come one by one.
+    batches: Vec<Batch>,
     /// Takes nothing but suspects.
     reserved: bool,
     /// The suspect in it.
     suspect: Option<CompactString>,
+    /// Its version has not proved itself: what it fails counts as no attempt.
+    unproven: bool,
+}
+
+/// Calls that were handed over together.
+#[derive(Debug)]
+struct Batch {
+    tickets: HashSet<u64>,
 }
 
 #[derive(Debug)]
@@ -117,6 +138,11 @@ struct Candidate {
     tries: u32,
     /// A worker of it was ready elsewhere, so that its own need not prove it again.
     proven: bool,
+    rollout: Rollout,
+    /// What it has shown so far, once one of its workers was ready and it has to prove itself.
+    canary: Option<Canary>,
+    /// Deaths of its workers in a row without an answer in between.
+    deaths: u32,
 }
 
 /// See the module.
@@ -129,6 +155,8 @@ pub(crate) struct Roster {
     next_id: u64,
     waiting: VecDeque<Call>,
     waiting_suspects: VecDeque<Call>,
+    /// What only the canary is to take.
+    waiting_canary: VecDeque<Call>,
     suspects: Suspects,
     /// The current version has started at some time.
     proven: bool,
@@ -156,6 +184,7 @@ impl Roster {
             next_id: 0,
             waiting: VecDeque::new(),
             waiting_suspects: VecDeque::new(),
+            waiting_canary: VecDeque::new(),
             suspects: Suspects::default(),
             proven: false,
             failed_starts: 0,
@@ -175,18 +204,21 @@ impl Roster {
     pub(crate) fn capacity(&self) -> usize {
         let calls = self
             .workers_max()
-            .saturating_mul(self.current.manifest.in_flight.get());
+            .saturating_mul(self.current.manifest.calls_in_worker());
         usize::try_from(calls).unwrap_or(usize::MAX)
     }
 
     /// Calls that may be under way now: what ready workers can hold, and what retired ones still do.
     pub(crate) fn ready(&self) -> usize {
+        let serves = self.serving() == Duty::Current;
         let calls = self.workers.values().map(|worker| match worker.duty {
-            Duty::Current if worker.live => worker.version.manifest.in_flight.get(),
-            Duty::Current | Duty::Candidate => 0,
-            Duty::Retired => worker.load,
+            Duty::Current if serves && worker.live => worker.version.manifest.calls_in_worker(),
+            Duty::Current if serves => 0,
+            // Why its load: what a canary has taken leaves room with the others.
+            Duty::Current | Duty::Candidate | Duty::Retired => worker.load,
         });
-        calls.map(|calls| calls as usize).sum()
+        let calls: usize = calls.map(|calls| calls as usize).sum();
+        calls + self.room_alone()
     }
 
     /// Somebody has so many calls, with those under way, and waits for workers that are ready.
@@ -216,6 +248,8 @@ impl Roster {
         for call in calls {
             if self.suspects.contains(&call.key) {
                 self.waiting_suspects.push_back(call);
+            } else if self.canary().is_some_and(|it| it.is_for_canary(&call)) {
+                self.waiting_canary.push_back(call);
             } else {
                 self.waiting.push_back(call);
             }
@@ -243,16 +277,18 @@ impl Roster {
         worker.live = true;
         match worker.duty {
             Duty::Current => self.proven = true,
-            Duty::Candidate => self.promote(out),
+            Duty::Candidate => self.candidate_started(out),
             Duty::Retired => {}
         }
         self.assign(out);
     }
 
-    /// A worker answered so many of its calls.
-    pub(crate) fn answered(&mut self, id: WorkerId, calls: u32, out: &mut Vec<Effect>) {
+    /// A worker answered some of its calls.
+    pub(crate) fn answered(&mut self, id: WorkerId, answers: &mut [Answer], out: &mut Vec<Effect>) {
+        let calls = u32::try_from(answers.len()).unwrap_or(u32::MAX);
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.load = worker.load.saturating_sub(calls);
+            worker.settle(answers);
             if let Some(key) = worker.suspect.take() {
                 self.suspects.remove(&key);
             }
@@ -261,16 +297,27 @@ impl Roster {
                 self.failed_starts = 0;
             }
         }
+        self.learn(id, answers, out);
         self.assign(out);
     }
 
-    /// A worker is gone; what it held was answered by whoever says so.
-    pub(crate) fn ended(&mut self, id: WorkerId, end: End, out: &mut Vec<Effect>) {
+    /// A worker is gone; these are the answers to what it held.
+    pub(crate) fn ended(
+        &mut self,
+        id: WorkerId,
+        end: End,
+        answers: &mut [Answer],
+        out: &mut Vec<Effect>,
+    ) {
+        self.learn(id, answers, out);
         let Some(worker) = self.workers.remove(&id) else {
             return;
         };
-        for key in end.suspects {
-            self.suspects.insert(key);
+        if worker.duty == Duty::Candidate && !end.suspects.is_empty() {
+            self.canary_died(&end, out);
+        }
+        for key in &end.suspects {
+            self.suspects.insert(key.clone());
         }
         let failed_start = !end.started && !end.expected;
         if worker.duty == Duty::Current && !end.expected {
@@ -287,7 +334,10 @@ impl Roster {
             self.proven &= !failed_start;
         }
         let restart_after = match (&self.candidate, worker.duty) {
-            (Some(candidate), Duty::Candidate) => restart_delay(candidate.tries),
+            (Some(candidate), Duty::Candidate) if candidate.canary.is_none() => {
+                restart_delay(candidate.tries)
+            }
+            (Some(candidate), Duty::Candidate) => restart_delay(candidate.deaths),
             _ => restart_delay(self.deaths),
         };
         out.push(Effect::Tell(Event::WorkerEnded {
@@ -298,7 +348,7 @@ impl Roster {
             restart_after,
         }));
         match worker.duty {
-            Duty::Candidate if !self.stopped => self.retry_candidate(end.how, end.failure, out),
+            Duty::Candidate if !self.stopped => self.candidate_ended(end, out),
             Duty::Current if failed_start && self.failed_starts == START_TRIES => {
                 out.push(Effect::Tell(Event::CannotStart {
                     version: worker.version.number,
@@ -311,83 +361,14 @@ impl Roster {
         self.assign(out);
     }
 
-    /// New calls go to this version as soon as one of its workers is ready. A version deployed
-    /// before that has not started yet is forgotten.
-    pub(crate) fn deploy(&mut self, version: Arc<Version>, proven: bool, out: &mut Vec<Effect>) {
-        if self.stopped {
-            return;
-        }
-        for (id, worker) in &mut self.workers {
-            if worker.duty == Duty::Candidate {
-                worker.duty = Duty::Retired;
-                out.push(Effect::Kill(*id));
-            }
-        }
-        self.candidate = None;
-        if !is_same(&version, &self.current) {
-            self.start(version.clone(), Duty::Candidate, Duration::ZERO, out);
-            self.candidate = Some(Candidate {
-                version,
-                tries: 1,
-                proven,
-            });
-        }
-    }
-
     /// Hands nothing over any more; what waits is interrupted.
     pub(crate) fn stop(&mut self, out: &mut Vec<Effect>) {
         self.stopped = true;
         self.candidate = None;
         let mut calls: Vec<Call> = self.waiting.drain(..).collect();
         calls.extend(self.waiting_suspects.drain(..));
+        calls.extend(self.waiting_canary.drain(..));
         out.push(Effect::Interrupt(calls));
-    }
-
-    fn promote(&mut self, out: &mut Vec<Effect>) {
-        let Some(candidate) = self.candidate.take() else {
-            return;
-        };
-        for (id, worker) in &mut self.workers {
-            match worker.duty {
-                Duty::Candidate => worker.duty = Duty::Current,
-                Duty::Current => {
-                    worker.duty = Duty::Retired;
-                    out.push(if worker.live {
-                        Effect::Retire(*id)
-                    } else {
-                        Effect::Kill(*id)
-                    });
-                }
-                Duty::Retired => {}
-            }
-        }
-        self.current = candidate.version;
-        self.proven = true;
-        self.deaths = 0;
-        self.failed_starts = 0;
-        out.push(Effect::Tell(Event::Deployed {
-            version: self.current.number,
-            folder: self.current.folder.clone(),
-        }));
-    }
-
-    fn retry_candidate(&mut self, cause: String, failure: Option<Failure>, out: &mut Vec<Effect>) {
-        let Some(mut candidate) = self.candidate.take() else {
-            return;
-        };
-        if candidate.tries >= START_TRIES {
-            out.push(Effect::Tell(Event::CannotStart {
-                version: candidate.version.number,
-                cause,
-                failure,
-            }));
-            return;
-        }
-        let after = restart_delay(candidate.tries);
-        candidate.tries += 1;
-        candidate.proven = false;
-        self.start(candidate.version.clone(), Duty::Candidate, after, out);
-        self.candidate = Some(candidate);
     }
 
     fn assign(&mut self, out: &mut Vec<Effect>) {
@@ -396,15 +377,41 @@ impl Roster {
         }
         self.assign_suspect(out);
         let mut batches: BTreeMap<WorkerId, Vec<Call>> = BTreeMap::new();
+        self.assign_canary(&mut batches);
         while let Some(call) = self.waiting.pop_front() {
-            let Some((id, worker)) =
-                self.least_loaded(|worker| !worker.reserved && worker.has_room())
-            else {
+            if self
+                .canary()
+                .is_some_and(|it| it.route(&call) == Route::Canary)
+                && let Some(id) = self.canary_taker(&call)
+            {
+                batches.entry(id).or_default().push(call);
+                continue;
+            }
+            let serves = self.serving() == Duty::Current;
+            let Some((id, worker)) = self.least_loaded(Duty::Current, |worker| {
+                serves && !worker.reserved && worker.has_room()
+            }) else {
                 self.waiting.push_front(call);
                 break;
             };
-            worker.load += 1;
-            batches.entry(id).or_default().push(call);
+            let more = worker.version.manifest.batch.get() as usize - 1;
+            let mut taken = vec![call];
+            taken.extend(self.waiting.drain(..more.min(self.waiting.len())));
+            self.put_in(id, &taken);
+            if let Some(canary) = self.canary_mut() {
+                for call in &taken {
+                    canary.pass(call);
+                }
+            }
+            if more > 0 {
+                out.push(Effect::HandOver {
+                    worker: id,
+                    calls: taken,
+                    alone: false,
+                });
+            } else {
+                batches.entry(id).or_default().extend(taken);
+            }
         }
         out.extend(batches.into_iter().map(|(worker, calls)| Effect::HandOver {
             worker,
@@ -421,21 +428,28 @@ impl Roster {
             }
             return;
         }
+        let duty = self.serving();
         let reserved = self
             .workers
             .values()
-            .any(|worker| worker.takes_calls() && worker.reserved);
-        let Some((id, worker)) = self.least_loaded(|worker| worker.reserved || !reserved) else {
+            .any(|worker| worker.takes_calls(duty) && worker.reserved);
+        let Some((id, worker)) = self.least_loaded(duty, |worker| worker.reserved || !reserved)
+        else {
             return;
         };
         worker.reserved = true;
         if worker.load > 0 {
             return;
         }
-        worker.load = 1;
         if let Some(call) = self.waiting_suspects.pop_front() {
+            self.put_in(id, std::slice::from_ref(&call));
             if let Some(worker) = self.workers.get_mut(&id) {
                 worker.suspect = Some(call.key.clone());
+            }
+            match self.canary_mut() {
+                Some(canary) if duty == Duty::Candidate => canary.take(&call),
+                Some(canary) => canary.pass(&call),
+                None => {}
             }
             out.push(Effect::HandOver {
                 worker: id,
@@ -445,16 +459,36 @@ impl Roster {
         }
     }
 
-    fn least_loaded(&mut self, fits: impl Fn(&Worker) -> bool) -> Option<(WorkerId, &mut Worker)> {
+    /// A worker takes these calls, together.
+    fn put_in(&mut self, id: WorkerId, calls: &[Call]) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            let count = u32::try_from(calls.len()).unwrap_or(u32::MAX);
+            worker.load = worker.load.saturating_add(count);
+            if worker.version.manifest.batch.get() > 1 {
+                let tickets = calls.iter().map(|call| call.ticket).collect();
+                worker.batches.push(Batch { tickets });
+            }
+        }
+    }
+
+    fn least_loaded(
+        &mut self,
+        duty: Duty,
+        fits: impl Fn(&Worker) -> bool,
+    ) -> Option<(WorkerId, &mut Worker)> {
         self.workers
             .iter_mut()
-            .filter(|(_, worker)| worker.takes_calls() && fits(worker))
+            .filter(|(_, worker)| worker.takes_calls(duty) && fits(worker))
             .min_by_key(|(_, worker)| worker.load)
             .map(|(id, worker)| (*id, worker))
     }
 
     /// Starts workers until there are as many as calls under way.
     fn staff(&mut self, out: &mut Vec<Effect>) {
+        self.staff_canary(out);
+        if self.serving() != Duty::Current {
+            return;
+        }
         let of_current = |worker: &&Worker| worker.duty == Duty::Current;
         let held: u32 = self
             .workers
@@ -465,7 +499,9 @@ impl Roster {
         let waiting = self.waiting.len() + self.waiting_suspects.len();
         let under_way = held.saturating_add(u32::try_from(waiting).unwrap_or(u32::MAX));
         let wanted = if self.proven {
-            under_way.max(self.wanted).clamp(1, self.workers_max())
+            let calls = under_way.max(self.wanted);
+            let batch = self.current.manifest.batch.get();
+            calls.div_ceil(batch).clamp(1, self.workers_max())
         } else {
             1
         };
@@ -486,8 +522,10 @@ impl Roster {
                 duty,
                 live: false,
                 load: 0,
+                batches: Vec::new(),
                 reserved: false,
                 suspect: None,
+                unproven: duty == Duty::Candidate,
             },
         );
         out.push(Effect::Start {
@@ -507,12 +545,36 @@ impl Roster {
 }
 
 impl Worker {
-    fn takes_calls(&self) -> bool {
-        self.live && self.duty == Duty::Current
+    fn takes_calls(&self, duty: Duty) -> bool {
+        self.live && self.duty == duty
     }
 
     fn has_room(&self) -> bool {
-        self.load < self.version.manifest.in_flight.get()
+        let manifest = &self.version.manifest;
+        // Why batches: a part of one that is answered makes no room, or the next would wait in the pipe
+        // while its time runs.
+        if manifest.batch.get() > 1 {
+            self.batches.len() < manifest.in_flight.get() as usize
+        } else {
+            self.load < manifest.in_flight.get()
+        }
+    }
+
+    /// Calls in it were answered.
+    fn settle(&mut self, answers: &[Answer]) {
+        if self.batches.is_empty() {
+            return;
+        }
+        for answer in answers {
+            let of = |batch: &Batch| batch.tickets.contains(&answer.ticket);
+            if let Some(place) = self.batches.iter().position(of) {
+                let batch = &mut self.batches[place];
+                batch.tickets.remove(&answer.ticket);
+                if batch.tickets.is_empty() {
+                    self.batches.swap_remove(place);
+                }
+            }
+        }
     }
 }
 

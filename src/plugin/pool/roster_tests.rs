@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     ids::{Generation, VersionNumber},
     payload::Payload,
-    plugin::Manifest,
+    plugin::{Manifest, Outcome},
 };
 
 /// A roster, and what it asked for since somebody looked.
@@ -34,6 +34,16 @@ fn call(ticket: u64) -> Call {
         attempt: 1,
         key: format!("key-{ticket}").into(),
         timeout: None,
+        cursor: None,
+    }
+}
+
+fn done(ticket: u64) -> Answer {
+    Answer {
+        ticket,
+        generation: Generation(1),
+        version: VersionNumber(1),
+        outcome: Outcome::Done(Payload::parse("1").unwrap()),
     }
 }
 
@@ -95,16 +105,19 @@ impl World {
     }
 
     fn answered(&mut self, worker: u64, calls: u32) {
+        let mut answers: Vec<Answer> = (0..calls).map(|_| done(u64::MAX)).collect();
         self.roster
-            .answered(WorkerId(worker), calls, &mut self.effects);
+            .answered(WorkerId(worker), &mut answers, &mut self.effects);
     }
 
     fn deploy(&mut self, version: Arc<Version>) {
-        self.roster.deploy(version, false, &mut self.effects);
+        self.roster
+            .deploy(version, false, Rollout::AtOnce, &mut self.effects);
     }
 
     fn ended(&mut self, worker: u64, end: End) {
-        self.roster.ended(WorkerId(worker), end, &mut self.effects);
+        self.roster
+            .ended(WorkerId(worker), end, &mut [], &mut self.effects);
     }
 
     fn failed_to_start(&mut self, worker: u64) {
@@ -447,7 +460,9 @@ fn a_version_proven_elsewhere_is_trusted_until_it_fails_here() {
     let mut world = World::new(1, 1);
     world.started(0);
     let next = version(2, 1, 1);
-    world.roster.deploy(next.clone(), true, &mut world.effects);
+    world
+        .roster
+        .deploy(next.clone(), true, Rollout::AtOnce, &mut world.effects);
     assert!(world.roster.is_proven(&next));
     world.failed_to_start(1);
     assert!(!world.roster.is_proven(&next));
@@ -456,3 +471,6 @@ fn a_version_proven_elsewhere_is_trusted_until_it_fails_here() {
     world.deploy(Arc::new(other));
     assert!(!world.roster.is_proven(&next));
 }
+
+#[path = "canary_tests.rs"]
+mod canary;

@@ -75,7 +75,8 @@ impl Worker {
             .collect();
         let asked = self.killed.is_none() && status.is_some_and(process::was_asked_to_end);
         let mut suspects = Vec::new();
-        for (ticket, flight) in flights {
+        for (ticket, mut flight) in flights {
+            self.pass_cursor_on(ticket, &mut flight);
             let culprit = possible == [ticket] && (!asked || flight.alone);
             if !culprit && possible.contains(&ticket) {
                 suspects.push(flight.key.clone());

@@ -66,10 +66,13 @@ impl Worker {
                 outcome,
                 last,
             } => {
-                if let Some(flight) = self.flights.remove(&ticket) {
+                if let Some(mut flight) = self.flights.remove(&ticket) {
                     let outcome = match outcome {
                         Ok(result) => Outcome::Done(result),
-                        Err(failure) => Outcome::Failed(failure),
+                        Err(failure) => {
+                            self.pass_cursor_on(ticket, &mut flight);
+                            Outcome::Failed(failure)
+                        }
                     };
                     let answer = self.answer(ticket, &flight, outcome);
                     if last {
@@ -82,6 +85,7 @@ impl Worker {
                     }
                 }
             }
+            Line::Heartbeat { ticket, cursor } => self.take_heartbeat(ticket, cursor),
             Line::Ready if self.phase != Phase::Live => self.go_live(),
             Line::InitError(failure) if self.phase == Phase::Warming => {
                 self.init_error = Some(failure);

@@ -19,10 +19,10 @@ use crate::{
     config::job::Schedule,
     ids::{Generation, Index, RunId},
     integration::source::{Fingerprint, OnChange, PageBounds},
-    iteration::{Counters, Course, Ending, Input, Options, RowStatus, Run, RunStatus},
+    iteration::{Counters, Course, Ending, Input, Options, PauseReason, RowStatus, Run, RunStatus},
     limiter::Share,
     machine::Machine,
-    plugin::{Answer, Pool, Version},
+    plugin::{Answer, Pool, Rollout, Version},
     runtime::{
         RuntimeError,
         control::failed_items,
@@ -132,6 +132,8 @@ pub(in crate::runtime) enum Order {
         version: Box<Version>,
         /// A worker of it was ready elsewhere.
         proven: bool,
+        /// Whether it has to prove itself on some calls first.
+        canary: bool,
     },
     /// What an edit of the job file has changed.
     Reconfigure(Box<Reconfigured>),
@@ -382,7 +384,11 @@ impl Actor {
             Order::Decide { order, found, done } => {
                 self.decide(*order, &found, done, news).await?;
             }
-            Order::Deploy { version, proven } => self.deploy(*version, proven),
+            Order::Deploy {
+                version,
+                proven,
+                canary,
+            } => self.deploy(*version, proven, canary),
             Order::Reconfigure(new) => self.reconfigure(*new, news),
         }
         Ok(())
@@ -424,8 +430,18 @@ impl Actor {
         }
     }
 
-    fn deploy(&self, version: Version, proven: bool) {
-        if let Err(error) = self.pool.deploy(version, proven) {
+    fn deploy(&self, version: Version, proven: bool, canary: bool) {
+        let held = self
+            .run
+            .pause_reason()
+            .is_some_and(PauseReason::is_of_failures);
+        let rollout = if canary {
+            let alone = held || !self.run.has_first_tries();
+            Rollout::Canary { alone }
+        } else {
+            Rollout::AtOnce
+        };
+        if let Err(error) = self.pool.deploy(version, proven, rollout) {
             tracing::error!(job = self.job, %error, "the version is not taken up");
         }
     }
@@ -446,7 +462,7 @@ impl Actor {
         let concurrency = NonZeroU32::new(new.options.slots).unwrap_or(NonZeroU32::MIN);
         self.pool.set_concurrency(concurrency);
         if let Some(version) = new.version {
-            self.deploy(version, false);
+            self.deploy(version, false, false);
         }
         self.wanted = new.options;
         let options = bounded(&self.wanted, &self.pool);
@@ -501,9 +517,14 @@ impl Actor {
 pub(super) fn bounded(wanted: &Options, pool: &Pool) -> Options {
     let ready = u32::try_from(pool.ready()).unwrap_or(u32::MAX);
     Options {
-        slots: wanted.slots.min(ready).max(1),
+        slots: calls(wanted, pool).min(ready).max(1),
         ..wanted.clone()
     }
+}
+
+/// How many items may be under way at once: a batch of them counts as one to the job.
+pub(super) fn calls(wanted: &Options, pool: &Pool) -> u32 {
+    wanted.slots.saturating_mul(pool.batch().get())
 }
 
 /// Everything that one step is told.

@@ -14,6 +14,10 @@ use crate::{
     time::Timestamp,
 };
 
+/// When a child goes again whose attempts would be at an end, had one counted that does not: soon
+/// enough for somebody who watches a deploy, and no loop.
+const EXCUSED: Duration = Duration::from_mins(1);
+
 /// What happens to a child next.
 #[derive(Debug)]
 pub(super) enum Verdict {
@@ -28,7 +32,7 @@ pub(super) enum Verdict {
 }
 
 /// A child under way.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Child {
     pub(super) items: u32,
     pub(super) id: Option<CompactString>,
@@ -45,6 +49,8 @@ pub(super) struct Child {
     pub(super) redo: u32,
     /// When its last call set out; `None` before the first.
     pub(super) called: Option<Timestamp>,
+    /// Where its handler is within the record, as it said last.
+    pub(super) cursor: Option<Payload>,
     execution: Execution,
     invocation: Option<Invocation>,
 }
@@ -81,6 +87,7 @@ impl Child {
             rowed: false,
             redo: 0,
             called: None,
+            cursor: None,
             execution: Execution::new(),
             invocation: None,
         }
@@ -125,6 +132,8 @@ impl Child {
             rowed: true,
             redo: row.redo,
             called: None,
+            // Why nothing where it is damaged: the handler begins the record anew.
+            cursor: row.cursor.and_then(|cursor| Payload::parse(cursor).ok()),
             execution,
             invocation: None,
         })
@@ -154,6 +163,7 @@ impl Child {
         context: &mut StepContext<'_>,
     ) -> Verdict {
         self.attempts = self.attempts.saturating_add(1);
+        self.cursor = None;
         let Some(invocation) = self.invocation.take() else {
             return Verdict::Call;
         };
@@ -185,6 +195,25 @@ impl Child {
         self.step(machine, input, context)
     }
 
+    /// When it would go again had this failure counted as an attempt, which it does not: at once where
+    /// it had not failed before.
+    pub(super) fn again(
+        &self,
+        machine: &Machine,
+        failure: Failure,
+        context: &mut StepContext<'_>,
+    ) -> Timestamp {
+        let now = context.now;
+        if self.attempts == 0 {
+            return now;
+        }
+        let mut other = self.clone();
+        match other.fail(machine, failure, context) {
+            Verdict::Parked(parked) => parked.at(),
+            Verdict::Call | Verdict::Done(_) | Verdict::Failed(_) => now.after(EXCUSED),
+        }
+    }
+
     /// The call to hand over; `execution` names the run's execution in the idempotency key.
     pub(super) fn call(
         &mut self,
@@ -212,6 +241,7 @@ impl Child {
             attempt: self.attempts.saturating_add(1),
             key,
             timeout: invocation.timeout,
+            cursor: self.cursor.clone(),
         })
     }
 

@@ -74,6 +74,7 @@ impl Draft {
             version: (child.version > 0).then_some(child.version),
             changed: now,
             redo: child.redo,
+            cursor: child.cursor.as_ref().map(|cursor| cursor.text().to_owned()),
         })));
     }
 

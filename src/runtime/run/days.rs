@@ -67,7 +67,9 @@ impl StepTally {
         match outcome {
             Outcome::Done(_) => {}
             Outcome::Failed(_) if throttled => tally.throttled += 1,
-            Outcome::Failed(_) => tally.failed_tries += 1,
+            Outcome::Failed(_) | Outcome::FailedCanary(_) => tally.failed_tries += 1,
+            // Not an answer.
+            Outcome::Reached(_) => tally.calls = tally.calls.saturating_sub(1),
             Outcome::Interrupted => tally.interrupted += 1,
         }
     }

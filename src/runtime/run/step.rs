@@ -6,7 +6,7 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 use tokio::sync::oneshot;
 
 use super::{
-    actor::{Actor, News, bounded},
+    actor::{Actor, News, bounded, calls},
     child::{Child, Damaged, Verdict, put_off},
     commit::{Afterwards, Draft},
     days::StepTally,
@@ -19,7 +19,7 @@ use crate::{
         Context, Effect, Ending, Figures, Input, Parked, PutBack, RowStatus, RunStatus, WakeReason,
     },
     limiter::{Ask, Grant, Throttle, Try},
-    payload::{Failure, gist},
+    payload::{Failure, Payload, gist},
     plugin::{Answer, Call, Outcome},
     runtime::{executions::machine_step, run_events},
     store::{Change, ChildRow, EventKind, EventRow, FailureRow, StoreError},
@@ -86,6 +86,9 @@ impl Actor {
         }
         dirty |= !later.is_empty() || !step.draft.is_empty();
         self.staff(step.now);
+        if self.pool.has_canary() && !self.run.has_first_tries() {
+            self.pool.leave_canary_alone();
+        }
         self.publish(step.now);
         if dirty {
             self.commit(step, later, news.told).await;
@@ -113,10 +116,20 @@ impl Actor {
             None => (self.disk.is_full() || self.pool.ready() == 0)
                 .then_some((Timestamp::MAX, Throttle::Paused)),
         };
+        let batch = self.pool.batch();
+        let idle = self.run.figures().in_flight == 0;
         let mut permits = |kind: Try, count: NonZeroU32, first_waiting: bool| {
             if let Some((at, why)) = closed {
                 return Grant::NotBefore { at, why };
             }
+            // Why not in parts: a permit is for a call of the handler, and the next answer makes room.
+            let partial = kind == Try::First && count < batch && first_waiting;
+            if partial && !idle {
+                let (at, why) = (Timestamp::MAX, Throttle::Paused);
+                return Grant::NotBefore { at, why };
+            }
+            let items = count.get();
+            let count = NonZeroU32::new(items / batch.get()).unwrap_or(NonZeroU32::MIN);
             let ask = Ask {
                 user,
                 kind,
@@ -125,7 +138,10 @@ impl Actor {
                 first_waiting,
                 retry_share,
             };
-            limiter.map_or(Grant::Now(count.get()), |limiter| limiter.ask(&ask, now))
+            match limiter.map_or(Grant::Now(count.get()), |limiter| limiter.ask(&ask, now)) {
+                Grant::Now(granted) => Grant::Now(granted.saturating_mul(batch.get()).min(items)),
+                later @ Grant::NotBefore { .. } => later,
+            }
         };
         self.run.step(
             inputs,
@@ -141,7 +157,10 @@ impl Actor {
     fn staff(&mut self, now: Timestamp) {
         self.staff_at = None;
         let (figures, ready) = (self.run.figures(), self.pool.ready());
-        let most = self.pool.capacity().min(self.wanted.slots as usize);
+        let most = self
+            .pool
+            .capacity()
+            .min(calls(&self.wanted, &self.pool) as usize);
         let ended = figures.counters.done + figures.counters.failed;
         let more = figures
             .total
@@ -182,14 +201,22 @@ impl Actor {
             return;
         };
         child.version = answer.version.0;
+        if let Outcome::Reached(cursor) = answer.outcome {
+            self.keep_cursor(index, cursor, step);
+            return;
+        }
         let throttled = match &answer.outcome {
-            Outcome::Failed(failure) => throttled_for(failure).is_some(),
-            Outcome::Done(_) | Outcome::Interrupted => false,
+            Outcome::Failed(failure) => failure.puts_off().is_some(),
+            Outcome::Done(_)
+            | Outcome::FailedCanary(_)
+            | Outcome::Reached(_)
+            | Outcome::Interrupted => false,
         };
         step.tally
             .answered(answer.version.0, &answer.outcome, throttled);
         let machine = &self.machine;
         let verdict = match answer.outcome {
+            Outcome::Reached(_) => return,
             Outcome::Interrupted => {
                 step.inputs.push(Input::Interrupted { index, generation });
                 return;
@@ -198,9 +225,15 @@ impl Actor {
                 self.answered += 1;
                 machine_step(step.now, |context| child.succeed(machine, output, context))
             }
+            Outcome::FailedCanary(failure) => {
+                self.answered += 1;
+                let again =
+                    machine_step(step.now, |context| child.again(machine, failure, context));
+                Verdict::Parked(Parked::Excused { at: again })
+            }
             Outcome::Failed(failure) => {
                 self.answered += 1;
-                if let Some(wait) = throttled_for(&failure) {
+                if let Some(wait) = failure.puts_off() {
                     Verdict::Parked(put_off(step.now, wait))
                 } else {
                     let cause = gist(&failure.cause);
@@ -210,6 +243,20 @@ impl Actor {
             }
         };
         self.settle(index, generation, verdict, step);
+    }
+
+    /// Writes down where a handler is within its record: from now on the child has a row.
+    fn keep_cursor(&mut self, index: Index, cursor: Payload, step: &mut Step) {
+        self.answered += 1;
+        if let Some(child) = self.live.get_mut(&index) {
+            child.cursor = Some(cursor);
+            child.rowed = true;
+            let place = (self.id, index);
+            let standing = (RowStatus::InFlight, step.now);
+            step.draft
+                .row(place, child, &self.machine, standing, step.now);
+            step.inputs.push(Input::Rowed { index });
+        }
     }
 
     /// A handler closes the limiter; a long closing of an open one is told.
@@ -236,7 +283,7 @@ impl Actor {
             Verdict::Parked(parked) => {
                 if let Some(child) = self.live.remove(&index) {
                     let status = match parked {
-                        Parked::Retry { .. } => RowStatus::Retrying,
+                        Parked::Retry { .. } | Parked::Excused { .. } => RowStatus::Retrying,
                         Parked::Wait { .. } => RowStatus::Waiting,
                     };
                     let standing = (status, parked.at());
@@ -543,6 +590,7 @@ impl Actor {
             disk_full: self.disk.is_full(),
             starting: self.pool.ready() == 0,
             version: self.pool.version(),
+            canary: self.pool.canary(),
             off_hours,
             oldest_call: calls.min(),
             idle_since: self.patience.idle_since(),
@@ -550,15 +598,6 @@ impl Actor {
             course: Arc::clone(&self.course),
         });
     }
-}
-
-/// How long a handler puts its record off because somebody limits it, which is neither a failure nor
-/// an attempt; `None` where it says that no other try would help.
-fn throttled_for(failure: &Failure) -> Option<Duration> {
-    if failure.retry == Some(false) {
-        return None;
-    }
-    failure.close_limiter.max(failure.retry_after)
 }
 
 fn ended(index: Index, generation: Generation, ending: Ending) -> Input {

@@ -5,6 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use crate::{
     ids::VersionNumber,
     iteration::{Course, Figures, Guess, PauseReason, Run, RunStatus, WakeReason},
+    plugin::Tally,
     time::Timestamp,
 };
 
@@ -25,6 +26,8 @@ pub struct RunView {
     pub starting: bool,
     /// The plugin's version that new calls go to.
     pub version: VersionNumber,
+    /// The version that proves itself, and what it has shown, where there is one.
+    pub canary: Option<(VersionNumber, Tally)>,
     /// Until when its schedule lets it dispatch nothing, if that is so now.
     pub off_hours: Option<Timestamp>,
     /// When the oldest of the calls under way set out.
@@ -50,6 +53,7 @@ impl RunView {
             disk_full: false,
             starting: false,
             version,
+            canary: None,
             off_hours: None,
             oldest_call: None,
             idle_since: None,

@@ -25,6 +25,7 @@ pub(super) fn call(api: &Api, input: &Input) -> Result<Value, ApiError> {
             vec![at.map_or_else(|| wanted.clone(), |row| row.plugin.clone())]
         }
     };
+    let canaries = api.store.all_canaries()?;
     let mut plugins = Vec::new();
     for name in names {
         let versions = api.store.versions(&name)?;
@@ -38,9 +39,49 @@ pub(super) fn call(api: &Api, input: &Input) -> Result<Value, ApiError> {
         }
         let here: Vec<&InForceRow> = in_force.iter().filter(|row| row.plugin == name).collect();
         let versions: Vec<Value> = versions.iter().map(|it| version(api, it, &here)).collect();
-        plugins.push(json!({ "plugin": name, "versions": versions }));
+        let canaries: Vec<Value> = canaries
+            .iter()
+            .filter(|row| row.plugin == name)
+            .map(|row| canary(api, row))
+            .collect();
+        let aliases = api.store.plugin_aliases(Some(&name))?;
+        let aliases: Vec<Value> = aliases
+            .iter()
+            .map(|row| json!({ "alias": row.alias, "version": row.version, "by": row.author }))
+            .collect();
+        plugins.push(json!({
+            "plugin": name,
+            "versions": versions,
+            "canaries": canaries,
+            "aliases": aliases,
+        }));
     }
     Ok(json!({ "plugins": plugins }))
+}
+
+/// A version that proves itself, and what it has shown to each job.
+fn canary(api: &Api, row: &InForceRow) -> Value {
+    let jobs = api
+        .engine()
+        .map_or_else(|_| Vec::new(), |engine| engine.canary_figures(row.version));
+    let jobs: Vec<Value> = jobs
+        .into_iter()
+        .map(|(job, tally)| {
+            json!({
+                "job": job,
+                "successes": tally.successes,
+                "outcomes": tally.outcomes,
+                "failures": tally.disproofs,
+            })
+        })
+        .collect();
+    json!({
+        "version": row.version,
+        "place": row.place,
+        "by": row.author,
+        "since": row.at.to_string(),
+        "jobs": jobs,
+    })
 }
 
 fn version(api: &Api, version: &DeployedVersion, in_force: &[&InForceRow]) -> Value {

@@ -4,6 +4,7 @@
 //! operation on the file itself.
 
 mod adopt_job;
+mod alias_plugin;
 mod deploy_plugin;
 mod describe_item;
 mod describe_job;
@@ -26,6 +27,7 @@ mod redo_items;
 mod resolve_items;
 mod resume_job;
 mod retry_items;
+mod roll_back_plugin;
 mod set_job;
 mod skip_items;
 mod standing;
@@ -45,7 +47,9 @@ use crate::{
 };
 
 /// Every operation, by its name on the wire, with what a key must be allowed to ask for it.
-pub const OPERATIONS: [(&str, Role); 26] = [
+pub const OPERATIONS: [(&str, Role); 28] = [
+    ("AliasPlugin", Role::Admin),
+    ("RollBackPlugin", Role::Admin),
     ("AdoptJob", Role::Admin),
     ("DescribeJob", Role::ReadOnly),
     ("DescribeJobSettings", Role::ReadOnly),
@@ -125,6 +129,8 @@ async fn carry_out(
 ) -> Result<Value, ApiError> {
     match operation {
         "AdoptJob" => adopt_job::call(api, &read(input)?, caller).await,
+        "AliasPlugin" => alias_plugin::call(api, read(input)?, caller).await,
+        "RollBackPlugin" => roll_back_plugin::call(api, read(input)?, caller).await,
         "DeployPlugin" => deploy_plugin::call(api, read(input)?, caller).await,
         "DescribeJob" => describe_job::call(api, &read(input)?),
         "DescribeJobSettings" => describe_job_settings::call(api, &read(input)?),

@@ -114,7 +114,7 @@ pub(crate) fn write_bootstrap(
     };
     match write_own(&path, text) {
         Ok(()) => Ok(Some(path)),
-        Err(source) => Err(HostError::Bootstrap { path, source }),
+        Err(source) => Err(HostError::Prepare { path, source }),
     }
 }
 

@@ -23,7 +23,7 @@ use crate::{
     ids::{ExecutionId, FrameId, Generation, VersionNumber},
     machine::Input,
     payload::Failure,
-    plugin::{Answer, Call, Outcome, Pool, Version},
+    plugin::{Answer, Call, Outcome, Pool, Rollout, Version},
     runtime::{Engine, RuntimeError, plugins::PluginNews},
 };
 
@@ -82,8 +82,9 @@ struct Function {
 enum Stage {
     /// Its version is being found and made ready; these wait.
     Opening(Vec<Call>),
-    /// Its workers are there, with the version whose copy this is.
-    Open(Pool, PathBuf),
+    /// Its workers are there, with the version whose copy this is, and the one that was last to prove
+    /// itself.
+    Open(Pool, PathBuf, Option<PathBuf>),
 }
 
 struct Under {
@@ -105,8 +106,10 @@ pub(super) struct News {
 enum What {
     /// It was opened for the first time, or cannot be.
     Found(Result<Version, Failure>),
-    /// This version is in force now.
-    InForce(Version),
+    /// This version is in force now, and that one proves itself.
+    InForce(Box<Version>, Option<Box<Version>>),
+    /// A version that proved itself is in use, or has been refuted, and how.
+    Judged(VersionNumber, Option<String>),
     /// No worker of a version starts.
     CannotStart(VersionNumber, Failure),
 }
@@ -156,11 +159,12 @@ impl Functions {
             attempt: task.attempt,
             key: format!("{}-{}-{}", task.execution, task.frame, task.entry).into(),
             timeout: task.timeout,
+            cursor: None,
         };
         function.calls += 1;
         match &mut function.stage {
             Stage::Opening(waiting) => waiting.push(call.clone()),
-            Stage::Open(pool, _) => {
+            Stage::Open(pool, ..) => {
                 pool.submit(vec![call.clone()]);
                 pool.want(pool.capacity());
                 if function.looked.elapsed() >= LOOK_EVERY {
@@ -207,27 +211,36 @@ impl Functions {
         };
         let (number, tell, whom) = (function.number, self.tell.clone(), name.to_owned());
         let events = move |news| {
-            if let PluginNews::CannotStart {
-                version,
-                cause,
-                failure,
-                ..
-            } = news
-            {
-                let failure = failure.unwrap_or_else(|| refusal::unknown(&cause));
-                let what = What::CannotStart(version, failure);
-                let name = whom.clone();
-                // Why ok: as above.
-                tell.send(News { name, number, what }).ok();
-            }
+            let what = match news {
+                PluginNews::CannotStart {
+                    version,
+                    cause,
+                    failure,
+                    ..
+                } => {
+                    let failure = failure.unwrap_or_else(|| refusal::unknown(&cause));
+                    What::CannotStart(version, failure)
+                }
+                PluginNews::Deployed {
+                    version,
+                    proven: true,
+                    ..
+                } => What::Judged(version, None),
+                PluginNews::Refuted { version, cause } => What::Judged(version, Some(cause)),
+                PluginNews::Deployed { .. } | PluginNews::Canary { .. } => return,
+            };
+            let name = whom.clone();
+            // Why ok: as above.
+            tell.send(News { name, number, what }).ok();
         };
         let answers = self.answers.clone();
         let plugins = engine.plugins();
         let folder = version.folder.clone();
         let pool = plugins.open_function(name, version, WORKERS, answers, events)?;
-        let opened = Stage::Open(pool, folder);
+        plugins.functions().insert(name.to_owned());
+        let opened = Stage::Open(pool, folder, None);
         if let Stage::Opening(waiting) = std::mem::replace(&mut function.stage, opened)
-            && let Stage::Open(pool, _) = &function.stage
+            && let Stage::Open(pool, ..) = &function.stage
         {
             pool.submit(waiting);
             pool.want(pool.capacity());
@@ -257,7 +270,7 @@ impl Functions {
     /// Ends all workers.
     pub(super) async fn shut_down(&mut self) {
         for function in self.known.values() {
-            if let Stage::Open(pool, _) = &function.stage {
+            if let Stage::Open(pool, ..) = &function.stage {
                 pool.shutdown(Duration::ZERO, GRACE).await;
             }
         }
@@ -296,21 +309,34 @@ impl Work {
                 }
             }
             (What::Found(Err(failure)), _) => self.fail_function(&name, &failure),
-            (What::InForce(version), Stage::Open(pool, known)) => {
-                if version.folder != *known {
-                    known.clone_from(&version.folder);
-                    if let Err(error) = pool.deploy(version, true) {
-                        tracing::error!(function = name, %error, "the version is not taken up");
-                    }
+            (What::InForce(version, canary), Stage::Open(pool, known, canary_known)) => {
+                let changed = version.folder != *known;
+                known.clone_from(&version.folder);
+                let proving = canary.as_ref().map(|canary| canary.folder.clone());
+                let new = proving.is_some() && proving != *canary_known;
+                *canary_known = proving;
+                let rollout = Rollout::Canary { alone: false };
+                let deployed = match canary.filter(|_| new) {
+                    Some(canary) => pool.deploy(*canary, true, rollout),
+                    None if changed => pool.deploy(*version, true, Rollout::AtOnce),
+                    None => Ok(()),
+                };
+                if let Err(error) = deployed {
+                    tracing::error!(function = name, %error, "the version is not taken up");
                 }
             }
-            (What::CannotStart(version, failure), Stage::Open(pool, _)) => {
+            (What::Judged(version, refuted), Stage::Open(..)) => {
+                judged(&engine, &name, version, refuted)
+            }
+            (What::CannotStart(version, failure), Stage::Open(pool, ..)) => {
+                if pool.version() != version {
+                    judged(&engine, &name, version, Some(failure.cause));
                 // Why not where some are ready: they go on, and so does what waits for them.
-                if pool.version() == version && pool.ready() == 0 {
+                } else if pool.ready() == 0 {
                     self.fail_function(&name, &failure);
                 }
             }
-            (What::InForce(_) | What::CannotStart(..), Stage::Opening(_)) => {}
+            (What::InForce(..) | What::Judged(..) | What::CannotStart(..), Stage::Opening(_)) => {}
         }
     }
 
@@ -328,6 +354,10 @@ impl Work {
 
     /// A function has answered.
     pub(super) fn take_answer(&mut self, answer: Answer) {
+        // Why nothing: a task of an execution has no row for a place within it.
+        if matches!(answer.outcome, Outcome::Reached(_)) {
+            return;
+        }
         let Some(under) = self.functions.take(answer.ticket) else {
             return;
         };
@@ -355,10 +385,11 @@ impl Work {
                 generation,
                 failure,
             },
-            Outcome::Interrupted => {
-                // Counts as no attempt: its worker went away for reasons of its own.
+            Outcome::Interrupted | Outcome::FailedCanary(_) | Outcome::Reached(_) => {
+                // Counts as no attempt: its worker went away for reasons of its own, or ran a version
+                // that has to prove itself.
                 if let Some(function) = self.functions.known.get_mut(&under.name)
-                    && let Stage::Open(pool, _) = &function.stage
+                    && let Stage::Open(pool, ..) = &function.stage
                 {
                     pool.submit(vec![under.call.clone()]);
                     function.calls += 1;
@@ -391,9 +422,14 @@ fn look(engine: &Engine, name: &str, number: u64, tell: &mpsc::UnboundedSender<N
     let (engine, name, tell) = (engine.clone(), name.to_owned(), tell.clone());
     apart(move || {
         let plugin = PluginRef::Name(name.clone());
-        match engine.plugins().in_force(&plugin) {
+        let plugins = engine.plugins();
+        match plugins.in_force(&plugin) {
             Ok(Some(version)) => {
-                let what = What::InForce(version);
+                let canary = plugins.canary(&plugin).unwrap_or_else(|error| {
+                    tracing::error!(function = name, %error, "what is to prove itself is not found");
+                    None
+                });
+                let what = What::InForce(Box::new(version), canary.map(Box::new));
                 // Why ok: a conductor that is gone calls nothing.
                 tell.send(News { name, number, what }).ok();
             }
@@ -401,6 +437,18 @@ fn look(engine: &Engine, name: &str, number: u64, tell: &mpsc::UnboundedSender<N
             Err(error) => {
                 tracing::error!(function = name, %error, "the version in force is not found");
             }
+        }
+    });
+}
+
+/// What a version has come to here counts everywhere.
+fn judged(engine: &Engine, name: &str, version: VersionNumber, refuted: Option<String>) {
+    let (engine, plugin) = (engine.clone(), PluginRef::Name(name.to_owned()));
+    tokio::spawn(async move {
+        let concluded = engine.conclude_canary(&plugin, version, refuted.as_deref());
+        if let Err(error) = concluded.await {
+            // Crash: it proves itself again.
+            tracing::error!(?plugin, %error, "what a version has shown was not written down");
         }
     });
 }

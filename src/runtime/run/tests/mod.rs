@@ -293,6 +293,7 @@ fn commit(store: &Store, changes: Vec<Change>) {
 fn child(index: Index, status: RowStatus) -> ChildRow {
     ChildRow {
         redo: 0,
+        cursor: None,
         run: RUN,
         index,
         items: 1,
