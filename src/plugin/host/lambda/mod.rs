@@ -31,6 +31,7 @@ use crate::{
 
 mod api;
 mod desk;
+mod peer;
 mod told;
 mod work;
 
