@@ -32,6 +32,7 @@ use crate::{
 mod api;
 mod batch;
 mod desk;
+mod peer;
 mod told;
 mod work;
 

@@ -6,7 +6,6 @@
 use std::{
     future::pending,
     io,
-    net::Ipv4Addr,
     os::fd::AsFd as _,
     process::{Child, Command, ExitCode, ExitStatus, Stdio},
     rc::Rc,
@@ -19,19 +18,17 @@ use rustix::{
 };
 use tokio::{
     io::unix::AsyncFd,
-    net::TcpListener,
+    net::TcpStream,
     task::{JoinSet, LocalSet},
 };
 
 use super::{
     Settings, api,
     desk::{Desk, End},
+    peer::Door,
     told,
 };
-use crate::plugin::{process::was_asked_to_end, version::hex, worker::watched};
-
-/// Bytes of the token; nobody tries 2^128 of them.
-const TOKEN_BYTES: usize = 16;
+use crate::plugin::{process::was_asked_to_end, worker::watched};
 
 /// What a runtime that has ended may have left in its connections is taken in for so long.
 const LAST_WORDS: Duration = Duration::from_millis(250);
@@ -51,18 +48,14 @@ pub(super) fn serve(command: &mut Command, settings: Settings) -> io::Result<Exi
 }
 
 async fn work(command: &mut Command, settings: Settings) -> io::Result<ExitCode> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    let token: Rc<str> = hex(&rand::random::<[u8; TOKEN_BYTES]>()).into();
+    let door = Rc::new(Door::open().await?);
     let desk = Rc::new(Desk::new(settings)?);
-    let address = format!("{}/{token}", listener.local_addr()?);
-    let mut runtime = Runtime::start(command, &address)?;
+    let mut runtime = Runtime::start(command, &door.address()?)?;
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = listener.accept() => {
-                let (stream, _) = accepted?;
-                stream.set_nodelay(true)?;
-                connections.spawn_local(api::serve(stream, Rc::clone(&token), Rc::clone(&desk)));
+            stream = door.next() => {
+                connections.spawn_local(welcome(stream?, Rc::clone(&door), Rc::clone(&desk)));
             }
             Some(_) = connections.join_next() => {}
             status = runtime.ended() => {
@@ -86,6 +79,15 @@ async fn work(command: &mut Command, settings: Settings) -> io::Result<ExitCode>
                 }
             }
         }
+    }
+}
+
+/// Serves a connection, if it is the runtime's.
+async fn welcome(stream: TcpStream, door: Rc<Door>, desk: Rc<Desk>) {
+    if let Some(stream) = door.admit(stream).await {
+        // Why ok: it is only slower without.
+        stream.set_nodelay(true).ok();
+        api::serve(stream, desk).await;
     }
 }
 
