@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::exit::{FAILED, Failure};
 use crate::{
     config::{ConfigPlace, Environment, Settings},
-    plugin::Launcher,
+    plugin::{Launcher, orphans},
     runtime::{Engine, EngineSetup, StatePaths},
     telemetry,
     time::SystemClock,
@@ -120,6 +120,14 @@ pub(super) fn write_out(bytes: &[u8]) -> Result<(), Failure> {
             std::process::exit(i32::from(super::exit::DONE))
         }
         Err(error) => Err(Failure::new(FAILED, format!("cannot write: {error}"))),
+    }
+}
+
+/// Takes charge of whatever handlers may leave running outside of their groups.
+pub(super) fn adopt() {
+    if let Err(error) = orphans::adopt() {
+        // Why it goes on: a service manager ends such processes, too.
+        tracing::warn!(%error, "what leaves a worker's group cannot be adopted");
     }
 }
 

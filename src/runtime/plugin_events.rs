@@ -98,6 +98,35 @@ impl PoolEvents {
     }
 }
 
+impl PoolEvents {
+    /// What becomes of workers whose secrets were rotated.
+    fn secrets(&self, event: Event) {
+        let (job, plugin) = (self.job.as_str(), self.plugin.as_str());
+        if let Event::Renewed { version } = event {
+            let version = version.0;
+            tracing::info!(job, plugin, version, "new workers have the new secrets");
+        } else if let Event::NotRenewed { version, cause } = event {
+            let version = version.0;
+            tracing::error!(
+                job,
+                plugin,
+                version,
+                cause,
+                "no worker starts with the new secrets; those with the former go on"
+            );
+        } else if let Event::SecretUnreadable { version, cause } = event {
+            let version = version.0;
+            tracing::warn!(
+                job,
+                plugin,
+                version,
+                cause,
+                "a secret cannot be read any more"
+            );
+        }
+    }
+}
+
 impl Events for PoolEvents {
     fn event(&self, event: Event) {
         let (job, plugin) = (self.job.as_str(), self.plugin.as_str());
@@ -162,6 +191,9 @@ impl Events for PoolEvents {
                     "a version is withdrawn"
                 );
                 self.tell(PluginNews::Refuted { version, cause });
+            }
+            Event::Renewed { .. } | Event::NotRenewed { .. } | Event::SecretUnreadable { .. } => {
+                self.secrets(event);
             }
             Event::CannotStart { version, cause, .. } => self.cannot_start(version, cause),
         }
