@@ -411,16 +411,38 @@ async fn nothing_of_the_daemons_or_of_another_plugins_can_be_had() {
     let denied = attempts(&mut enclosed, &tricks).await;
     locked_in(&world);
     let allowed = attempts(&mut free, &tricks).await;
+    let untraceable = fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope")
+        .is_ok_and(|scope| scope.trim() != "0");
     for ((trick, denied), allowed) in tricks.iter().zip(&denied).zip(&allowed) {
         assert!(
             denied == "Permission denied" || denied == "Operation not permitted",
             "{trick:?}: {denied}"
         );
-        assert_eq!(allowed, "allowed", "{trick:?} without a sandbox");
+        // The first byte of a process's memory is never there, so that it was opened shows by that; and
+        // some kernels let nobody trace a process that is not his child.
+        let reached = allowed == "allowed"
+            || (trick.1.ends_with("/mem") && allowed == "Input/output error")
+            || (untraceable && ["trace", "steal"].contains(&trick.0));
+        assert!(reached, "{trick:?} without a sandbox: {allowed}");
     }
     for host in [enclosed, free, victim] {
         host.end().await;
     }
+}
+
+/// Descriptors that whoever started this process had left open for all that it starts.
+fn passed_on() -> Vec<String> {
+    let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name();
+    let names = fs::read_dir("/proc/self/fdinfo").unwrap().map(name);
+    let names = names.map(|name| name.into_string().unwrap());
+    let inheritable = |name: &String| {
+        let text = fs::read_to_string(format!("/proc/self/fdinfo/{name}")).unwrap_or_default();
+        let flags = text.lines().find_map(|line| line.strip_prefix("flags:"));
+        let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok());
+        // O_CLOEXEC.
+        flags.is_some_and(|flags| flags & 0o2_000_000 == 0)
+    };
+    names.filter(inheritable).collect()
 }
 
 /// The descriptors of the daemon are for itself: whatever it opens is closed for what it starts.
@@ -441,8 +463,13 @@ echo "{\"id\": $id, \"result\": \"$found\"}""#;
     let found: String = serde_json::from_str(&host.result(1, "1").await).unwrap();
     // The shell's own script.
     let script = world.root.join("plugins/1/p.sh").display().to_string();
+    let passed_on = passed_on();
     for descriptor in found.split_whitespace() {
-        assert!(descriptor.ends_with(&script), "{found}");
+        let (number, file) = descriptor.split_once('=').unwrap();
+        assert!(
+            file == script || passed_on.iter().any(|it| it == number),
+            "{found}"
+        );
     }
     host.end().await;
 }
