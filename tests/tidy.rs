@@ -70,7 +70,7 @@ const STEP_CLOCKS: [(&str, &str); 3] = [
 ];
 
 /// Crates that live in one place: (crate, where, why).
-const CONFINED: [(&str, &[&str], &str); 8] = [
+const CONFINED: [(&str, &[&str], &str); 10] = [
     (
         "jsonata_core",
         &["src/asl/jsonata/"],
@@ -110,6 +110,16 @@ const CONFINED: [(&str, &[&str], &str); 8] = [
         "anyhow",
         &["src/cli/", "src/main.rs"],
         "modules have error enums of their own",
+    ),
+    (
+        "wasmtime",
+        &["src/plugin/host/wasm"],
+        "an engine runs in a worker, never in the daemon",
+    ),
+    (
+        "wasmtime_wasi",
+        &["src/plugin/host/wasm"],
+        "what a component sees is decided in one place",
     ),
 ];
 

@@ -47,11 +47,16 @@ struct Show {
 }
 
 #[derive(Debug, Args)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "fields are named as the command line shows them"
+)]
 struct Alias {
     /// The name in the plugin's manifest
     plugin: String,
     /// The alias: letters, digits, - and _
-    alias: String,
+    #[arg(value_name = "ALIAS")]
+    name: String,
     /// The version that it names from now on
     #[arg(required_unless_present = "remove")]
     version: Option<u32>,
@@ -83,7 +88,7 @@ pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Fai
         Command::Alias(alias) => {
             let input = json!({
                 "plugin": alias.plugin,
-                "alias": alias.alias,
+                "alias": alias.name,
                 "version": alias.version,
                 "author": client::author(),
             });

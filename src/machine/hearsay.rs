@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Event, status::FrameStatus, step::Stepper};
+use super::{Event, states::task::begins_at_once, status::FrameStatus, step::Stepper};
 use crate::{
     asl::states::Kind,
     ids::{FrameId, Generation},
@@ -20,15 +20,32 @@ impl Stepper<'_, '_> {
         if let Some(state) = self.asked(id, generation, FrameStatus::Task)
             && let Kind::Task(task) = &state.kind
         {
-            self.record(id, || Event::TaskStarted {
-                resource: task.resource.clone(),
-                worker: by,
-            });
+            if !begins_at_once(&task.resource) {
+                self.record(id, || Event::TaskStarted {
+                    resource: task.resource.clone(),
+                    worker: by,
+                });
+            }
         } else {
             self.asked(id, generation, FrameStatus::Run)?;
             self.record(id, || Event::MapRunStarted { run: by });
         }
         None
+    }
+
+    /// Tasks that need nobody to come for them have begun. Why at the end of a step: AWS tells it behind
+    /// all that the step has scheduled; and in the same step, because a commit of its own would cost one.
+    pub(super) fn note_begun(&mut self) {
+        for (id, generation) in std::mem::take(&mut self.begun) {
+            if let Some(state) = self.asked(id, generation, FrameStatus::Task)
+                && let Kind::Task(task) = &state.kind
+            {
+                self.record(id, || Event::TaskStarted {
+                    resource: task.resource.clone(),
+                    worker: None,
+                });
+            }
+        }
     }
 
     /// A run goes on: an event, and nothing else.

@@ -75,10 +75,12 @@ fn begin(
         effects: Vec::new(),
         watch,
         transitions: 0,
+        begun: Vec::new(),
         bytes: 0,
     };
     let next = stepper.take(input);
     stepper.run(next);
+    stepper.note_begun();
     stepper.effects
 }
 
@@ -91,6 +93,8 @@ pub(super) struct Stepper<'a, 'c> {
     pub(super) transitions: u32,
     /// Who is told what was computed; none in an execution.
     pub(super) watch: Option<&'a mut Watch>,
+    /// Tasks that have begun by being asked for.
+    pub(super) begun: Vec<(FrameId, Generation)>,
     bytes: usize,
 }
 

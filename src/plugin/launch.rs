@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Limits,
-    host::Role,
+    host::{Grounds, Role},
     orphans, procfs,
     sandbox::{self, Confinement, SandboxSpec},
 };
@@ -151,7 +151,16 @@ fn launch() -> Result<ExitCode, LaunchError> {
         command
     });
     spec.role
-        .serve(command, &spec.env)
+        .serve(
+            command,
+            &Grounds {
+                env: spec.env,
+                #[cfg(feature = "wasm")]
+                folder: spec.folder,
+                #[cfg(feature = "wasm")]
+                sandbox: spec.sandbox,
+            },
+        )
         .map_err(|source| LaunchError::Execute {
             source,
             program: program.unwrap_or_default(),
@@ -287,6 +296,7 @@ mod tests {
                 mode: crate::plugin::SandboxMode::Off,
                 own: Vec::new(),
                 scratch: PathBuf::new(),
+                compiled: None,
                 read: Vec::new(),
                 write: Vec::new(),
                 hidden: Vec::new(),

@@ -20,9 +20,14 @@ use crate::time::parse_duration;
 use super::network::Grant;
 
 mod http;
+mod keys;
 
 pub use http::{Http, Template};
 pub(crate) use http::{Node, Part, Piece, Plan, ResponseForm, RetryAfter};
+
+mod wasm;
+
+pub use wasm::{Instance, Wasm};
 
 /// File name of the manifest within the plugin's folder.
 const FILE_NAME: &str = "plugin.toml";
@@ -59,7 +64,8 @@ pub struct Manifest {
     /// What runs the handler; default `process`.
     #[serde(default)]
     pub host: HostKind,
-    /// `process`: the function that the Python shim calls. `lambda`: `index.handler`.
+    /// `process`: the function that the Python shim calls. `lambda`: `index.handler`. `wasm`: the
+    /// component's file.
     pub handler: Option<String>,
     /// Program and arguments; a relative program with a slash is relative to the folder.
     pub command: Option<Vec<String>>,
@@ -105,8 +111,9 @@ pub struct Manifest {
     /// `file:PATH` or `env:NAME`.
     #[serde(default)]
     pub secrets: BTreeMap<String, String>,
-    /// What a plugin of host `http` may talk to beside the public Internet: addresses, networks and
-    /// names, with a port or without.
+    /// What a plugin may talk to: addresses, networks and names, with a port or without, as
+    /// `10.0.0.0/8`, `192.168.3.4:8080`, `[::1]:80` or `name.example:443`. A web service (`http`) beside
+    /// the public Internet, a component (`wasm`) nothing else.
     #[serde(default)]
     pub network: Vec<String>,
     /// `http` only: the request that is made for each record.
@@ -116,6 +123,8 @@ pub struct Manifest {
     /// What the kernel holds each worker process to.
     #[serde(default)]
     pub limits: Limits,
+    /// `wasm` only: what its instances may have.
+    pub wasm: Option<Wasm>,
     /// Longest answer of a worker, in bytes, 64 KiB to 256 MiB; default 8 MiB.
     #[serde(default = "line_bytes_max")]
     pub line_bytes_max: usize,
@@ -144,7 +153,7 @@ pub enum HostKind {
     Exec,
     /// An AWS Lambda handler behind the runtime API.
     Lambda,
-    /// A WASM component; not in this build.
+    /// A WebAssembly component; in builds with the feature `wasm`.
     Wasm,
     /// A web service: a request for each item.
     Http,
@@ -250,33 +259,6 @@ pub enum ManifestError {
     },
 }
 
-const KEYS: &[&str] = &[
-    "name",
-    "host",
-    "handler",
-    "command",
-    "python",
-    "runtime",
-    "timeout",
-    "heartbeat",
-    "workers",
-    "in_flight",
-    "batch",
-    "reload",
-    "sandbox",
-    "read",
-    "write",
-    "env",
-    "secrets",
-    "network",
-    "http",
-    "health",
-    "limits",
-    "line_bytes_max",
-];
-const HEALTH_KEYS: &[&str] = &["item"];
-const LIMIT_KEYS: &[&str] = &["memory_bytes", "open_files", "file_bytes"];
-
 impl Manifest {
     /// Reads the manifest of a plugin's folder.
     pub fn load(folder: &Path) -> Result<Self, ManifestError> {
@@ -303,16 +285,7 @@ impl Manifest {
     /// Reads the text of a manifest.
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
         let table: toml::Table = toml::from_str(text)?;
-        refuse_unknown(&table, KEYS, "")?;
-        for (name, known, prefix) in [
-            ("limits", LIMIT_KEYS, "limits."),
-            ("health", HEALTH_KEYS, "health."),
-            ("http", http::KEYS, "http."),
-        ] {
-            if let Some(toml::Value::Table(inner)) = table.get(name) {
-                refuse_unknown(inner, known, prefix)?;
-            }
-        }
+        keys::refuse_unknown(&table)?;
         let mut manifest: Self = toml::from_str(text)?;
         manifest.check()?;
         if let Some(http) = &mut manifest.http {
@@ -346,6 +319,7 @@ impl Manifest {
             http: None,
             health: None,
             limits: Limits::default(),
+            wasm: None,
             line_bytes_max: line_bytes_max(),
         }
     }
@@ -390,6 +364,7 @@ impl Manifest {
             );
         }
         self.check_program()?;
+        self.check_wasm()?;
         if self
             .timeout
             .is_some_and(|timeout| !TIMEOUT.contains(&timeout))
@@ -469,6 +444,11 @@ impl Manifest {
         {
             return missing("handler", &handler.file);
         }
+        if let Some(file) = self.component()
+            && !folder.join(file).is_file()
+        {
+            return missing("handler", file);
+        }
         match self.command.as_deref() {
             Some([program, ..]) if program.contains('/') && !folder.join(program).exists() => {
                 missing("command", program)
@@ -494,7 +474,7 @@ impl Manifest {
             HostKind::Process => &["handler", "command", "python"],
             HostKind::Exec => &["command"],
             HostKind::Lambda => &["handler", "command", "python", "runtime"],
-            HostKind::Wasm => &["handler", "command"],
+            HostKind::Wasm => &["handler", "network"],
             HostKind::Http => &["http", "network"],
             HostKind::Identity => &[],
         };
@@ -538,9 +518,9 @@ impl Manifest {
                 "is missing; host = \"http\" makes a request for each item: http = { url = \"https://..\" }"
                     .to_owned(),
             ),
-            HostKind::Http => self.grants().map(|_| ()),
+            HostKind::Http | HostKind::Wasm => self.grants().map(|_| ()),
             HostKind::Lambda => self.check_lambda(),
-            HostKind::Exec | HostKind::Wasm | HostKind::Identity => Ok(()),
+            HostKind::Exec | HostKind::Identity => Ok(()),
         }
     }
 
@@ -609,31 +589,6 @@ impl Manifest {
 
 fn invalid<T>(key: &'static str, problem: String) -> Result<T, ManifestError> {
     Err(ManifestError::Invalid { key, problem })
-}
-
-fn refuse_unknown(
-    table: &toml::Table,
-    known: &'static [&'static str],
-    prefix: &str,
-) -> Result<(), ManifestError> {
-    match table.keys().find(|key| !known.contains(&key.as_str())) {
-        None => Ok(()),
-        Some(key) => Err(ManifestError::UnknownKey {
-            key: format!("{prefix}{key}"),
-            nearest: nearest(key, known),
-        }),
-    }
-}
-
-/// The known key that looks most like the given one, if any looks like it at all.
-fn nearest(key: &str, known: &'static [&'static str]) -> Option<&'static str> {
-    // Why 0.7: a swapped or missing letter scores above it, two unrelated short words below.
-    known
-        .iter()
-        .map(|name| (strsim::jaro_winkler(key, name), *name))
-        .filter(|(score, _)| *score > 0.7)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| name)
 }
 
 fn is_name(text: &str) -> bool {

@@ -43,10 +43,13 @@ pub use environment::{
     ConfinedError, EnvironmentError, Environments, RUNTIME_CLIENT, discard_environments,
 };
 pub use event::{Event, Events, ItemRef, Stream};
-pub(crate) use host::http::preview as preview_request;
+pub(crate) use host::{
+    http::preview as preview_request,
+    lambda::{request_id, trace_id},
+};
 pub use manifest::{
-    Handler, Health, HostKind, Http, Limits, Manifest, ManifestError, Reload, Runtime, SandboxMode,
-    Template,
+    Handler, Health, HostKind, Http, Instance, Limits, Manifest, ManifestError, Reload, Runtime,
+    SandboxMode, Template, Wasm,
 };
 pub use pool::{Pool, PoolError, PoolSpec, Rollout, Tally};
 pub(crate) use procfs::boot;

@@ -1,6 +1,8 @@
 //! Which addresses outside a plugin of ours may talk to.
 //!
-//! The public Internet is open; everything that is reached from this machine alone (itself, its
+//! A [`Grant`] is what an entry of the manifest's `network` means, for every host. Who is given nothing
+//! by default asks the grants themselves; requests of ours ask a [`Guard`]: for those
+//! the public Internet is open; everything that is reached from this machine alone (itself, its
 //! networks, the metadata service of a cloud) is closed unless the manifest's `network` grants it. An
 //! address is judged where it is written and again as it was resolved, by the one who connects: a name
 //! that changes its mind in between gains nothing.
@@ -83,6 +85,35 @@ impl Grant {
             target: Target::Net(address, bits),
             port: None,
         })
+    }
+
+    /// Whether it names a host.
+    #[cfg(feature = "wasm")]
+    pub(crate) fn is_name(&self) -> bool {
+        matches!(self.target, Target::Name(_))
+    }
+
+    /// Whether it opens an address to one that has nothing but its grants; a name stands for those of its
+    /// addresses that a granted name may stand for.
+    #[cfg(feature = "wasm")]
+    pub(crate) fn opens(
+        &self,
+        address: IpAddr,
+        port: u16,
+        look_up: impl Fn(&str) -> Vec<IpAddr>,
+    ) -> bool {
+        let address = unmapped(address);
+        self.opens_port(port)
+            && match &self.target {
+                Target::Net(net, bits) => contains(unmapped(*net), *bits, address),
+                Target::Name(name) => {
+                    (is_public(address) || is_internal(address))
+                        && look_up(name)
+                            .into_iter()
+                            .map(unmapped)
+                            .any(|it| it == address)
+                }
+            }
     }
 
     fn opens_port(&self, port: u16) -> bool {

@@ -75,15 +75,13 @@ pub struct PoolSpec {
 /// Why a plugin cannot run here.
 #[derive(Debug, thiserror::Error)]
 pub enum PoolError {
-    /// The manifest names a host that this build does not have.
+    /// The manifest names the host that only builds with the feature `wasm` have.
     #[error(
-        "plugin {name}: this build of iterd has no host \"{host}\"; use \"process\", \"exec\" or \"lambda\""
+        "plugin {name}: this build of iterd has no host \"wasm\"; build it with it: cargo build --release --features wasm"
     )]
-    NoSuchHost {
+    NoWasm {
         /// The plugin.
         name: String,
-        /// The host.
-        host: HostKind,
     },
     /// A version cannot be deployed into a pool of another kind.
     #[error(
@@ -407,9 +405,9 @@ fn refuse_missing_host(version: &Version) -> Result<(), PoolError> {
         | HostKind::Lambda
         | HostKind::Http
         | HostKind::Identity => Ok(()),
-        host @ HostKind::Wasm => Err(PoolError::NoSuchHost {
+        HostKind::Wasm if cfg!(feature = "wasm") => Ok(()),
+        HostKind::Wasm => Err(PoolError::NoWasm {
             name: version.manifest.name.clone(),
-            host,
         }),
     }
 }

@@ -78,6 +78,8 @@ pub(crate) struct SandboxSpec {
     pub(crate) own: Vec<PathBuf>,
     /// All rights, whether hidden or not: the scratch directory.
     pub(crate) scratch: PathBuf,
+    /// As `scratch`: where a worker of ours keeps what it has compiled, if it compiles.
+    pub(crate) compiled: Option<PathBuf>,
     /// The manifest's `read`.
     pub(crate) read: Vec<PathBuf>,
     /// The manifest's `write`.
@@ -201,7 +203,12 @@ fn grants(spec: &SandboxSpec, program: Option<&Path>) -> Result<Grants, SandboxE
     for path in &spec.own {
         grant(&mut grants, path, read, &[]);
     }
-    grant(&mut grants, &spec.scratch, all, &[]);
+    for path in [Some(&spec.scratch), spec.compiled.as_ref()]
+        .into_iter()
+        .flatten()
+    {
+        grant(&mut grants, path, all, &[]);
+    }
     for (key, paths, rights) in [("read", &spec.read, read), ("write", &spec.write, all)] {
         for path in paths {
             let place = path.canonicalize().map_err(|source| SandboxError::Path {
@@ -346,6 +353,7 @@ mod tests {
             mode: SandboxMode::Auto,
             own: Vec::new(),
             scratch: root.path().to_owned(),
+            compiled: None,
             read: vec![PathBuf::from(read)],
             write: Vec::new(),
             hidden: vec![root.path().to_owned()],

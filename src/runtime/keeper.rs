@@ -370,6 +370,7 @@ impl Keeper {
                 version,
                 cause,
                 first,
+                ..
             } => {
                 let detail = format!("version {version} of the plugin does not start: {cause}");
                 let event = self

@@ -1,74 +1,92 @@
-//! Turns what a pool tells into log lines, and into news for its run.
+//! Turns what a pool tells into log lines, and into news for its run or function.
 //!
 //! Owns no decision: whether a version that does not start pauses a run is its keeper's. What a
 //! handler prints is logged under the target `iterd::handler`, with the items it was working on.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::mpsc;
-
 use super::plugins::PluginNews;
 use crate::{
     ids::VersionNumber,
-    payload::gist,
+    payload::{Failure, gist},
     plugin::{Event, Events, ItemRef},
 };
 
-/// The events of one run's pool.
+/// The events of one pool.
 pub(super) struct PoolEvents {
-    job: String,
+    /// The job whose run it is for.
+    job: Option<String>,
+    /// Or the function.
+    function: Option<String>,
     plugin: String,
     /// What the pool was opened with, and whether nothing has started yet.
     version: VersionNumber,
     first: AtomicBool,
-    news: mpsc::UnboundedSender<PluginNews>,
+    tell: Box<dyn Fn(PluginNews) + Send + Sync>,
 }
 
 impl PoolEvents {
-    pub(super) fn new(
+    pub(super) fn of_job(
         job: String,
         plugin: String,
         version: VersionNumber,
-        news: mpsc::UnboundedSender<PluginNews>,
+        tell: impl Fn(PluginNews) + Send + Sync + 'static,
     ) -> Self {
         Self {
-            job,
+            job: Some(job),
+            function: None,
             plugin,
             version,
             first: AtomicBool::new(true),
-            news,
+            tell: Box::new(tell),
         }
+    }
+
+    pub(super) fn of_function(
+        function: String,
+        plugin: String,
+        version: VersionNumber,
+        tell: impl Fn(PluginNews) + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            job: None,
+            function: Some(function),
+            ..Self::of_job(String::new(), plugin, version, tell)
+        }
+    }
+
+    /// Whose it is, as log lines name it: job, function, plugin.
+    fn whose(&self) -> (Option<&str>, Option<&str>, &str) {
+        let (job, function) = (self.job.as_deref(), self.function.as_deref());
+        (job, function, self.plugin.as_str())
     }
 
     fn started(&self) {
         self.first.store(false, Ordering::Relaxed);
     }
 
-    fn tell(&self, news: PluginNews) {
-        // Why ok: a run that is gone needs no news.
-        self.news.send(news).ok();
-    }
-
-    fn cannot_start(&self, version: VersionNumber, cause: String) {
-        let (job, plugin) = (self.job.as_str(), self.plugin.as_str());
+    fn cannot_start(&self, version: VersionNumber, cause: String, failure: Option<Failure>) {
+        let (job, function, plugin) = self.whose();
         let number = version.0;
         tracing::error!(
             job,
+            function,
             plugin,
             version = number,
             cause,
             "a version does not start"
         );
         let first = version == self.version && self.first.load(Ordering::Relaxed);
-        self.tell(PluginNews::CannotStart {
+        (self.tell)(PluginNews::CannotStart {
             version,
             cause,
+            failure,
             first,
         });
     }
 
     fn worker(&self, event: &Event) {
-        let (job, plugin) = (self.job.as_str(), self.plugin.as_str());
+        let (job, function, plugin) = self.whose();
         if let Event::WorkerEnded {
             pid,
             version,
@@ -79,7 +97,7 @@ impl PoolEvents {
         {
             let version = version.0;
             if *expected {
-                tracing::debug!(job, plugin, version, pid, how, "a worker ended");
+                tracing::debug!(job, function, plugin, version, pid, how, "a worker ended");
                 return;
             }
             // Why the gist: a worker that dies at each start would fill the log with tracebacks.
@@ -87,6 +105,7 @@ impl PoolEvents {
             let restart_after_ms = restart_after.as_millis();
             tracing::warn!(
                 job,
+                function,
                 plugin,
                 version,
                 pid,
@@ -99,16 +118,33 @@ impl PoolEvents {
 }
 
 impl PoolEvents {
-    /// What becomes of workers whose secrets were rotated.
-    fn secrets(&self, event: Event) {
-        let (job, plugin) = (self.job.as_str(), self.plugin.as_str());
-        if let Event::Renewed { version } = event {
+    /// How workers are confined, and what becomes of them where secrets are rotated.
+    fn notice(&self, event: Event) {
+        let (job, function, plugin) = self.whose();
+        if let Event::Unconfined { version, why } = event {
             let version = version.0;
-            tracing::info!(job, plugin, version, "new workers have the new secrets");
+            tracing::warn!(
+                job,
+                function,
+                plugin,
+                version,
+                why,
+                "workers are not fully confined"
+            );
+        } else if let Event::Renewed { version } = event {
+            let version = version.0;
+            tracing::info!(
+                job,
+                function,
+                plugin,
+                version,
+                "new workers have the new secrets"
+            );
         } else if let Event::NotRenewed { version, cause } = event {
             let version = version.0;
             tracing::error!(
                 job,
+                function,
                 plugin,
                 version,
                 cause,
@@ -118,6 +154,7 @@ impl PoolEvents {
             let version = version.0;
             tracing::warn!(
                 job,
+                function,
                 plugin,
                 version,
                 cause,
@@ -129,7 +166,7 @@ impl PoolEvents {
 
 impl Events for PoolEvents {
     fn event(&self, event: Event) {
-        let (job, plugin) = (self.job.as_str(), self.plugin.as_str());
+        let (job, function, plugin) = self.whose();
         match event {
             Event::Log {
                 pid,
@@ -141,12 +178,13 @@ impl Events for PoolEvents {
                 let (version, items) = (version.0, names(&items));
                 tracing::info!(
                     target: "iterd::handler",
-                    job, plugin, version, pid, ?stream, items, line
+                    job, function, plugin, version, pid, ?stream, items, line
                 );
             }
             Event::LogsDropped { pid, lines } => {
                 tracing::warn!(
                     job,
+                    function,
                     plugin,
                     pid,
                     lines,
@@ -155,17 +193,30 @@ impl Events for PoolEvents {
             }
             Event::WorkerStarted { pid, version } => {
                 self.started();
-                tracing::debug!(job, plugin, version = version.0, pid, "a worker is ready");
+                tracing::debug!(
+                    job,
+                    function,
+                    plugin,
+                    version = version.0,
+                    pid,
+                    "a worker is ready"
+                );
             }
             Event::WorkerEnded { .. } => self.worker(&event),
-            Event::Unconfined { version, why } => {
-                let version = version.0;
-                tracing::warn!(job, plugin, version, why, "workers are not fully confined");
-            }
+            Event::Unconfined { .. }
+            | Event::Renewed { .. }
+            | Event::NotRenewed { .. }
+            | Event::SecretUnreadable { .. } => self.notice(event),
             Event::CanaryStarted { version, .. } => {
                 let number = version.0;
-                tracing::info!(job, plugin, version = number, "a version proves itself");
-                self.tell(PluginNews::Canary { version });
+                tracing::info!(
+                    job,
+                    function,
+                    plugin,
+                    version = number,
+                    "a version proves itself"
+                );
+                (self.tell)(PluginNews::Canary { version });
             }
             Event::Deployed {
                 version,
@@ -174,8 +225,15 @@ impl Events for PoolEvents {
             } => {
                 self.started();
                 let number = version.0;
-                tracing::info!(job, plugin, version = number, proven, "a version is in use");
-                self.tell(PluginNews::Deployed {
+                tracing::info!(
+                    job,
+                    function,
+                    plugin,
+                    version = number,
+                    proven,
+                    "a version is in use"
+                );
+                (self.tell)(PluginNews::Deployed {
                     version,
                     folder,
                     proven,
@@ -185,17 +243,19 @@ impl Events for PoolEvents {
                 let number = version.0;
                 tracing::error!(
                     job,
+                    function,
                     plugin,
                     version = number,
                     cause,
                     "a version is withdrawn"
                 );
-                self.tell(PluginNews::Refuted { version, cause });
+                (self.tell)(PluginNews::Refuted { version, cause });
             }
-            Event::Renewed { .. } | Event::NotRenewed { .. } | Event::SecretUnreadable { .. } => {
-                self.secrets(event);
-            }
-            Event::CannotStart { version, cause, .. } => self.cannot_start(version, cause),
+            Event::CannotStart {
+                version,
+                cause,
+                failure,
+            } => self.cannot_start(version, cause, failure),
         }
     }
 }

@@ -24,6 +24,7 @@ use crate::{
     arn::Place,
     config::{Config, Sandbox, job::PluginRef},
     ids::VersionNumber,
+    payload::Failure,
     plugin::{
         self, Answer, Environments, Events, Launcher, Manifest, Pool, PoolSpec, Reload,
         SandboxMode, SecretSource, Snapshot, SnapshotLimits, Spawner, Version, WorkerLog,
@@ -90,7 +91,7 @@ impl Taken {
 }
 
 /// What a run is to know of its pool beside the answers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum PluginNews {
     /// This version proves itself on some calls.
     Canary {
@@ -119,6 +120,8 @@ pub(super) enum PluginNews {
         version: VersionNumber,
         /// What it said.
         cause: String,
+        /// The same in the handler's own words, where it had some.
+        failure: Option<Failure>,
         /// Whether no older one runs in its place.
         first: bool,
     },
@@ -403,7 +406,25 @@ impl Plugins {
         news: mpsc::UnboundedSender<PluginNews>,
     ) -> Result<Pool, RuntimeError> {
         let name = version.manifest.name.clone();
-        let events = PoolEvents::new(job.to_owned(), name.clone(), version.number, news);
+        // Why ok: a run that is gone needs no news.
+        let tell = move |told| drop(news.send(told));
+        let events = PoolEvents::of_job(job.to_owned(), name.clone(), version.number, tell);
+        let scratch = self.paths.scratch().join(&name);
+        self.pool(version, concurrency, scratch, Arc::new(events), answers)
+    }
+
+    /// Opens a pool for a function of that name.
+    pub(super) fn open_function(
+        &self,
+        function: &str,
+        version: Version,
+        concurrency: NonZeroU32,
+        answers: mpsc::UnboundedSender<Answer>,
+        tell: impl Fn(PluginNews) + Send + Sync + 'static,
+    ) -> Result<Pool, RuntimeError> {
+        let name = version.manifest.name.clone();
+        let number = version.number;
+        let events = PoolEvents::of_function(function.to_owned(), name.clone(), number, tell);
         let scratch = self.paths.scratch().join(&name);
         self.pool(version, concurrency, scratch, Arc::new(events), answers)
     }

@@ -119,6 +119,11 @@ impl Bed {
 
     /// A process that keeps jobs running, with what it says in `daemon.log`.
     pub(crate) fn daemon(&self, arguments: &[&str]) -> Daemon {
+        self.daemon_with(arguments, &[])
+    }
+
+    /// The same, with further variables.
+    pub(crate) fn daemon_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Daemon {
         let log = self.path("daemon.log");
         let words = fs::File::options()
             .create(true)
@@ -127,6 +132,7 @@ impl Bed {
             .unwrap();
         let child = self
             .command(arguments)
+            .envs(variables.iter().copied())
             .stdout(words.try_clone().unwrap())
             .stderr(words)
             .spawn()

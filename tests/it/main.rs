@@ -17,6 +17,7 @@ mod canaries;
 mod data;
 mod deploys;
 mod executions;
+mod functions;
 mod http;
 mod in_force;
 mod kills;

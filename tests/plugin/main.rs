@@ -16,6 +16,8 @@ mod conformance;
 mod deaths;
 mod deploys;
 mod environments;
+#[cfg(feature = "wasm")]
+mod guest;
 mod heartbeats;
 mod hostile;
 mod http;
@@ -26,4 +28,8 @@ mod sandbox;
 mod secrets;
 mod shim;
 mod stops;
+#[cfg(feature = "wasm")]
+mod wasm;
+#[cfg(feature = "wasm")]
+mod wasm_js;
 mod world;

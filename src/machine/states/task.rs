@@ -56,6 +56,9 @@ pub(in crate::machine) fn enter(
     };
     frame.enter(Phase::Task);
     let generation = frame.ask();
+    if begins_at_once(&task.resource) {
+        step.begun.push((id, generation));
+    }
     let token = task
         .waits_for_token()
         .then(|| (step.context.token)(id, generation));
@@ -97,6 +100,11 @@ fn region(execution: &str) -> &str {
         .nth(3)
         .filter(|region| !region.is_empty())
         .unwrap_or("us-east-1")
+}
+
+/// Whether a task has begun when it was asked for: nobody has to come for it.
+pub(in crate::machine) fn begins_at_once(resource: &str) -> bool {
+    resource.starts_with("arn:") && !is_activity(resource)
 }
 
 /// Whether an activity does the work: its task waits for a worker that asks for it.

@@ -134,6 +134,7 @@ impl Confined<'_> {
                 mode: self.mode,
                 own: vec![self.folder.to_owned()],
                 scratch: self.writable.to_owned(),
+                compiled: None,
                 read,
                 write: Vec::new(),
                 hidden: self.hidden.to_owned(),

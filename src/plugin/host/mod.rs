@@ -27,6 +27,8 @@ pub mod identity;
 pub mod lambda;
 pub mod process;
 mod served;
+#[cfg(feature = "wasm")]
+pub mod wasm;
 
 /// Where programs are looked for when the daemon itself has no PATH.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -39,7 +41,7 @@ pub(crate) enum HostError {
     #[error("{} is no UTF-8; workers cannot be told such a path", .0.display())]
     Path(PathBuf),
     #[error("cannot write {}: {source}", path.display())]
-    Bootstrap { path: PathBuf, source: io::Error },
+    Prepare { path: PathBuf, source: io::Error },
 }
 
 /// What a worker's process is, once it is locked in.
@@ -54,6 +56,21 @@ pub(crate) enum Role {
     Lambda(lambda::Settings),
     /// Ours, which makes a request for each item.
     Http(Box<http::Settings>),
+    /// Ours, which calls a component for each item.
+    #[cfg(feature = "wasm")]
+    Wasm(wasm::Settings),
+}
+
+/// What a worker of ours stands on: what a program would find around itself.
+pub(crate) struct Grounds {
+    /// The whole environment.
+    pub(crate) env: BTreeMap<String, String>,
+    /// The version's folder.
+    #[cfg(feature = "wasm")]
+    pub(crate) folder: PathBuf,
+    /// What the process is locked in to.
+    #[cfg(feature = "wasm")]
+    pub(crate) sandbox: SandboxSpec,
 }
 
 impl Role {
@@ -74,25 +91,28 @@ impl Role {
                 Self::Http(Box::new(http::Settings::of(manifest))),
                 Vec::new(),
             ),
-            HostKind::Process | HostKind::Wasm | HostKind::Identity => {
+            #[cfg(feature = "wasm")]
+            HostKind::Wasm => (Self::Wasm(wasm::Settings::of(manifest)), Vec::new()),
+            // Such a pool is refused before it has workers.
+            #[cfg(not(feature = "wasm"))]
+            HostKind::Wasm => (Self::Program, Vec::new()),
+            HostKind::Process | HostKind::Identity => {
                 (Self::Program, process::command(version, &shared.shim))
             }
         }
     }
 
     /// Becomes the worker. Returns an error where the user's program cannot be executed, else when a
-    /// worker of ours has ended. `env` is what a worker without a command has for its environment.
-    pub(crate) fn serve(
-        self,
-        command: Option<Command>,
-        env: &BTreeMap<String, String>,
-    ) -> io::Result<ExitCode> {
+    /// worker of ours has ended.
+    pub(crate) fn serve(self, command: Option<Command>, grounds: &Grounds) -> io::Result<ExitCode> {
         let command = command.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput));
-        let served = match self {
+        let served: Result<(), Box<dyn std::error::Error>> = match self {
             Self::Program => return Err(command?.exec()),
-            Self::Exec(settings) => exec::serve(&mut command?, settings),
+            Self::Exec(settings) => exec::serve(&mut command?, settings).map_err(Into::into),
             Self::Lambda(settings) => return Ok(lambda::serve(&mut command?, settings)),
-            Self::Http(settings) => http::serve(*settings, env),
+            Self::Http(settings) => http::serve(*settings, &grounds.env).map_err(Into::into),
+            #[cfg(feature = "wasm")]
+            Self::Wasm(settings) => wasm::serve(&settings, grounds).map_err(Into::into),
         };
         Ok(match served {
             Ok(()) => ExitCode::SUCCESS,
@@ -109,6 +129,7 @@ pub(crate) fn worker_spec(version: &Version, shared: &Shared) -> Result<WorkerSp
     let manifest = &version.manifest;
     let settings = &shared.spec;
     let (role, command) = Role::of(version, shared);
+    let compiled = compiled(manifest, settings)?;
     let mut own = vec![version.folder.clone(), shared.shim.clone()];
     own.extend(version.environment.clone());
     own.extend(lambda::write_bootstrap(manifest, &settings.runtime_dir)?);
@@ -139,6 +160,7 @@ pub(crate) fn worker_spec(version: &Version, shared: &Shared) -> Result<WorkerSp
             mode: manifest.sandbox,
             own,
             scratch: settings.scratch.clone(),
+            compiled,
             read,
             write: manifest.write.clone(),
             hidden: settings.hidden.clone(),
@@ -150,7 +172,7 @@ pub(crate) fn worker_spec(version: &Version, shared: &Shared) -> Result<WorkerSp
 pub(crate) fn says_ready(manifest: &Manifest) -> bool {
     matches!(
         manifest.host,
-        HostKind::Exec | HostKind::Lambda | HostKind::Http
+        HostKind::Exec | HostKind::Lambda | HostKind::Http | HostKind::Wasm
     ) || manifest.python_handler().is_some()
 }
 
@@ -170,6 +192,10 @@ fn environment(
     settings: &PoolSpec,
 ) -> BTreeMap<String, String> {
     let manifest = &version.manifest;
+    // A component has neither programs nor a home; what it knows of the daemon is what it is told.
+    if manifest.host == HostKind::Wasm {
+        return manifest.env.clone().into_iter().chain(secrets).collect();
+    }
     let scratch = settings.scratch.to_string_lossy();
     let own = |name: &str| std::env::var(name).ok();
     let mut env = BTreeMap::from([
@@ -197,6 +223,21 @@ fn environment(
     env
 }
 
+/// Where workers of this plugin keep what they have compiled, made where it is missing.
+///
+/// Why one for each plugin: what one worker writes, another executes, and that must not lead from one
+/// plugin to the next. Why not in the scratch directory: that is emptied at every start of the daemon.
+fn compiled(manifest: &Manifest, settings: &PoolSpec) -> Result<Option<PathBuf>, HostError> {
+    if manifest.host != HostKind::Wasm {
+        return Ok(None);
+    }
+    let path = settings.runtime_dir.join("compiled").join(&manifest.name);
+    match make_private(&path) {
+        Ok(()) => Ok(Some(path)),
+        Err(source) => Err(HostError::Prepare { path, source }),
+    }
+}
+
 /// Where programs are looked for: as the daemon does.
 pub(crate) fn own_path() -> String {
     std::env::var("PATH").unwrap_or_else(|_| PATH.to_owned())
@@ -204,11 +245,14 @@ pub(crate) fn own_path() -> String {
 
 /// Creates the workers' home, which nobody but the daemon's user may enter.
 pub(crate) fn make_scratch(path: &Path) -> Result<(), PoolError> {
+    make_private(path).map_err(|source| prepare(path, source))
+}
+
+fn make_private(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(path)
-        .map_err(|source| prepare(path, source))
 }
 
 fn prepare(path: &Path, source: io::Error) -> PoolError {

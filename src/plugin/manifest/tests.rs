@@ -151,6 +151,55 @@ fn keys_that_do_not_fit_are_refused_with_the_mend() {
 }
 
 #[test]
+fn keys_that_do_not_fit_a_component_are_refused_with_the_mend() {
+    for (rest, expected) in [
+        (
+            "host = \"wasm\"",
+            "`handler` is missing; write \"handler.wasm\"",
+        ),
+        (
+            "host = \"wasm\"\nhandler = \"h.py:f\"",
+            "write \"handler.wasm\"",
+        ),
+        (
+            "host = \"wasm\"\nhandler = \"../h.wasm\"",
+            "a file of this folder",
+        ),
+        (
+            "host = \"wasm\"\nhandler = \"h.wasm\"\nin_flight = 2",
+            "raise `workers`",
+        ),
+        (
+            "host = \"wasm\"\nhandler = \"h.wasm\"\nlimits = { memory_bytes = 1 }",
+            "write [wasm] memory_bytes_max",
+        ),
+        (
+            "host = \"wasm\"\nhandler = \"h.wasm\"\nwasm = { memory_bytes_max = 1 }",
+            "between 1048576 and 4294967296",
+        ),
+        (
+            "host = \"wasm\"\nhandler = \"h.wasm\"\nwasm = { memory_max = 1 }",
+            "unknown key `wasm.memory_max`; did you mean `memory_bytes_max`?",
+        ),
+        (
+            "host = \"wasm\"\nhandler = \"h.wasm\"\nwasm = { instance = \"new\" }",
+            "unknown variant `new`",
+        ),
+        (
+            "host = \"wasm\"\nhandler = \"h.wasm\"\nnetwork = [\"10.0.0.0/99\"]",
+            "`network` names \"10.0.0.0/99\"; write an address",
+        ),
+        (
+            "command = [\"x\"]\nwasm = {}",
+            "`wasm` means nothing to host = \"process\"",
+        ),
+    ] {
+        let message = refusal(&format!("name = \"a\"\n{rest}"));
+        assert!(message.contains(expected), "{rest}: {message}");
+    }
+}
+
+#[test]
 fn a_lambda_function_names_its_runtime_and_perhaps_its_timeout() {
     for rest in [
         "runtime = \"python\"\nhandler = \"pack.age.main\"",

@@ -141,6 +141,7 @@ impl Work {
                         return;
                     }
                 }
+                Some(news) = self.functions.news(), if room => self.take_news(news),
                 Some(row) = self.returned.recv(), if room => self.queue.push_back(Item::PutBack(row)),
                 _ = answers.recv_many(&mut answered, BATCH_MAX), if room => {
                     for answer in answered.drain(..) {

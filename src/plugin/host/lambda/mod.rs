@@ -34,6 +34,8 @@ mod desk;
 mod told;
 mod work;
 
+pub(crate) use told::{request_id, trace_id};
+
 /// Runs a handler in Node.js.
 const NODE_BOOTSTRAP: &str = include_str!("bootstrap.cjs");
 
@@ -112,7 +114,7 @@ pub(crate) fn write_bootstrap(
     };
     match write_own(&path, text) {
         Ok(()) => Ok(Some(path)),
-        Err(source) => Err(HostError::Bootstrap { path, source }),
+        Err(source) => Err(HostError::Prepare { path, source }),
     }
 }
 

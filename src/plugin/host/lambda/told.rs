@@ -23,7 +23,7 @@ struct Told {
 const UNKNOWN: &str = "Lambda.Unknown";
 
 /// The request id of a call: a UUID of its key's hash, the same over retries and crashes.
-pub(super) fn request_id(key: &str) -> String {
+pub(crate) fn request_id(key: &str) -> String {
     uuid(&Sha256::digest(key))
 }
 
@@ -45,7 +45,7 @@ pub(super) fn uuid(bytes: &[u8]) -> String {
 }
 
 /// A trace id of X-Ray's form, of a call that began now. Nobody collects traces, so it is not sampled.
-pub(super) fn trace_id(key: &str, now: Timestamp) -> String {
+pub(crate) fn trace_id(key: &str, now: Timestamp) -> String {
     let seconds = u32::try_from(now.as_millis() / 1000).unwrap_or(u32::MAX);
     let random = hex(&Sha256::digest(key)[16..]);
     let (root, parent) = (&random[..24], hex(&now.0.to_be_bytes()));
