@@ -51,6 +51,7 @@ TRICKS = {
     "read": read,
     "write": write,
     "list": os.listdir,
+    "follow": os.readlink,
     "signal": lambda pid: os.kill(int(pid), 0),
     "group": lambda pid: os.killpg(int(pid), 0),
     "trace": lambda pid: check(libc.ptrace(16, int(pid), 0, 0)),
@@ -380,9 +381,11 @@ fn booty(world: &World, daemon: u32, worker: u32) -> Vec<(&'static str, String)>
         for file in ["environ", "mem", "maps"] {
             tricks.push(("read", format!("/proc/{pid}/{file}")));
         }
-        for folder in ["fd", "cwd", "root"] {
+        for folder in ["cwd", "root"] {
             tricks.push(("list", format!("/proc/{pid}/{folder}/")));
         }
+        // How many there are is no secret of Linux's, what they are of is.
+        tricks.push(("follow", format!("/proc/{pid}/fd/0")));
         for trick in ["signal", "steal"] {
             tricks.push((trick, pid.to_string()));
         }
