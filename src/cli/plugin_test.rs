@@ -15,7 +15,7 @@ use crate::{
         client::{self, Access},
         deploy::named,
         exit::{Code, DONE, FAILED, Failure, INTERRUPTED, INVALID, NOT_FOUND, USAGE},
-        session::{Session, note, small_runtime},
+        session::{Session, adopt, note, small_runtime},
         show::{number, plain, text},
     },
     config::{
@@ -23,7 +23,7 @@ use crate::{
         job::{JobFile, PluginRef},
     },
     payload::Payload,
-    plugin::{Stream, Version},
+    plugin::{Stream, Version, orphans},
     runtime::{StatePaths, TestCall, Tested, Tester, plugin_folder},
     store::Store,
 };
@@ -74,6 +74,7 @@ pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Fai
     };
     let bench = Tester::open(&paths, &settings.config)?;
     let version = place.version(&bench)?;
+    adopt();
     let runtime = small_runtime()?;
     let shown = (version.manifest.name.clone(), version.number.0);
     let (index, id) = (call.index, call.id.clone());
@@ -84,6 +85,7 @@ pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Fai
         }
     });
     runtime.shutdown_timeout(Duration::from_secs(1));
+    orphans::end_all();
     let Some(tested) = tested else {
         return Ok(Code(INTERRUPTED));
     };

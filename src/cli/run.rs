@@ -18,11 +18,12 @@ use super::{
     follow::{self, Standing},
     opening,
     progress::Progress,
-    session::{Session, note, working_runtime},
+    session::{Session, adopt, note, working_runtime},
 };
 use crate::{
     api::{self, Api, KeyRing},
     config::{ConfigError, Settings, job::JobFile},
+    plugin::orphans,
     runtime::{Engine, RuntimeError, Started, StateError, StatePaths, on_behalf_of},
 };
 
@@ -61,6 +62,7 @@ pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Fai
         .is_none()
         .then_some("warn");
     Session::begin_log(&settings, level)?;
+    adopt();
     let runtime = working_runtime()?;
     let run = Run {
         session,
@@ -92,6 +94,7 @@ pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Fai
         }
     };
     runtime.shutdown_timeout(Duration::from_secs(1));
+    orphans::end_all();
     code
 }
 

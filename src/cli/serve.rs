@@ -12,11 +12,12 @@ use tokio::{
 
 use super::{
     exit::{CONFLICT, Code, DONE, FAILED, Failure},
-    session::{Session, note, working_runtime},
+    session::{Session, adopt, note, working_runtime},
 };
 use crate::{
     api::{self, Api, KeyRing},
     config::{Settings, job::JobFolder},
+    plugin::orphans,
     runtime::{Engine, Scheduler},
 };
 
@@ -41,10 +42,12 @@ pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Fai
     Session::begin_log(&settings, None)?;
     let directory = session.state_dir(&settings)?;
     note(&format!("state: {}", directory.display()));
+    adopt();
     let engine = Session::engine(&directory, &settings, true, true)?;
     let runtime = working_runtime()?;
     let code = runtime.block_on(serve(session, &engine, &settings, &overrides));
     runtime.shutdown_timeout(Duration::from_secs(1));
+    orphans::end_all();
     code
 }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::exit::{FAILED, Failure};
 use crate::{
     config::{ConfigPlace, Environment, Settings},
-    plugin::Launcher,
+    plugin::{Launcher, orphans},
     runtime::{Engine, EngineSetup, StatePaths},
     telemetry,
     time::SystemClock,
@@ -69,7 +69,7 @@ impl Session {
             clock: Arc::new(SystemClock),
             working,
             service,
-            hidden: Vec::new(),
+            hidden: hidden(settings.folder()),
             launcher: Launcher::default(),
         };
         Engine::open(directory, setup)
@@ -123,6 +123,24 @@ pub(super) fn write_out(bytes: &[u8]) -> Result<(), Failure> {
     }
 }
 
+/// What handlers may not read of the settings' folder: all of it where it is one in /etc, of which they
+/// may read the rest. Elsewhere they read nothing that they are not granted.
+fn hidden(folder: &Path) -> Vec<PathBuf> {
+    let etc = Path::new("/etc");
+    // Why by its real path: a link in /etc may lead to a folder that is nobody's business of ours.
+    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    let within = folder.starts_with(etc) && folder != etc;
+    within.then_some(folder).into_iter().collect()
+}
+
+/// Takes charge of whatever handlers may leave running outside of their groups.
+pub(super) fn adopt() {
+    if let Err(error) = orphans::adopt() {
+        // Why it goes on: a service manager ends such processes, too.
+        tracing::warn!(%error, "what leaves a worker's group cannot be adopted");
+    }
+}
+
 /// A runtime for a command that only asks.
 pub(super) fn small_runtime() -> Result<tokio::runtime::Runtime, Failure> {
     runtime(1)
@@ -142,4 +160,25 @@ fn runtime(threads: usize) -> Result<tokio::runtime::Runtime, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(FAILED, format!("cannot start: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_in_etc_are_hidden_from_handlers_and_etc_is_not() {
+        for (folder, expected) in [
+            ("/etc/iterd", &["/etc/iterd"][..]),
+            ("/etc", &[]),
+            ("/home/u/.config/iterd", &[]),
+            ("", &[]),
+        ] {
+            let found = hidden(Path::new(folder));
+            assert_eq!(
+                found,
+                expected.iter().map(PathBuf::from).collect::<Vec<_>>()
+            );
+        }
+    }
 }

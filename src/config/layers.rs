@@ -39,6 +39,7 @@ pub struct Settings {
     /// environment is shared with programs whose variables may begin like ours.
     pub warnings: Vec<Problem>,
     file: Option<(ConfigPlace, String)>,
+    folder: PathBuf,
     origins: BTreeMap<String, Origin>,
 }
 
@@ -81,7 +82,14 @@ impl Settings {
         for (key, text) in overrides {
             settings.set(key, text, &Origin::CommandLine, &mut findings);
         }
+        folder.clone_into(&mut settings.folder);
         Ok(findings.answer(Some(settings))?)
+    }
+
+    /// Where the settings are, or would be.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Reads a file that stands for all layers; `file` is only how it is named.

@@ -97,6 +97,27 @@ pub enum Event {
         /// How it failed, for people.
         cause: String,
     },
+    /// A secret was rotated, and calls go to workers that were given its new value. The others finish what
+    /// they hold.
+    Renewed {
+        /// What they run.
+        version: VersionNumber,
+    },
+    /// A secret was rotated, and no worker starts with its new value. Those with the former one go on,
+    /// until it is changed again.
+    NotRenewed {
+        /// What they run.
+        version: VersionNumber,
+        /// What the last try said.
+        cause: String,
+    },
+    /// A secret that workers were given cannot be read any more; they go on. Once, until it can.
+    SecretUnreadable {
+        /// What they run.
+        version: VersionNumber,
+        /// Which, where and why; not its value.
+        cause: String,
+    },
     /// A version failed to start several times in a row. Where an older one runs, that one goes on
     /// and this one is given up; else the pool goes on trying, at a slow pace.
     CannotStart {

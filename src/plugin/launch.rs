@@ -13,6 +13,7 @@
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
+    fmt,
     fs::File,
     io::{self, Read, Write},
     os::fd::AsFd as _,
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Limits,
     host::{Grounds, Role},
+    orphans, procfs,
     sandbox::{self, Confinement, SandboxSpec},
 };
 
@@ -44,8 +46,8 @@ const OOM_SCORE: &[u8] = b"500";
 /// Exit status of a launcher that could not become a worker; what shells use for "cannot execute".
 const EXIT_REFUSED: u8 = 126;
 
-/// What a launcher becomes.
-#[derive(Debug, Serialize, Deserialize)]
+/// What a launcher becomes. Its `Debug` text has the names of the variables alone: some are secrets.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct WorkerSpec {
     /// The daemon's process number: if it is not our parent any more, it has died meanwhile.
     pub(crate) parent: u32,
@@ -58,6 +60,20 @@ pub(crate) struct WorkerSpec {
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) limits: Limits,
     pub(crate) sandbox: SandboxSpec,
+}
+
+impl fmt::Debug for WorkerSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkerSpec")
+            .field("parent", &self.parent)
+            .field("role", &self.role)
+            .field("command", &self.command)
+            .field("folder", &self.folder)
+            .field("env", &self.env.keys())
+            .field("limits", &self.limits)
+            .field("sandbox", &self.sandbox)
+            .finish()
+    }
 }
 
 /// The launcher's one line on standard output.
@@ -122,12 +138,15 @@ fn launch() -> Result<ExitCode, LaunchError> {
         what: "report to the daemon",
         source,
     })?;
+    let me = procfs::stat(std::process::id()).ok().flatten();
+    let mark = me.map(|me| orphans::mark_of(me.pid, me.start_time));
     let command = program.as_ref().map(|program| {
         let mut command = Command::new(program);
         command
             .args(spec.command.iter().skip(1))
             .env_clear()
             .envs(&spec.env)
+            .env(orphans::MARK, mark.unwrap_or_default())
             .current_dir(&spec.folder);
         command
     });
@@ -292,6 +311,14 @@ mod tests {
         let mut input = bytes.as_slice();
         assert_eq!(decode(&mut input).unwrap().command, ["sh"]);
         assert_eq!(input, b"{\"id\":1}\n");
+    }
+
+    #[test]
+    fn the_text_for_people_names_variables_and_tells_no_value() {
+        let mut spec = spec();
+        spec.env.insert("TOKEN".to_owned(), "s3cret".to_owned());
+        let text = format!("{spec:?}");
+        assert!(text.contains("TOKEN") && !text.contains("s3cret"), "{text}");
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub mod launch;
 mod lines;
 mod manifest;
 mod network;
+pub mod orphans;
 mod pool;
 mod process;
 mod procfs;

@@ -30,6 +30,7 @@ use tokio::{
 };
 
 pub use canary::Tally;
+use renewal::Renewals;
 use roster::Effect;
 pub use roster::Rollout;
 pub(crate) use roster::{End, Roster, WorkerId};
@@ -43,6 +44,7 @@ use super::{
 };
 
 mod canary;
+mod renewal;
 mod roster;
 
 /// What a pool is made of.
@@ -171,8 +173,10 @@ impl Pool {
             runtime: Handle::current(),
             ended: Notify::new(),
             told_unconfined: Mutex::new(None),
+            renewals: Renewals::default(),
         });
         shared.decide(|_, out| out.append(&mut effects));
+        renewal::watch(&shared, &shared.spec.version.manifest);
         Ok(Self {
             kind: Kind::Workers(shared),
         })
@@ -318,6 +322,7 @@ impl Pool {
             }
             Kind::Workers(shared) => {
                 refuse_missing_host(&version)?;
+                renewal::watch(shared, &version.manifest);
                 let version = Arc::new(version);
                 shared.decide(|roster, out| roster.deploy(version, proven, rollout, out));
                 Ok(())
@@ -424,6 +429,7 @@ pub(crate) struct Shared {
     /// A worker has ended.
     ended: Notify,
     told_unconfined: Mutex<Option<VersionNumber>>,
+    pub(crate) renewals: Renewals,
 }
 
 struct Desk {

@@ -2,8 +2,8 @@
 //!
 //! Invariant: the group is signalled only while its leader is not reaped, so that its number cannot
 //! have become a stranger's; and the leader is reaped only after the group was killed, so that
-//! nothing that a worker started outlives it (what leaves the group by `setsid` is the service
-//! manager's to end). However a `Process` goes away, its group is killed and its end recorded.
+//! nothing that a worker started outlives it in there (what leaves the group is ended by the
+//! [sweep](super::orphans) behind it). However a `Process` goes away, its group is killed and its end recorded.
 
 use std::{
     io,
@@ -16,11 +16,11 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open},
 };
 
-use super::{Spawner, WorkerRecord};
+use super::{Spawner, WorkerRecord, orphans::Own};
 
 /// A started worker process; killed when dropped.
 pub(crate) struct Process {
-    child: Option<Child>,
+    child: Option<(Child, Own)>,
     record: WorkerRecord,
     spawner: Spawner,
     reaped: bool,
@@ -28,9 +28,10 @@ pub(crate) struct Process {
 
 impl Process {
     /// Takes charge of a child that leads a process group of its own.
-    pub(crate) fn new(child: Child, record: WorkerRecord, spawner: Spawner) -> Self {
+    pub(crate) fn new(child: Child, own: Own, record: WorkerRecord, spawner: Spawner) -> Self {
+        own.marks(&record);
         Self {
-            child: Some(child),
+            child: Some((child, own)),
             record,
             spawner,
             reaped: false,
@@ -43,7 +44,7 @@ impl Process {
 
     /// Its standard input, output and error; `None` when taken before.
     pub(crate) fn take_pipes(&mut self) -> Option<(ChildStdin, ChildStdout, ChildStderr)> {
-        let child = self.child.as_mut()?;
+        let (child, _) = self.child.as_mut()?;
         Some((
             child.stdin.take()?,
             child.stdout.take()?,
@@ -72,7 +73,7 @@ impl Process {
     /// Kills what is left of the group and takes the leader's status, if it has ended.
     pub(crate) fn reap(&mut self) -> Option<ExitStatus> {
         self.signal(Signal::KILL);
-        let status = self.child.as_mut()?.try_wait().ok()??;
+        let status = self.child.as_mut()?.0.try_wait().ok()??;
         self.reaped = true;
         Some(status)
     }
@@ -85,8 +86,8 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.signal(Signal::KILL);
-        if let Some(child) = self.child.take() {
-            self.spawner.bury(child, self.record.clone());
+        if let Some((child, own)) = self.child.take() {
+            self.spawner.bury(child, own, self.record.clone());
         }
     }
 }

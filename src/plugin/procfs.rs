@@ -9,6 +9,8 @@ use std::{fs, io};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stat {
     pub(crate) pid: u32,
+    /// Its parent.
+    pub(crate) parent: u32,
     /// Dead already; only its parent has not taken note.
     pub(crate) zombie: bool,
     /// It runs, would run if a processor were free, or waits for a disk.
@@ -46,14 +48,27 @@ pub(crate) fn stat(pid: u32) -> io::Result<Option<Stat>> {
 
 /// All processes that are alive; zombies are not.
 pub(crate) fn living() -> io::Result<Vec<Stat>> {
+    let mut processes = all()?;
+    processes.retain(|process| !process.zombie);
+    Ok(processes)
+}
+
+/// All processes, dead ones that nobody has taken note of among them.
+pub(crate) fn all() -> io::Result<Vec<Stat>> {
     let mut processes = Vec::new();
-    for entry in fs::read_dir("/proc")? {
-        let name = entry?.file_name();
-        if let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) {
-            processes.extend(stat(pid)?.filter(|stat| !stat.zombie));
-        }
+    for pid in numbers()? {
+        processes.extend(stat(pid?)?);
     }
     Ok(processes)
+}
+
+/// The numbers of all processes, as the kernel comes to them.
+pub(crate) fn numbers() -> io::Result<impl Iterator<Item = io::Result<u32>>> {
+    let number = |entry: io::Result<fs::DirEntry>| match entry {
+        Ok(entry) => entry.file_name().to_str()?.parse().ok().map(Ok),
+        Err(error) => Some(Err(error)),
+    };
+    Ok(fs::read_dir("/proc")?.filter_map(number))
 }
 
 /// What the processes of a group have computed so far, in clock ticks, where none of them is busy now;
@@ -90,6 +105,7 @@ fn parse(line: &str) -> Option<Stat> {
     let gone = group < 0 || session < 0;
     Some(Stat {
         pid,
+        parent: fields.get(1)?.parse().ok()?,
         zombie: gone || matches!(*fields.first()?, "Z" | "X"),
         busy: matches!(*fields.first()?, "R" | "D"),
         ticks: fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?,
@@ -111,6 +127,7 @@ mod tests {
             parse(line),
             Some(Stat {
                 pid: 42,
+                parent: 1,
                 zombie: true,
                 busy: false,
                 ticks: 0,

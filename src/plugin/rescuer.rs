@@ -1,8 +1,8 @@
 //! Kills what is left of a killed daemon's workers, before its successor dispatches anything.
 //!
 //! A worker itself dies with the daemon (its launcher asked the kernel for that); what it had
-//! started may live on in its process group, and is what is looked for here. It never hits a
-//! stranger who was given a dead worker's process number.
+//! started may live on in its process group, or with its [mark](orphans::MARK) in any other, and is what
+//! is looked for here. It never hits a stranger who was given a dead worker's process number.
 //!
 //! Crash: run again at the next start, it finds the same records and finishes the work.
 
@@ -14,10 +14,10 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open},
+    process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal},
 };
 
-use super::{WorkerRecord, procfs};
+use super::{WorkerRecord, orphans, procfs};
 
 /// Why the workers of the last daemon are not known to be gone. Nothing may be dispatched then.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +44,7 @@ pub enum RescueError {
     },
 }
 
-/// Kills the groups of the recorded workers as far as they are left, and waits until they are gone,
+/// Kills what is left of the recorded workers and of what they had started, and waits until they are gone,
 /// at most `patience`. Returns how many processes it killed. Blocks.
 pub fn rescue(records: &[WorkerRecord], patience: Duration) -> Result<usize, RescueError> {
     let deadline = Instant::now() + patience;
@@ -56,12 +56,58 @@ pub fn rescue(records: &[WorkerRecord], patience: Duration) -> Result<usize, Res
         .map(|process| process.group)
         .collect();
     let mut killed = 0;
+    let mut marks = HashSet::new();
     for record in records {
+        if record.boot == boot {
+            marks.insert(orphans::mark_of(record.pid, record.start_time));
+        }
         if record.boot == boot && groups.contains(&record.pid) {
             killed += end_group(record, deadline)?;
         }
     }
+    if !marks.is_empty() {
+        killed += end_marked(&marks, deadline)?;
+    }
     Ok(killed)
+}
+
+/// Kills what carries one of these marks, in whatever group it is.
+fn end_marked(marks: &HashSet<String>, deadline: Instant) -> Result<usize, RescueError> {
+    let carries = |pid: u32| orphans::mark(pid).is_some_and(|mark| marks.contains(&mark));
+    let mut killed = 0;
+    loop {
+        let living = procfs::living().map_err(RescueError::Proc)?.into_iter();
+        let pids = living.map(|process| process.pid);
+        // Why not itself: somebody may have started this daemon out of a worker of the last one.
+        let found: Vec<_> = pids
+            .filter(|pid| *pid != std::process::id() && carries(*pid))
+            .filter_map(|pid| Some((pid, pidfd_open(raw_pid(pid)?, PidfdFlags::empty()).ok()?)))
+            // Why again: the first look may have been at another process of that number.
+            .filter(|(pid, _)| carries(*pid))
+            .collect();
+        if found.is_empty() {
+            return Ok(killed);
+        }
+        killed += found.len();
+        for (pid, descriptor) in &found {
+            match pidfd_send_signal(descriptor, Signal::KILL) {
+                Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+                Err(errno) => {
+                    return Err(RescueError::Refused {
+                        group: *pid,
+                        source: errno.into(),
+                    });
+                }
+            }
+        }
+        for (_, descriptor) in &found {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || !ends_within(descriptor, left) {
+                let pids = found.iter().map(|(pid, _)| *pid).collect();
+                return Err(RescueError::Unkillable { pids });
+            }
+        }
+    }
 }
 
 fn end_group(record: &WorkerRecord, deadline: Instant) -> Result<usize, RescueError> {
@@ -121,7 +167,7 @@ fn raw_pid(pid: u32) -> Option<Pid> {
 }
 
 /// Waits for the end of a process; a descriptor of one becomes readable then.
-fn ends_within(descriptor: &impl std::os::fd::AsFd, patience: Duration) -> bool {
+pub(crate) fn ends_within(descriptor: &impl std::os::fd::AsFd, patience: Duration) -> bool {
     let timeout = Timespec {
         tv_sec: i64::try_from(patience.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: patience.subsec_nanos().into(),

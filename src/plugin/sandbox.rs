@@ -2,7 +2,8 @@
 //!
 //! What a worker may reach: the system's programs and libraries, its own folder, its interpreter's
 //! installation, what the manifest names, a scratch directory. What it may not: any other file, a
-//! signal to a process that is not its own, an abstract socket of somebody else.
+//! signal to a process that is not its own, an abstract socket of somebody else; nor, where it runs as
+//! root, use what of root's power leads round this.
 //!
 //! Invariant: nothing hidden (iterd's own state and configuration) becomes reachable by granting
 //! something above it: a granted directory that holds a hidden path is granted child by child.
@@ -16,6 +17,7 @@ use landlock::{
     ABI, Access, AccessFs, BitFlags, LandlockStatus, PathBeneath, PathFd, Ruleset, RulesetAttr,
     RulesetCreatedAttr, RulesetStatus, Scope,
 };
+use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 use serde::{Deserialize, Serialize};
 
 use super::SandboxMode;
@@ -53,6 +55,20 @@ const DEVICES: &[&str] = &[
     "/dev/random",
     "/dev/urandom",
 ];
+
+/// What a worker of root keeps of root's power: that over files and users, within what it is granted. With
+/// the rest it could go round Landlock: read other processes (Linux asks `CAP_PERFMON` first, and no
+/// more where it is there), make a device's node, load a module.
+const KEPT: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::DAC_READ_SEARCH)
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::FSETID)
+    .union(CapabilitySet::KILL)
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::SETUID)
+    .union(CapabilitySet::NET_BIND_SERVICE)
+    .union(CapabilitySet::NET_RAW);
 
 /// What to lock a process in to. Paths that do not exist are errors in `read` and `write`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -97,6 +113,8 @@ pub(crate) enum SandboxError {
     },
     #[error("`{key}` names {}, which is iterd's own", path.display())]
     Hidden { key: &'static str, path: PathBuf },
+    #[error("cannot give up capabilities: {0}")]
+    Capabilities(io::Error),
     #[error("landlock: {0}")]
     Landlock(#[from] landlock::RulesetError),
 }
@@ -109,6 +127,7 @@ pub(crate) fn enter(
     if spec.mode == SandboxMode::Off {
         return Ok(Confinement::Off);
     }
+    give_up_capabilities().map_err(|errno| SandboxError::Capabilities(errno.into()))?;
     let status =
         Ruleset::default()
             .handle_access(AccessFs::from_all(RIGHTS))?
@@ -136,6 +155,21 @@ pub(crate) fn enter(
         return Err(SandboxError::Unsupported(lack.to_owned()));
     }
     Ok(Confinement::Less(lack.to_owned()))
+}
+
+/// Keeps no more than [`KEPT`]. Without new privileges, which are given up before, no program brings any
+/// of it back.
+fn give_up_capabilities() -> rustix::io::Result<()> {
+    let has = capabilities(None)?;
+    let keeps = CapabilitySets {
+        effective: has.effective & KEPT,
+        permitted: has.permitted & KEPT,
+        inheritable: has.inheritable & KEPT,
+    };
+    if has != keeps {
+        set_capabilities(None, keeps)?;
+    }
+    Ok(())
 }
 
 type Grants = Vec<(PathFd, BitFlags<AccessFs>)>;

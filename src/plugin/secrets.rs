@@ -1,13 +1,24 @@
 //! Looks up the values of the secrets that a manifest names.
 //!
-//! A secret is looked up when a worker starts, so that a rotated one reaches the next worker. Its
-//! value goes to the worker through a pipe and into its environment; it is never logged, stored or
-//! put on a command line.
+//! A secret is looked up when a worker starts; that it was rotated since is seen by the stamps of its
+//! place, and known by the [fingerprint](Fingerprint) of its value. The value goes to the worker through a
+//! pipe and into its environment; it is never logged, stored, kept or put on a command line.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::LazyLock,
+};
+
+use sha2::{Digest as _, Sha256};
 
 /// Largest secret, in bytes: the kernel takes 128 KiB for one variable.
 const SECRET_BYTES_MAX: u64 = 1 << 16;
+
+/// Makes fingerprints worthless outside of this process.
+static SALT: LazyLock<[u8; 32]> = LazyLock::new(rand::random);
 
 /// Where `credential:NAME` is found.
 #[derive(Debug, Clone, Default)]
@@ -49,7 +60,59 @@ pub enum SecretError {
     },
 }
 
+/// Tells values of secrets from others, without being of use to anybody who wants to know them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fingerprint([u8; 32]);
+
+/// What a file system says of a secret's file, with the file that it is at the end of all links;
+/// `None` where there is none.
+pub(crate) type Stamp = Option<(PathBuf, [i128; 5])>;
+
+/// Where a secret is.
+enum Place {
+    File(PathBuf),
+    Variable(String),
+}
+
+/// Whether any of these secrets may change while this process lives: its own environment does not.
+pub(crate) fn may_change(secrets: &BTreeMap<String, String>) -> bool {
+    let mut references = secrets.values();
+    references.any(|reference| !reference.starts_with("env:"))
+}
+
+/// The fingerprint of these values.
+pub(crate) fn fingerprint(values: &BTreeMap<String, String>) -> Fingerprint {
+    let mut hash = Sha256::new();
+    hash.update(*SALT);
+    for text in values.iter().flat_map(|(name, value)| [name, value]) {
+        hash.update(text.len().to_le_bytes());
+        hash.update(text);
+    }
+    Fingerprint(hash.finalize().into())
+}
+
 impl SecretSource {
+    /// Something that changes whenever a value does. Reads no secret.
+    pub(crate) fn stamps(&self, secrets: &BTreeMap<String, String>) -> Vec<Stamp> {
+        let of = |path: &Path| -> io::Result<_> {
+            let (target, file) = (path.canonicalize()?, fs::metadata(path)?);
+            let of_file = [
+                file.ino().into(),
+                file.size().into(),
+                i128::from(file.mtime()) * 1_000_000_000 + i128::from(file.mtime_nsec()),
+                i128::from(file.ctime()) * 1_000_000_000 + i128::from(file.ctime_nsec()),
+                file.dev().into(),
+            ];
+            Ok((target, of_file))
+        };
+        let places = secrets.iter().map(|(name, text)| self.place(name, text));
+        let stamps = places.map(|place| match place {
+            Ok(Place::File(path)) => of(&path).ok(),
+            Ok(Place::Variable(_)) | Err(_) => None,
+        });
+        stamps.collect()
+    }
+
     /// The values of all secrets of a manifest, by variable. One newline at the end of a file is
     /// not part of the secret.
     pub fn look_up(
@@ -62,18 +125,17 @@ impl SecretSource {
             .collect()
     }
 
-    fn value(&self, name: &str, reference: &str) -> Result<String, SecretError> {
-        let unusable = |place: &str, problem: String| SecretError::Unusable {
-            name: name.to_owned(),
-            place: place.to_owned(),
-            problem,
-        };
-        let path = match reference.split_once(':') {
+    fn place(&self, name: &str, reference: &str) -> Result<Place, SecretError> {
+        Ok(match reference.split_once(':') {
             Some(("credential", credential)) => {
                 // Why: a credential is one file name; anything else could leave the directory.
                 if credential.is_empty() || credential.contains('/') || credential.starts_with('.')
                 {
-                    return Err(unusable(reference, "is no credential's name".to_owned()));
+                    return Err(SecretError::Unusable {
+                        name: name.to_owned(),
+                        place: reference.to_owned(),
+                        problem: "is no credential's name".to_owned(),
+                    });
                 }
                 let folder = self
                     .credentials
@@ -81,17 +143,35 @@ impl SecretSource {
                     .ok_or(SecretError::NoCredentials {
                         name: name.to_owned(),
                     })?;
-                folder.join(credential)
+                Place::File(folder.join(credential))
             }
-            Some(("file", path)) if path.starts_with('/') => PathBuf::from(path),
-            Some(("env", variable)) => {
-                return std::env::var(variable)
-                    .map_err(|error| unusable(&format!("${variable}"), error.to_string()));
-            }
+            Some(("file", path)) if path.starts_with('/') => Place::File(PathBuf::from(path)),
+            Some(("env", variable)) => Place::Variable(variable.to_owned()),
             _ => {
                 return Err(SecretError::Reference {
                     name: name.to_owned(),
                     reference: reference.to_owned(),
+                });
+            }
+        })
+    }
+
+    fn value(&self, name: &str, reference: &str) -> Result<String, SecretError> {
+        let unusable = |place: &str, problem: String| SecretError::Unusable {
+            name: name.to_owned(),
+            place: place.to_owned(),
+            problem,
+        };
+        let path = match self.place(name, reference)? {
+            Place::File(path) => path,
+            Place::Variable(variable) => {
+                // Why not the error's own words: of a value that is no UTF-8 they show the value.
+                return std::env::var(&variable).map_err(|error| {
+                    let problem = match error {
+                        std::env::VarError::NotPresent => "is not set",
+                        std::env::VarError::NotUnicode(_) => "is no UTF-8",
+                    };
+                    unusable(&format!("${variable}"), problem.to_owned())
                 });
             }
         };
@@ -99,7 +179,7 @@ impl SecretSource {
         let read = || {
             let bytes = fs::metadata(&path)?.len();
             if bytes > SECRET_BYTES_MAX {
-                return Err(std::io::Error::other(format!(
+                return Err(io::Error::other(format!(
                     "has {bytes} bytes, at most {SECRET_BYTES_MAX} fit"
                 )));
             }
@@ -139,7 +219,7 @@ mod tests {
             ("credential:nul", "holds a NUL"),
             ("file:relative", "is no reference"),
             ("s3cret", "is no reference"),
-            ("env:ITERD_NO_SUCH_VARIABLE", "not found"),
+            ("env:ITERD_NO_SUCH_VARIABLE", "is not set"),
         ] {
             let message = value(reference).unwrap_err().to_string();
             assert!(message.contains(expected), "{reference}: {message}");

@@ -20,7 +20,12 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use super::{launch, process::Process, procfs};
+use super::{
+    launch,
+    orphans::{self, Own},
+    process::Process,
+    procfs,
+};
 
 /// How often processes that were killed and did not end are looked at.
 const LINGERING_INTERVAL: Duration = Duration::from_secs(1);
@@ -99,7 +104,7 @@ enum Request {
         spawner: Spawner,
         reply: oneshot::Sender<Result<Process, SpawnError>>,
     },
-    Bury(Child, WorkerRecord),
+    Bury(Child, Own, WorkerRecord),
 }
 
 impl Spawner {
@@ -124,34 +129,46 @@ impl Spawner {
     }
 
     /// Reaps a killed child when it has ended, and records its end.
-    pub(crate) fn bury(&self, child: Child, record: WorkerRecord) {
+    pub(crate) fn bury(&self, child: Child, own: Own, record: WorkerRecord) {
         // Why nothing on an error: the thread is gone with the daemon, and the kernel reaps.
-        self.requests.send(Request::Bury(child, record)).ok();
+        self.requests.send(Request::Bury(child, own, record)).ok();
     }
 }
 
 fn serve(launcher: &Launcher, log: &dyn WorkerLog, inbox: &mpsc::Receiver<Request>) {
-    let mut lingering: Vec<(Child, WorkerRecord)> = Vec::new();
+    let mut lingering: Vec<(Child, Own, WorkerRecord)> = Vec::new();
+    // A worker has ended since the last sweep.
+    let mut unswept = false;
     loop {
-        let request = if lingering.is_empty() {
-            inbox
+        let patience = match (unswept, lingering.is_empty()) {
+            // Why not at once: when many end together, one sweep behind the last is enough.
+            (true, _) => Some(Duration::ZERO),
+            (false, false) => Some(LINGERING_INTERVAL),
+            (false, true) => orphans::adopts().then_some(orphans::SWEEP_EVERY),
+        };
+        let request = match patience {
+            Some(patience) => inbox.recv_timeout(patience),
+            None => inbox
                 .recv()
-                .map_err(|_| mpsc::RecvTimeoutError::Disconnected)
-        } else {
-            inbox.recv_timeout(LINGERING_INTERVAL)
+                .map_err(|_| mpsc::RecvTimeoutError::Disconnected),
         };
         match request {
             Ok(Request::Start { spawner, reply }) => {
                 // A pool that is gone meanwhile drops the process, which kills it.
                 reply.send(spawn(launcher, log, spawner)).ok();
             }
-            Ok(Request::Bury(child, record)) => lingering.push((child, record)),
-            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            Ok(Request::Bury(child, own, record)) => lingering.push((child, own, record)),
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                // What could not be ended is met again in the next one.
+                orphans::sweep();
+                unswept = false;
+            }
             Err(mpsc::RecvTimeoutError::Disconnected) => return,
         }
-        lingering.retain_mut(|(child, record)| {
+        lingering.retain_mut(|(child, _, record)| {
             let lives = matches!(child.try_wait(), Ok(None));
             if !lives {
+                unswept = true;
                 log.ended(record);
             }
             lives
@@ -168,7 +185,8 @@ fn spawn(
         program: launcher.program.clone(),
         source,
     };
-    let mut child = Command::new(&launcher.program)
+    let mut command = Command::new(&launcher.program);
+    command
         .arg0("iterd")
         .arg(launch::ARGUMENT)
         .env_clear()
@@ -176,9 +194,9 @@ fn spawn(
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()
-        .map_err(failed)?;
+        .process_group(0);
+    let started = orphans::start(|| command.spawn(), |child| Some(child.id()));
+    let (mut child, own) = started.map_err(failed)?;
     let record = match identify(&child) {
         Ok(record) => record,
         Err(error) => {
@@ -188,7 +206,7 @@ fn spawn(
             return Err(failed(error));
         }
     };
-    let process = Process::new(child, record.clone(), spawner);
+    let process = Process::new(child, own, record.clone(), spawner);
     log.started(&record).map_err(SpawnError::Record)?;
     Ok(process)
 }

@@ -22,6 +22,7 @@ use super::{Engine, RuntimeError};
 use crate::{
     config::job::{JobFile, Notify, Occasion},
     payload::gist,
+    plugin::orphans,
     store::{Change, Delivery, EventKind, EventRow, NotificationRow},
     time::Timestamp,
 };
@@ -293,7 +294,7 @@ impl Engine {
 async fn run(notify: &Notify, file: &JobFile, event: Value) -> Tried {
     let begun = Instant::now();
     let (failure, output) = match start(notify, file) {
-        Ok(child) => converse(child, &event).await,
+        Ok((child, _own)) => converse(child, &event).await,
         Err(error) => {
             let hint = "it is started without a shell, from the job file's folder";
             (
@@ -311,7 +312,8 @@ async fn run(notify: &Notify, file: &JobFile, event: Value) -> Tried {
     }
 }
 
-fn start(notify: &Notify, file: &JobFile) -> std::io::Result<Child> {
+fn start(notify: &Notify, file: &JobFile) -> std::io::Result<(Child, orphans::Own)> {
+    let (mark, spared) = orphans::spared();
     let mut command = Command::new(&notify.program);
     command
         .args(&notify.arguments)
@@ -319,12 +321,13 @@ fn start(notify: &Notify, file: &JobFile) -> std::io::Result<Child> {
         // Why cleared: what the daemon was started with, credentials among it, is no business of it.
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env(mark, spared)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
         .kill_on_drop(true);
-    command.spawn()
+    orphans::start(|| command.spawn(), Child::id)
 }
 
 /// Hands the event over, and waits; what went wrong, and what it said.

@@ -117,6 +117,53 @@ impl PoolEvents {
     }
 }
 
+impl PoolEvents {
+    /// How workers are confined, and what becomes of them where secrets are rotated.
+    fn notice(&self, event: Event) {
+        let (job, function, plugin) = self.whose();
+        if let Event::Unconfined { version, why } = event {
+            let version = version.0;
+            tracing::warn!(
+                job,
+                function,
+                plugin,
+                version,
+                why,
+                "workers are not fully confined"
+            );
+        } else if let Event::Renewed { version } = event {
+            let version = version.0;
+            tracing::info!(
+                job,
+                function,
+                plugin,
+                version,
+                "new workers have the new secrets"
+            );
+        } else if let Event::NotRenewed { version, cause } = event {
+            let version = version.0;
+            tracing::error!(
+                job,
+                function,
+                plugin,
+                version,
+                cause,
+                "no worker starts with the new secrets; those with the former go on"
+            );
+        } else if let Event::SecretUnreadable { version, cause } = event {
+            let version = version.0;
+            tracing::warn!(
+                job,
+                function,
+                plugin,
+                version,
+                cause,
+                "a secret cannot be read any more"
+            );
+        }
+    }
+}
+
 impl Events for PoolEvents {
     fn event(&self, event: Event) {
         let (job, function, plugin) = self.whose();
@@ -156,17 +203,10 @@ impl Events for PoolEvents {
                 );
             }
             Event::WorkerEnded { .. } => self.worker(&event),
-            Event::Unconfined { version, why } => {
-                let version = version.0;
-                tracing::warn!(
-                    job,
-                    function,
-                    plugin,
-                    version,
-                    why,
-                    "workers are not fully confined"
-                );
-            }
+            Event::Unconfined { .. }
+            | Event::Renewed { .. }
+            | Event::NotRenewed { .. }
+            | Event::SecretUnreadable { .. } => self.notice(event),
             Event::CanaryStarted { version, .. } => {
                 let number = version.0;
                 tracing::info!(

@@ -345,6 +345,9 @@ impl Watched {
             | Event::CanaryStarted { .. }
             | Event::Deployed { .. }
             | Event::Refuted { .. }
+            | Event::Renewed { .. }
+            | Event::NotRenewed { .. }
+            | Event::SecretUnreadable { .. }
             | Event::CannotStart { .. } => {}
         }
     }

@@ -19,12 +19,14 @@ mod environments;
 #[cfg(feature = "wasm")]
 mod guest;
 mod heartbeats;
+mod hostile;
 mod hosts;
 mod http;
 mod lambda;
 mod logs;
 mod orphans;
 mod sandbox;
+mod secrets;
 mod shim;
 mod stops;
 #[cfg(feature = "wasm")]

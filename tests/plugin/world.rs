@@ -166,6 +166,15 @@ impl World {
         })
     }
 
+    /// With directories of its own beside those of others, as each plugin has.
+    pub(crate) fn plugin(&self, number: u32, manifest: &str, files: &[(&str, &str)]) -> Running {
+        let mut spec = self.spec(self.version(number, manifest, files));
+        spec.scratch = self.root.join(format!("scratch/{number}"));
+        let (sender, answers) = unbounded_channel();
+        let pool = Pool::start(spec, sender).unwrap();
+        Running { pool, answers }
+    }
+
     pub(crate) fn pool(&self, manifest: &str, files: &[(&str, &str)]) -> Running {
         self.try_pool(self.version(1, manifest, files)).unwrap()
     }

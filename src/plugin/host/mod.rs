@@ -140,11 +140,9 @@ pub(crate) fn worker_spec(version: &Version, shared: &Shared) -> Result<WorkerSp
             return Err(HostError::Path(path.clone()));
         }
     }
-    let env = environment(
-        version,
-        settings.secrets.look_up(&manifest.secrets)?,
-        settings,
-    );
+    let secrets = settings.secrets.look_up(&manifest.secrets)?;
+    shared.renewals.given(version, &secrets);
+    let env = environment(version, secrets, settings);
     let mut read = manifest.read.clone();
     if manifest.host == HostKind::Http {
         // One that is named by a relative path lies in the folder, which is granted.

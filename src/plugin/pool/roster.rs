@@ -33,6 +33,7 @@ use crate::payload::Failure;
 
 mod rollout;
 
+pub(crate) use rollout::Renewal;
 pub use rollout::Rollout;
 
 /// The first restart of a worker that died without having answered anything waits this long; each
@@ -143,6 +144,8 @@ struct Candidate {
     canary: Option<Canary>,
     /// Deaths of its workers in a row without an answer in between.
     deaths: u32,
+    /// It is the version in force, with other secrets.
+    renewal: bool,
 }
 
 /// See the module.
@@ -166,6 +169,8 @@ pub(crate) struct Roster {
     deaths: u32,
     /// Calls that somebody would submit if there were room; the most that was ever said.
     wanted: u32,
+    /// What became of the last renewal.
+    renewal: Renewal,
     stopped: bool,
 }
 
@@ -190,6 +195,7 @@ impl Roster {
             failed_starts: 0,
             deaths: 0,
             wanted: 0,
+            renewal: Renewal::Idle,
             stopped: false,
         };
         roster.staff(out);
@@ -236,6 +242,10 @@ impl Roster {
     /// Whether a worker of this version has been ready before in this pool.
     pub(crate) fn is_proven(&self, version: &Version) -> bool {
         let candidate = self.candidate.as_ref();
+        if candidate.is_some_and(|it| it.renewal && is_same(&it.version, version)) {
+            // With other secrets it may well not start.
+            return false;
+        }
         (self.proven && is_same(&self.current, version))
             || candidate.is_some_and(|it| it.proven && is_same(&it.version, version))
     }

@@ -30,7 +30,45 @@ pub enum Rollout {
     },
 }
 
+/// What became of the last time that workers were to be replaced for having old secrets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Renewal {
+    /// There was none, or a deploy came in between.
+    Idle,
+    /// The first of the new ones is being started.
+    UnderWay,
+    /// Calls go to new ones.
+    Done,
+    /// No new one starts; the old ones go on.
+    Failed,
+}
+
 impl Roster {
+    /// Replaces the workers of the version in force by new ones of it, as soon as one of these is ready.
+    /// False where something else is about to replace them.
+    pub(crate) fn renew(&mut self, out: &mut Vec<Effect>) -> bool {
+        if self.stopped || self.candidate.is_some() {
+            return false;
+        }
+        let version = self.current.clone();
+        self.start(version.clone(), Duty::Candidate, Duration::ZERO, out);
+        self.candidate = Some(Candidate {
+            version,
+            tries: 1,
+            proven: false,
+            rollout: Rollout::AtOnce,
+            canary: None,
+            deaths: 0,
+            renewal: true,
+        });
+        self.renewal = Renewal::UnderWay;
+        true
+    }
+
+    pub(crate) fn renewal(&self) -> Renewal {
+        self.renewal
+    }
+
     /// New calls go to this version as soon as one of its workers is ready and the rollout lets them.
     /// A version deployed before that is not in force yet is forgotten.
     pub(crate) fn deploy(
@@ -43,6 +81,10 @@ impl Roster {
         if self.stopped {
             return;
         }
+        let renews = self.candidate.as_ref().is_some_and(|it| it.renewal);
+        if renews && is_same(&version, &self.current) {
+            return;
+        }
         self.dismiss_candidate(out);
         if !is_same(&version, &self.current) {
             self.start(version.clone(), Duty::Candidate, Duration::ZERO, out);
@@ -53,6 +95,7 @@ impl Roster {
                 rollout,
                 canary: None,
                 deaths: 0,
+                renewal: false,
             });
         }
         self.assign(out);
@@ -292,6 +335,12 @@ impl Roster {
         self.deaths = 0;
         self.failed_starts = 0;
         self.sort_waiting();
+        if candidate.renewal {
+            self.renewal = Renewal::Done;
+            let version = self.current.number;
+            out.push(Effect::Tell(Event::Renewed { version }));
+            return;
+        }
         out.push(Effect::Tell(Event::Deployed {
             version: self.current.number,
             folder: self.current.folder.clone(),
@@ -310,7 +359,9 @@ impl Roster {
 
     /// Ends the workers of the candidate, after what they hold.
     fn dismiss_candidate(&mut self, out: &mut Vec<Effect>) {
-        self.candidate = None;
+        if self.candidate.take().is_some_and(|it| it.renewal) {
+            self.renewal = Renewal::Idle;
+        }
         self.retire(Duty::Candidate, out);
         self.sort_waiting();
     }
@@ -345,6 +396,14 @@ impl Roster {
         let Some(mut candidate) = self.candidate.take() else {
             return;
         };
+        if candidate.tries >= START_TRIES && candidate.renewal {
+            self.renewal = Renewal::Failed;
+            out.push(Effect::Tell(Event::NotRenewed {
+                version: candidate.version.number,
+                cause: end.how,
+            }));
+            return;
+        }
         if candidate.tries >= START_TRIES {
             out.push(Effect::Tell(Event::CannotStart {
                 version: candidate.version.number,
