@@ -326,7 +326,7 @@ impl Work {
                 }
             }
             (What::Judged(version, refuted), Stage::Open(..)) => {
-                judged(&engine, &name, version, refuted)
+                judged(&engine, &name, version, refuted);
             }
             (What::CannotStart(version, failure), Stage::Open(pool, ..)) => {
                 if pool.version() != version {
