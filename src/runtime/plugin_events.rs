@@ -162,6 +162,66 @@ impl PoolEvents {
             );
         }
     }
+
+    /// How far a deployed version has come.
+    fn rollout(&self, event: Event) {
+        let (job, function, plugin) = self.whose();
+        match event {
+            Event::CanaryStarted { version, .. } => {
+                let number = version.0;
+                tracing::info!(
+                    job,
+                    function,
+                    plugin,
+                    version = number,
+                    "a version proves itself"
+                );
+                (self.tell)(PluginNews::Canary { version });
+            }
+            Event::Deployed {
+                version,
+                folder,
+                proven,
+            } => {
+                self.started();
+                let number = version.0;
+                tracing::info!(
+                    job,
+                    function,
+                    plugin,
+                    version = number,
+                    proven,
+                    "a version is in use"
+                );
+                (self.tell)(PluginNews::Deployed {
+                    version,
+                    folder,
+                    proven,
+                });
+            }
+            Event::Refuted { version, cause } => {
+                let number = version.0;
+                tracing::error!(
+                    job,
+                    function,
+                    plugin,
+                    version = number,
+                    cause,
+                    "a version is withdrawn"
+                );
+                (self.tell)(PluginNews::Refuted { version, cause });
+            }
+            Event::Log { .. }
+            | Event::LogsDropped { .. }
+            | Event::WorkerStarted { .. }
+            | Event::WorkerEnded { .. }
+            | Event::Unconfined { .. }
+            | Event::Renewed { .. }
+            | Event::NotRenewed { .. }
+            | Event::SecretUnreadable { .. }
+            | Event::CannotStart { .. } => {}
+        }
+    }
 }
 
 impl Events for PoolEvents {
@@ -207,49 +267,8 @@ impl Events for PoolEvents {
             | Event::Renewed { .. }
             | Event::NotRenewed { .. }
             | Event::SecretUnreadable { .. } => self.notice(event),
-            Event::CanaryStarted { version, .. } => {
-                let number = version.0;
-                tracing::info!(
-                    job,
-                    function,
-                    plugin,
-                    version = number,
-                    "a version proves itself"
-                );
-                (self.tell)(PluginNews::Canary { version });
-            }
-            Event::Deployed {
-                version,
-                folder,
-                proven,
-            } => {
-                self.started();
-                let number = version.0;
-                tracing::info!(
-                    job,
-                    function,
-                    plugin,
-                    version = number,
-                    proven,
-                    "a version is in use"
-                );
-                (self.tell)(PluginNews::Deployed {
-                    version,
-                    folder,
-                    proven,
-                });
-            }
-            Event::Refuted { version, cause } => {
-                let number = version.0;
-                tracing::error!(
-                    job,
-                    function,
-                    plugin,
-                    version = number,
-                    cause,
-                    "a version is withdrawn"
-                );
-                (self.tell)(PluginNews::Refuted { version, cause });
+            Event::CanaryStarted { .. } | Event::Deployed { .. } | Event::Refuted { .. } => {
+                self.rollout(event);
             }
             Event::CannotStart {
                 version,
