@@ -2,8 +2,8 @@
 //!
 //! A process that forks twice or calls `setsid` is out of reach of its worker's group. The daemon
 //! [adopts](adopt) such processes: the kernel makes it their parent, wherever they were started beneath
-//! it, and a [sweep] after the end of a worker kills those that belong to no living one. Whom a process
-//! belongs to says a [mark](MARK) in its environment, or its group; one that has lost both belongs to
+//! it, and a sweep after the end of a worker kills those that belong to no living one. Whom a process
+//! belongs to says a mark in its environment, or its group; one that has lost both belongs to
 //! nobody.
 //!
 //! Invariant: a child that this process started itself is neither killed nor reaped here. Whoever

@@ -1,7 +1,7 @@
 //! Kills what is left of a killed daemon's workers, before its successor dispatches anything.
 //!
 //! A worker itself dies with the daemon (its launcher asked the kernel for that); what it had
-//! started may live on in its process group, or with its [mark](orphans::MARK) in any other, and is what
+//! started may live on in its process group, or with its mark in any other, and is what
 //! is looked for here. It never hits a stranger who was given a dead worker's process number.
 //!
 //! Crash: run again at the next start, it finds the same records and finishes the work.
