@@ -175,7 +175,12 @@ impl Engine {
 
     /// Whether something here calls the plugin: a live run, or executions.
     pub(super) fn is_called(&self, place: &str, jobs: &[String]) -> bool {
-        jobs.iter().any(|job| self.orders(job).is_some()) || self.plugins().is_function(place)
+        // Why not where it has ended: its keeper is about to take it out.
+        let works = |job: &String| {
+            let view = self.view(job);
+            view.is_some_and(|view| !view.borrow().figures.status.is_ended())
+        };
+        jobs.iter().any(works) || self.plugins().is_function(place)
     }
 
     /// Waits a while for what a version shows; an error where it is refuted.
