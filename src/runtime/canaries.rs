@@ -63,7 +63,7 @@ impl Engine {
     pub async fn roll_back(&self, what: &str, author: &str) -> Result<RolledBack, RuntimeError> {
         let (plugin, place) = self.find_plugin(what)?;
         if let Some(row) = self.store().canary(&place)? {
-            let by = format!("withdrawn by {author}");
+            let by = format!("by {author}");
             let version = VersionNumber(row.version);
             self.conclude_canary(&plugin, version, Some(&by)).await?;
             return Ok(RolledBack::Withdrawn {
@@ -108,16 +108,18 @@ impl Engine {
         Ok(())
     }
 
-    /// What a version has shown to the live jobs in which one of its number proves itself.
-    #[must_use]
-    pub fn canary_figures(&self, version: u32) -> Vec<(String, Tally)> {
-        let jobs: Vec<String> = self.live().keys().cloned().collect();
-        let figures = jobs.into_iter().filter_map(|job| {
+    /// What the version that proves itself at a place has shown to each live job that uses it.
+    pub fn canary_figures(
+        &self,
+        place: &str,
+        version: u32,
+    ) -> Result<Vec<(String, Tally)>, RuntimeError> {
+        let figures = self.jobs_at(place)?.into_iter().filter_map(|job| {
             let view = self.view(&job)?;
             let (number, tally) = view.borrow().canary?;
             (number.0 == version).then_some((job, tally))
         });
-        figures.collect()
+        Ok(figures.collect())
     }
 
     /// Has the calls of these jobs go to a version that has started elsewhere.
@@ -193,9 +195,7 @@ impl Engine {
     }
 }
 
-/// What people are told of a version that was refuted.
-pub(super) fn rolled_back(version: VersionNumber, cause: &str) -> String {
-    format!(
-        "version {version} of the plugin is withdrawn, it fails where the one before does not: {cause}"
-    )
+/// What people are told of a version that is withdrawn, and why.
+pub(super) fn rolled_back(version: VersionNumber, why: &str) -> String {
+    format!("version {version} of the plugin is withdrawn: {why}")
 }

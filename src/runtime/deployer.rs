@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     config::job::PluginRef,
+    ids::VersionNumber,
     iteration::{PauseReason, RunStatus},
     plugin::Version,
     store::{Change, EventKind, RunRow},
@@ -131,6 +132,13 @@ impl Engine {
         let (jobs, place) = (found.jobs.clone(), found.place.clone());
         let mut canary = false;
         let version = if let Some(number) = in_force {
+            // Why: who deploys what is in force wants nothing beside it.
+            if let Some(row) = self.store().canary(&place)? {
+                let why = format!("version {number} was deployed again by {}", deploy.author);
+                let withdrawn = VersionNumber(row.version);
+                self.conclude_canary(&plugin_at(&place), withdrawn, Some(&why))
+                    .await?;
+            }
             found.taken.version(number)
         } else {
             let asked = !deploy.at_once && deploy.version.is_none();

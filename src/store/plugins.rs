@@ -219,47 +219,44 @@ impl Store {
 
     /// The version in force at a place; `None` before there is one.
     pub fn in_force(&self, place: &str) -> Result<Option<InForceRow>, StoreError> {
-        self.readers.with(|db| {
-            Ok(db
-                .prepare_cached(
-                    "SELECT place, plugin, version, author, at_us FROM plugins_in_force
-                     WHERE place = ?1",
-                )?
-                .query_row([place], read_in_force)
-                .optional()?)
-        })
+        self.at_place(
+            "SELECT place, plugin, version, author, at_us FROM plugins_in_force WHERE place = ?1",
+            place,
+        )
     }
 
     /// What is in force, by place. There is a row for each plugin that a job uses or used.
     pub fn all_in_force(&self) -> Result<Vec<InForceRow>, StoreError> {
-        self.readers.with(|db| {
-            let mut statement = db.prepare_cached(
-                "SELECT place, plugin, version, author, at_us FROM plugins_in_force ORDER BY place",
-            )?;
-            let rows = statement.query_map([], read_in_force)?;
-            Ok(rows.collect::<rusqlite::Result<_>>()?)
-        })
+        self.by_place(
+            "SELECT place, plugin, version, author, at_us FROM plugins_in_force ORDER BY place",
+        )
     }
 
     /// The version that proves itself at a place; `None` where none does.
     pub fn canary(&self, place: &str) -> Result<Option<InForceRow>, StoreError> {
-        self.readers.with(|db| {
-            Ok(db
-                .prepare_cached(
-                    "SELECT place, plugin, version, author, at_us FROM plugin_canaries
-                     WHERE place = ?1",
-                )?
-                .query_row([place], read_in_force)
-                .optional()?)
-        })
+        self.at_place(
+            "SELECT place, plugin, version, author, at_us FROM plugin_canaries WHERE place = ?1",
+            place,
+        )
     }
 
     /// What proves itself, by place.
     pub fn all_canaries(&self) -> Result<Vec<InForceRow>, StoreError> {
+        self.by_place(
+            "SELECT place, plugin, version, author, at_us FROM plugin_canaries ORDER BY place",
+        )
+    }
+
+    fn at_place(&self, query: &str, place: &str) -> Result<Option<InForceRow>, StoreError> {
         self.readers.with(|db| {
-            let mut statement = db.prepare_cached(
-                "SELECT place, plugin, version, author, at_us FROM plugin_canaries ORDER BY place",
-            )?;
+            let mut statement = db.prepare_cached(query)?;
+            Ok(statement.query_row([place], read_in_force).optional()?)
+        })
+    }
+
+    fn by_place(&self, query: &str) -> Result<Vec<InForceRow>, StoreError> {
+        self.readers.with(|db| {
+            let mut statement = db.prepare_cached(query)?;
             let rows = statement.query_map([], read_in_force)?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })

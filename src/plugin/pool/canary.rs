@@ -34,7 +34,7 @@ const OUTCOMES_MIN: u32 = 20;
 /// What refutes it: one may have had bad luck on the wire, three in at most twenty are a pattern.
 const DISPROOFS_MAX: u32 = 3;
 
-/// First tries that the former version ends until a doubt that was not cleared up (its record was
+/// Calls that the former version ends until a doubt that was not cleared up (its record was
 /// skipped, say) counts against the canary.
 const DOUBT_MAX: u32 = 200;
 
@@ -238,11 +238,16 @@ impl Canary {
 
     /// Its worker died with several calls inside, and one of these may have been to blame.
     pub(crate) fn died(&mut self, suspects: &[CompactString], how: &str) {
+        let before = self.failures_in_a_row;
         for key in suspects {
+            let mut inside = self.inside.values();
+            let known = inside.find(|inside| inside.key == *key);
+            let first_try = known.is_none_or(|inside| inside.first_try);
             let key = key.clone();
-            let first_try = true;
             self.fail(Inside { key, first_try }, how.to_owned());
         }
+        // Why one: a death is one failure, however many were inside.
+        self.failures_in_a_row = before.saturating_add(1);
     }
 
     /// Takes in what the former version answered.

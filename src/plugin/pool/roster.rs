@@ -319,13 +319,15 @@ impl Roster {
         answers: &mut [Answer],
         out: &mut Vec<Effect>,
     ) {
+        let duty = self.workers.get(&id).map(|worker| worker.duty);
+        // Why before the answers: they tell no more which calls were first tries.
+        if duty == Some(Duty::Candidate) && !end.suspects.is_empty() {
+            self.canary_died(&end, out);
+        }
         self.learn(id, answers, out);
         let Some(worker) = self.workers.remove(&id) else {
             return;
         };
-        if worker.duty == Duty::Candidate && !end.suspects.is_empty() {
-            self.canary_died(&end, out);
-        }
         for key in &end.suspects {
             self.suspects.insert(key.clone());
         }

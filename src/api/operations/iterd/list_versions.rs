@@ -43,7 +43,7 @@ pub(super) fn call(api: &Api, input: &Input) -> Result<Value, ApiError> {
             .iter()
             .filter(|row| row.plugin == name)
             .map(|row| canary(api, row))
-            .collect();
+            .collect::<Result<_, _>>()?;
         let aliases = api.store.plugin_aliases(Some(&name))?;
         let aliases: Vec<Value> = aliases
             .iter()
@@ -60,10 +60,12 @@ pub(super) fn call(api: &Api, input: &Input) -> Result<Value, ApiError> {
 }
 
 /// A version that proves itself, and what it has shown to each job.
-fn canary(api: &Api, row: &InForceRow) -> Value {
-    let jobs = api
-        .engine()
-        .map_or_else(|_| Vec::new(), |engine| engine.canary_figures(row.version));
+fn canary(api: &Api, row: &InForceRow) -> Result<Value, ApiError> {
+    // Why none without one: a command that only reads the file sees no run at work.
+    let jobs = match api.engine() {
+        Ok(engine) => engine.canary_figures(&row.place, row.version)?,
+        Err(_) => Vec::new(),
+    };
     let jobs: Vec<Value> = jobs
         .into_iter()
         .map(|(job, tally)| {
@@ -75,13 +77,13 @@ fn canary(api: &Api, row: &InForceRow) -> Value {
             })
         })
         .collect();
-    json!({
+    Ok(json!({
         "version": row.version,
         "place": row.place,
         "by": row.author,
         "since": row.at.to_string(),
         "jobs": jobs,
-    })
+    }))
 }
 
 fn version(api: &Api, version: &DeployedVersion, in_force: &[&InForceRow]) -> Value {
