@@ -157,7 +157,9 @@ impl Engine {
         };
         let verdicts = self.plugins().verdicts.subscribe();
         drop(deploying);
-        let jobs = self.switch(jobs, &version, deploy.resume, canary).await?;
+        let jobs = self
+            .switch(jobs, &place, &version, deploy.resume, canary)
+            .await?;
         let stage = if canary {
             let live = jobs.iter().any(|job| job.switch == Switch::Canary);
             self.await_proof(&place, &version, verdicts, live).await?
@@ -300,6 +302,7 @@ impl Engine {
     async fn switch(
         &self,
         jobs: Vec<String>,
+        place: &str,
         version: &Version,
         resume: bool,
         canary: bool,
@@ -308,7 +311,7 @@ impl Engine {
         let deadline = tokio::time::Instant::now() + SWITCH_PATIENCE;
         let mut deployed = Vec::with_capacity(jobs.len());
         for name in jobs {
-            let switch = self.has_switched(&name, version, deadline).await;
+            let switch = self.has_switched(&name, place, version, deadline).await;
             let row = self.store().newest_run(&name)?;
             let mended = row.as_ref().is_some_and(is_held_by_failures);
             let mut paused = row.is_some_and(|row| row.checkpoint.status == RunStatus::Paused);
@@ -331,6 +334,7 @@ impl Engine {
     async fn has_switched(
         &self,
         job: &str,
+        place: &str,
         version: &Version,
         deadline: tokio::time::Instant,
     ) -> Switch {
@@ -339,7 +343,17 @@ impl Engine {
         };
         let proves = |view: &RunView| view.canary.is_some_and(|(it, _)| it == version.number);
         let switched = view.wait_for(|view| view.version == version.number || proves(view));
-        match tokio::time::timeout_at(deadline, switched).await {
+        let mut verdicts = self.plugins().verdicts.subscribe();
+        let judged = verdicts.wait_for(|verdicts| {
+            let verdict = verdicts.get(place);
+            verdict.is_some_and(|(of, _)| *of == version.number)
+        });
+        let switched = tokio::select! {
+            switched = tokio::time::timeout_at(deadline, switched) => switched,
+            // Why: what was judged elsewhere, or withdrawn, may never be seen here.
+            _ = judged => return Switch::Canary,
+        };
+        match switched {
             Ok(Ok(view)) if view.version == version.number => Switch::Done,
             Ok(Ok(_)) => Switch::Canary,
             Ok(Err(_)) => Switch::AtStart,

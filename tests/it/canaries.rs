@@ -216,3 +216,33 @@ fn a_fix_reaches_what_waits_for_it_at_once_and_keeps_its_attempts() {
         assert_eq!(bed.value::<i64>(&query), Some(2), "attempts are kept");
     }
 }
+
+/// Who deploys what is in force, or rolls back, wants nothing beside it.
+#[test]
+fn a_proof_ends_when_somebody_goes_back() {
+    let bed = Bed::new();
+    bed.records((0..100_000).map(|n| json!({ "n": n })));
+    plugin(&bed, "", &good(1));
+    bed.job("concurrency = 2", "[limit]\npace = \"20 per s\"");
+    let mut daemon = serve(&bed);
+    bed.ask(&["start", "j"]);
+    daemon.until("results", || bed.of_run::<i64>("done") > Some(3));
+    let proving = "SELECT version FROM plugin_canaries";
+    for (round, back) in [
+        (1, ["plugin", "rollback", "h"].as_slice()),
+        (2, &["deploy", "h"]),
+    ] {
+        plugin(&bed, "", &good(2));
+        let mut deploying = bed.daemon(&["deploy", "h"]);
+        daemon.until("the proof", || bed.value::<i64>(proving) == Some(2));
+        plugin(&bed, "", &good(1));
+        bed.ask(back);
+        assert_eq!(bed.value::<i64>(proving), None, "{back:?}");
+        assert_eq!(in_force(&bed), Some(1));
+        let status = deploying.until_or_end("its end", || false).unwrap();
+        assert_eq!(status.code(), Some(3), "who waits for the proof is told");
+        let told =
+            "SELECT count(*) FROM events WHERE kind = 'rolled back' AND detail LIKE '%by tester%'";
+        assert_eq!(bed.value::<i64>(told), Some(round));
+    }
+}
