@@ -1,7 +1,7 @@
 //! The line protocol between a pool and its workers, as pure functions.
 //!
 //! A call is one line, `{"id": 17, "item": {..}, "attempt": 1, "key": "..", "index": 4, "item_id":
-//! "..", "timeout_s": 30.0}` (`item_id` where the item has one, `timeout_s` where its time is bounded:
+//! "..", "timeout_s": 30}` (`item_id` where the item has one, `timeout_s` where its time is bounded:
 //! so many seconds from the hand-over); an answer is one line, `{"id": 17, "result": ..}` or
 //! `{"id": 17, "error": "Name", "cause": "text", "retry": true, "retry_after_s": 30,
 //! "close_limiter_s": 0}`, in any order. `id` is the call's ticket; a worker that ends behind an answer
@@ -139,7 +139,7 @@ fn push_call(call: &Call, out: &mut Vec<u8>) {
     }
     if let Some(timeout) = call.timeout {
         out.extend_from_slice(b",\"timeout_s\":");
-        out.extend_from_slice(format!("{:?}", timeout.as_secs_f64()).as_bytes());
+        out.extend_from_slice(timeout.as_secs_f64().to_string().as_bytes());
     }
     out.push(b'}');
 }

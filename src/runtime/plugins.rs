@@ -221,6 +221,24 @@ impl Plugins {
         }
     }
 
+    /// A version by its number or an alias; `None` where there is none of that name. Blocks.
+    pub(super) fn qualified(
+        &self,
+        plugin: &PluginRef,
+        qualifier: &str,
+    ) -> Result<Option<Version>, RuntimeError> {
+        let name = self.name(plugin)?;
+        let number = match qualifier.parse::<u32>() {
+            Ok(number) => self.store.version_hash(&name, number)?.map(|_| number),
+            Err(_) => {
+                let aliases = self.store.plugin_aliases(Some(&name))?.into_iter();
+                let mut named = aliases.filter(|row| row.alias == qualifier);
+                named.next().map(|row| row.version)
+            }
+        };
+        number.map(|number| self.version(&name, number)).transpose()
+    }
+
     /// A version by its number, from its copy. Blocks.
     pub(super) fn version(&self, plugin: &str, number: u32) -> Result<Version, RuntimeError> {
         let refuse = |cause: String| RuntimeError::Plugin {

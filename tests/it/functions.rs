@@ -211,3 +211,57 @@ fn calls_of_a_function_that_does_not_start_fail_and_are_never_run() {
     assert_eq!(output(&finish(&bed, &ids)[0]), 1);
     assert_eq!(bed.words().matches("called").count(), 1);
 }
+
+/// Who names a version or an alias gets that one, whatever is in force.
+#[test]
+fn qualified_names_find_their_versions() {
+    let bed = Bed::new();
+    bed.write(
+        "plugins/pay/plugin.toml",
+        "name = \"pay\"\nhandler = \"handler.py:handle\"\n",
+    );
+    let answers = |number: u32| {
+        let code = format!("def handle(event):\n    return {number}\n");
+        bed.write("plugins/pay/handler.py", code);
+    };
+    let call = |resource: &str| {
+        json!({"StartAt": "Pay", "States": {
+            "Pay": {"Type": "Task", "Resource": resource, "End": true}}})
+    };
+    answers(1);
+    let plain = format!("{ARN}:pay");
+    let first = begin(&bed, &call(&plain), &[json!({})]);
+    assert_eq!(output(&finish(&bed, &first)[0]), 1);
+    answers(2);
+    bed.ask(&["deploy", "pay"]);
+    let told = bed.ask(&["plugin", "alias", "pay", "live", "1"]);
+    assert!(told.contains("live names version 1 of pay"), "{told}");
+    let invoke = json!({"StartAt": "Pay", "States": {"Pay": {
+        "Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "End": true,
+        "Parameters": {"FunctionName": "pay:live", "Payload": {}},
+        "ResultSelector": {"by.$": "$.ExecutedVersion", "got.$": "$.Payload"}}}});
+    let branches = ["", ":1", ":live", ":2"].map(|qualifier| call(&format!("{plain}{qualifier}")));
+    let branches: Vec<Value> = branches.into_iter().chain([invoke]).collect();
+    let all = json!({"StartAt": "All", "States": {
+        "All": {"Type": "Parallel", "Branches": branches, "End": true}}});
+    let ids = begin(&bed, &all, &[json!({})]);
+    assert_eq!(
+        output(&finish(&bed, &ids)[0]),
+        json!([2, 1, 1, 2, {"by": "1", "got": 1}])
+    );
+    let shown = bed.ask(&["plugin", "show", "pay"]);
+    assert!(shown.contains("live names version 1"), "{shown}");
+    bed.ask(&["plugin", "alias", "pay", "live", "--remove"]);
+    let ids = begin(&bed, &call(&format!("{plain}:live")), &[json!({})]);
+    let row = &finish(&bed, &ids)[0];
+    assert_eq!(
+        row.error.as_deref(),
+        Some("Lambda.ResourceNotFoundException")
+    );
+    assert!(
+        row.cause
+            .as_deref()
+            .unwrap()
+            .contains("function:pay:live (")
+    );
+}

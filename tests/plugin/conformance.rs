@@ -1,157 +1,130 @@
-//! What every host does, in one table: the same behaviours of a handler, the same outcomes.
+//! What every host does, in one table: the same behaviours of a handler, and what becomes of the call.
+//!
+//! A row is a host with a handler that does what its item says ([`crate::hosts`]); a column is a behaviour.
+//! Where a host cannot have one, the row says why. What only one host has to do is in its own file.
 
 use std::{fs, time::Duration};
 
 use iterd::plugin::{Event, Outcome, Rollout};
 
-use crate::world::{Running, World, call};
+use crate::{
+    hosts::{Batches, Left, Met, Row, Started, TABLE, start},
+    world::{World, call},
+};
 
-/// A handler for each host that does what its item says.
-const PYTHON: &str = r#"
-import os, signal, subprocess, sys, time
-
-def handle(item):
-    do = item["do"]
-    if do == "echo":
-        return item
-    if do == "print":
-        print('{"id": 1, "result": "forged"}')
-        os.write(1, b"straight to the descriptor\n")
-        subprocess.run(["sh", "-c", "echo from a child"])
-        return "printed"
-    if do == "fail":
-        raise ValueError("on purpose")
-    if do == "die":
-        os.kill(os.getpid(), signal.SIGKILL)
-    if do == "hang":
-        child = subprocess.Popen(["sleep", "300"])
-        with open(os.path.join(os.environ["HOME"], "child"), "w") as file:
-            file.write(str(child.pid))
-        time.sleep(300)
-    if do == "large":
-        return "x" * 50000
-    if do == "huge":
-        return "x" * 200000
-"#;
-
-const PROGRAM: &str = r#"
-import json, sys
-import handler
-
-for line in sys.stdin:
-    call = json.loads(line)
-    answer = {"id": call["id"]}
-    try:
-        answer["result"] = handler.handle(call["item"])
-    except Exception as error:
-        answer.update(error=type(error).__name__, cause=str(error))
-    print(json.dumps(answer), flush=True)
-"#;
-
-const COMMAND: &str = r#"
-case "$ITEM_DO" in
-echo) cat ;;
-print) echo "to the log" >&2; echo printed ;;
-fail) echo "on purpose" >&2; exit 1 ;;
-die) kill -9 $PPID ;;
-hang) sleep 300 & echo $! > "$HOME/child"; wait ;;
-large) head -c 50000 /dev/zero | tr '\0' x ;;
-huge) head -c 200000 /dev/zero | tr '\0' x ;;
-esac
-"#;
-
-fn hosts(world: &World) -> Vec<(&'static str, Running)> {
-    let bound = "line_bytes_max = 65536";
-    let files = [
-        ("handler.py", PYTHON),
-        ("program.py", PROGRAM),
-        ("handler.sh", COMMAND),
-    ];
-    [
-        ("shim", "handler = \"handler.py:handle\""),
-        (
-            "shim with threads",
-            "handler = \"handler.py:handle\"\nin_flight = 4",
-        ),
-        ("program", "command = [\"python3\", \"program.py\"]"),
-        (
-            "exec",
-            "host = \"exec\"\ncommand = [\"sh\", \"handler.sh\"]",
-        ),
-    ]
-    .into_iter()
-    .map(|(name, manifest)| (name, world.pool(&format!("{manifest}\n{bound}"), &files)))
-    .collect()
-}
-
-async fn each(check: impl AsyncFn(&'static str, &World, &mut Running)) {
-    let world = World::new();
-    for (name, mut host) in hosts(&world) {
-        check(name, &world, &mut host).await;
-        let answer = host.result(99, r#"{"do": "echo", "n": 1.50}"#).await;
+/// Runs a check with each host, in a world of its own, and has the host go on after it.
+async fn each(check: impl AsyncFn(&Row, &World, &mut Started)) {
+    for row in TABLE {
+        let world = World::new();
+        let mut host = start(row, &world).await;
+        check(row, &world, &mut host).await;
+        let mut outcome = Outcome::Interrupted;
+        while matches!(outcome, Outcome::Interrupted) {
+            // A worker may end behind its answer, and this call have been given to it by then.
+            outcome = host.ask(call(99, r#"{"do":"echo","n":1.50}"#)).await;
+        }
+        let Outcome::Done(answer) = outcome else {
+            panic!("{}: {outcome:?}", row.host);
+        };
+        let expected = if row.verbatim { "1.50" } else { "1.5" };
         assert_eq!(
-            answer.replace(' ', ""),
-            r#"{"do":"echo","n":1.50}"#
-                .replace("1.50", if name == "exec" { "1.50" } else { "1.5" }),
-            "{name}: goes on"
+            answer.text().replace(' ', ""),
+            r#"{"do":"echo","n":1.50}"#.replace("1.50", expected),
+            "{}: goes on",
+            row.host
         );
         host.end().await;
     }
 }
 
+fn parsed(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_item_comes_back_as_it_went() {
-    each(async |name, _, host| {
-        let item = r#"{"do": "echo", "text": "ä \" \n 😀 'quotes' $(touch x) `touch y`"}"#;
-        let result = host.result(1, item).await;
-        let parse = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
-        assert_eq!(parse(&result), parse(item), "{name}");
+    each(async |row, _, host| {
+        let item = r#"{"do":"echo", "text": "ä \" \n 😀 'quotes' $(touch x) `touch y`"}"#;
+        assert_eq!(
+            parsed(&host.result(1, item).await),
+            parsed(item),
+            "{}",
+            row.host
+        );
+        let large = format!(r#"{{"do":"echo", "text": "{}"}}"#, "x".repeat(50_000));
+        assert_eq!(
+            parsed(&host.result(2, &large).await),
+            parsed(&large),
+            "{}",
+            row.host
+        );
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failing_handler_is_a_failure_with_its_words() {
-    each(async |name, _, host| {
-        let failure = host.failure(call(1, r#"{"do": "fail"}"#)).await;
-        let expected = if name == "exec" {
-            "Iterd.CommandFailed"
-        } else {
-            "ValueError"
-        };
-        assert_eq!(failure.error, expected, "{name}");
-        assert!(failure.cause.contains("on purpose"), "{name}: {failure:?}");
+    each(async |row, _, host| {
+        let failure = host.failure(row.told(1, "fail")).await;
+        let (error, words) = row.fail;
+        assert_eq!(failure.error, error, "{}: {failure:?}", row.host);
+        assert!(failure.cause.contains(words), "{}: {failure:?}", row.host);
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_dies_with_its_only_item_fails_it() {
-    each(async |name, _, host| {
-        let failure = host.failure(call(1, r#"{"do": "die"}"#)).await;
-        assert_eq!(failure.error, "Iterd.WorkerExited", "{name}");
-        assert!(
-            failure.cause.contains("killed by SIGKILL"),
-            "{name}: {failure:?}"
-        );
+async fn a_death_with_one_item_inside_fails_it() {
+    each(async |row, _, host| {
+        let failure = host.failure(row.told(1, "die")).await;
+        let (error, words) = row.die;
+        assert_eq!(failure.error, error, "{}: {failure:?}", row.host);
+        assert!(failure.cause.contains(words), "{}: {failure:?}", row.host);
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_time_out_kills_the_worker_and_what_it_had_started() {
-    each(async |name, world, host| {
-        let mut hanging = call(1, r#"{"do": "hang"}"#);
+async fn a_time_out_leaves_nothing_alive() {
+    each(async |row, world, host| {
+        let mut hanging = row.told(1, "hang");
         // Long enough for the handler to have started its child.
         hanging.timeout = Some(Duration::from_secs(2));
         let failure = host.failure(hanging).await;
-        assert_eq!(failure.error, "States.Timeout", "{name}");
-        let file = world.root.join("scratch/child");
-        let child = fs::read_to_string(&file).unwrap();
-        fs::remove_file(file).unwrap();
+        assert_eq!(failure.error, "States.Timeout", "{}", row.host);
+        match row.left {
+            Left::Child => {
+                let child = fs::read_to_string(world.root.join("scratch/child")).unwrap();
+                let ended = crate::orphans::ends(child.trim().parse().unwrap());
+                assert!(ended, "{}", row.host);
+            }
+            Left::Request => host.request_was_given_up().await,
+            Left::Instance => {
+                // It is what hung, and it is another one that goes on, in the same worker.
+                assert_eq!(host.result(2, r#"{"do":"count"}"#).await, "1");
+                assert_eq!(world.records.started.lock().unwrap().len(), 1);
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_handler_has_the_time_that_it_is_given() {
+    each(async |row, world, host| {
+        let mut slow = row.told(1, "slow");
+        slow.timeout = Some(Duration::from_mins(1));
+        let outcome = host.ask(slow).await;
         assert!(
-            crate::orphans::ends(child.trim().parse().unwrap()),
-            "{name}"
+            matches!(outcome, Outcome::Done(_)),
+            "{}: {outcome:?}",
+            row.host
+        );
+        assert_eq!(
+            world.records.started.lock().unwrap().len(),
+            1,
+            "{}",
+            row.host
         );
     })
     .await;
@@ -159,14 +132,26 @@ async fn a_time_out_kills_the_worker_and_what_it_had_started() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_beyond_the_bound_fails_its_item() {
-    each(async |name, _, host| {
-        assert_eq!(
-            host.result(1, r#"{"do": "large"}"#).await.len(),
-            50_002,
-            "{name}"
-        );
-        let failure = host.failure(call(2, r#"{"do": "huge"}"#)).await;
-        assert_eq!(failure.error, "Iterd.AnswerTooLarge", "{name}");
+    each(async |row, _, host| {
+        let failure = host.failure(row.told(2, "huge")).await;
+        assert_eq!(failure.error, row.huge, "{}: {failure:?}", row.host);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_no_json_fails_its_item() {
+    each(async |row, _, host| {
+        let outcome = host.ask(row.told(1, "garbage")).await;
+        match (&row.garbage, outcome) {
+            (Met::By(error), Outcome::Failed(failure)) => {
+                assert_eq!(failure.error, *error, "{}: {failure:?}", row.host);
+            }
+            (Met::Never { becomes, why }, Outcome::Done(result)) => {
+                assert_eq!(result.text(), *becomes, "{}, {why}", row.host);
+            }
+            (_, outcome) => panic!("{}: {outcome:?}", row.host),
+        }
     })
     .await;
 }
@@ -174,34 +159,126 @@ async fn an_answer_beyond_the_bound_fails_its_item() {
 /// Pitfall 26: what a handler prints is a log line, not an answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_handler_may_print_what_it_likes() {
-    each(async |name, world, host| {
-        if name == "program" {
-            return; // It prints to the very stream it answers on; see the next test.
+    each(async |row, world, host| {
+        let result = host.result(7, r#"{"do":"print"}"#).await;
+        match &row.print {
+            Met::By(expected) => {
+                assert!(!result.contains("forged"), "{}: {result}", row.host);
+                let items = world
+                    .events
+                    .wait_for(|event| match event {
+                        Event::Log { line, items, .. } if line == expected => Some(items.clone()),
+                        _ => None,
+                    })
+                    .await;
+                // A log line may be read after the answer; then nothing is in flight.
+                let own = items.iter().all(|item| item.index == 7);
+                assert!(own, "{}: {items:?}", row.host);
+            }
+            Met::Never { becomes, why } => assert_eq!(result, *becomes, "{}, {why}", row.host),
         }
-        assert_eq!(
-            host.result(7, r#"{"do": "print"}"#).await,
-            "\"printed\"",
-            "{name}"
-        );
-        let expected = if name == "exec" {
-            "to the log"
-        } else {
-            "from a child"
-        };
-        let items = world
-            .events
-            .wait_for(|event| match event {
-                Event::Log { line, items, .. } if line == expected => Some(items.clone()),
-                _ => None,
-            })
-            .await;
-        // A log line may be read after the answer; then nothing is in flight.
-        assert!(
-            items.iter().all(|item| item.index == 7),
-            "{name}: {items:?}"
-        );
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_words_is_cut_and_stops_no_answer() {
+    for row in TABLE {
+        let world = World::new();
+        let mut host = start(row, &world).await;
+        let result = host.result(1, r#"{"do":"flood"}"#).await;
+        assert!(!result.is_empty(), "{}", row.host);
+        assert_eq!(
+            parsed(&host.result(2, r#"{"do":"echo"}"#).await),
+            parsed(r#"{"do":"echo"}"#),
+            "{}",
+            row.host
+        );
+        host.end().await;
+        let dropped = |event: &Event| match event {
+            Event::LogsDropped { lines, .. } => *lines,
+            _ => 0,
+        };
+        let dropped: u64 = world.events.all().iter().map(dropped).sum();
+        match &row.flood {
+            Met::By(least) => assert!(dropped >= *least, "{}: {dropped}", row.host),
+            Met::Never { becomes, why } => {
+                assert_eq!(result, *becomes, "{}, {why}", row.host);
+                assert_eq!(dropped, 0, "{}, {why}", row.host);
+            }
+        }
+    }
+}
+
+/// Each item of a batch has an outcome of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_batch_those_fail_that_failed() {
+    for row in TABLE {
+        let Batches::Of { error, .. } = row.batches else {
+            refuses_batches(row);
+            continue;
+        };
+        let world = World::new();
+        let mut host = row.batches.start(&world);
+        host.pool.submit(batch(&["good", "bad", "good", "bad"]));
+        for _ in 0..4 {
+            let answer = host.answer().await;
+            match (answer.ticket % 2, answer.outcome) {
+                (1, Outcome::Done(_)) => {}
+                (0, Outcome::Failed(failure)) => assert_eq!(failure.error, error, "{}", row.host),
+                (_, outcome) => panic!("{}: {} {outcome:?}", row.host, answer.ticket),
+            }
+        }
+        host.end().await;
+    }
+}
+
+/// The one that kills its worker is found, and its neighbours lose nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_death_between_two_items_of_a_batch_blames_the_one() {
+    for row in TABLE {
+        let Batches::Of { death, .. } = row.batches else {
+            refuses_batches(row);
+            continue;
+        };
+        let world = World::new();
+        let mut host = row.batches.start(&world);
+        let calls = batch(&["good", "good", "die", "good"]);
+        let (done, _) = host.run_all(calls, |_, _| ()).await;
+        assert_eq!(done.len(), 4);
+        for (ticket, answer) in done {
+            match (ticket, answer.outcome) {
+                (3, Outcome::Failed(failure)) => assert_eq!(failure.error, death, "{}", row.host),
+                (1 | 2 | 4, Outcome::Done(_)) => {}
+                (_, outcome) => panic!("{}: {ticket} {outcome:?}", row.host),
+            }
+        }
+        host.end().await;
+    }
+}
+
+fn batch(items: &[&str]) -> Vec<iterd::plugin::Call> {
+    let calls = items.iter().zip(1_u64..);
+    calls
+        .map(|(item, ticket)| call(ticket, &format!("\"{item}\"")))
+        .collect()
+}
+
+/// A host without batches says so, with the reason that the table has.
+fn refuses_batches(row: &Row) {
+    match row.batches {
+        Batches::Refused(words) => {
+            let manifest = row.manifest.replace("PORT", "1");
+            let text = format!("name = \"test\"\nbatch = 4\n{manifest}");
+            let error = iterd::plugin::Manifest::parse(&text).unwrap_err();
+            assert!(error.to_string().contains(words), "{}: {error}", row.host);
+        }
+        Batches::AsOtherRow(name) => {
+            let other = TABLE.iter().find(|other| other.host == name).unwrap();
+            assert!(matches!(other.batches, Batches::Of { .. }), "{}", row.host);
+        }
+        Batches::Of { .. } => panic!("{} takes them", row.host),
+    }
 }
 
 /// Pitfall 26: a program of the user's own prints beside its answers.

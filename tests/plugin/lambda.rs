@@ -3,13 +3,13 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     time::Duration,
 };
 
 use iterd::{
     payload::Failure,
-    plugin::{Event, Outcome},
+    plugin::{Event, HostKind, Manifest, Outcome, Runtime},
 };
 use serde_json::{Value, json};
 
@@ -71,13 +71,13 @@ def main(event, context):
 
 /// A runtime of the user's own, which says nothing of what it posts.
 const PROVIDED: &str = r#"#!/usr/bin/env python3
-import http.client, json, os, signal, sys, time
+import http.client, json, os, signal, subprocess, sys, time
 
-address, path = os.environ["AWS_LAMBDA_RUNTIME_API"].split("/")
+address = os.environ["AWS_LAMBDA_RUNTIME_API"]
 connection = http.client.HTTPConnection(address)
 
 def ask(method, what, body=None, headers={}):
-    connection.putrequest(method, "/%s/2018-06-01/runtime/%s" % (path, what))
+    connection.putrequest(method, "/2018-06-01/runtime/" + what)
     for name, value in headers.items():
         connection.putheader(name, value)
     if body is not None:
@@ -89,6 +89,18 @@ def ask(method, what, body=None, headers={}):
         connection.send(b"0\r\n\r\n")
     answer = connection.getresponse()
     return answer, answer.read()
+
+# What a process hears that asks for the next event at an address.
+KNOCK = """
+import socket, sys
+host, port = sys.argv[1].split(":")
+with socket.create_connection((host, int(port))) as stream:
+    try:
+        stream.sendall(b"GET /2018-06-01/runtime/invocation/next HTTP/1.0\\r\\n\\r\\n")
+        print(stream.recv(100).decode().partition("\\r\\n")[0] or "closed")
+    except ConnectionError:
+        print("closed")
+"""
 
 while True:
     answer, body = ask("GET", "invocation/next")
@@ -132,7 +144,10 @@ while True:
     elif do == "env":
         result = json.dumps({name: os.environ.get(name) for name in event["names"]}).encode()
     elif do == "address":
-        result = json.dumps(os.environ["AWS_LAMBDA_RUNTIME_API"]).encode()
+        result = json.dumps(address).encode()
+    elif do == "knock":
+        program = [sys.executable, "-c", KNOCK, event["address"]]
+        result = json.dumps(subprocess.check_output(program, text=True).strip()).encode()
     elif do == "wrong id":
         posted = [ask("POST", "invocation/%s/%s" % (wrong, what), b"1")
                   for wrong in ("x", request[:-1] + "z") for what in ("response", "error")]
@@ -144,7 +159,7 @@ while True:
     elif do == "trailers":
         import base64
         error = base64.b64encode(b'{"errorType":"Late","errorMessage":"m"}')
-        connection.putrequest("POST", "/%s/2018-06-01/runtime/invocation/%s/response" % (path, request))
+        connection.putrequest("POST", "/2018-06-01/runtime/invocation/%s/response" % request)
         connection.putheader("Lambda-Runtime-Function-Response-Mode", "streaming")
         connection.putheader("Transfer-Encoding", "chunked")
         connection.putheader("Trailer", "Lambda-Runtime-Function-Error-Type, Lambda-Runtime-Function-Error-Body")
@@ -421,43 +436,39 @@ async fn what_is_posted_to_another_request_or_out_of_turn_is_refused() {
     host.end().await;
 }
 
-/// The status of a request for the next event, as whoever is on this machine may send it.
-fn knock(address: &str, path: &str) -> String {
+/// What this process, a stranger to all workers, hears when it asks for the next event.
+fn knock(address: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )
-    .unwrap();
+    let request = "GET /2018-06-01/runtime/invocation/next HTTP/1.0\r\n\r\n";
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer.split(' ').nth(1).unwrap().to_owned()
+    // Why ok: whether the door was closed before or after the knock, nothing was said.
+    stream.write_all(request.as_bytes()).ok();
+    stream.read_to_string(&mut answer).ok();
+    answer
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_reaches_the_endpoint_of_another_worker() {
+async fn only_a_runtime_and_what_it_has_started_reach_its_endpoint() {
     let world = World::new();
     let mut host = provided(&world, "");
     let mut other = provided(&world, "");
-    let mine: String = serde_json::from_str(&host.result(1, r#"{"do": "address"}"#).await).unwrap();
-    let theirs: String =
-        serde_json::from_str(&other.result(1, r#"{"do": "address"}"#).await).unwrap();
-    let (address, token) = mine.split_once('/').unwrap();
-    let (_, other_token) = theirs.split_once('/').unwrap();
-    assert_eq!(token.len(), 32);
-    assert_ne!(token, other_token);
-    let next = "/2018-06-01/runtime/invocation/next";
-    for path in [
-        next.to_owned(),
-        format!("/{other_token}{next}"),
-        format!("/{next}"),
-        "/".to_owned(),
-    ] {
-        assert_eq!(knock(address, &path), "404", "{path}");
+    let address = parsed(&host.result(1, r#"{"do": "address"}"#).await);
+    let address = address.as_str().unwrap();
+    assert!(address.parse::<SocketAddr>().is_ok(), "{address}");
+    for _ in 0..3 {
+        assert_eq!(knock(address), "", "a stranger");
     }
-    assert_eq!(host.result(2, r#"{"do":"echo"}"#).await, r#"{"do":"echo"}"#);
+    let item = json!({"do": "knock", "address": address}).to_string();
+    let heard = other.result(1, &item).await;
+    assert_eq!(heard, "\"closed\"", "another worker's runtime");
+    let heard = host.result(2, &item).await;
+    assert!(heard.contains("403"), "a child of its own: {heard}");
+    assert_eq!(host.result(3, r#"{"do":"echo"}"#).await, r#"{"do":"echo"}"#);
     host.end().await;
     other.end().await;
+    let lines = world.events.lines();
+    let told = lines.iter().filter(|line| line.contains("refused a conn"));
+    assert_eq!(told.count(), 1, "{lines:?}");
 }
 
 /// Why the workers of a version do not start: for people, and for calls.
@@ -730,4 +741,67 @@ exports.handler = async () => {
         }
     }
     host.end().await;
+}
+
+/// What a function is given of a batch, and what its answers, errors and delays mean for each item.
+#[tokio::test(flavor = "multi_thread")]
+async fn several_items_are_one_event_with_a_record_for_each() {
+    const CODE: &str = r"
+exports.handler = async (event) => {
+  const items = event.Records.map((record) => JSON.parse(record.body));
+  if (items.includes('fail')) throw new RangeError('on purpose');
+  if (items.includes('hang')) await new Promise((resolve) => setTimeout(resolve, 60000));
+  if (items.includes('silent')) return;
+  return { results: event.Records };
+};
+";
+    let world = World::new();
+    let mut host = node(&world, "workers = 1\nbatch = 3\ntimeout = \"1500ms\"", CODE);
+    let record = |n: u64, item: &str| {
+        let key = format!("key-{n}");
+        let attributes = json!({"ApproximateReceiveCount": "1"});
+        json!({"messageId": key, "body": item, "attributes": attributes, "eventSource": "iterd"})
+    };
+    for (items, expected) in [
+        (
+            ["1.50", "[ 2]"],
+            [Ok(record(1, "1.50")), Ok(record(2, "[ 2]"))],
+        ),
+        (["1", "\"silent\""], [Ok(Value::Null), Ok(Value::Null)]),
+        (["1", "\"fail\""], [Err("RangeError"), Err("RangeError")]),
+        // It is tried alone, and its neighbour loses nothing.
+        (
+            ["1", "\"hang\""],
+            [Ok(record(1, "1")), Err("Sandbox.Timedout")],
+        ),
+    ] {
+        let calls = items.iter().zip(1..).map(|(item, n)| call(n, item));
+        let (done, _) = host.run_all(calls.collect(), |_, _| ()).await;
+        for (ticket, expected) in (1..).zip(expected) {
+            match (&done[&ticket].outcome, expected) {
+                (Outcome::Done(result), Ok(expected)) => assert_eq!(*result.value(), expected),
+                (Outcome::Failed(failure), Err(expected)) => assert_eq!(failure.error, expected),
+                (outcome, _) => panic!("{items:?}: {ticket} {outcome:?}"),
+            }
+        }
+    }
+    host.end().await;
+}
+
+/// Every manifest that the guide shows for this host is one.
+#[test]
+fn the_manifests_of_the_guide_are_taken() {
+    let guide = include_str!("../../docs/guides/plugins.md");
+    let section = guide.split("\n## ").find(|it| it.starts_with("lambda\n"));
+    let blocks = section.unwrap().split("```toml\n").skip(1);
+    let runtimes: Vec<_> = blocks
+        .map(|block| {
+            let text = block.split("```").next().unwrap();
+            let manifest = Manifest::parse(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+            assert_eq!(manifest.host, HostKind::Lambda);
+            manifest.runtime.unwrap()
+        })
+        .collect();
+    let all = [Runtime::Nodejs, Runtime::Python, Runtime::Provided];
+    assert_eq!(runtimes, all);
 }

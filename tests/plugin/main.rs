@@ -20,6 +20,7 @@ mod environments;
 mod guest;
 mod heartbeats;
 mod hostile;
+mod hosts;
 mod http;
 mod lambda;
 mod logs;

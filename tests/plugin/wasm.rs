@@ -146,6 +146,23 @@ async fn a_loop_without_end_is_interrupted_before_the_worker_is_killed() {
     assert_eq!(pids(&world).len(), 1);
 }
 
+/// The manifest's own time is told to the worker, whatever the call says.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_loop_without_end_is_interrupted_when_the_manifest_s_time_is_over() {
+    let world = World::new();
+    let mut host = start(&world, "timeout = \"2s\"");
+    let mut endless = call(1, r#"{"do":"loop"}"#);
+    for timeout in [None, Some(Duration::from_mins(10))] {
+        endless.timeout = timeout;
+        let failure = host.failure(endless.clone()).await;
+        assert_eq!(failure.error, "States.Timeout");
+        let words = "no answer within 2s of the hand-over; the handler was interrupted";
+        assert!(failure.cause.starts_with(words), "{}", failure.cause);
+    }
+    host.end().await;
+    assert_eq!(pids(&world).len(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_component_that_waits_inside_the_host_costs_its_worker() {
     let world = World::new();

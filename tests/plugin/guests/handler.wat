@@ -187,14 +187,14 @@
       (i32.const 0)
       (i32.const 96)))
 
-  ;; Waits for five minutes, inside the host.
-  (func $wait (result i32)
+  ;; Waits for so many nanoseconds, inside the host.
+  (func $wait (param $nanoseconds i64) (result i32)
     (local $at i32)
     (global.set $sticky (i32.const 1))
     (local.set $at (call $allocate (i32.const 128)))
     (memory.fill (local.get $at) (i32.const 0) (i32.const 128))
     (i32.store offset=16 (local.get $at) (i32.const 1))
-    (i64.store offset=24 (local.get $at) (i64.const 300000000000))
+    (i64.store offset=24 (local.get $at) (local.get $nanoseconds))
     (drop (call $poll_oneoff (local.get $at) (i32.add (local.get $at) (i32.const 64)) (i32.const 1) (i32.const 80)))
     (call $done (i32.const 304) (i32.const 6)))
 
@@ -260,7 +260,9 @@
       (then (return (call $write (local.get $item) (local.get $bytes)))))
     ;; x: exit
     (if (i32.eq (local.get $do) (i32.const 120)) (then (call $proc_exit (i32.const 7))))
-    ;; z: sleep
-    (if (i32.eq (local.get $do) (i32.const 122)) (then (return (call $wait))))
+    ;; s: slow, a quarter of a second
+    (if (i32.eq (local.get $do) (i32.const 115)) (then (return (call $wait (i64.const 250000000)))))
+    ;; z: sleep, five minutes
+    (if (i32.eq (local.get $do) (i32.const 122)) (then (return (call $wait (i64.const 300000000000)))))
     (call $done (local.get $item) (local.get $bytes)))
 )

@@ -1,8 +1,6 @@
 //! The runtime API over HTTP: paths, bodies, statuses.
 //!
-//! Owns nothing but the token: what is asked goes to the desk. Every path begins with the token, which
-//! only this worker's runtime has been told; whoever does not know it finds nothing here, so that the
-//! workers of a machine cannot reach one another's. (A uid is no identity, and a port can be guessed.)
+//! Owns nothing: what is asked goes to the desk. Whoever asks has been let in by the door.
 
 use std::{convert::Infallible, rc::Rc};
 
@@ -16,7 +14,6 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use subtle::ConstantTimeEq as _;
 use tokio::net::TcpStream;
 
 use super::{
@@ -51,10 +48,10 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 type Answer = Response<Full<Bytes>>;
 
 /// Serves one connection until it ends.
-pub(super) async fn serve(stream: TcpStream, token: Rc<str>, desk: Rc<Desk>) {
+pub(super) async fn serve(stream: TcpStream, desk: Rc<Desk>) {
     let service = service_fn(move |request| {
-        let (token, desk) = (Rc::clone(&token), Rc::clone(&desk));
-        async move { Ok::<_, Infallible>(answer(request, &token, &desk).await) }
+        let desk = Rc::clone(&desk);
+        async move { Ok::<_, Infallible>(answer(request, &desk).await) }
     });
     // Why ok: a runtime that hangs up does so because it ends, which is seen elsewhere.
     http1::Builder::new()
@@ -72,8 +69,8 @@ enum Asked {
     Error(String),
 }
 
-async fn answer(request: Request<Incoming>, token: &str, desk: &Desk) -> Answer {
-    let Some(asked) = asked(request.uri().path(), token) else {
+async fn answer(request: Request<Incoming>, desk: &Desk) -> Answer {
+    let Some(asked) = asked(request.uri().path()) else {
         return refusal(StatusCode::NOT_FOUND, "NotFound", "there is nothing here");
     };
     let method = match asked {
@@ -99,14 +96,10 @@ async fn answer(request: Request<Incoming>, token: &str, desk: &Desk) -> Answer 
     }
 }
 
-/// The part of a path behind the token.
-fn asked(path: &str, token: &str) -> Option<Asked> {
-    let (given, rest) = path.strip_prefix('/')?.split_once('/')?;
-    if !bool::from(given.as_bytes().ct_eq(token.as_bytes())) {
-        return None;
-    }
+/// What a path stands for.
+fn asked(path: &str) -> Option<Asked> {
     // Why: a client that puts a slash behind its base address asks for two.
-    let rest = rest
+    let rest = path
         .trim_start_matches('/')
         .strip_prefix("2018-06-01/runtime/")?;
     match rest {
@@ -286,25 +279,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_found_without_the_token() {
-        let next = "/2018-06-01/runtime/invocation/next";
+    fn a_path_stands_for_one_thing_or_for_none() {
+        let runtime = "/2018-06-01/runtime";
         for (path, found) in [
-            (format!("/secret{next}"), true),
-            (format!("/secret/{next}"), true),
-            (next.to_owned(), false),
-            (format!("/{next}"), false),
-            (format!("/secre{next}"), false),
-            (format!("/secret1{next}"), false),
-            ("/secret".to_owned(), false),
-            (
-                "/secret/2018-06-01/runtime/invocation//response/x".to_owned(),
-                false,
-            ),
+            (format!("{runtime}/invocation/next"), true),
+            (format!("/{runtime}/invocation/next"), true),
+            (format!("{runtime}/init/error"), true),
+            (format!("{runtime}/invocation/next/"), false),
+            (format!("/other{runtime}/invocation/next"), false),
+            (format!("{runtime}/invocation//response/x"), false),
+            ("/".to_owned(), false),
         ] {
-            assert_eq!(asked(&path, "secret").is_some(), found, "{path}");
+            assert_eq!(asked(&path).is_some(), found, "{path}");
         }
-        let Some(Asked::Response(id)) = asked("/s/2018-06-01/runtime/invocation/7/response", "s")
-        else {
+        let Some(Asked::Response(id)) = asked("/2018-06-01/runtime/invocation/7/response") else {
             panic!("it is one");
         };
         assert_eq!(id, "7");

@@ -11,9 +11,8 @@ const path = require('path');
 const { pathToFileURL } = require('url');
 
 const root = process.env.LAMBDA_TASK_ROOT || process.cwd();
-const [authority, token] = splitOnce(process.env.AWS_LAMBDA_RUNTIME_API, '/');
-const [host, port] = splitOnce(authority, ':');
-const base = `${token ? `/${token}` : ''}/2018-06-01/runtime/`;
+const [host, port] = splitOnce(process.env.AWS_LAMBDA_RUNTIME_API, ':');
+const base = '/2018-06-01/runtime/';
 // A connection of its own: what the handler does to the global agent is its business.
 const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
 

@@ -17,7 +17,11 @@ use tokio::{
     sync::{Mutex, Notify},
 };
 
-use super::{Settings, told};
+use super::{
+    Settings,
+    batch::{self, Asked, Batch},
+    told,
+};
 use crate::{
     payload::{Failure, Payload},
     plugin::host::served::{self, READY, Request},
@@ -30,6 +34,9 @@ const READ_BYTES: usize = 64 << 10;
 /// What an invocation without a bound on its time is told: a while that no handler waits for, and
 /// that a timer of Node.js can hold, which counts milliseconds in 31 bits.
 const FAR_AWAY: Duration = Duration::from_hours(20 * 24);
+
+/// What a handler can see of a batch in its context: nothing, the event has it all.
+const NO_CONTEXT: &str = r#"{"custom":{}}"#;
 
 /// See the module.
 pub(super) struct Desk {
@@ -57,10 +64,10 @@ struct State {
     end: Option<End>,
 }
 
-#[derive(Clone)]
 struct Invocation {
-    ticket: u64,
     id: String,
+    /// One, but for a batch.
+    asked: Vec<Asked>,
 }
 
 /// Why the worker ends.
@@ -156,20 +163,31 @@ impl Desk {
 
     /// Begins an invocation of a call's line.
     fn begin(&self, line: &[u8]) -> io::Result<Told> {
-        let request: Request = serde_json::from_slice(line)?;
+        let calls: Vec<Request> = if self.settings.batches {
+            serde_json::from_slice::<Batch>(line)?.batch
+        } else {
+            vec![serde_json::from_slice(line)?]
+        };
         let now = SystemClock.now();
-        let given = request
-            .timeout_s
-            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        let seconds = calls.iter().filter_map(|call| call.timeout_s);
+        let given = seconds
+            .filter_map(|seconds| Duration::try_from_secs_f64(seconds).ok())
+            .min();
         let own = self.settings.timeout;
         // Why not where the call's own is as short: the pool ends that, in other words.
         let decides = own.filter(|own| given.is_none_or(|given| *own < given));
         let shortest = [own, given].into_iter().flatten().min();
-        let id = told::request_id(&request.key);
+        let keys: Vec<&str> = calls.iter().map(|call| call.key.as_str()).collect();
+        let key = keys.join("\n");
+        let id = told::request_id(&key);
+        let asked = |call: &Request| Asked {
+            ticket: call.id,
+            key: call.key.clone(),
+        };
         let mut state = self.state.borrow_mut();
         state.under_way = Some(Invocation {
-            ticket: request.id,
             id: id.clone(),
+            asked: calls.iter().map(asked).collect(),
         });
         state.deadline = decides.and_then(|after| Instant::now().checked_add(after));
         if state.deadline.is_some() {
@@ -177,10 +195,16 @@ impl Desk {
         }
         Ok(Told {
             id,
-            event: request.item.get().to_owned(),
+            event: match calls.as_slice() {
+                [call] if !self.settings.batches => call.item.get().to_owned(),
+                calls => batch::event(calls),
+            },
             deadline_ms: now.after(shortest.unwrap_or(FAR_AWAY)).as_millis(),
-            trace_id: told::trace_id(&request.key, now),
-            client_context: client_context(&request),
+            trace_id: told::trace_id(&key, now),
+            client_context: match calls.as_slice() {
+                [call] if !self.settings.batches => client_context(call),
+                _ => NO_CONTEXT.to_owned(),
+            },
         })
     }
 
@@ -195,12 +219,15 @@ impl Desk {
         }
     }
 
-    /// Takes a result's text. What is no JSON fails its call.
+    /// Takes a result's text. What is no JSON fails its call, or all of a batch.
     pub(super) fn done(&self, id: &str, body: Vec<u8>) -> Result<(), Refused> {
         let text = String::from_utf8(body).map_err(|_| "it is no UTF-8".to_owned());
         let result = text.and_then(|text| Payload::parse(text).map_err(|error| error.to_string()));
         match result {
-            Ok(result) => self.answer(id, |ticket| served::done(ticket, result.text())),
+            Ok(result) => self.answer(id, |asked| match asked {
+                [call] if !self.settings.batches => served::done(call.ticket, result.text()),
+                calls => batch::answers(calls, result.text()),
+            }),
             Err(why) => {
                 let cause = format!("the handler's answer is no valid JSON: {why}");
                 self.failed(id, &Failure::new("Iterd.InvalidAnswer", cause))
@@ -210,20 +237,45 @@ impl Desk {
 
     /// Takes a failure.
     pub(super) fn failed(&self, id: &str, failure: &Failure) -> Result<(), Refused> {
-        self.answer(id, |ticket| served::failed(ticket, failure))
+        self.answer(id, |asked| batch::all_failed(asked, failure))
     }
 
     /// Fails what is under way, behind which the worker ends.
     pub(super) fn failed_at_last(&self, id: &str, failure: &Failure) -> Result<(), Refused> {
-        self.answer(id, |ticket| served::failed_at_last(ticket, failure))
+        self.answer(id, |asked| {
+            let Some((last, others)) = asked.split_last() else {
+                return Vec::new();
+            };
+            let mut lines = batch::all_failed(others, failure);
+            lines.extend(served::failed_at_last(last.ticket, failure));
+            lines
+        })
     }
 
-    fn answer(&self, id: &str, line: impl FnOnce(u64) -> Vec<u8>) -> Result<(), Refused> {
+    /// The worker ends because of what is under way, which is said of one call. Why not of several:
+    /// nobody knows which of them is to blame, and the pool finds out by trying each alone.
+    pub(super) fn ends_with(&self, failure: impl FnOnce(&str) -> Failure) {
+        let alone = {
+            let state = self.state.borrow();
+            let alone = |it: &&Invocation| it.asked.len() == 1;
+            state
+                .under_way
+                .as_ref()
+                .filter(alone)
+                .map(|it| it.id.clone())
+        };
+        if let Some(id) = alone {
+            // Why ok: it is under way, as was just found.
+            self.failed_at_last(&id, &failure(&id)).ok();
+        }
+    }
+
+    fn answer(&self, id: &str, lines: impl FnOnce(&[Asked]) -> Vec<u8>) -> Result<(), Refused> {
         self.expects(id)?;
         let mut state = self.state.borrow_mut();
         if let Some(invocation) = state.under_way.take() {
             // Why it may wait: the pool reads whatever else it does.
-            let written = state.out.write_all(&line(invocation.ticket));
+            let written = state.out.write_all(&lines(&invocation.asked));
             drop(state);
             self.check(written);
         }
@@ -244,10 +296,8 @@ impl Desk {
         Ok(())
     }
 
-    /// The id of the invocation under way.
-    pub(super) fn under_way(&self) -> Option<String> {
-        let state = self.state.borrow();
-        state.under_way.as_ref().map(|it| it.id.clone())
+    pub(super) fn is_under_way(&self) -> bool {
+        self.state.borrow().under_way.is_some()
     }
 
     pub(super) fn is_ready(&self) -> bool {

@@ -30,7 +30,9 @@ use crate::{
 };
 
 mod api;
+mod batch;
 mod desk;
+mod peer;
 mod told;
 mod work;
 
@@ -57,6 +59,8 @@ pub(crate) struct Settings {
     result_bytes_max: usize,
     /// How long one invocation may take, as the manifest says.
     timeout: Option<Duration>,
+    /// Whether calls come in batches.
+    batches: bool,
 }
 
 impl Settings {
@@ -69,6 +73,7 @@ impl Settings {
             ),
             result_bytes_max: served::result_bytes_max(manifest.line_bytes_max),
             timeout: manifest.timeout,
+            batches: manifest.batch.get() > 1,
         }
     }
 }

@@ -6,7 +6,6 @@
 use std::{
     future::pending,
     io,
-    net::Ipv4Addr,
     os::fd::AsFd as _,
     process::{Child, Command, ExitCode, ExitStatus, Stdio},
     rc::Rc,
@@ -19,22 +18,17 @@ use rustix::{
 };
 use tokio::{
     io::unix::AsyncFd,
-    net::TcpListener,
+    net::TcpStream,
     task::{JoinSet, LocalSet},
 };
 
 use super::{
     Settings, api,
     desk::{Desk, End},
+    peer::Door,
     told,
 };
-use crate::{
-    payload::Failure,
-    plugin::{process::was_asked_to_end, version::hex, worker::watched},
-};
-
-/// Bytes of the token; nobody tries 2^128 of them.
-const TOKEN_BYTES: usize = 16;
+use crate::plugin::{process::was_asked_to_end, worker::watched};
 
 /// What a runtime that has ended may have left in its connections is taken in for so long.
 const LAST_WORDS: Duration = Duration::from_millis(250);
@@ -54,18 +48,14 @@ pub(super) fn serve(command: &mut Command, settings: Settings) -> io::Result<Exi
 }
 
 async fn work(command: &mut Command, settings: Settings) -> io::Result<ExitCode> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    let token: Rc<str> = hex(&rand::random::<[u8; TOKEN_BYTES]>()).into();
+    let door = Rc::new(Door::open().await?);
     let desk = Rc::new(Desk::new(settings)?);
-    let address = format!("{}/{token}", listener.local_addr()?);
-    let mut runtime = Runtime::start(command, &address)?;
+    let mut runtime = Runtime::start(command, &door.address()?)?;
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = listener.accept() => {
-                let (stream, _) = accepted?;
-                stream.set_nodelay(true)?;
-                connections.spawn_local(api::serve(stream, Rc::clone(&token), Rc::clone(&desk)));
+            stream = door.next() => {
+                connections.spawn_local(welcome(stream?, Rc::clone(&door), Rc::clone(&desk)));
             }
             Some(_) = connections.join_next() => {}
             status = runtime.ended() => {
@@ -92,16 +82,23 @@ async fn work(command: &mut Command, settings: Settings) -> io::Result<ExitCode>
     }
 }
 
+/// Serves a connection, if it is the runtime's.
+async fn welcome(stream: TcpStream, door: Rc<Door>, desk: Rc<Desk>) {
+    if let Some(stream) = door.admit(stream).await {
+        // Why ok: it is only slower without.
+        stream.set_nodelay(true).ok();
+        api::serve(stream, desk).await;
+    }
+}
+
 /// The runtime has ended: whoever waits for it is told.
 fn has_ended(desk: &Desk, status: ExitStatus) -> io::Result<ExitCode> {
     if was_asked_to_end(status) {
         // Why nobody is told: whoever stops a group stops this worker too, and its call was not to blame.
         return Ok(ExitCode::from(ASKED_TO_END));
     }
-    if let Some(request) = desk.under_way() {
-        // Why ok: it is under way, as was just found.
-        desk.failed_at_last(&request, &told::exited(&request, status))
-            .ok();
+    if desk.is_under_way() {
+        desk.ends_with(|request| told::exited(request, status));
     } else if !desk.is_ready() {
         let request = told::uuid(&rand::random::<[u8; 16]>());
         // Why ok: the runtime may have said why already, and better.
@@ -116,11 +113,7 @@ fn has_ended(desk: &Desk, status: ExitStatus) -> io::Result<ExitCode> {
 /// The function's own time is over: its call is told so.
 fn time_is_over(desk: &Desk) -> io::Error {
     let after = desk.settings.timeout.unwrap_or_default();
-    if let Some(request) = desk.under_way() {
-        let failure: Failure = told::timed_out(&request, after);
-        // Why ok: it is under way, as was just found.
-        desk.failed_at_last(&request, &failure).ok();
-    }
+    desk.ends_with(|request| told::timed_out(request, after));
     io::Error::other(told::how_timed_out(after))
 }
 

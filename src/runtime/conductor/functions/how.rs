@@ -13,6 +13,7 @@ use crate::{
 /// Which function, with what, and how its result is told.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::runtime::conductor) struct How {
+    /// The function's name; with `:VERSION` or `:ALIAS` where one is asked for.
     pub(super) name: String,
     pub(super) payload: Payload,
     pub(super) told: Told,
@@ -41,7 +42,7 @@ impl How {
         };
         if told == Told::Bare {
             return Some(Self {
-                name: function_name(resource)?.to_owned(),
+                name: function_name(resource)?,
                 payload: payload.clone(),
                 told,
             });
@@ -49,20 +50,53 @@ impl How {
         let parameters = payload.value();
         let name = parameters.get("FunctionName")?.as_str()?;
         Some(Self {
-            name: function_name(name).unwrap_or(name).to_owned(),
+            name: invoked_name(name, parameters.get("Qualifier").and_then(Value::as_str)),
             payload: event(parameters.get("Payload")),
             told,
         })
     }
 }
 
+/// The version of a function that has no number of its own: the one in force.
+const LATEST: &str = "$LATEST";
+
 /// The name in a function's ARN: `arn:aws:lambda:REGION:ACCOUNT:function:NAME[:QUALIFIER]`.
-fn function_name(arn: &str) -> Option<&str> {
+fn function_name(arn: &str) -> Option<String> {
     let mut parts = arn.split(':');
     let service = parts.nth(2)?;
     let kind = parts.nth(2)?;
     let name = parts.next()?;
-    (service == "lambda" && kind == "function" && !name.is_empty()).then_some(name)
+    (service == "lambda" && kind == "function" && !name.is_empty())
+        .then(|| qualified(name, parts.next()))
+}
+
+/// The name in `FunctionName`: an ARN, `ACCOUNT:function:NAME`, or a name; the last two with a qualifier or
+/// without. The parameter `Qualifier` wins.
+fn invoked_name(given: &str, qualifier: Option<&str>) -> String {
+    let name = function_name(given).unwrap_or_else(|| {
+        let part = given
+            .split_once(":function:")
+            .map_or(given, |(_, name)| name);
+        let (name, own) = parts(part);
+        qualified(name, own)
+    });
+    match qualifier {
+        Some(_) => qualified(parts(&name).0, qualifier),
+        None => name,
+    }
+}
+
+fn qualified(name: &str, qualifier: Option<&str>) -> String {
+    match qualifier.filter(|qualifier| *qualifier != LATEST) {
+        Some(qualifier) => format!("{name}:{qualifier}"),
+        None => name.to_owned(),
+    }
+}
+
+/// A function's name, and the version or alias that it is asked for by.
+pub(super) fn parts(name: &str) -> (&str, Option<&str>) {
+    name.split_once(':')
+        .map_or((name, None), |(name, qualifier)| (name, Some(qualifier)))
 }
 
 /// The event of an invocation: none is an empty object, and a text is the event's own text, as AWS takes it.
@@ -78,8 +112,15 @@ fn event(given: Option<&Value>) -> Payload {
     }
 }
 
-/// As the Lambda service answers an invocation with this key, with what its SDK adds.
-pub(super) fn wrapped(output: &Payload, key: &str, now: Timestamp) -> Payload {
+/// As the Lambda service answers an invocation with this key, with what its SDK adds; `version` is the one
+/// that did it, where it was asked for by number or alias.
+pub(super) fn wrapped(
+    output: &Payload,
+    key: &str,
+    version: Option<u32>,
+    now: Timestamp,
+) -> Payload {
+    let version = version.map_or_else(|| LATEST.to_owned(), |version| version.to_string());
     let request = request_id(key);
     let length = output.text().len().to_string();
     let date = now
@@ -92,7 +133,7 @@ pub(super) fn wrapped(output: &Payload, key: &str, now: Timestamp) -> Payload {
         ("Content-Length", &length),
         ("Content-Type", "application/json"),
         ("Date", &date),
-        ("X-Amz-Executed-Version", "$LATEST"),
+        ("X-Amz-Executed-Version", &version),
         ("x-amzn-Remapped-Content-Length", "0"),
         ("x-amzn-RequestId", &request),
         ("X-Amzn-Trace-Id", &trace),
@@ -102,7 +143,7 @@ pub(super) fn wrapped(output: &Payload, key: &str, now: Timestamp) -> Payload {
         headers.into_iter().map(pair).collect()
     };
     json!({
-        "ExecutedVersion": "$LATEST",
+        "ExecutedVersion": version,
         "Payload": output.value(),
         "SdkHttpMetadata": {
             "AllHttpHeaders": each(|value| json!([value])),
@@ -127,11 +168,32 @@ mod tests {
     #[test]
     fn a_function_is_known_by_its_arn_or_by_its_name_in_an_invocation() {
         let arn = "arn:aws:lambda:us-east-1:000000000000:function:pay";
-        let bare = |told| Some(("pay".to_owned(), "{\"a\":1}".to_owned(), told));
-        assert_eq!(how(arn, json!({"a": 1})), bare(Told::Bare));
+        let of = |name: &str, told| Some((name.to_owned(), "{\"a\":1}".to_owned(), told));
+        let bare = |told| of("pay", told);
+        for (qualifier, name) in [
+            ("", "pay"),
+            (":$LATEST", "pay"),
+            (":live", "pay:live"),
+            (":3", "pay:3"),
+        ] {
+            assert_eq!(
+                how(&format!("{arn}{qualifier}"), json!({"a": 1})),
+                of(name, Told::Bare)
+            );
+            for given in [arn, "pay", "000000000000:function:pay"] {
+                let parameters =
+                    json!({"FunctionName": format!("{given}{qualifier}"), "Payload": {"a": 1}});
+                assert_eq!(
+                    how("arn:aws:states:::lambda:invoke", parameters),
+                    of(name, Told::Wrapped)
+                );
+            }
+        }
+        let parameters =
+            json!({"FunctionName": format!("{arn}:2"), "Qualifier": "3", "Payload": {"a": 1}});
         assert_eq!(
-            how(&format!("{arn}:live"), json!({"a": 1})),
-            bare(Told::Bare)
+            how("arn:aws:states:::lambda:invoke", parameters),
+            of("pay:3", Told::Wrapped)
         );
         for name in ["pay", arn] {
             let parameters = json!({"FunctionName": name, "Payload": {"a": 1}});
@@ -177,7 +239,7 @@ mod tests {
     #[test]
     fn an_answer_has_what_the_sdk_adds() {
         let now = Timestamp(1_795_687_200_000_000);
-        let answer = wrapped(&Payload::parse("[1]").unwrap(), "7-0-1", now);
+        let answer = wrapped(&Payload::parse("[1]").unwrap(), "7-0-1", None, now);
         let answer = answer.value();
         assert_eq!(answer["Payload"], json!([1]));
         assert_eq!(answer["StatusCode"], 200);

@@ -237,7 +237,9 @@ impl Functions {
         let plugins = engine.plugins();
         let folder = version.folder.clone();
         let pool = plugins.open_function(name, version, WORKERS, answers, events)?;
-        plugins.functions().insert(name.to_owned());
+        if how::parts(name).1.is_none() {
+            plugins.functions().insert(name.to_owned());
+        }
         let opened = Stage::Open(pool, folder, None);
         if let Stage::Opening(waiting) = std::mem::replace(&mut function.stage, opened)
             && let Stage::Open(pool, ..) = &function.stage
@@ -362,6 +364,8 @@ impl Work {
             return;
         };
         let (frame, generation) = (under.frame, under.generation);
+        let asked = how::parts(&under.name).1.is_some();
+        let version = asked.then_some(answer.version.0);
         let input = match answer.outcome {
             Outcome::Done(output) => match under.told {
                 Told::Bare => Input::TaskDone {
@@ -372,12 +376,12 @@ impl Work {
                 Told::Wrapped => Input::TaskDone {
                     frame,
                     generation,
-                    output: wrapped(&output, &under.call.key, self.engine.now()),
+                    output: wrapped(&output, &under.call.key, version, self.engine.now()),
                 },
                 Told::Submitted => Input::Submitted {
                     frame,
                     generation,
-                    output: wrapped(&output, &under.call.key, self.engine.now()),
+                    output: wrapped(&output, &under.call.key, version, self.engine.now()),
                 },
             },
             Outcome::Failed(failure) => Input::TaskFailed {
@@ -404,39 +408,56 @@ impl Work {
 
 /// The version that a function is to work with. Blocks.
 fn found(engine: &Engine, name: &str) -> Result<Version, Failure> {
-    let plugin = PluginRef::Name(name.to_owned());
+    let (plain, qualifier) = how::parts(name);
+    let plugin = PluginRef::Name(plain.to_owned());
     let plugins = engine.plugins();
-    plugins
-        .for_run(&plugin, engine.is_service())
-        .map_err(|error| {
-            let folder = plugins.folder(&plugin).is_some_and(|it| it.is_dir());
-            if folder || matches!(plugins.in_force(&plugin), Ok(Some(_)) | Err(_)) {
-                return refusal::unknown(&error.to_string());
-            }
-            refusal::not_found(&engine.place(), name)
-        })
+    let version = match qualifier {
+        None => plugins.for_run(&plugin, engine.is_service()),
+        Some(qualifier) => match plugins.qualified(&plugin, qualifier) {
+            Ok(Some(version)) => return Ok(version),
+            Ok(None) => return Err(refusal::not_found(&engine.place(), name)),
+            Err(error) => Err(error),
+        },
+    };
+    version.map_err(|error| {
+        let folder = plugins.folder(&plugin).is_some_and(|it| it.is_dir());
+        if folder || matches!(plugins.in_force(&plugin), Ok(Some(_)) | Err(_)) {
+            return refusal::unknown(&error.to_string());
+        }
+        refusal::not_found(&engine.place(), name)
+    })
+}
+
+/// The version that is to do the calls of a function now, and the one that proves itself. Blocks.
+fn present(
+    engine: &Engine,
+    name: &str,
+) -> Result<Option<(Version, Option<Version>)>, RuntimeError> {
+    let (plain, qualifier) = how::parts(name);
+    let plugin = PluginRef::Name(plain.to_owned());
+    let plugins = engine.plugins();
+    if let Some(qualifier) = qualifier {
+        // Why no canary: who names a version means that one.
+        return Ok(plugins.qualified(&plugin, qualifier)?.map(|it| (it, None)));
+    }
+    let Some(version) = plugins.in_force(&plugin)? else {
+        return Ok(None);
+    };
+    Ok(Some((version, plugins.canary(&plugin)?)))
 }
 
 /// Looks which version of a function is in force.
 fn look(engine: &Engine, name: &str, number: u64, tell: &mpsc::UnboundedSender<News>) {
     let (engine, name, tell) = (engine.clone(), name.to_owned(), tell.clone());
-    apart(move || {
-        let plugin = PluginRef::Name(name.clone());
-        let plugins = engine.plugins();
-        match plugins.in_force(&plugin) {
-            Ok(Some(version)) => {
-                let canary = plugins.canary(&plugin).unwrap_or_else(|error| {
-                    tracing::error!(function = name, %error, "what is to prove itself is not found");
-                    None
-                });
-                let what = What::InForce(Box::new(version), canary.map(Box::new));
-                // Why ok: a conductor that is gone calls nothing.
-                tell.send(News { name, number, what }).ok();
-            }
-            Ok(None) => {}
-            Err(error) => {
-                tracing::error!(function = name, %error, "the version in force is not found");
-            }
+    apart(move || match present(&engine, &name) {
+        Ok(Some((version, canary))) => {
+            let what = What::InForce(Box::new(version), canary.map(Box::new));
+            // Why ok: a conductor that is gone calls nothing.
+            tell.send(News { name, number, what }).ok();
+        }
+        Ok(None) => {}
+        Err(error) => {
+            tracing::error!(function = name, %error, "the version in force is not found");
         }
     });
 }

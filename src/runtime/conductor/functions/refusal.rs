@@ -6,10 +6,11 @@ use crate::{arn::Place, payload::Failure};
 pub(super) fn not_found(place: &Place, name: &str) -> Failure {
     let Place { region, account } = place;
     let request = request_id();
+    let latest = if name.contains(':') { "" } else { ":$LATEST" };
     Failure::new(
         "Lambda.ResourceNotFoundException",
         format!(
-            "Function not found: arn:aws:lambda:{region}:{account}:function:{name}:$LATEST (Service: AWSLambda; Status Code: 404; Error Code: ResourceNotFoundException; Request ID: {request}; Proxy: null)"
+            "Function not found: arn:aws:lambda:{region}:{account}:function:{name}{latest} (Service: AWSLambda; Status Code: 404; Error Code: ResourceNotFoundException; Request ID: {request}; Proxy: null)"
         ),
     )
 }
