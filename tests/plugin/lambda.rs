@@ -93,7 +93,7 @@ def ask(method, what, body=None, headers={}):
 # What a process hears that asks for the next event at an address.
 KNOCK = """
 import socket, sys
-host, port = sys.argv[1].split(":")
+host, _, port = sys.argv[1].rpartition(":")
 with socket.create_connection((host, int(port))) as stream:
     try:
         stream.sendall(b"GET /2018-06-01/runtime/invocation/next HTTP/1.0\\r\\n\\r\\n")
@@ -450,7 +450,7 @@ fn knock(address: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn only_a_runtime_and_what_it_has_started_reach_its_endpoint() {
     let world = World::new();
-    let mut host = provided(&world, "");
+    let mut host = provided(&world, "sandbox = \"on\"");
     let mut other = provided(&world, "");
     let address = parsed(&host.result(1, r#"{"do": "address"}"#).await);
     let address = address.as_str().unwrap();
@@ -463,6 +463,12 @@ async fn only_a_runtime_and_what_it_has_started_reach_its_endpoint() {
     assert_eq!(heard, "\"closed\"", "another worker's runtime");
     let heard = host.result(2, &item).await;
     assert!(heard.contains("403"), "a child of its own: {heard}");
+    if fs::exists("/proc/net/tcp6").unwrap() {
+        let mapped = json!({"do": "knock", "address": format!("::ffff:{address}")}).to_string();
+        let heard = host.result(2, &mapped).await;
+        assert!(heard.contains("403"), "a socket for IPv6: {heard}");
+        assert_eq!(other.result(2, &mapped).await, "\"closed\"");
+    }
     assert_eq!(host.result(3, r#"{"do":"echo"}"#).await, r#"{"do":"echo"}"#);
     host.end().await;
     other.end().await;

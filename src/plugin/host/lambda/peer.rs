@@ -24,19 +24,18 @@ use tokio::{
     sync::Semaphore,
 };
 
-/// How long to wait before another look. Why several: `/proc/PID/task/TID/children` may leave one out
-/// while another ends, and `/proc/net/tcp` while others come and go. In all less than anybody notices.
-const LOOK_AGAIN_AFTER: [Duration; 5] = [
+/// How long to wait before each look. Why several: `/proc/PID/task/TID/children` may leave one out while
+/// another ends, and `/proc/net/tcp` while others come and go. In all less than anybody notices.
+const LOOK_AFTER: [Duration; 4] = [
+    Duration::ZERO,
     Duration::from_millis(1),
-    Duration::from_millis(2),
-    Duration::from_millis(5),
-    Duration::from_millis(15),
+    Duration::from_millis(10),
     Duration::from_millis(40),
 ];
 
 /// Connections that are being looked up at the same time; more wait in the socket's queue, so that a
-/// stranger who knocks without end uses up no descriptors.
-const LOOKED_UP_MAX: usize = 16;
+/// stranger who knocks without end uses up neither descriptors nor processors.
+const LOOKED_UP_MAX: usize = 2;
 
 /// Processes that are looked at; a runtime with so many descendants is beyond help.
 const PROCESSES_MAX: usize = 4096;
@@ -90,25 +89,30 @@ impl Door {
     }
 }
 
-/// Reads `/proc` in between, where nothing waits for a disk: a fraction of a millisecond for each look.
 async fn is_of_a_descendant(stream: &TcpStream) -> bool {
-    let (Ok(peer), Ok(ours)) = (stream.peer_addr(), stream.local_addr()) else {
+    let (Ok(local), Ok(remote)) = (stream.peer_addr(), stream.local_addr()) else {
         return false;
     };
-    for wait in LOOK_AGAIN_AFTER {
-        if has_open(peer, ours) {
-            return true;
-        }
+    let mut known = None;
+    for wait in LOOK_AFTER {
         tokio::time::sleep(wait).await;
+        // Why in a thread: the kernel goes through all of its table of connections, which takes it
+        // milliseconds on a large machine, and calls under way are not to wait for that.
+        let look = tokio::task::spawn_blocking(move || {
+            let inode = known.or_else(|| inode(local, remote));
+            (inode, inode.is_some_and(has_open))
+        });
+        match look.await {
+            Ok((_, true)) => return true,
+            Ok((inode, false)) => known = inode,
+            Err(_) => return false,
+        }
     }
-    has_open(peer, ours)
+    false
 }
 
-/// Whether a descendant has the socket open that is connected so.
-fn has_open(local: SocketAddr, remote: SocketAddr) -> bool {
-    let Some(inode) = inode(local, remote) else {
-        return false;
-    };
+/// Whether a descendant has the socket of this inode open.
+fn has_open(inode: u64) -> bool {
     let link = format!("socket:[{inode}]");
     let holder = descendants()
         .into_iter()

@@ -1,7 +1,8 @@
 //! The worker's loop: starts the runtime, listens for it, and ends with it.
 //!
-//! Owns the child and the clock of the function's own timeout. It kills nobody: when the worker ends,
-//! the pool ends all that is left of its process group.
+//! Owns the child and the clock of the function's own timeout. It kills nobody but a runtime that waits
+//! for a call when there are no more: when the worker ends, the pool ends all that is left of its
+//! process group.
 
 use std::{
     future::pending,
@@ -68,7 +69,7 @@ async fn work(command: &mut Command, settings: Settings) -> io::Result<ExitCode>
             () = desk.changed.notified() => {
                 if let Some(end) = desk.take_end() {
                     return match end {
-                        End::InputEnded => Ok(ExitCode::SUCCESS),
+                        End::InputEnded => runtime.kill().map(|()| ExitCode::SUCCESS),
                         End::Broken(error) => Err(error),
                     };
                 }
@@ -140,6 +141,13 @@ impl Runtime {
         let end = pidfd_open(pid.ok_or(io::ErrorKind::NotFound)?, PidfdFlags::NONBLOCK)?;
         let end = watched(end)?;
         Ok(Self { child, end })
+    }
+
+    /// Ends it, where there is nothing more for it: AWS does not ask a runtime to end either. Why before
+    /// its connections close: each runtime would tell the log of that as an error.
+    fn kill(&mut self) -> io::Result<()> {
+        self.child.kill()?;
+        self.child.wait().map(|_| ())
     }
 
     /// How it ended, when it has.
