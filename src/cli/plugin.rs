@@ -47,10 +47,6 @@ struct Show {
 }
 
 #[derive(Debug, Args)]
-#[expect(
-    clippy::struct_field_names,
-    reason = "fields are named as the command line shows them"
-)]
 struct Alias {
     /// The name in the plugin's manifest
     plugin: String,

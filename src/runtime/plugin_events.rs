@@ -163,58 +163,63 @@ impl PoolEvents {
         }
     }
 
-    /// What becomes of a version.
-    fn version(&self, event: Event) {
+    /// How far a deployed version has come.
+    fn rollout(&self, event: Event) {
         let (job, function, plugin) = self.whose();
-        if let Event::CanaryStarted { version, .. } = event {
-            let number = version.0;
-            tracing::info!(
-                job,
-                function,
-                plugin,
-                version = number,
-                "a version proves itself"
-            );
-            (self.tell)(PluginNews::Canary { version });
-        } else if let Event::Deployed {
-            version,
-            folder,
-            proven,
-        } = event
-        {
-            self.started();
-            let number = version.0;
-            tracing::info!(
-                job,
-                function,
-                plugin,
-                version = number,
-                proven,
-                "a version is in use"
-            );
-            (self.tell)(PluginNews::Deployed {
+        match event {
+            Event::CanaryStarted { version, .. } => {
+                let number = version.0;
+                tracing::info!(
+                    job,
+                    function,
+                    plugin,
+                    version = number,
+                    "a version proves itself"
+                );
+                (self.tell)(PluginNews::Canary { version });
+            }
+            Event::Deployed {
                 version,
                 folder,
                 proven,
-            });
-        } else if let Event::Refuted { version, cause } = event {
-            let number = version.0;
-            tracing::error!(
-                job,
-                function,
-                plugin,
-                version = number,
-                cause,
-                "a version is withdrawn"
-            );
-            (self.tell)(PluginNews::Refuted { version, cause });
-        } else if let Event::CannotStart {
-            version,
-            cause,
-            failure,
-        } = event
-        {
-            self.cannot_start(version, cause, failure);
+            } => {
+                self.started();
+                let number = version.0;
+                tracing::info!(
+                    job,
+                    function,
+                    plugin,
+                    version = number,
+                    proven,
+                    "a version is in use"
+                );
+                (self.tell)(PluginNews::Deployed {
+                    version,
+                    folder,
+                    proven,
+                });
+            }
+            Event::Refuted { version, cause } => {
+                let number = version.0;
+                tracing::error!(
+                    job,
+                    function,
+                    plugin,
+                    version = number,
+                    cause,
+                    "a version is withdrawn"
+                );
+                (self.tell)(PluginNews::Refuted { version, cause });
+            }
+            Event::Log { .. }
+            | Event::LogsDropped { .. }
+            | Event::WorkerStarted { .. }
+            | Event::WorkerEnded { .. }
+            | Event::Unconfined { .. }
+            | Event::Renewed { .. }
+            | Event::NotRenewed { .. }
+            | Event::SecretUnreadable { .. }
+            | Event::CannotStart { .. } => {}
         }
     }
 }
@@ -262,10 +267,14 @@ impl Events for PoolEvents {
             | Event::Renewed { .. }
             | Event::NotRenewed { .. }
             | Event::SecretUnreadable { .. } => self.notice(event),
-            Event::CanaryStarted { .. }
-            | Event::Deployed { .. }
-            | Event::Refuted { .. }
-            | Event::CannotStart { .. } => self.version(event),
+            Event::CanaryStarted { .. } | Event::Deployed { .. } | Event::Refuted { .. } => {
+                self.rollout(event);
+            }
+            Event::CannotStart {
+                version,
+                cause,
+                failure,
+            } => self.cannot_start(version, cause, failure),
         }
     }
 }

@@ -228,13 +228,12 @@ impl Plugins {
         qualifier: &str,
     ) -> Result<Option<Version>, RuntimeError> {
         let name = self.name(plugin)?;
-        let number = match qualifier.parse::<u32>() {
-            Ok(number) => self.store.version_hash(&name, number)?.map(|_| number),
-            Err(_) => {
-                let aliases = self.store.plugin_aliases(Some(&name))?.into_iter();
-                let mut named = aliases.filter(|row| row.alias == qualifier);
-                named.next().map(|row| row.version)
-            }
+        let number = if let Ok(number) = qualifier.parse::<u32>() {
+            self.store.version_hash(&name, number)?.map(|_| number)
+        } else {
+            let mut aliases = self.store.plugin_aliases(Some(&name))?.into_iter();
+            let named = aliases.find(|row| row.alias == qualifier);
+            named.map(|row| row.version)
         };
         number.map(|number| self.version(&name, number)).transpose()
     }

@@ -127,8 +127,9 @@ fn the_quota_of_a_day_is_spent_once_however_often_the_daemon_is_killed() {
     });
     let calls = u64::try_from(bed.call_count()).unwrap();
     assert!(calls <= quota, "{calls} calls of {quota}");
+    // What a kill finds between its permit and its handler is wasted: one of two each time, on average.
     assert!(
-        calls * 100 >= quota * 96,
+        calls + kills >= quota,
         "{calls} calls of {quota}: the kills wasted too many"
     );
 }

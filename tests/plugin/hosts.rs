@@ -205,11 +205,10 @@ const PROVIDED: &str = r#"
 import http.client, json, os
 import handler
 
-address, path = os.environ["AWS_LAMBDA_RUNTIME_API"].split("/")
-connection = http.client.HTTPConnection(address)
+connection = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
 
 def ask(method, what, body=None):
-    connection.request(method, "/%s/2018-06-01/runtime/%s" % (path, what), body)
+    connection.request(method, "/2018-06-01/runtime/" + what, body)
     answer = connection.getresponse()
     return answer.headers, answer.read()
 

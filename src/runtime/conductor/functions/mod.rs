@@ -105,7 +105,7 @@ pub(super) struct News {
 
 enum What {
     /// It was opened for the first time, or cannot be.
-    Found(Result<Version, Failure>),
+    Found(Result<Box<Version>, Failure>),
     /// This version is in force now, and that one proves itself.
     InForce(Box<Version>, Option<Box<Version>>),
     /// A version that proved itself is in use, or has been refuted, and how.
@@ -198,7 +198,7 @@ impl Functions {
         self.known.insert(name.to_owned(), function);
         let (engine, name, tell) = (engine.clone(), name.to_owned(), self.tell.clone());
         apart(move || {
-            let what = What::Found(found(&engine, &name));
+            let what = What::Found(found(&engine, &name).map(Box::new));
             // Why ok: a conductor that is gone calls nothing.
             tell.send(News { name, number, what }).ok();
         });
@@ -306,7 +306,7 @@ impl Work {
         }
         match (what, &mut function.stage) {
             (What::Found(Ok(version)), _) => {
-                if let Err(error) = self.functions.open(&engine, &name, version) {
+                if let Err(error) = self.functions.open(&engine, &name, *version) {
                     self.fail_function(&name, &refusal::unknown(&error.to_string()));
                 }
             }
