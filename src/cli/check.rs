@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     config::{Config, job::JobFile},
-    plugin::Manifest,
+    plugin::{self, Manifest},
     runtime::{Plan, plugin_folder, plugin_manifest},
     time::{Clock as _, SystemClock},
 };
@@ -86,6 +86,7 @@ pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Fai
         folder: folder.as_deref(),
         survey: &survey,
         machine_in_utc: machine_in_utc(),
+        sandbox_lack: plugin::sandbox_lack(),
     });
     let service = arguments
         .as_service

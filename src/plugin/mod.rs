@@ -54,6 +54,7 @@ pub use manifest::{
 pub use pool::{Pool, PoolError, PoolSpec, Rollout, Tally};
 pub(crate) use procfs::boot;
 pub(crate) use protocol::call_line;
+pub(crate) use sandbox::lack as sandbox_lack;
 pub use secrets::{SecretError, SecretSource};
 pub use spawner::{Launcher, SpawnError, Spawner, WorkerLog, WorkerLogError, WorkerRecord};
 pub use version::{Snapshot, SnapshotError, SnapshotLimits, discard_snapshot, snapshot};

@@ -14,8 +14,8 @@ use std::{
 };
 
 use landlock::{
-    ABI, Access, AccessFs, BitFlags, LandlockStatus, PathBeneath, PathFd, Ruleset, RulesetAttr,
-    RulesetCreatedAttr, RulesetStatus, Scope,
+    ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, LandlockStatus, PathBeneath, PathFd,
+    Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope,
 };
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 use serde::{Deserialize, Serialize};
@@ -155,6 +155,17 @@ pub(crate) fn enter(
         return Err(SandboxError::Unsupported(lack.to_owned()));
     }
     Ok(Confinement::Less(lack.to_owned()))
+}
+
+/// What this kernel lacks of what [`enter`] asks for, for people. Locks nothing in.
+pub(crate) fn lack() -> Option<&'static str> {
+    let mut all = Ruleset::default();
+    all = all.set_compatibility(CompatLevel::HardRequirement);
+    let handled = all.handle_access(AccessFs::from_all(RIGHTS));
+    let refused = handled
+        .and_then(|all| all.scope(Scope::from_all(RIGHTS)))
+        .is_err();
+    refused.then_some("this kernel's Landlock is missing, or leaves some rights open")
 }
 
 /// Keeps no more than [`KEPT`]. Without new privileges, which are given up before, no program brings any

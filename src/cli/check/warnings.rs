@@ -11,7 +11,7 @@ use crate::{
     cli::{show::count, survey::Survey},
     config::job::{Attempts, JobFile, Retry},
     limiter::Span,
-    plugin::{HostKind, Manifest},
+    plugin::{HostKind, Manifest, SandboxMode},
     runtime::Plan,
 };
 
@@ -51,6 +51,8 @@ pub(super) struct Look<'a> {
     pub(super) survey: &'a Survey,
     /// The machine's time zone is UTC, or unknown.
     pub(super) machine_in_utc: bool,
+    /// What this machine lacks of what locks handlers in.
+    pub(super) sandbox_lack: Option<&'static str>,
 }
 
 /// Everything, in the order of a job file.
@@ -174,7 +176,24 @@ fn process(look: &Look<'_>) -> Vec<Warning> {
         ));
     }
     found.extend(unreachable_pace(look, slots));
+    found.extend(open_sandbox(look.manifest.sandbox, look.manifest.host, look.sandbox_lack).map(
+        |problem| {
+            let mend = "Linux 6.12 or later has all of it (lsm= must name landlock); \"off\" in plugin.toml says that it is meant so";
+            look.warn("process.plugin", problem, mend)
+        },
+    ));
     found
+}
+
+/// Where handlers would be locked in less than they ask for.
+fn open_sandbox(mode: SandboxMode, host: HostKind, lack: Option<&str>) -> Option<String> {
+    let lack = lack.filter(|_| host != HostKind::Identity)?;
+    let outcome = match mode {
+        SandboxMode::Auto => "handlers would reach more than they are granted",
+        SandboxMode::On => "handlers may not start",
+        SandboxMode::Off => return None,
+    };
+    Some(format!("{outcome}: {lack}"))
 }
 
 /// Only where no handler could be fast enough: how fast this one is shows when it runs.
