@@ -3,8 +3,8 @@
 Owns the protocol's end in a worker. The handler may print what it likes: standard output becomes
 standard error before any of its code runs, and the protocol keeps a descriptor of its own.
 
-With one item in flight the handler runs in the main thread. With more, each runs in a thread of
-its own, or, where it is a coroutine function, as a task of one event loop.
+With one item in flight the handler runs in the main thread. With more, it runs in threads, or,
+where it is a coroutine function, in tasks of one event loop.
 """
 
 import importlib.util
@@ -212,45 +212,145 @@ def serve_in_turn(handler, source, sink):
             write_all(sink, answer(line))
 
 
-def serve_in_threads(handler, source, sink, in_flight):
-    """One thread reads, one writes what has gathered, the others call the handler.
+class Threads:
+    """Calls the handler in threads, or, where it is so quick that handing over costs more, in place.
 
-    A thread that called the handler never waits for the pipe: a write of its own would let go of
-    the interpreter's lock once for each item.
+    One thread drives: it reads the calls and hands them over, and calls the handler itself while
+    all of late were quick. A second one watches meanwhile. Where a call in place takes longer, the
+    watcher drives, so that no other call waits for it; the former driver watches when it is back.
+
+    A thread that was handed a call never waits for the pipe: a write of its own would let go of the
+    interpreter's lock once for each item. What they say gathers and is written by one of its own.
     """
-    from queue import Empty, SimpleQueue
 
-    calls, answers = SimpleQueue(), SimpleQueue()
-    answer = answerer(handler, answers.put)
+    # What handing a call over and its answer back costs, about.
+    QUICK_S = 40e-6
 
-    def work():
+    # So many quick calls in a row, and the next is expected to be quick.
+    QUICK_CALLS = 64
+
+    # A call in place keeps the others waiting for no more than twice this.
+    TICK_S = 1e-3
+
+    def __init__(self, handler, source, sink):
+        from collections import deque
+        from queue import SimpleQueue
+        from time import perf_counter, sleep
+
+        self.now, self.sleep, self.sink = perf_counter, sleep, sink
+        self.come, self.lines = messages(source), deque()
+        self.calls, self.answers = SimpleQueue(), SimpleQueue()
+        self.ended, self.woken = SimpleQueue(), SimpleQueue()
+        self.answer = answerer(handler, self.answers.put)
+        self.writing = threading.Lock()
+        # Quick calls in a row.
+        self.quick = 0
+        # Held for the change of the three below, where both threads might.
+        self.wheel = threading.Lock()
+        self.driver = None
+        # The driver is in a call.
+        self.inside = False
+        # Nobody watches: the former driver is in its call still.
+        self.unwatched = False
+        # Calls in place, so far.
+        self.begun = 0
+        # The watcher waits until there is something to watch.
+        self.asleep = False
+
+    def serve(self, in_flight):
+        tasks = [self.work] * in_flight + [self.write, self.drive_first, self.watch_first]
+        for task in tasks:
+            threading.Thread(target=self.hold, args=(task,), daemon=True).start()
+        self.ended.get()
+
+    @staticmethod
+    def hold(task):
+        try:
+            task()
+        except BaseException:
+            # SystemExit and the like: they end the worker, as they would in the main thread.
+            traceback.print_exc()
+            os._exit(1)
+
+    def say(self, text):
+        with self.writing:
+            write_all(self.sink, text)
+
+    def timed_answer(self, line):
+        began = self.now()
+        text = self.answer(line)
+        self.quick = self.quick + 1 if self.now() - began < self.QUICK_S else 0
+        return text
+
+    def work(self):
         while True:
-            line = calls.get()
-            try:
-                answers.put(answer(line))
-            except BaseException:
-                # SystemExit and the like: they end the worker, as they would in the main thread.
-                traceback.print_exc()
-                os._exit(1)
+            self.answers.put(self.timed_answer(self.calls.get()))
 
-    def write():
+    def write(self):
         while True:
-            texts = [answers.get()]
-            try:
-                while len(texts) < 1024:
-                    texts.append(answers.get_nowait())
-            except Empty:
-                pass
-            try:
-                write_all(sink, "".join(texts))
-            except OSError:
-                os._exit(1)
+            texts = [self.answers.get()]
+            while len(texts) < 1024 and not self.answers.empty():
+                texts.append(self.answers.get())
+            self.say("".join(texts))
 
-    for target in [work] * in_flight + [write]:
-        threading.Thread(target=target, daemon=True).start()
-    for lines in messages(source):
-        for line in lines:
-            calls.put(line)
+    def drive_first(self):
+        while True:
+            self.drive()
+            self.watch()
+
+    def watch_first(self):
+        while True:
+            self.watch()
+            self.drive()
+
+    def drive(self):
+        """Returns where the watcher has taken over."""
+        self.driver = threading.get_ident()
+        while True:
+            while self.lines:
+                line = self.lines.popleft()
+                if self.quick < self.QUICK_CALLS or self.unwatched:
+                    self.calls.put(line)
+                elif not self.call(line):
+                    return
+            lines = next(self.come, None)
+            if lines is None:
+                self.ended.put(None)
+                threading.Event().wait()
+            self.lines.extend(lines)
+
+    def call(self, line):
+        """Calls in place. Whether this thread still drives."""
+        self.begun += 1
+        self.inside = True
+        # Why after that: the watcher looks once more before it sleeps.
+        if self.asleep:
+            self.asleep = False
+            self.woken.put(None)
+        text = self.timed_answer(line)
+        with self.wheel:
+            drives = self.driver == threading.get_ident()
+            if drives:
+                self.inside = False
+        self.say(text)
+        return drives
+
+    def watch(self):
+        """Returns where a call in place takes long: whoever watched has to drive now."""
+        self.unwatched = False
+        seen = None
+        while True:
+            if seen == self.begun and not self.inside:
+                self.asleep = True
+                if not self.inside:
+                    self.woken.get()
+            seen = self.begun
+            self.sleep(self.TICK_S)
+            with self.wheel:
+                if self.inside and seen == self.begun:
+                    self.driver, self.inside, self.unwatched = None, False, True
+                    self.quick = 0
+                    return
 
 
 def serve_in_loop(handler, source, sink):
@@ -316,7 +416,7 @@ def main():
     if inspect.iscoroutinefunction(handler):
         serve_in_loop(handler, source, sink)
     elif in_flight > 1:
-        serve_in_threads(handler, source, sink, in_flight)
+        Threads(handler, source, sink).serve(in_flight)
     else:
         serve_in_turn(handler, source, sink)
 

@@ -148,3 +148,44 @@ async fn a_large_item_reaches_the_handler() {
     assert_eq!(host.result(1, &item).await, "5000000");
     host.end().await;
 }
+
+/// Calls that are quick are made in place, one behind another: what then takes long must not be waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_call_after_many_quick_ones_keeps_nobody_waiting() {
+    let world = World::new();
+    let code = "
+import threading
+gates = [threading.Event() for _ in range(3)]
+
+def handle(item):
+    if item['do'] == 'wait':
+        gates[item['gate']].wait()
+    elif item['do'] == 'open':
+        gates[item['gate']].set()
+    return item['do']
+";
+    let mut host = world.python("workers = 1\nin_flight = 4", code);
+    let mut next = 0;
+    let mut calls = |items: &[&str]| {
+        let calls = items.iter().map(|item| {
+            next += 1;
+            call(next, item)
+        });
+        calls.collect::<Vec<_>>()
+    };
+    for gate in 0..3 {
+        for _ in 0..50 {
+            host.pool.submit(calls(&[r#"{"do": "pass"}"#; 4]));
+            for _ in 0..4 {
+                assert!(matches!(host.answer().await.outcome, Outcome::Done(_)));
+            }
+        }
+        let wait = format!(r#"{{"do": "wait", "gate": {gate}}}"#);
+        let open = format!(r#"{{"do": "open", "gate": {gate}}}"#);
+        host.pool.submit(calls(&[&wait, &wait, &wait, &open]));
+        for _ in 0..4 {
+            assert!(matches!(host.answer().await.outcome, Outcome::Done(_)));
+        }
+    }
+    host.end().await;
+}
