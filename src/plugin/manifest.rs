@@ -289,7 +289,11 @@ impl Manifest {
         let mut manifest: Self = toml::from_str(text)?;
         manifest.check()?;
         if let Some(http) = &mut manifest.http {
-            http.complete(&manifest.secrets, manifest.line_bytes_max)?;
+            http.complete(
+                &manifest.secrets,
+                manifest.line_bytes_max,
+                manifest.batch.get(),
+            )?;
         }
         Ok(manifest)
     }
@@ -492,7 +496,11 @@ impl Manifest {
                 "needs a program as its first word, without NUL".to_owned(),
             );
         }
-        if self.batch.get() > 1 && !matches!(self.host, HostKind::Process | HostKind::Lambda) {
+        let takes_batches = matches!(
+            self.host,
+            HostKind::Process | HostKind::Lambda | HostKind::Http
+        );
+        if self.batch.get() > 1 && !takes_batches {
             return invalid(
                 "batch",
                 format!(

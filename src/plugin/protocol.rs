@@ -106,8 +106,8 @@ pub(crate) fn encode(call: &Call, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-/// Writes calls that belong together as a line.
-pub(crate) fn encode_batch(calls: &[Call], out: &mut Vec<u8>) {
+/// Writes calls that belong together as a line, with what was composed of all of them.
+pub(crate) fn encode_batch(calls: &[Call], composed: Option<&Payload>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"batch\":[");
     for (place, call) in calls.iter().enumerate() {
         if place > 0 {
@@ -115,7 +115,12 @@ pub(crate) fn encode_batch(calls: &[Call], out: &mut Vec<u8>) {
         }
         push_call(call, out);
     }
-    out.extend_from_slice(b"]}\n");
+    out.push(b']');
+    if let Some(composed) = composed {
+        out.extend_from_slice(b",\"item\":");
+        push_one_line(composed.text(), out);
+    }
+    out.extend_from_slice(b"}\n");
 }
 
 fn push_call(call: &Call, out: &mut Vec<u8>) {

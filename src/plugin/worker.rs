@@ -24,7 +24,7 @@ use rustix::{fd::OwnedFd, process::Signal};
 use tokio::{io::unix::AsyncFd, net::unix::pipe, sync::mpsc::UnboundedReceiver};
 
 use super::{
-    Answer, Call, Event, HostKind, ItemRef, Outcome, Version, host,
+    Answer, Call, Event, ItemRef, Outcome, Version, host,
     lines::{Lines, LogBudget, Tail},
     pool::{End, Shared, WorkerId},
     process::Process,
@@ -35,10 +35,12 @@ use crate::{
     payload::{Failure, Payload},
 };
 
+mod composed;
 mod end;
 mod output;
 mod start;
 
+use composed::Composed;
 use output::read_now;
 
 pub(crate) use start::{run, watched};
@@ -279,13 +281,13 @@ impl Worker {
         self.leave_if_idle();
     }
 
-    fn hand_over(&mut self, mut calls: Vec<Call>, alone: bool) {
+    fn hand_over(&mut self, calls: Vec<Call>, alone: bool) {
         let now = Instant::now();
-        let mut refused = Vec::new();
-        calls = calls
-            .into_iter()
-            .filter_map(|call| self.compose(call).map_err(|it| refused.push(it)).ok())
-            .collect();
+        let Composed {
+            mut calls,
+            together,
+            refused,
+        } = Composed::of(&self.post, calls);
         let manifest = &self.post.version.manifest;
         let batch = manifest.batch.get() > 1;
         if let Some(own) = host::time_of_each_call(manifest) {
@@ -295,8 +297,8 @@ impl Worker {
         }
         // Why the same for all: a batch is read whole, or not.
         let begin = self.pending.len();
-        if batch {
-            protocol::encode_batch(&calls, &mut self.pending);
+        if batch && !calls.is_empty() {
+            protocol::encode_batch(&calls, together.as_ref(), &mut self.pending);
         }
         for call in calls {
             let end = if batch { begin } else { self.pending.len() };
@@ -329,27 +331,6 @@ impl Worker {
         self.write();
         if !refused.is_empty() {
             self.post.shared.answered(self.post.id, refused);
-        }
-    }
-
-    /// Has the expressions of this worker's version evaluated for a call. Why not sooner: which version
-    /// a call goes to is known when it is handed over.
-    fn compose(&self, mut call: Call) -> Result<Call, Answer> {
-        let version = &self.post.version;
-        if version.manifest.host != HostKind::Http {
-            return Ok(call);
-        }
-        match self.post.shared.spec.composer.compose(version, &call) {
-            Ok(values) => {
-                call.payload = values;
-                Ok(call)
-            }
-            Err(failure) => Err(Answer {
-                ticket: call.ticket,
-                generation: call.generation,
-                version: version.number,
-                outcome: Outcome::Failed(failure),
-            }),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The expressions of a manifest, evaluated for each call that is handed to a worker.
 //!
-//! They see the record as `$item`, and key, attempt, index and id of the call as `$call`; what they
-//! give is data and never read as an expression again. Parsed once for each version.
+//! They see the record as `$item`, and key, attempt, index and id of the call as `$call`; of a batch the
+//! records as `$items` and what is told of the calls as `$calls`, both in one order. What they give is data and never read as an expression again. Parsed once for each version.
 //!
 //! Impurity: a worker's task evaluates in place. An expression that may use up its time does so where
 //! others are not kept waiting, and all of a call's have two seconds; a thread of their own would
@@ -31,8 +31,11 @@ const TIME_MAX: Duration = Duration::from_secs(2);
 /// Versions whose expressions are kept parsed: a pool works with two, or a few while it is tried.
 const VERSIONS_MAX: usize = 8;
 
-/// What expressions may look at beside JSONata's functions.
-const VARIABLES: [&str; 2] = ["item", "call"];
+/// What expressions may look at beside JSONata's functions: the data, and what is told of it.
+const ONE: [&str; 2] = ["item", "call"];
+
+/// As [`ONE`], where they are evaluated for a batch.
+const SEVERAL: [&str; 2] = ["items", "calls"];
 
 /// Evaluates expressions, for any number of pools.
 pub struct Requests {
@@ -50,8 +53,8 @@ struct Expression {
 
 #[derive(Debug)]
 enum What {
-    /// The record as it is, with its text.
-    Item,
+    /// The record as it is, with its text, or those of a batch.
+    Data,
     Value(Box<Jsonata>),
 }
 
@@ -70,7 +73,7 @@ impl Requests {
         if let Some(known) = parsed.get(&version.folder) {
             return Ok(Arc::clone(known));
         }
-        let expressions: Arc<[Expression]> = parse(version.manifest.templates())?.into();
+        let expressions: Arc<[Expression]> = parse(&version.manifest)?.into();
         if parsed.len() >= VERSIONS_MAX {
             parsed.clear();
         }
@@ -80,11 +83,10 @@ impl Requests {
 }
 
 impl Composer for Requests {
-    fn compose(&self, version: &Version, call: &Call) -> Result<Payload, Failure> {
+    fn compose(&self, version: &Version, calls: &[Call]) -> Result<Payload, Failure> {
         let expressions = self.expressions(version).map_err(failure)?;
         let is_heavy = expressions.iter().any(Expression::is_heavy);
-        let bytes_max = version.manifest.line_bytes_max;
-        let evaluate = || evaluate(&expressions, call, bytes_max, self.clock.as_ref());
+        let evaluate = || evaluate(&expressions, &version.manifest, calls, self.clock.as_ref());
         let elsewhere = Handle::try_current()
             .is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
         if is_heavy && elsewhere {
@@ -96,7 +98,7 @@ impl Composer for Requests {
 
 /// Refuses a manifest with an expression that is none, or looks at something that is not there.
 pub(super) fn check(manifest: &Manifest) -> Result<(), RuntimeError> {
-    let parsed = parse(manifest.templates());
+    let parsed = parse(manifest);
     parsed.map(drop).map_err(|cause| RuntimeError::Plugin {
         plugin: manifest.name.clone(),
         cause: format!("plugin.toml: {cause}"),
@@ -107,24 +109,35 @@ pub(super) fn check(manifest: &Manifest) -> Result<(), RuntimeError> {
 /// of a plugin that has no web service.
 pub fn preview_request(manifest: &Manifest, call: &Call) -> Option<Result<Value, Failure>> {
     manifest.http.as_ref()?;
-    let values = parse(manifest.templates())
+    let calls = std::slice::from_ref(call);
+    let values = parse(manifest)
         .map_err(failure)
-        .and_then(|parsed| evaluate(&parsed, call, manifest.line_bytes_max, &SystemClock));
+        .and_then(|parsed| evaluate(&parsed, manifest, calls, &SystemClock));
     Some(values.and_then(|values| plugin::preview_request(manifest, call, values)))
 }
 
-fn parse(templates: &[Template]) -> Result<Vec<Expression>, String> {
+fn variables(manifest: &Manifest) -> [&'static str; 2] {
+    if manifest.batch.get() > 1 {
+        SEVERAL
+    } else {
+        ONE
+    }
+}
+
+fn parse(manifest: &Manifest) -> Result<Vec<Expression>, String> {
+    let [data, about] = variables(manifest);
     let parse = |template: &Template| {
         let Template { place, text } = template;
-        if text == "$item" {
-            let (place, what) = (place.clone(), What::Item);
+        if text.strip_prefix('$') == Some(data) {
+            let (place, what) = (place.clone(), What::Data);
             return Ok(Expression { place, what });
         }
         let jsonata =
             Jsonata::parse(text).map_err(|error| format!("`{place}`: {}", error.message))?;
-        if let Some(name) = jsonata.variables().find(|name| !VARIABLES.contains(name)) {
+        let is_strange = |name: &&str| *name != data && *name != about;
+        if let Some(name) = jsonata.variables().find(is_strange) {
             return Err(format!(
-                "`{place}` looks at ${name}; there are $item and $call"
+                "`{place}` looks at ${name}; there are ${data} and ${about}"
             ));
         }
         Ok(Expression {
@@ -132,7 +145,7 @@ fn parse(templates: &[Template]) -> Result<Vec<Expression>, String> {
             what: What::Value(Box::new(jsonata)),
         })
     };
-    templates.iter().map(parse).collect()
+    manifest.templates().iter().map(parse).collect()
 }
 
 fn failure(cause: String) -> Failure {
@@ -146,27 +159,30 @@ fn failure(cause: String) -> Failure {
 /// The values of all expressions, as an array.
 fn evaluate(
     expressions: &[Expression],
-    call: &Call,
-    bytes_max: usize,
+    manifest: &Manifest,
+    calls: &[Call],
     clock: &dyn Clock,
 ) -> Result<Payload, Failure> {
     let began = Instant::now();
-    let about: Payload = json!({
-        "key": call.key,
-        "attempt": call.attempt,
-        "index": call.index,
-        "id": call.id,
-    })
-    .into();
-    let variables = |name: &str| match name {
-        "item" => Some(&call.payload),
-        "call" => Some(&about),
-        _ => None,
+    let (data, about) = match calls {
+        [call] if manifest.batch.get() == 1 => (call.payload.clone(), told(call)),
+        calls => (
+            list_of(calls)?,
+            Value::Array(calls.iter().map(told).collect()),
+        ),
+    };
+    let about = Payload::from(about);
+    let bytes_max = manifest.line_bytes_max.saturating_mul(calls.len());
+    let names = variables(manifest);
+    let variables = |name: &str| match names.iter().position(|known| *known == name) {
+        Some(0) => Some(&data),
+        Some(_) => Some(&about),
+        None => None,
     };
     let nothing = Box::new(Value::Null);
     let mut random = rand::random::<u64>;
     let mut scope = Scope {
-        input: &call.payload,
+        input: &data,
         result: None,
         error_output: None,
         variables: &variables,
@@ -192,10 +208,27 @@ fn evaluate(
     Payload::parse(values).map_err(|error| failure(format!("the values are no JSON: {error}")))
 }
 
+/// What expressions are told of a call.
+fn told(call: &Call) -> Value {
+    json!({
+        "key": call.key,
+        "attempt": call.attempt,
+        "index": call.index,
+        "id": call.id,
+    })
+}
+
+/// The records of a batch, each with its text.
+fn list_of(calls: &[Call]) -> Result<Payload, Failure> {
+    let texts: Vec<&str> = calls.iter().map(|call| call.payload.text()).collect();
+    Payload::parse(format!("[{}]", texts.join(",")))
+        .map_err(|error| failure(format!("the batch is no JSON: {error}")))
+}
+
 impl Expression {
     fn is_heavy(&self) -> bool {
         match &self.what {
-            What::Item => false,
+            What::Data => false,
             What::Value(jsonata) => jsonata.is_heavy(),
         }
     }
@@ -203,7 +236,7 @@ impl Expression {
     /// The value's JSON.
     fn value(&self, scope: &mut Scope<'_>) -> Result<String, Failure> {
         match &self.what {
-            What::Item => Ok(scope.input.text().to_owned()),
+            What::Data => Ok(scope.input.text().to_owned()),
             What::Value(jsonata) => match jsonata.evaluate(scope) {
                 Ok(value) => Ok(value.to_string()),
                 Err(EvalError::Jsonata {
@@ -252,7 +285,7 @@ mod tests {
             timeout: None,
             cursor: None,
         };
-        match Requests::new(Arc::new(SystemClock)).compose(&version, &call) {
+        match Requests::new(Arc::new(SystemClock)).compose(&version, &[call]) {
             Ok(values) => Ok(values.text().to_owned()),
             Err(failure) => {
                 assert_eq!(failure.error, "States.QueryEvaluationError");

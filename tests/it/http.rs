@@ -352,5 +352,5 @@ fn the_manifests_of_the_guide_are_taken() {
         assert!(!manifest.templates().is_empty());
         count += 1;
     }
-    assert_eq!(count, 2);
+    assert_eq!(count, 3);
 }

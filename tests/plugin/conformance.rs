@@ -219,7 +219,7 @@ async fn of_a_batch_those_fail_that_failed() {
             continue;
         };
         let world = World::new();
-        let mut host = row.batches.start(&world);
+        let mut host = row.batches.start(&world).await;
         host.pool.submit(batch(&["good", "bad", "good", "bad"]));
         for _ in 0..4 {
             let answer = host.answer().await;
@@ -237,20 +237,25 @@ async fn of_a_batch_those_fail_that_failed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_death_between_two_items_of_a_batch_blames_the_one() {
     for row in TABLE {
-        let Batches::Of { death, .. } = row.batches else {
+        let Batches::Of { death, .. } = &row.batches else {
             refuses_batches(row);
             continue;
         };
         let world = World::new();
-        let mut host = row.batches.start(&world);
+        let mut host = row.batches.start(&world).await;
         let calls = batch(&["good", "good", "die", "good"]);
         let (done, _) = host.run_all(calls, |_, _| ()).await;
         assert_eq!(done.len(), 4);
         for (ticket, answer) in done {
-            match (ticket, answer.outcome) {
-                (3, Outcome::Failed(failure)) => assert_eq!(failure.error, death, "{}", row.host),
-                (1 | 2 | 4, Outcome::Done(_)) => {}
-                (_, outcome) => panic!("{}: {ticket} {outcome:?}", row.host),
+            match (ticket, answer.outcome, death) {
+                (3, Outcome::Failed(failure), Met::By(error)) => {
+                    assert_eq!(failure.error, *error, "{}", row.host);
+                }
+                (1 | 2 | 4, Outcome::Done(_), Met::By(_)) => {}
+                (_, Outcome::Failed(failure), Met::Never { becomes, why }) => {
+                    assert_eq!(failure.error, *becomes, "{}, {why}", row.host);
+                }
+                (_, outcome, _) => panic!("{}: {ticket} {outcome:?}", row.host),
             }
         }
         host.end().await;

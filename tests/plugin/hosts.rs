@@ -9,6 +9,7 @@ use axum::{
     http::Response,
 };
 use iterd::plugin::Call;
+use serde_json::json;
 use tokio::{
     net::TcpListener,
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
@@ -83,8 +84,8 @@ pub(crate) enum Batches {
         files: &'static [(&'static str, &'static str)],
         /// The error of an item that the handler names as failed.
         error: &'static str,
-        /// The error of the item that kills its worker.
-        death: &'static str,
+        /// The error of the item that kills its worker; what each becomes where that kills none.
+        death: Met<&'static str>,
     },
     /// The manifest refuses them with these words.
     Refused(&'static str),
@@ -93,14 +94,15 @@ pub(crate) enum Batches {
 }
 
 impl Batches {
-    pub(crate) fn start(&self, world: &World) -> Running {
+    pub(crate) async fn start(&self, world: &World) -> Started {
         let Self::Of {
             manifest, files, ..
         } = self
         else {
             panic!("no batches");
         };
-        world.pool(&format!("{manifest}\nworkers = 1\nbatch = 4"), files)
+        let manifest = format!("workers = 1\nbatch = 4\n{manifest}");
+        started(&manifest, files, world).await
     }
 }
 
@@ -304,7 +306,7 @@ const PROCESS: Row = Row {
         manifest: "command = [\"python3\", \"program.py\"]",
         files: &[("program.py", PROGRAM_OF_BATCHES)],
         error: "Bad",
-        death: "Iterd.WorkerExited",
+        death: Met::By("Iterd.WorkerExited"),
     },
 };
 
@@ -315,7 +317,7 @@ const FUNCTION: Row = Row {
         manifest: "handler = \"handler.py:handle\"",
         files: &[("handler.py", PYTHON_OF_BATCHES)],
         error: "Bad",
-        death: "Iterd.WorkerExited",
+        death: Met::By("Iterd.WorkerExited"),
     },
     ..PROCESS
 };
@@ -364,7 +366,7 @@ pub(crate) const TABLE: &[Row] = &[
             manifest: LAMBDA_PYTHON,
             files: &[("handler.py", LAMBDA_OF_BATCHES)],
             error: "Iterd.BatchItemFailure",
-            death: "Runtime.ExitError",
+            death: Met::By("Runtime.ExitError"),
         },
         ..LAMBDA
     },
@@ -394,7 +396,15 @@ pub(crate) const TABLE: &[Row] = &[
             becomes: "\"flooded\"",
             why: NO_CODE,
         },
-        batches: ONE_AT_A_TIME,
+        batches: Batches::Of {
+            manifest: "host = \"http\"\nnetwork = [\"127.0.0.1\"]\nhttp = { url = \"http://127.0.0.1:PORT/\", body = { items = \"{% $items %}\", keys = \"{% [$calls.key] %}\" } }",
+            files: &[],
+            error: "Iterd.BatchItemFailure",
+            death: Met::Never {
+                becomes: "States.Http.Socket",
+                why: "the service dies, not the worker: whose fault it is, nobody sees",
+            },
+        },
         ..PROCESS
     },
     #[cfg(feature = "wasm")]
@@ -427,14 +437,18 @@ pub(crate) struct Started {
 
 /// Starts a row's host, and the web service that one of them calls.
 pub(crate) async fn start(row: &Row, world: &World) -> Started {
+    started(row.manifest, row.files, world).await
+}
+
+async fn started(manifest: &str, files: &[(&str, &str)], world: &World) -> Started {
     let (sender, given_up) = unbounded_channel();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
     let router = Router::new().fallback(serve).with_state(sender);
     tokio::spawn(async move { axum::serve(listener, router).await });
-    let manifest = row.manifest.replace("PORT", &port);
+    let manifest = manifest.replace("PORT", &port);
     let manifest = format!("line_bytes_max = 65536\n{manifest}");
-    let version = world.version(1, &manifest, row.files);
+    let version = world.version(1, &manifest, files);
     #[cfg(feature = "wasm")]
     std::fs::write(version.folder.join("handler.wasm"), crate::guest::handler()).unwrap();
     Started {
@@ -483,14 +497,28 @@ impl Drop for GivenUp {
 /// The web service.
 async fn serve(State(sender): State<UnboundedSender<()>>, body: Bytes) -> Response<Body> {
     let item: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    // Breaks the connection off before anything is said.
+    let broken = || {
+        let error = std::io::Error::other("on purpose");
+        Body::from_stream(futures::stream::iter([Err::<Bytes, _>(error)]))
+    };
+    if let Some(items) = item["items"].as_array() {
+        let named = items.iter().zip(item["keys"].as_array().unwrap());
+        let bad = named.filter(|(item, _)| *item == "bad");
+        let failures: Vec<_> = bad
+            .map(|(_, key)| json!({ "itemIdentifier": key }))
+            .collect();
+        return Response::new(if items.iter().any(|item| item == "die") {
+            broken()
+        } else {
+            json!({ "batchItemFailures": failures }).to_string().into()
+        });
+    }
     let answer = match item["do"].as_str().unwrap() {
         "echo" => Body::from(body),
         "print" => "\"printed\"".into(),
         "flood" => "\"flooded\"".into(),
-        // Breaks the connection off before anything is said.
-        "die" => Body::from_stream(futures::stream::iter([Err::<Bytes, _>(
-            std::io::Error::other("on purpose"),
-        )])),
+        "die" => broken(),
         "hang" => {
             let _guard = GivenUp(sender);
             pending().await

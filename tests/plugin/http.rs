@@ -760,3 +760,101 @@ async fn a_server_is_trusted_by_its_certificate_alone() {
     assert!(how.contains("SSL_CERT_FILE"), "{how}");
     missing.end().await;
 }
+
+/// What each of these items came to, by their tickets from 1 on.
+async fn outcomes(host: &mut Running, items: &[&str]) -> Vec<String> {
+    let calls = items.iter().zip(1_u64..);
+    host.pool
+        .submit(calls.map(|(item, ticket)| call(ticket, item)).collect());
+    let mut outcomes = Vec::new();
+    for _ in items {
+        let answer = host.answer().await;
+        outcomes.push(match answer.outcome {
+            Outcome::Done(result) => format!("{} {}", answer.ticket, result.text()),
+            Outcome::Failed(failure) => {
+                format!("{} {} {:?}", answer.ticket, failure.error, failure.retry)
+            }
+            other => panic!("{other:?}"),
+        });
+    }
+    outcomes.sort();
+    outcomes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_one_request_and_each_record_has_its_own_outcome() {
+    let (world, service) = (World::new(), Service::start().await);
+    let manifest = |path: &str, rest: &str| {
+        format!(
+            "host = \"http\"\nbatch = 3\nnetwork = [\"127.0.0.1\"]\n[http]\nurl = \"{}\"\n{rest}",
+            service.url(path)
+        )
+    };
+    let items = ["1.50", "\"b\"", "3", "4"];
+    // The text of a record is kept, on the way there and back.
+    let mut host = world.pool(&manifest("/body", "body = \"{% $items %}\""), &[]);
+    let results = ["1 1.50", "2 \"b\"", "3 3", "4 4"];
+    assert_eq!(outcomes(&mut host, &items).await, results);
+    let [first, second] = [service.next(), service.next()];
+    assert_eq!(first["body"], "[1.50,\"b\",3]");
+    assert_eq!(first["headers"]["idempotency-key"], Value::Null);
+    assert_eq!(second["body"], "[4]");
+    host.end().await;
+
+    let data = "results = \"/data/items\"\n[http.body.data]\nitems = \"{% $items %}\"";
+    let mut host = world.pool(&manifest("/body", data), &[]);
+    assert_eq!(outcomes(&mut host, &items).await, results);
+    host.end().await;
+
+    let none = "results = \"/data\"\nbody = { items = \"{% $items %}\" }";
+    let mut host = world.pool(&manifest("/body", none), &[]);
+    let garbage = |number| format!("{number} Iterd.InvalidAnswer None");
+    assert_eq!(
+        outcomes(&mut host, &items[..2]).await,
+        [garbage(1), garbage(2)]
+    );
+    host.end().await;
+
+    let named = "[http.body]\nbatchItemFailures = \"{% [{'itemIdentifier': $calls[1].key}] %}\"";
+    let mut host = world.pool(&manifest("/body", named), &[]);
+    assert_eq!(
+        outcomes(&mut host, &items[..3]).await,
+        ["1 null", "2 Iterd.BatchItemFailure None", "3 null"]
+    );
+    host.end().await;
+}
+
+/// A record must not lose its only try to its neighbour.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_a_batch_is_told_of_whoever_is_to_blame() {
+    let (world, service) = (World::new(), Service::start().await);
+    let manifest = |path: &str| {
+        format!(
+            "host = \"http\"\nbatch = 3\nnetwork = [\"127.0.0.1\"]\n[http]\nurl = \"{}\"\n\
+             body = \"{{% [$map($items, function($it) {{ $uppercase($it) }})] %}}\"",
+            service.url(path)
+        )
+    };
+    let mut host = world.pool(&manifest("/body"), &[]);
+    assert_eq!(
+        outcomes(&mut host, &["\"a\"", "7", "\"c\""]).await,
+        [
+            "1 \"A\"",
+            "2 States.QueryEvaluationError Some(false)",
+            "3 \"C\""
+        ]
+    );
+    host.end().await;
+    // Whom of them the service means, nobody knows: no refusal is final, but of one that was alone.
+    let mut host = world.pool(&manifest("/400"), &[]);
+    let refused = |number, retry| format!("{number} States.Http.StatusCode.400 {retry}");
+    assert_eq!(
+        outcomes(&mut host, &["\"a\"", "\"b\""]).await,
+        [refused(1, "None"), refused(2, "None")]
+    );
+    assert_eq!(
+        outcomes(&mut host, &["\"a\""]).await,
+        [refused(1, "Some(false)")]
+    );
+    host.end().await;
+}

@@ -21,6 +21,7 @@ use super::{
     pool::Shared, sandbox::SandboxSpec,
 };
 
+mod batch;
 pub mod exec;
 pub(crate) mod http;
 pub mod identity;

@@ -29,6 +29,7 @@ pub(super) const KEYS: &[&str] = &[
     "retry_after",
     "response",
     "response_bytes_max",
+    "results",
     "redirects",
     "connect_timeout",
 ];
@@ -85,6 +86,8 @@ pub struct Http {
     #[serde(default)]
     pub(crate) response: ResponseForm,
     pub(crate) response_bytes_max: Option<usize>,
+    /// Of a batch's response, where the list of the results is: a JSON Pointer, `/data`. Default: all of it.
+    pub(crate) results: Option<String>,
     /// How many redirects are followed for one record, 0 to 10.
     #[serde(default)]
     pub(crate) redirects: u8,
@@ -254,7 +257,9 @@ impl Http {
         &mut self,
         secrets: &BTreeMap<String, String>,
         bytes_max: usize,
+        batch: u32,
     ) -> Result<(), ManifestError> {
+        self.check_batch(batch)?;
         if self.redirects > REDIRECTS_MAX {
             return invalid(
                 "http.redirects",
@@ -311,6 +316,27 @@ impl Http {
         plan.templates = reader.templates;
         self.plan = plan;
         Ok(())
+    }
+
+    /// What a batch's response means.
+    fn check_batch(&self, batch: u32) -> Result<(), ManifestError> {
+        if batch > 1 && self.response != ResponseForm::Json {
+            return invalid(
+                "http.response",
+                "goes with one record at a time; the response to a batch is JSON".to_owned(),
+            );
+        }
+        match &self.results {
+            Some(_) if batch == 1 => invalid(
+                "http.results",
+                "goes with `batch` of more than 1".to_owned(),
+            ),
+            Some(pointer) if !pointer.starts_with('/') => invalid(
+                "http.results",
+                format!("is {pointer:?}; write a JSON Pointer: \"/data\""),
+            ),
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn read_method(&self) -> Result<String, ManifestError> {
@@ -681,6 +707,10 @@ mod tests {
                 "scheme, host and port",
             ),
             (&format!("{url}\nresponse = \"xml\""), "unknown variant"),
+            (
+                &format!("{url}\nresults = \"/data\""),
+                "goes with `batch` of more than 1",
+            ),
         ] {
             let message = parsed(rest).unwrap_err();
             assert!(message.contains(expected), "{rest}: {message}");

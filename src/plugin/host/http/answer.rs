@@ -2,14 +2,14 @@
 //!
 //! Invariant: a response is bounded while it is read; whoever sends without end is hung up on.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use jiff::fmt::rfc2822;
 use reqwest::{
     Response, StatusCode,
     header::{self, HeaderMap},
 };
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, value::RawValue};
 
 use super::{Settings, client::socket_failure, mask::Mask};
 use crate::{
@@ -42,6 +42,24 @@ pub(super) fn too_large(bytes_max: usize) -> Failure {
             "a response of more than {bytes_max} bytes; ask for less, or raise response_bytes_max and line_bytes_max in plugin.toml"
         ),
     )
+}
+
+/// A part of a result, with its text.
+pub(super) fn part(result: &str, pointer: &str) -> Result<String, Failure> {
+    let none = || {
+        Failure::new(
+            "Iterd.InvalidAnswer",
+            format!("the response has no {pointer}, where `http.results` has the results"),
+        )
+    };
+    let mut text = result;
+    for name in pointer.split('/').skip(1) {
+        let name = name.replace("~1", "/").replace("~0", "~");
+        let fields: Result<HashMap<String, &RawValue>, _> = serde_json::from_str(text);
+        let field = fields.ok().and_then(|fields| fields.get(&name).copied());
+        text = field.ok_or_else(none)?.get();
+    }
+    Ok(text.to_owned())
 }
 
 impl Answers<'_> {

@@ -22,11 +22,14 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::served::{self, READY, Request};
+use super::{
+    batch::{self, Batch},
+    served::{self, READY, Request},
+};
 use crate::{
     payload::{Failure, Payload},
     plugin::{
-        Call, Manifest, call_line,
+        Call, Manifest,
         manifest::{Plan, ResponseForm, RetryAfter},
         network::{Grant, Guard},
     },
@@ -34,7 +37,7 @@ use crate::{
 use answer::Answers;
 use client::Clients;
 use mask::Mask;
-use request::Hop;
+use request::{Asked, Hop};
 
 mod answer;
 mod client;
@@ -56,6 +59,10 @@ pub(crate) struct Settings {
     line_bytes_max: usize,
     redirects: u8,
     retry_after: RetryAfter,
+    /// Whether calls come in batches.
+    batches: bool,
+    /// Where in a batch's response the results are: a JSON Pointer.
+    results: Option<String>,
     network: Vec<Grant>,
     /// The variables that hold secrets.
     secrets: Vec<String>,
@@ -74,6 +81,8 @@ impl Settings {
             line_bytes_max: manifest.line_bytes_max,
             redirects: http.map_or(0, |http| http.redirects),
             retry_after: http.map(|http| http.retry_after).unwrap_or_default(),
+            batches: manifest.batch.get() > 1,
+            results: http.and_then(|http| http.results.clone()),
             network: manifest.grants().unwrap_or_default(),
             secrets: manifest.secrets.keys().cloned().collect(),
         }
@@ -86,13 +95,12 @@ pub(crate) fn preview(manifest: &Manifest, call: &Call, values: Payload) -> Resu
     let settings = Settings::of(manifest);
     let named = |name: &String| (name.clone(), format!("${{secret:{name}}}"));
     let secrets = settings.secrets.iter().map(named).collect();
-    let line = call_line(&Call {
-        payload: values,
-        ..call.clone()
-    });
-    let request: Request =
-        serde_json::from_str(&line).map_err(|error| request::invalid(error.to_string()))?;
-    Ok(Hop::new(&settings.plan, &request, &secrets)?.told())
+    let values = serde_json::from_str(values.text());
+    let asked = Asked {
+        values: values.map_err(|error| request::invalid(error.to_string()))?,
+        key: (!settings.batches).then_some(&call.key),
+    };
+    Ok(Hop::new(&settings.plan, &asked, &secrets)?.told())
 }
 
 /// Serves calls until standard input ends.
@@ -155,14 +163,68 @@ impl Desk {
         })
     }
 
-    /// The line that answers a call's line.
+    /// The line that answers a call's line, or the lines that answer a batch's.
     async fn answer(&self, line: &[u8]) -> io::Result<Vec<u8>> {
         let began = Instant::now();
+        if self.settings.batches {
+            let batch: Batch = serde_json::from_slice(line)?;
+            let values = batch.item.ok_or(io::ErrorKind::InvalidData)?;
+            let times = batch.batch.iter().filter_map(|call| call.timeout_s);
+            let asked = Asked { values, key: None };
+            let outcome = self.in_time(&asked, began, times.reduce(f64::min)).await;
+            return Ok(self.answers(&batch.batch, outcome));
+        }
         let request: Request = serde_json::from_slice(line)?;
-        let allowed = request
-            .timeout_s
-            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        let exchange = self.exchange(&request);
+        let asked = Asked {
+            values: request.item,
+            key: Some(&request.key),
+        };
+        let outcome = self.in_time(&asked, began, request.timeout_s).await;
+        let failure = match outcome {
+            Ok(result) => {
+                let answer = served::done(request.id, &result);
+                if answer.len() <= self.settings.line_bytes_max {
+                    return Ok(answer);
+                }
+                answer::too_large(self.settings.line_bytes_max)
+            }
+            Err(failure) => failure,
+        };
+        Ok(served::failed(request.id, &failure))
+    }
+
+    /// The lines that answer the calls of a batch.
+    fn answers(&self, calls: &[Request<'_>], outcome: Result<String, Failure>) -> Vec<u8> {
+        let asked = |call: &Request| batch::Asked {
+            ticket: call.id,
+            key: call.key.clone(),
+        };
+        let asked: Vec<batch::Asked> = calls.iter().map(asked).collect();
+        let outcome = outcome.and_then(|result| match &self.settings.results {
+            Some(place) => answer::part(&result, place),
+            None => Ok(result),
+        });
+        match outcome {
+            Ok(result) => batch::answers(&asked, &result),
+            Err(mut failure) => {
+                // Why: whose fault it is, nobody knows. In other company the others get through.
+                if calls.len() > 1 && failure.retry == Some(false) {
+                    failure.retry = None;
+                }
+                batch::all_failed(&asked, &failure)
+            }
+        }
+    }
+
+    /// The result's JSON, or why there is none, within so many seconds.
+    async fn in_time(
+        &self,
+        asked: &Asked<'_>,
+        began: Instant,
+        seconds: Option<f64>,
+    ) -> Result<String, Failure> {
+        let allowed = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        let exchange = self.exchange(asked);
         let outcome = match allowed {
             None => exchange.await,
             Some(allowed) => {
@@ -173,26 +235,15 @@ impl Desk {
                     .unwrap_or_else(|_| Err(timed_out(allowed)))
             }
         };
-        let answer = match outcome {
-            Ok(result) => {
-                let answer = served::done(request.id, &result);
-                if answer.len() <= self.settings.line_bytes_max {
-                    return Ok(answer);
-                }
-                answer::too_large(self.settings.line_bytes_max)
-            }
-            Err(failure) => failure,
-        };
-        let masked = Failure {
-            cause: self.mask.of_failure(&answer.cause),
-            ..answer
-        };
-        Ok(served::failed(request.id, &masked))
+        outcome.map_err(|failure| Failure {
+            cause: self.mask.of_failure(&failure.cause),
+            ..failure
+        })
     }
 
     /// The result's JSON.
-    async fn exchange(&self, request: &Request<'_>) -> Result<String, Failure> {
-        let mut hop = Hop::new(&self.settings.plan, request, &self.secrets)?;
+    async fn exchange(&self, asked: &Asked<'_>) -> Result<String, Failure> {
+        let mut hop = Hop::new(&self.settings.plan, asked, &self.secrets)?;
         let answers = Answers {
             settings: &self.settings,
             mask: &self.mask,

@@ -11,7 +11,6 @@ use reqwest::{
 };
 use serde_json::{Map, Value, json, value::RawValue};
 
-use super::super::served::Request;
 use crate::{
     payload::Failure,
     plugin::{
@@ -39,6 +38,14 @@ pub(super) struct Hop {
     private_body: bool,
 }
 
+/// What is asked for.
+pub(super) struct Asked<'a> {
+    /// The values of the expressions.
+    pub(super) values: &'a RawValue,
+    /// The call's. A batch has none: its calls come in another company when they are tried again.
+    pub(super) key: Option<&'a str>,
+}
+
 /// The values that a call brings, and the secrets.
 struct Values<'a> {
     slots: Vec<&'a RawValue>,
@@ -54,18 +61,18 @@ pub(super) fn invalid(cause: String) -> Failure {
 }
 
 impl Hop {
-    /// The request of a call.
+    /// The request of a call, or of a batch of them.
     pub(super) fn new(
         plan: &Plan,
-        request: &Request<'_>,
+        asked: &Asked<'_>,
         secrets: &BTreeMap<String, String>,
     ) -> Result<Self, Failure> {
-        let slots = serde_json::from_str(request.item.get());
+        let slots = serde_json::from_str(asked.values.get());
         let values = Values {
             slots: slots.map_err(|error| invalid(format!("the values are no list: {error}")))?,
             secrets,
         };
-        let mut headers = values.headers(&plan.headers, &request.key)?;
+        let mut headers = values.headers(&plan.headers, asked.key)?;
         let body = match &plan.body {
             Some(node) => values.body(node, &mut headers)?,
             None => None,
@@ -227,10 +234,12 @@ impl Values<'_> {
     }
 
     /// The headers of the manifest and ours, which those replace; an empty one takes ours away.
-    fn headers(&self, parts: &[(String, Part)], key: &str) -> Result<HeaderMap, Failure> {
+    fn headers(&self, parts: &[(String, Part)], key: Option<&str>) -> Result<HeaderMap, Failure> {
         let mut headers = HeaderMap::new();
         headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
-        headers.insert(IDEMPOTENCY_KEY, header_value("the key", &visible(key))?);
+        if let Some(key) = key {
+            headers.insert(IDEMPOTENCY_KEY, header_value("the key", &visible(key))?);
+        }
         for (name, part) in parts {
             let name = HeaderName::from_bytes(name.as_bytes())
                 .map_err(|_| invalid(format!("{name} is no header")))?;

@@ -17,14 +17,13 @@ use tokio::{
     sync::{Mutex, Notify},
 };
 
-use super::{
-    Settings,
-    batch::{self, Asked, Batch},
-    told,
-};
+use super::{Settings, event, told};
 use crate::{
     payload::{Failure, Payload},
-    plugin::host::served::{self, READY, Request},
+    plugin::host::{
+        batch::{self, Asked, Batch},
+        served::{self, READY, Request},
+    },
     time::{Clock as _, SystemClock},
 };
 
@@ -197,7 +196,7 @@ impl Desk {
             id,
             event: match calls.as_slice() {
                 [call] if !self.settings.batches => call.item.get().to_owned(),
-                calls => batch::event(calls),
+                calls => event::of_batch(calls),
             },
             deadline_ms: now.after(shortest.unwrap_or(FAR_AWAY)).as_millis(),
             trace_id: told::trace_id(&key, now),

@@ -30,8 +30,8 @@ use crate::{
 };
 
 mod api;
-mod batch;
 mod desk;
+mod event;
 mod peer;
 mod told;
 mod work;

@@ -1,35 +1,39 @@
-//! Several items as one event, in the form in which SQS gives them to a function, and what it answers.
+//! Several items that were asked about together, and what the one answer says of each.
 //!
-//! Pure functions. Spec: "Reporting batch item failures for Lambda functions with an Amazon SQS trigger".
+//! Pure functions. Spec of batchItemFailures: "Reporting batch item failures for Lambda functions with an
+//! Amazon SQS trigger".
 //!
-//! Invariant: each item has one answer, whatever the function says. What cannot be read fails all of them,
+//! Invariant: each item has one answer, whatever the handler says. What cannot be read fails all of them,
 //! because nobody knows which it is about.
 
 use std::collections::{BTreeMap, HashSet};
 
 use serde::Deserialize;
-use serde_json::{json, value::RawValue};
+use serde_json::value::RawValue;
 
 use crate::{
     payload::Failure,
     plugin::host::served::{self, Request},
 };
 
-/// The error of an item that the function names as failed.
+/// The error of an item that the handler names as failed.
 const NAMED: &str = "Iterd.BatchItemFailure";
 
 /// A line with several calls.
 #[derive(Deserialize)]
-pub(super) struct Batch<'a> {
+pub(crate) struct Batch<'a> {
     #[serde(borrow)]
-    pub(super) batch: Vec<Request<'a>>,
+    pub(crate) batch: Vec<Request<'a>>,
+    /// What they are asked with together, where that is composed for the host.
+    #[serde(borrow)]
+    pub(crate) item: Option<&'a RawValue>,
 }
 
-/// A call of the invocation under way.
+/// A call of those that are under way together.
 #[derive(Debug, Clone)]
-pub(super) struct Asked {
-    pub(super) ticket: u64,
-    pub(super) key: String,
+pub(crate) struct Asked {
+    pub(crate) ticket: u64,
+    pub(crate) key: String,
 }
 
 #[derive(Deserialize)]
@@ -38,22 +42,8 @@ struct Named {
     key: Option<String>,
 }
 
-/// The event of a batch.
-pub(super) fn event(calls: &[Request]) -> String {
-    let record = |call: &Request| {
-        json!({
-            "messageId": call.key,
-            "body": call.item.get(),
-            "attributes": { "ApproximateReceiveCount": call.attempt.to_string() },
-            "eventSource": "iterd",
-        })
-    };
-    let records: Vec<_> = calls.iter().map(record).collect();
-    json!({ "Records": records }).to_string()
-}
-
 /// The lines that answer the calls of a batch, of a result's text.
-pub(super) fn answers(asked: &[Asked], result: &str) -> Vec<u8> {
+pub(crate) fn answers(asked: &[Asked], result: &str) -> Vec<u8> {
     match read(asked, result) {
         Ok(Told::Failed(failed)) => {
             let failure = Failure::new(NAMED, "the handler names it in batchItemFailures");
@@ -77,12 +67,12 @@ pub(super) fn answers(asked: &[Asked], result: &str) -> Vec<u8> {
 }
 
 /// The lines of a failure of all.
-pub(super) fn all_failed(asked: &[Asked], failure: &Failure) -> Vec<u8> {
+pub(crate) fn all_failed(asked: &[Asked], failure: &Failure) -> Vec<u8> {
     let answer = |call: &Asked| served::failed(call.ticket, failure);
     asked.iter().flat_map(answer).collect()
 }
 
-/// What a function said of a batch.
+/// What a handler said of a batch.
 enum Told<'a> {
     /// The keys of those that failed; the others have no result.
     Failed(HashSet<String>),
@@ -93,11 +83,14 @@ enum Told<'a> {
 fn read<'a>(asked: &[Asked], result: &'a str) -> Result<Told<'a>, Failure> {
     let unreadable = |why: &str| {
         let cause = format!(
-            "a handler with batch > 1 answers with batchItemFailures, or with results, a list of as many as it was given items ({}); {why}",
+            "a handler with batch > 1 answers with a list of as many results as it was given items ({}), in `results` or by itself, or with batchItemFailures; {why}",
             asked.len()
         );
         Failure::new("Iterd.InvalidAnswer", cause)
     };
+    if result.trim_start().starts_with('[') {
+        return results(asked, result).map_err(|why| unreadable(&why));
+    }
     let told: Option<BTreeMap<String, &RawValue>> =
         serde_json::from_str(result).map_err(|_| unreadable("this one is neither"))?;
     let told = told.unwrap_or_default();
@@ -117,19 +110,22 @@ fn read<'a>(asked: &[Asked], result: &'a str) -> Result<Told<'a>, Failure> {
             )
         });
     }
-    let Some(results) = told.get("results") else {
-        return if told.is_empty() {
-            Ok(Told::Failed(HashSet::new()))
-        } else {
-            Err(unreadable("this one has neither"))
-        };
-    };
-    let results: Vec<&RawValue> = serde_json::from_str(results.get())
-        .map_err(|error| unreadable(&format!("results: {error}")))?;
-    if results.len() != asked.len() {
-        return Err(unreadable(&format!("this one has {}", results.len())));
+    match told.get("results") {
+        Some(list) => {
+            results(asked, list.get()).map_err(|why| unreadable(&format!("results: {why}")))
+        }
+        None if told.is_empty() => Ok(Told::Failed(HashSet::new())),
+        None => Err(unreadable("this one has neither")),
     }
-    Ok(Told::Results(results))
+}
+
+fn results<'a>(asked: &[Asked], list: &'a str) -> Result<Told<'a>, String> {
+    let results: Vec<&RawValue> = serde_json::from_str(list).map_err(|error| error.to_string())?;
+    if results.len() == asked.len() {
+        Ok(Told::Results(results))
+    } else {
+        Err(format!("this one has {}", results.len()))
+    }
 }
 
 #[cfg(test)]
@@ -164,6 +160,7 @@ mod tests {
                 ["null", r#""Iterd.BatchItemFailure""#],
             ),
             (r#"{"results":[1.5,"x"]}"#, ["1.5", r#""x""#]),
+            (" [null, {}]", ["null", "{}"]),
         ] {
             let [a, b] = outcomes;
             assert_eq!(
@@ -189,25 +186,11 @@ mod tests {
             (r#"{"results":[1]}"#, "Iterd.InvalidAnswer"),
             (r#"{"results":1}"#, "Iterd.InvalidAnswer"),
             (r#"{"statusCode":200}"#, "Iterd.InvalidAnswer"),
-            ("[1,2]", "Iterd.InvalidAnswer"),
+            ("[1,2,3]", "Iterd.InvalidAnswer"),
             ("\"done\"", "Iterd.InvalidAnswer"),
         ] {
             let expected = [format!("7 \"{error}\""), format!("8 \"{error}\"")];
             assert_eq!(told(result), expected, "{result}");
         }
-    }
-
-    #[test]
-    fn an_event_is_as_of_a_queue() {
-        let line = r#"{"batch":[{"id":1,"item":{"n": 1.50},"attempt":2,"key":"k","index":7}]}"#;
-        let batch: Batch = serde_json::from_str(line).unwrap();
-        let event: serde_json::Value = serde_json::from_str(&event(&batch.batch)).unwrap();
-        let expected = json!({"Records": [{
-            "messageId": "k",
-            "body": "{\"n\": 1.50}",
-            "attributes": {"ApproximateReceiveCount": "2"},
-            "eventSource": "iterd",
-        }]});
-        assert_eq!(event, expected);
     }
 }
