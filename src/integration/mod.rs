@@ -1,4 +1,5 @@
-//! What exists outside: the sources that items come from and the sinks that results go to.
+//! What exists outside: the sources that items come from, the sinks that results go to, and the services
+//! that states ask for something.
 //!
 //! Knows neither `store` nor `runtime`: a source is handed a cursor and gives back records, a sink
 //! is handed bytes and an offset. Everything here blocks and runs on threads that may.
@@ -7,6 +8,7 @@ pub mod answer;
 pub mod bucket;
 mod json_text;
 pub mod reader;
+pub mod service;
 pub mod sink;
 pub mod source;
 mod spec;
