@@ -122,11 +122,16 @@ impl Settings {
             value: format!("{{ path = {} }}", quote(&path.display())),
             origin: self.origin(&format!("buckets.{name}")),
         });
-        let services = self.config.services.named.iter().map(|(name, service)| Row {
-            key: format!("services.{}", quote(name)),
-            value: service.show(),
-            origin: self.origin(&format!("services.{name}")),
-        });
+        let services = self
+            .config
+            .services
+            .named
+            .iter()
+            .map(|(name, service)| Row {
+                key: format!("services.{}", quote(name)),
+                value: service.show(),
+                origin: self.origin(&format!("services.{name}")),
+            });
         keys.chain(limiters)
             .chain(buckets)
             .chain(services)

@@ -5,6 +5,7 @@
 //! Owns the shapes of requests and answers, and the names of errors, so that Retry and Catch that were
 //! written for AWS match. Knows neither `store` nor `runtime`: what is kept here is reached by ports.
 
+pub mod remote;
 mod resource;
 
 pub use resource::{Pattern, ServiceTask};
