@@ -77,13 +77,18 @@ pub(crate) fn endpoint(value: &DeValue<'_>) -> Result<Endpoint, String> {
     if written == "aws" {
         return Ok(Endpoint::Aws);
     }
+    if written.contains('@') {
+        // Why not quoted: before the sign stands a secret.
+        return Err(
+            "a place of a service has no user; credentials are AWS's usual ones".to_owned(),
+        );
+    }
     let plain = written.trim_end_matches('/');
     let known = plain.len() <= ENDPOINT_CHARS_MAX
         && plain.parse::<Uri>().is_ok_and(|uri| {
             matches!(uri.scheme_str(), Some("http" | "https"))
                 && uri.host().is_some_and(|host| !host.is_empty())
-                // Why no user: a secret in the settings would be shown with them.
-                && !plain.contains(['@', '?', '#'])
+                && !plain.contains(['?', '#'])
                 && matches!(uri.path(), "" | "/")
         });
     if known {

@@ -157,7 +157,7 @@ const fn small(service: Service, users: &'static [&'static str]) -> Service {
             version,
             small: Some(users),
         },
-        other => other,
+        other @ (Protocol::Query { .. } | Protocol::S3 | Protocol::Lambda) => other,
     };
     Service {
         protocol,

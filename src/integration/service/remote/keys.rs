@@ -185,7 +185,7 @@ impl Keys {
                 Ok(_) => {}
                 // Why its kind alone: the text may quote what a file or a server says.
                 Err(error) => {
-                    tracing::debug!(provider = name, kind = ?error.kind(), "no credentials")
+                    tracing::debug!(provider = name, kind = ?error.kind(), "no credentials");
                 }
             }
         }

@@ -39,9 +39,10 @@ pub(super) fn place(
         Some(bucket) => format!("/{bucket}{}", request.path),
         None => request.path.clone(),
     };
-    let queue = match service.names.contains(&"sqs") {
-        true => queue(task, parameters)?,
-        false => None,
+    let queue = if service.names.contains(&"sqs") {
+        queue(task, parameters)?
+    } else {
+        None
     };
     let (base, path, whom) = match endpoint {
         Endpoint::Url(url) => (url.clone(), with_bucket(request), Whom::Server),

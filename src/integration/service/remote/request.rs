@@ -161,7 +161,9 @@ fn texts(task: ServiceTask<'_>, mut parameters: Value) -> Value {
         }
         text(&mut parameters, member);
         if let Some(Value::Array(entries)) = parameters.get_mut("Entries") {
-            entries.iter_mut().for_each(|entry| text(entry, member));
+            for entry in entries {
+                text(entry, member);
+            }
         }
     }
     if task.service == "dynamodb" {
@@ -180,9 +182,12 @@ fn text(of: &mut Value, member: &str) {
 
 /// Spec: DynamoDB takes numbers as texts alone (`{"N": "1"}`); the SDK makes them of numbers.
 fn numbers(value: Value) -> Value {
-    let as_text = |value: Value| match value {
-        Value::Number(number) => number.to_string().into(),
-        other => other,
+    let as_text = |value: Value| {
+        if value.is_number() {
+            value.to_string().into()
+        } else {
+            value
+        }
     };
     match value {
         Value::Object(members) => members

@@ -10,6 +10,7 @@ use super::{
     answer::Response,
     members::date_of_text,
     request::{Request, encode, refuse, unknown},
+    told::UNKNOWN,
     xml::Element,
 };
 use crate::payload::Failure;
@@ -208,10 +209,8 @@ fn header_value(text: &str) -> Result<String, Failure> {
 
 /// Spec: a body that is no text is written as its JSON.
 fn text(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
+    let written = value.as_str().map(str::to_owned);
+    written.unwrap_or_else(|| value.to_string())
 }
 
 /// Elements that are lists.
@@ -303,7 +302,7 @@ pub(super) fn code_of_status(action: &str, status: u16) -> &'static str {
         (403, _) => "AccessDenied",
         (412, _) => "PreconditionFailed",
         (304, _) => "NotModified",
-        _ => "Unknown",
+        _ => UNKNOWN,
     }
 }
 

@@ -20,6 +20,9 @@ pub const RESULT_BYTES_MAX: usize = 256 * 1024;
 /// Longest cause that is told. Spec: of `SendTaskFailure`, 32,768 characters.
 const CAUSE_CHARS_MAX: usize = 32_768;
 
+/// The code of a refusal that has none.
+pub(super) const UNKNOWN: &str = "Unknown";
+
 /// An answer that came over a connection, or that is told as if it had.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Told {
@@ -191,7 +194,7 @@ pub fn failure(task: ServiceTask<'_>, refused: &Refused) -> Failure {
     let known = catalogue::find(task.service);
     let (prefix, label, base) = words(task, known);
     let shape = refused.shape.as_deref().unwrap_or(&refused.code);
-    let own = known.is_none_or(|service| service.errors.has(shape));
+    let own = shape != UNKNOWN && known.is_none_or(|service| service.errors.has(shape));
     let name = match (own, task.sdk) {
         (false, _) => base,
         (true, true) => class_of(&pascal(shape)),
