@@ -102,6 +102,10 @@ impl Work {
                         how,
                     });
                 }
+                let whom = (frame, generation);
+                if self.serve(execution, whom, &resource, &payload).is_some() {
+                    return;
+                }
                 let failure = Failure::new(
                     "States.Runtime",
                     format!("no service of this daemon answers to the resource {resource}"),

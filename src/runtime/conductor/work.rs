@@ -211,6 +211,10 @@ impl Work {
         }
     }
 
+    pub(super) const fn line(&self) -> &Line {
+        &self.line
+    }
+
     pub(super) fn push(&mut self, execution: ExecutionId, input: Input) {
         self.queue.push_back(Item::Execution {
             execution,
@@ -246,7 +250,8 @@ impl Work {
             ..Batch::default()
         };
         let queued = self.queue.len().min(BATCH_MAX);
-        let queued: Vec<_> = self.queue.drain(..queued).collect();
+        let mut queued: Vec<_> = self.queue.drain(..queued).collect();
+        let asked = self.ask_services(&mut queued).await?;
         for item in queued {
             alone(self.take_up(item, now, &mut batch))?;
         }
@@ -261,7 +266,10 @@ impl Work {
             ..After::default()
         };
         self.carry_out(at_once);
-        if changes.is_empty() && self.on_their_way.is_empty() {
+        if let Some(asked) = asked {
+            let committed = asked.commit(changes);
+            self.on_their_way.push_back((committed, batch.after));
+        } else if changes.is_empty() && self.on_their_way.is_empty() {
             self.carry_out(batch.after);
         } else {
             // Why also an empty one: what is answered may rest on a commit that is on its way.
@@ -309,6 +317,8 @@ impl Work {
                 }
                 Ok(())
             }
+            // Taken out before: what it was answered came instead.
+            Item::Service(_) => Ok(()),
             Item::Run(run, inputs) => {
                 batch.runs.push_back((run, inputs));
                 Ok(())
