@@ -9,7 +9,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Request, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
 use http_body_util::BodyExt as _;
@@ -22,7 +22,7 @@ use super::{
     sigv4::{self, SignatureError},
 };
 use crate::{
-    integration::service::Embedded,
+    integration::service::{Embedded, Refusal},
     time::{Clock as _, SystemClock},
 };
 
@@ -43,6 +43,9 @@ pub const STATES_TARGET_PREFIX: &str = "AWSStepFunctions.";
 
 /// A header of each answer: clients of AWS show it with an error.
 const REQUEST_ID: &str = "x-amzn-requestid";
+
+/// A header of errors that have a second name, for clients that go by it.
+const QUERY_ERROR: &str = "x-amzn-query-error";
 
 /// How long a body may take: the largest one over a line of 64 KiB/s takes half of it.
 const BODY_TIME_MAX: Duration = Duration::from_secs(30);
@@ -90,7 +93,18 @@ async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response
             if let Some((name, value)) = error.member {
                 body[name] = value.into();
             }
-            respond(status, &body)
+            let mut second = None;
+            if let ErrorKind::Service(code) = error.kind
+                && let Some(kind) = Refusal::kind(code)
+            {
+                body["__type"] = kind.into();
+                second = HeaderValue::from_str(&format!("{code};Sender")).ok();
+            }
+            let mut response = respond(status, &body);
+            if let Some(second) = second {
+                response.headers_mut().insert(QUERY_ERROR, second);
+            }
+            response
         }
     }
 }

@@ -11,6 +11,7 @@
 mod activities;
 mod activity_tasks;
 mod adoptions;
+mod awaited;
 mod change;
 mod children;
 mod connection;
@@ -66,6 +67,7 @@ use std::{
 pub use activities::ActivityRow;
 pub use activity_tasks::ActivityTaskRow;
 pub use adoptions::{AdoptionRow, CopiedRows, Copying, DepartureRow};
+pub use awaited::AwaitedRow;
 pub use change::Change;
 pub use children::ChildRow;
 pub use connection::{FORMAT, StoreSettings};

@@ -17,4 +17,4 @@ pub use embedded::{Call, Embedded};
 pub use kept::{ItemKey, KeyKind, KeyPart, Message, Queue, QueueFigures, Queues, Table, Tables};
 pub use request::{Moment, Refusal};
 pub use resource::{Pattern, ServiceTask};
-pub use told::{action, failure, result};
+pub use told::{Asked, action, failure as named_failure, result};

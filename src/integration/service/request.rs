@@ -13,6 +13,9 @@ pub struct Moment {
     pub random: u128,
 }
 
+/// The code of a refusal that comes from no service: there is none where it was asked for.
+pub(super) const UNREACHABLE: &str = "SdkClientException";
+
 /// Why a service does not do what it was asked, in the words of AWS's where it has any.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
@@ -23,8 +26,40 @@ pub struct Refusal {
     pub message: String,
 }
 
+/// What errors of queues are called, where their protocol has two names for them: the one that it had
+/// before it spoke JSON, and the one of now.
+const QUEUE_ERRORS: [(&str, &str); 6] = [
+    (
+        "AWS.SimpleQueueService.NonExistentQueue",
+        "QueueDoesNotExist",
+    ),
+    ("QueueAlreadyExists", "QueueNameExists"),
+    (
+        "AWS.SimpleQueueService.EmptyBatchRequest",
+        "EmptyBatchRequest",
+    ),
+    (
+        "AWS.SimpleQueueService.TooManyEntriesInBatchRequest",
+        "TooManyEntriesInBatchRequest",
+    ),
+    (
+        "AWS.SimpleQueueService.BatchEntryIdsNotDistinct",
+        "BatchEntryIdsNotDistinct",
+    ),
+    ("ReceiptHandleIsInvalid", "ReceiptHandleIsInvalid"),
+];
+
 impl Refusal {
-    pub(super) fn new(code: &'static str, message: impl Into<String>) -> Self {
+    /// The name of its kind, where it has another one than its code.
+    #[must_use]
+    pub fn kind(code: &str) -> Option<&'static str> {
+        let known = QUEUE_ERRORS.iter().find(|(known, _)| *known == code);
+        known.map(|(_, kind)| *kind)
+    }
+
+    /// With an error's code.
+    #[must_use]
+    pub fn new(code: &'static str, message: impl Into<String>) -> Self {
         Self {
             code,
             message: message.into(),

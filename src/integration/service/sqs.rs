@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     kept::{Message, Queue, QueueFigures, Queues},
-    request::{Moment, Parameters, Refusal, Words},
+    request::{Moment, Parameters, Refusal, UNREACHABLE, Words},
 };
 use crate::time::Timestamp;
 
@@ -171,7 +171,16 @@ fn named<K: Queues>(
         return Ok(Err(missing("QueueUrl")));
     };
     let name = url.rsplit('/').next().unwrap_or_default();
-    Ok(kept.queue(name)?.ok_or_else(unknown))
+    // In the words of AWS's SDK, which takes it for a host.
+    let nowhere = || {
+        let message = format!("Unable to execute HTTP request: {url}: Name or service not known");
+        Refusal::new(UNREACHABLE, message)
+    };
+    Ok(match kept.queue(name)? {
+        Some(queue) => Ok(queue),
+        None if url.contains("://") => Err(unknown()),
+        None => Err(nowhere()),
+    })
 }
 
 fn url(base: &str, name: &str) -> String {

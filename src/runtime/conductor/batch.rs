@@ -34,6 +34,10 @@ pub(super) enum Item {
     Run(RunId, Vec<RunInput>),
     /// An execution's task waits for an embedded service.
     Service(Box<Served>),
+    /// A task starts an execution.
+    StartFor(Box<Served>),
+    /// An execution has ended that a task may wait for.
+    AwaitedEnd(ExecutionId),
     /// Tasks of an activity have come.
     HandOut(String),
     /// A worker went away before it had its task.

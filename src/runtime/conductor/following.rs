@@ -3,12 +3,15 @@
 //! Invariant: nothing here happens before the commit that it follows from is durable; executions that nothing
 //! is written of follow at once.
 
+use std::sync::Arc;
+
 use super::{
     batch::{After, Item},
     functions::{How, Task},
     live::Live,
     map_run::MapRun,
     runs::RunInput,
+    services::Served,
     work::Work,
 };
 use crate::{
@@ -103,8 +106,9 @@ impl Work {
                     });
                 }
                 let whom = (frame, generation);
-                if self.serve(execution, whom, &resource, &payload).is_some() {
-                    return;
+                let served = Served::new(execution, whom, Arc::clone(&resource), payload);
+                if let Some(item) = served.item() {
+                    return self.queue.push_back(item);
                 }
                 let failure = Failure::new(
                     "States.Runtime",
@@ -139,6 +143,7 @@ impl Work {
                     let abort = vec![RunInput::Core(iteration::Input::Abort)];
                     self.queue.push_back(Item::Run(id, abort));
                 }
+                self.stop_awaited(execution, frame);
             }
             Effect::Ended { .. } => self.tell_end(execution),
             // In the commit already, or taken in by the step; or queued before the commit.
@@ -147,6 +152,9 @@ impl Work {
     }
 
     fn tell_end(&mut self, execution: ExecutionId) {
+        if self.awaited.contains_key(&execution) {
+            self.queue.push_back(Item::AwaitedEnd(execution));
+        }
         let end = self.live.get(&execution).and_then(Live::ended);
         let waiting = self.waiting.remove(&execution).unwrap_or_default();
         if let Some(end) = end {

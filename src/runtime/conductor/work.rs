@@ -27,7 +27,8 @@ use crate::{
     plugin::Answer,
     runtime::{Engine, RuntimeError, history::Bounds},
     store::{
-        ActivityTaskRow, Change, Committed, Line, MachineChange, StoreError, TimerKind, TimerRow,
+        ActivityTaskRow, AwaitedRow, Change, Committed, Line, MachineChange, StoreError, TimerKind,
+        TimerRow,
     },
     time::Timestamp,
 };
@@ -67,6 +68,8 @@ pub(super) struct Work {
     pub(super) functions: Functions,
     /// Map Runs under way.
     pub(super) runs: HashMap<RunId, MapRun>,
+    /// Executions whose end a task waits for.
+    pub(super) awaited: HashMap<ExecutionId, AwaitedRow>,
     /// Redrives that wait until an end is durable.
     pub(super) redrives: HashMap<ExecutionId, Vec<Redrive>>,
     /// Who waits for an end.
@@ -91,6 +94,7 @@ impl Work {
             returned,
             functions: Functions::new(answers),
             runs: HashMap::new(),
+            awaited: HashMap::new(),
             redrives: HashMap::new(),
             waiting: HashMap::new(),
             engine,
@@ -196,6 +200,7 @@ impl Work {
     /// Takes up what was under way when the last process ended.
     fn resume(&mut self) -> Result<(), RuntimeError> {
         self.resume_runs()?;
+        self.resume_awaited()?;
         let mut behind = ExecutionId(0);
         loop {
             let store = self.engine.store().clone();
@@ -251,7 +256,7 @@ impl Work {
         };
         let queued = self.queue.len().min(BATCH_MAX);
         let mut queued: Vec<_> = self.queue.drain(..queued).collect();
-        let asked = self.ask_services(&mut queued).await?;
+        let asked = self.ask_services(&mut queued, now).await?;
         for item in queued {
             alone(self.take_up(item, now, &mut batch))?;
         }
@@ -319,6 +324,8 @@ impl Work {
             }
             // Taken out before: what it was answered came instead.
             Item::Service(_) => Ok(()),
+            Item::StartFor(served) => self.start_for(&served, now, batch),
+            Item::AwaitedEnd(child) => self.tell_parent(child, now, batch),
             Item::Run(run, inputs) => {
                 batch.runs.push_back((run, inputs));
                 Ok(())

@@ -94,8 +94,9 @@ pub(super) fn call<K: Tables>(
         }
         "ListTables" => list_tables(kept, given),
         "GetItem" => {
+            let key = granted!(required(given.take("Key"), "key"));
             let (table, _) = granted!(named(kept, &mut given)?);
-            let key = granted!(key_of(&table, given.take("Key"), "key"));
+            let key = granted!(key_of(&table, Some(key), "key"));
             granted!(given.end(&WORDS));
             Ok(Ok(match kept.item(table.id, &key)? {
                 Some(item) => json!({ "Item": parsed(&item) }),
@@ -103,8 +104,8 @@ pub(super) fn call<K: Tables>(
             }))
         }
         "PutItem" => {
-            let (table, _) = granted!(named(kept, &mut given)?);
             let item = granted!(required(given.take("Item"), "item"));
+            let (table, _) = granted!(named(kept, &mut given)?);
             let key = granted!(item::checked(&table, item));
             let returns = granted!(returns_old(&mut given));
             granted!(given.end(&WORDS));
@@ -113,8 +114,9 @@ pub(super) fn call<K: Tables>(
             Ok(Ok(old))
         }
         "DeleteItem" => {
+            let key = granted!(required(given.take("Key"), "key"));
             let (table, _) = granted!(named(kept, &mut given)?);
-            let key = granted!(key_of(&table, given.take("Key"), "key"));
+            let key = granted!(key_of(&table, Some(key), "key"));
             let returns = granted!(returns_old(&mut given));
             granted!(given.end(&WORDS));
             let old = old(kept, &table, &key, returns)?;
@@ -244,6 +246,10 @@ fn create_table<K: Tables>(
         "DeletionProtectionEnabled",
         "SSESpecification",
     ]);
+    let streams = given.take("StreamSpecification");
+    if streams.is_some_and(|streams| streams["StreamEnabled"] == Value::Bool(true)) {
+        return Ok(Err(WORDS.unsupported("streams")));
+    }
     granted!(given.end(&WORDS));
     if kept.table(name)?.is_some() {
         let message = format!("Table already exists: {name}");
