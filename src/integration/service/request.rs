@@ -101,13 +101,12 @@ impl Words {
 
 impl<'a> Parameters<'a> {
     pub(super) fn of(value: &'a Value, words: &Words) -> Result<Self, Refusal> {
-        match value {
-            Value::Object(fields) => Ok(Self {
-                fields,
-                taken: Vec::new(),
-            }),
-            _ => Err(words.invalid("the parameters are no object")),
-        }
+        let fields = value.as_object();
+        let fields = fields.ok_or_else(|| words.invalid("the parameters are no object"))?;
+        Ok(Self {
+            fields,
+            taken: Vec::new(),
+        })
     }
 
     /// A parameter; null is absent.
@@ -138,11 +137,9 @@ impl<'a> Parameters<'a> {
         let Some(value) = self.take(name) else {
             return Ok(None);
         };
-        let number = match value {
-            // Spec: attributes of queues are texts, also where they are numbers.
-            Value::String(text) => text.parse().ok(),
-            other => other.as_u64(),
-        };
+        // Spec: attributes of queues are texts, also where they are numbers.
+        let text = value.as_str().and_then(|text| text.parse().ok());
+        let number: Option<u64> = value.as_u64().or(text);
         let number = number.and_then(|number| u32::try_from(number).ok());
         match number.filter(|number| (least..=most).contains(number)) {
             Some(number) => Ok(Some(number)),

@@ -125,9 +125,8 @@ pub fn result(asked: &Asked<'_>, answer: Value) -> Value {
             .map(|(name, text)| ((*name).to_owned(), value(text)))
             .collect()
     };
-    let mut fields = match answer {
-        Value::Object(fields) => fields,
-        other => return other,
+    let Value::Object(mut fields) = answer else {
+        return answer;
     };
     let metadata = json!({
         "AllHttpHeaders": all(&|text| json!([text])),

@@ -15,10 +15,10 @@ use super::{
     work::Work,
 };
 use crate::{
-    ids::ExecutionId,
+    ids::{ExecutionId, FrameId, Generation},
     iteration,
     machine::{Effect, Input, is_activity},
-    payload::Failure,
+    payload::{Failure, Payload},
 };
 
 impl Work {
@@ -94,6 +94,7 @@ impl Work {
                 attempt,
                 ..
             } => {
+                let whom = (execution, frame, generation);
                 if let Some(how) = How::of(&resource, &payload) {
                     return self.call_function(Task {
                         execution,
@@ -105,21 +106,7 @@ impl Work {
                         how,
                     });
                 }
-                let whom = (frame, generation);
-                let served = Served::new(execution, whom, Arc::clone(&resource), payload);
-                if let Some(item) = served.item() {
-                    return self.queue.push_back(item);
-                }
-                let failure = Failure::new(
-                    "States.Runtime",
-                    format!("no service of this daemon answers to the resource {resource}"),
-                );
-                let input = Input::TaskFailed {
-                    frame,
-                    generation,
-                    failure,
-                };
-                self.push(execution, input);
+                self.ask_service(whom, &resource, payload);
             }
             Effect::StartRun {
                 frame,
@@ -149,6 +136,30 @@ impl Work {
             // In the commit already, or taken in by the step; or queued before the commit.
             Effect::Wake { .. } | Effect::Record(_) | Effect::Continue => {}
         }
+    }
+
+    /// Has a task done by a service; what none answers to fails.
+    fn ask_service(
+        &mut self,
+        (execution, frame, generation): (ExecutionId, FrameId, Generation),
+        resource: &Arc<str>,
+        payload: Payload,
+    ) {
+        let whom = (frame, generation);
+        let served = Served::new(execution, whom, Arc::clone(resource), payload);
+        if let Some(item) = served.item() {
+            return self.queue.push_back(item);
+        }
+        let failure = Failure::new(
+            "States.Runtime",
+            format!("no service of this daemon answers to the resource {resource}"),
+        );
+        let input = Input::TaskFailed {
+            frame,
+            generation,
+            failure,
+        };
+        self.push(execution, input);
     }
 
     fn tell_end(&mut self, execution: ExecutionId) {

@@ -25,7 +25,7 @@ struct Kept<'a>(&'a Connection);
 
 /// Calls that are part of a request, and what is written beside them, which depends on their answers.
 pub(super) struct Calls {
-    calls: Vec<Call>,
+    wanted: Vec<Call>,
     told: RefCell<Option<oneshot::Sender<Outcomes>>>,
     /// What was told, so that another try of the transaction cannot say something else.
     outcomes: RefCell<Option<Outcomes>>,
@@ -42,7 +42,7 @@ impl Calls {
         let (told, outcomes) = oneshot::channel();
         let (sender, rest) = mpsc::channel();
         let calls = Self {
-            calls,
+            wanted: calls,
             told: RefCell::new(Some(told)),
             outcomes: RefCell::default(),
             rest,
@@ -53,8 +53,8 @@ impl Calls {
 
     /// Makes the calls, and writes what follows from them. Each refused call is undone by itself.
     pub(super) fn apply(&self, savepoint: &mut Savepoint<'_>) -> Result<(), StoreError> {
-        let mut outcomes = Vec::with_capacity(self.calls.len());
-        for call in &self.calls {
+        let mut outcomes = Vec::with_capacity(self.wanted.len());
+        for call in &self.wanted {
             let own = savepoint.savepoint()?;
             let outcome = call.answer(&Kept(&own))?;
             if outcome.is_ok() {

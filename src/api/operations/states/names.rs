@@ -152,6 +152,7 @@ pub(super) fn tagged(api: &Api, arn: &str) -> Result<TagOwner, ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arn::FORBIDDEN_IN_NAMES;
 
     #[test]
     fn a_name_has_no_spaces_brackets_or_control_characters() {

@@ -326,7 +326,7 @@ fn described<K: Tables>(
         "TableName": name,
         "KeySchema": schema,
         "TableStatus": status,
-        "CreationDateTime": table.created.as_millis() as f64 / 1e3,
+        "CreationDateTime": table.created.as_millis() / 1000,
         "TableSizeBytes": bytes,
         "ItemCount": items,
     }))

@@ -240,7 +240,17 @@ fn refused(error: RuntimeError, arn: &str) -> Result<Refusal, RuntimeError> {
             Refusal::new("InvalidArn", format!("Invalid Arn: '{error}'"))
         }
         RuntimeError::Damaged { .. } => Refusal::new("InternalFailure", error.to_string()),
-        other => return Err(other),
+        RuntimeError::State(_)
+        | RuntimeError::Store(_)
+        | RuntimeError::Config(_)
+        | RuntimeError::Job(_)
+        | RuntimeError::UnknownJob { .. }
+        | RuntimeError::UnknownLimiter { .. }
+        | RuntimeError::UnknownItem { .. }
+        | RuntimeError::Conflict(_)
+        | RuntimeError::Plugin { .. }
+        | RuntimeError::Io { .. }
+        | RuntimeError::Closed => return Err(error),
     })
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::{batch::Item, work::Work};
 use crate::{
+    asl::intrinsic::uuid_of,
     ids::{ExecutionId, FrameId, Generation},
     integration::service::{
         Asked, Call, Embedded, Moment, Pattern, Refusal, ServiceTask, action, named_failure, result,
@@ -28,7 +29,7 @@ pub(super) struct Served {
     resource: Arc<str>,
     parameters: Payload,
     /// Of this call alone.
-    random: u128,
+    random: (u64, u64),
 }
 
 impl Served {
@@ -37,25 +38,28 @@ impl Served {
         (frame, generation): (FrameId, Generation),
         resource: Arc<str>,
         parameters: Payload,
-    ) -> Box<Self> {
-        Box::new(Self {
+    ) -> Self {
+        Self {
             execution,
             frame,
             generation,
             resource,
             parameters,
-            random: rand::random(),
-        })
+            random: (rand::random(), rand::random()),
+        }
     }
 
     /// Where it waits; `None` where nobody here does it.
-    pub(super) fn item(self: Box<Self>) -> Option<Item> {
+    pub(super) fn item(self) -> Option<Item> {
         let task = ServiceTask::of(&self.resource)?;
         let waits = !matches!(task.pattern, Pattern::Sync | Pattern::Sync2);
         match (task.service, task.action, task.sdk) {
-            ("states", "startExecution", false) => Some(Item::StartFor(self)),
-            ("sfn", "startExecution", true) if waits => Some(Item::StartFor(self)),
-            (service, ..) if waits => Embedded::of_name(service).map(|_| Item::Service(self)),
+            ("states", "startExecution", false) => Some(Item::StartFor(Box::new(self))),
+            ("sfn", "startExecution", true) if waits => Some(Item::StartFor(Box::new(self))),
+            (service, ..) if waits => {
+                Embedded::of_name(service)?;
+                Some(Item::Service(Box::new(self)))
+            }
             _ => None,
         }
     }
@@ -73,7 +77,7 @@ impl Served {
     fn asked(&self, now: Timestamp) -> Asked<'_> {
         Asked {
             task: self.task(),
-            request: crate::asl::intrinsic::uuid_of((self.random >> 64) as u64, self.random as u64),
+            request: uuid_of(self.random.0, self.random.1),
             now,
         }
     }
@@ -86,7 +90,7 @@ impl Served {
             parameters: self.parameters.value().clone(),
             moment: Moment {
                 now,
-                random: self.random,
+                random: u128::from(self.random.0) << 64 | u128::from(self.random.1),
             },
             base: base.to_owned(),
         })
@@ -142,17 +146,16 @@ impl Work {
         let mut others = Vec::with_capacity(queued.len());
         let base = self.engine.queues();
         for item in queued.drain(..) {
-            match item {
-                // Why looked at: an execution that was stopped meanwhile wants nothing done.
-                Item::Service(served) => {
-                    if self.waits(served.execution, served.frame, served.generation)?
-                        && let Some(call) = served.call(now, &base)
-                    {
-                        calls.push(call);
-                        wanted.push(served);
-                    }
-                }
-                other => others.push(other),
+            let Item::Service(served) = item else {
+                others.push(item);
+                continue;
+            };
+            // Why looked at: an execution that was stopped meanwhile wants nothing done.
+            if self.waits(served.execution, served.frame, served.generation)?
+                && let Some(call) = served.call(now, &base)
+            {
+                calls.push(call);
+                wanted.push(served);
             }
         }
         if wanted.is_empty() {
