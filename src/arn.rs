@@ -114,6 +114,21 @@ pub enum ArnError {
 /// A text as an error quotes it: at most so many characters of it.
 const QUOTED_CHARS_MAX: usize = 2000;
 
+/// What no name of a machine, an activity or an execution may have in it beside white space and control
+/// characters. Spec: `Name` in the model.
+pub const FORBIDDEN_IN_NAMES: &str = "<>{}[]?*\"#%\\^|~`$&,;:/";
+
+/// Whether a new machine, activity or execution may be called so, whatever its length.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    let is_forbidden = |c: char| {
+        let control = matches!(c, '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}');
+        // Spec: "surrogates (U+D800-DFFF)", which is how AWS sees everything beyond U+FFFF.
+        control || c > '\u{ffff}' || c.is_whitespace() || FORBIDDEN_IN_NAMES.contains(c)
+    };
+    !name.chars().any(is_forbidden)
+}
+
 impl Place {
     /// The partition that the region lies in.
     fn partition(&self) -> &'static str {

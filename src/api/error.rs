@@ -18,6 +18,8 @@ pub enum ErrorKind {
     Internal,
     /// An error that only clients of AWS Step Functions know, by its name there.
     States(Fault),
+    /// The refusal of an embedded service, by its code.
+    Service(&'static str),
 }
 
 /// An error as it is told.
@@ -52,6 +54,7 @@ impl ErrorKind {
             Self::Denied => "AccessDeniedException",
             Self::Internal => "InternalFailure",
             Self::States(fault) => fault.name(),
+            Self::Service(code) => code,
         }
     }
 
@@ -59,7 +62,7 @@ impl ErrorKind {
     #[must_use]
     pub const fn http_status(self) -> u16 {
         match self {
-            Self::Validation | Self::NotFound | Self::Conflict => 400,
+            Self::Validation | Self::NotFound | Self::Conflict | Self::Service(_) => 400,
             Self::Denied => 403,
             Self::Internal => 500,
             Self::States(fault) => fault.http_status(),

@@ -9,7 +9,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Request, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
 use http_body_util::BodyExt as _;
@@ -18,10 +18,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     Api, ApiError, ErrorKind, Fault, Key, KeyRing, Role, call, call_states,
-    operations::{fresh_uuid, role_of, role_of_states},
+    operations::{call_service, fresh_uuid, role_of, role_of_service, role_of_states},
     sigv4::{self, SignatureError},
 };
-use crate::time::{Clock as _, SystemClock};
+use crate::{
+    integration::service::{Embedded, Refusal},
+    time::{Clock as _, SystemClock},
+};
 
 /// The largest body: what AWS takes, and more than any of our own operations need.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
@@ -40,6 +43,9 @@ pub const STATES_TARGET_PREFIX: &str = "AWSStepFunctions.";
 
 /// A header of each answer: clients of AWS show it with an error.
 const REQUEST_ID: &str = "x-amzn-requestid";
+
+/// A header of errors that have a second name, for clients that go by it.
+const QUERY_ERROR: &str = "x-amzn-query-error";
 
 /// How long a body may take: the largest one over a line of 64 KiB/s takes half of it.
 const BODY_TIME_MAX: Duration = Duration::from_secs(30);
@@ -87,7 +93,18 @@ async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response
             if let Some((name, value)) = error.member {
                 body[name] = value.into();
             }
-            respond(status, &body)
+            let mut second = None;
+            if let ErrorKind::Service(code) = error.kind
+                && let Some(kind) = Refusal::kind(code)
+            {
+                body["__type"] = kind.into();
+                second = HeaderValue::from_str(&format!("{code};Sender")).ok();
+            }
+            let mut response = respond(status, &body);
+            if let Some(second) = second {
+                response.headers_mut().insert(QUERY_ERROR, second);
+            }
+            response
         }
     }
 }
@@ -143,6 +160,7 @@ async fn handle(server: &Server, request: Request) -> Result<Value, ApiError> {
         match family {
             Family::Iterd(operation) => call(&api, &operation, input, &key.id).await,
             Family::States(operation) => call_states(&api, &operation, input).await,
+            Family::Service(service, action) => call_service(&api, service, action, input).await,
         }
     };
     if waits {
@@ -163,6 +181,8 @@ enum Family {
     Iterd(String),
     /// AWS Step Functions'.
     States(String),
+    /// One of an embedded service's.
+    Service(Embedded, String),
 }
 
 impl Family {
@@ -172,6 +192,11 @@ impl Family {
         }
         if let Some(operation) = target.strip_prefix(STATES_TARGET_PREFIX) {
             return Ok(Self::States(operation.to_owned()));
+        }
+        if let Some((service, action)) = target.split_once('.')
+            && let Some(service) = Embedded::of_target(service)
+        {
+            return Ok(Self::Service(service, action.to_owned()));
         }
         let message = format!("no operation {target:?} is known here");
         Err(ApiError::states(Fault::UnknownOperation, message))
@@ -187,6 +212,7 @@ impl Family {
         let (operation, needed) = match self {
             Self::Iterd(operation) => (operation, role_of(operation, input)),
             Self::States(operation) => (operation, role_of_states(operation)),
+            Self::Service(_, action) => (action, Some(role_of_service(action))),
         };
         // Why none where it is unknown: there is no such operation, and that is what is told.
         let needed = needed.unwrap_or(Role::ReadOnly);
@@ -199,7 +225,7 @@ impl Family {
         );
         Err(match self {
             Self::Iterd(_) => denied(&message),
-            Self::States(_) => ApiError::states(Fault::AccessDenied, message),
+            Self::States(_) | Self::Service(..) => ApiError::states(Fault::AccessDenied, message),
         })
     }
 
@@ -207,14 +233,17 @@ impl Family {
         let message = format!("the body is no JSON: {error}");
         match self {
             Self::Iterd(_) => ApiError::validation(message),
-            Self::States(_) => ApiError::states(Fault::Serialization, message),
+            Self::States(_) | Self::Service(..) => ApiError::states(Fault::Serialization, message),
         }
     }
 }
 
 /// A caller who is not known: told to clients of AWS by the names that they know.
 fn unproven(target: &str, error: SignatureError) -> ApiError {
-    if !target.starts_with(STATES_TARGET_PREFIX) {
+    if !matches!(
+        Family::of(target),
+        Ok(Family::States(_) | Family::Service(..))
+    ) {
         return denied(&error);
     }
     let fault = match error {

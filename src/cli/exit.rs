@@ -128,8 +128,8 @@ impl From<ApiError> for Failure {
             ErrorKind::NotFound => NOT_FOUND,
             ErrorKind::Conflict => CONFLICT,
             ErrorKind::Denied => STATE,
-            // Why: no command asks for an operation of Step Functions.
-            ErrorKind::Internal | ErrorKind::States(_) => FAILED,
+            // Why: no command asks for an operation of Step Functions or of a service.
+            ErrorKind::Internal | ErrorKind::States(_) | ErrorKind::Service(_) => FAILED,
         };
         Self::new(code, error.message)
     }

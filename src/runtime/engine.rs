@@ -261,6 +261,13 @@ impl Engine {
         self.0.service
     }
 
+    /// What the URLs of this daemon's own queues begin with.
+    #[must_use]
+    pub fn queues(&self) -> String {
+        let config = self.config();
+        format!("http://{}/{}", config.listen, config.account)
+    }
+
     /// The settings in force.
     #[must_use]
     pub fn config(&self) -> Arc<Config> {

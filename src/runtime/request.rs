@@ -113,7 +113,7 @@ pub fn preview_request(manifest: &Manifest, call: &Call) -> Option<Result<Value,
     let values = parse(manifest)
         .map_err(failure)
         .and_then(|parsed| evaluate(&parsed, manifest, calls, &SystemClock));
-    Some(values.and_then(|values| plugin::preview_request(manifest, call, values)))
+    Some(values.and_then(|values| plugin::preview_request(manifest, call, &values)))
 }
 
 fn variables(manifest: &Manifest) -> [&'static str; 2] {

@@ -3,13 +3,13 @@
 use rusqlite::Connection;
 
 use super::{
-    ActivityTaskRow, AdoptionRow, ChildRow, CopiedRows, DayRow, Delivery, DepartureRow, EventRow,
-    ExecutionRow, ExecutionStatus, ExportRow, FailureRow, HistoryRow, InForceRow, InterventionRow,
-    JobRow, LimiterOrders, MachineChange, MapRunRow, PluginAliasRow, Requeue, ResultRow, RunRow,
-    SessionChange, SourceRow, TimerRow, VersionRow, VersionTally, WorkerRow, activity_tasks,
-    adoptions, children, events, executions, exports, failures, figures, history, interventions,
-    jobs, limiters, map_runs, notifications, plugins, pruning, results, runs, sessions, sources,
-    timers, workers,
+    ActivityTaskRow, AdoptionRow, AwaitedRow, ChildRow, CopiedRows, DayRow, Delivery, DepartureRow,
+    EventRow, ExecutionRow, ExecutionStatus, ExportRow, FailureRow, HistoryRow, InForceRow,
+    InterventionRow, JobRow, LimiterOrders, MachineChange, MapRunRow, PluginAliasRow, Requeue,
+    ResultRow, RunRow, SessionChange, SourceRow, TimerRow, VersionRow, VersionTally, WorkerRow,
+    activity_tasks, adoptions, awaited, children, events, executions, exports, failures, figures,
+    history, interventions, jobs, limiters, map_runs, notifications, plugins, pruning, results,
+    runs, sessions, sources, timers, workers,
 };
 use super::{Position, RedoRow, positions, redo};
 use crate::{
@@ -131,6 +131,10 @@ pub enum Change {
         /// When.
         at: Timestamp,
     },
+    /// A task waits for an execution's end.
+    Await(AwaitedRow),
+    /// Whoever waited for an execution's end is told.
+    Unawait(ExecutionId),
     /// An execution waits for an instant.
     PutTimer(TimerRow),
     /// A frame waits no longer.
@@ -456,6 +460,8 @@ impl Change {
                 frame,
                 at,
             } => timers::beat(db, *execution, *frame, *at),
+            Self::Await(row) => awaited::put(db, row),
+            Self::Unawait(child) => awaited::remove(db, *child),
             Self::PutTimer(row) => timers::put(db, row),
             Self::RemoveTimers { execution, frame } => timers::remove(db, *execution, *frame),
             Self::Frames { execution, changes } => executions::put_frames(db, *execution, changes),

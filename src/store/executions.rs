@@ -189,6 +189,18 @@ impl ExecutionStatus {
         }
     }
 
+    /// As AWS tells it.
+    #[must_use]
+    pub const fn told(self) -> &'static str {
+        match self {
+            Self::Running => "RUNNING",
+            Self::Succeeded => "SUCCEEDED",
+            Self::Failed => "FAILED",
+            Self::TimedOut => "TIMED_OUT",
+            Self::Aborted => "ABORTED",
+        }
+    }
+
     /// From what was stored. Invariant: the schema's CHECK lets no other text in.
     fn parse(text: &str) -> Self {
         let known = Self::ALL.into_iter().find(|status| status.as_str() == text);

@@ -11,6 +11,7 @@
 mod activities;
 mod activity_tasks;
 mod adoptions;
+mod awaited;
 mod change;
 mod children;
 mod connection;
@@ -43,6 +44,7 @@ mod records;
 mod redo;
 mod results;
 mod runs;
+mod services;
 mod sessions;
 mod sources;
 mod tags;
@@ -65,6 +67,7 @@ use std::{
 pub use activities::ActivityRow;
 pub use activity_tasks::ActivityTaskRow;
 pub use adoptions::{AdoptionRow, CopiedRows, Copying, DepartureRow};
+pub use awaited::AwaitedRow;
 pub use change::Change;
 pub use children::ChildRow;
 pub use connection::{FORMAT, StoreSettings};
@@ -106,7 +109,10 @@ pub use traces::Trace;
 pub use workers::WorkerRow;
 pub use writer::{Committed, WriterPulse};
 
-use crate::ids::{ActivityId, ExecutionId, MachineId, RunId};
+use crate::{
+    ids::{ActivityId, ExecutionId, MachineId, RunId},
+    integration::service::{Call, Refusal},
+};
 
 /// The open file. Cheap to clone.
 #[derive(Clone)]
@@ -185,6 +191,14 @@ impl Store {
             Some(writer) => writer.send_soon(changes),
             None => Err(StoreError::ReadOnly),
         }
+    }
+
+    /// Has a call of an embedded service carried out; answered when it is durable.
+    pub async fn call(&self, call: Call) -> Result<Result<serde_json::Value, Refusal>, StoreError> {
+        let mut asked = self.line().ask(vec![call]).await?;
+        let answers = asked.answers().await?;
+        asked.commit(Vec::new()).await?;
+        answers.into_iter().next().ok_or(StoreError::Closed)
     }
 
     /// Wakes when somebody outside is to be told something: a notification is durable.
@@ -274,7 +288,38 @@ pub struct Line {
     broken: Arc<AtomicBool>,
 }
 
+/// Calls of embedded services, and what follows from their answers, in one commit.
+///
+/// The writer carries the calls out and holds its transaction open until [`Asked::commit`] says what is
+/// written beside them: so they are done exactly once, together with it.
+pub struct Asked(writer::Asked);
+
+impl Asked {
+    /// What was answered, in the order of the calls: the last word only with what is committed.
+    pub async fn answers(&mut self) -> Result<Vec<Result<serde_json::Value, Refusal>>, StoreError> {
+        self.0.answers().await
+    }
+
+    /// Sends what follows; answered when all of it is durable. Unless this is called, nothing was done.
+    pub fn commit(self, changes: Vec<Change>) -> Committed {
+        self.0.commit(changes)
+    }
+}
+
 impl Line {
+    /// Has calls of embedded services carried out, in a commit that is still to be completed. Whoever
+    /// asks completes it soon, and awaits nothing else of the store before that: everybody who writes
+    /// waits meanwhile, and after ten seconds it is refused.
+    pub async fn ask(&self, calls: Vec<Call>) -> Result<Asked, StoreError> {
+        match &self.store.writer {
+            Some(writer) => {
+                let broken = Some(Arc::clone(&self.broken));
+                writer.ask(calls, broken).await.map(Asked)
+            }
+            None => Err(StoreError::ReadOnly),
+        }
+    }
+
     /// As [`Store::commit`].
     pub async fn commit(&self, changes: Vec<Change>) -> Committed {
         match &self.store.writer {

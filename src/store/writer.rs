@@ -15,10 +15,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, Savepoint, TransactionBehavior};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::{Change, StoreError, StoreSettings, machine_cache::MachineCache};
+use serde_json::Value;
+
+use super::{
+    Change, StoreError, StoreSettings,
+    machine_cache::MachineCache,
+    services::{Calls, Outcomes},
+};
+use crate::integration::service::{Call, Refusal};
 
 /// How many requests may wait: beyond this their senders do, and memory stays bounded by what each
 /// of them may have under way.
@@ -42,6 +49,8 @@ struct Request {
     changes: Vec<Change>,
     /// Whether an earlier request of the same line was refused. Written by the writer's thread.
     broken: Option<Arc<AtomicBool>>,
+    /// Calls of services that are carried out before the changes, and answered within the transaction.
+    calls: Option<Calls>,
     answer: oneshot::Sender<Result<(), StoreError>>,
     /// Nothing will follow for now: leave the file tidy before answering.
     last: bool,
@@ -51,6 +60,21 @@ impl Request {
     fn is_broken(&self) -> bool {
         let broken = self.broken.as_ref();
         broken.is_some_and(|broken| broken.load(Ordering::Relaxed))
+    }
+
+    fn apply(&self, savepoint: &mut Savepoint<'_>) -> Result<(), StoreError> {
+        if let Some(calls) = &self.calls {
+            calls.apply(savepoint)?;
+        }
+        for change in &self.changes {
+            change.apply(savepoint)?;
+        }
+        Ok(())
+    }
+
+    fn has(&self, kind: fn(&Change) -> bool) -> bool {
+        let later = self.calls.as_ref();
+        self.changes.iter().any(kind) || later.is_some_and(|calls| calls.has(kind))
     }
 
     fn break_line(&self) {
@@ -83,6 +107,32 @@ pub struct WriterPulse {
 /// The answer to a commit: a future that is ready once the changes are durable, or refused.
 #[must_use = "dropping it does not take the changes back, but nobody learns of an error"]
 pub struct Committed(Answer);
+
+/// A transaction that is held open.
+pub(super) struct Asked {
+    outcomes: oneshot::Receiver<Outcomes>,
+    rest: std::sync::mpsc::Sender<Vec<Change>>,
+    committed: Committed,
+}
+
+impl Asked {
+    pub(super) async fn answers(&mut self) -> Result<Vec<Result<Value, Refusal>>, StoreError> {
+        match (&mut self.outcomes).await {
+            Ok(outcomes) => Ok(outcomes),
+            // Why: the request was refused before a call was made, which says why.
+            Err(_) => match (&mut self.committed).await {
+                Ok(()) => Err(StoreError::Closed),
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    pub(super) fn commit(self, changes: Vec<Change>) -> Committed {
+        // Why ok: a writer that does not wait any more has refused it.
+        self.rest.send(changes).ok();
+        self.committed
+    }
+}
 
 enum Answer {
     Pending(oneshot::Receiver<Result<(), StoreError>>),
@@ -146,6 +196,7 @@ impl Writer {
         let request = Request {
             changes,
             broken,
+            calls: None,
             answer,
             last: false,
         };
@@ -155,12 +206,37 @@ impl Writer {
         }
     }
 
+    /// Sends calls whose transaction stays open until what follows from their answers is there.
+    pub(super) async fn ask(
+        &self,
+        calls: Vec<Call>,
+        broken: Option<Arc<AtomicBool>>,
+    ) -> Result<Asked, StoreError> {
+        let (calls, outcomes, rest) = Calls::new(calls);
+        let (answer, receiver) = oneshot::channel();
+        let request = Request {
+            changes: Vec::new(),
+            broken,
+            calls: Some(calls),
+            answer,
+            last: false,
+        };
+        let sent = self.queue.send(request).await;
+        sent.map_err(|_| StoreError::Closed)?;
+        Ok(Asked {
+            outcomes,
+            rest,
+            committed: Committed(Answer::Pending(receiver)),
+        })
+    }
+
     /// Sends an empty request where there is room: a full queue gives signs of life by itself.
     pub(super) fn poke(&self) {
         let (answer, _) = oneshot::channel();
         let empty = Request {
             changes: Vec::new(),
             broken: None,
+            calls: None,
             answer,
             last: false,
         };
@@ -173,6 +249,7 @@ impl Writer {
             .blocking_send(Request {
                 changes,
                 broken: None,
+                calls: None,
                 answer,
                 last: false,
             })
@@ -186,6 +263,7 @@ impl Writer {
             .blocking_send(Request {
                 changes,
                 broken: None,
+                calls: None,
                 answer,
                 last: false,
             })
@@ -206,6 +284,7 @@ impl Writer {
         let request = Request {
             broken: None,
             changes: Vec::new(),
+            calls: None,
             answer,
             last: true,
         };
@@ -258,11 +337,13 @@ impl WriterThread {
         while let Some(batch) = self.next_batch() {
             let answers = self.write_at_last(&batch);
             self.vitals.beat();
-            let mut changes = batch.iter().flat_map(|request| &request.changes);
-            if changes.clone().any(Change::is_news) {
+            if batch.iter().any(|request| request.has(Change::is_news)) {
                 self.vitals.news.notify_one();
             }
-            if changes.any(Change::is_of_machines) {
+            if batch
+                .iter()
+                .any(|request| request.has(Change::is_of_machines))
+            {
                 self.vitals.machines.forget();
             }
             if batch.iter().any(|request| request.last) {
@@ -299,7 +380,8 @@ impl WriterThread {
     }
 
     fn write_at_last(&mut self, batch: &[Request]) -> Vec<Result<(), StoreError>> {
-        if batch.iter().all(|request| request.changes.is_empty()) {
+        let is_empty = |request: &Request| request.changes.is_empty() && request.calls.is_none();
+        if batch.iter().all(is_empty) {
             // Why: an empty request asks for nothing but a sign of life.
             return batch.iter().map(|_| Ok(())).collect();
         }
@@ -341,21 +423,17 @@ impl WriterThread {
                 continue;
             }
             // Why: a request that breaks the schema's rules is undone alone.
-            let savepoint = transaction.savepoint()?;
-            let outcome = request
-                .changes
-                .iter()
-                .try_for_each(|change| change.apply(&savepoint));
-            match outcome {
+            let mut savepoint = transaction.savepoint()?;
+            match request.apply(&mut savepoint) {
                 Ok(()) => {
                     savepoint.commit()?;
                     answers.push(Ok(()));
                 }
-                Err(error) if is_passing(&error) => return Err(error),
+                Err(StoreError::Sqlite(error)) if is_passing(&error) => return Err(error),
                 Err(error) => {
                     drop(savepoint);
                     request.break_line();
-                    answers.push(Err(error.into()));
+                    answers.push(Err(error));
                 }
             }
         }

@@ -5,12 +5,17 @@
 //! HTTP.
 
 mod iterd;
+mod services;
 mod states;
 
 use std::{net::SocketAddr, sync::Arc};
 
 pub use self::iterd::{OPERATIONS, call, run_figures};
-pub(super) use self::{iterd::role_of, states::role_of as role_of_states};
+pub(super) use self::{
+    iterd::role_of,
+    services::{call_service, role_of_service},
+    states::role_of as role_of_states,
+};
 pub use states::{OPERATIONS as STATES_OPERATIONS, call as call_states};
 
 use super::{ApiError, ErrorKind};

@@ -5,7 +5,17 @@
 //! Owns the shapes of requests and answers, and the names of errors, so that Retry and Catch that were
 //! written for AWS match. Knows neither `store` nor `runtime`: what is kept here is reached by ports.
 
+mod dynamodb;
+mod embedded;
+mod kept;
 pub mod remote;
+mod request;
 mod resource;
+mod sqs;
+mod told;
 
+pub use embedded::{Call, Embedded};
+pub use kept::{ItemKey, KeyKind, KeyPart, Message, Queue, QueueFigures, Queues, Table, Tables};
+pub use request::{Moment, Refusal};
 pub use resource::{Pattern, ServiceTask};
+pub use told::{Asked, action, failure as named_failure, result};

@@ -10,6 +10,7 @@ use super::{
     logging::Logged,
     redrive::{Redrive, Redriven},
     runs::RunInput,
+    services::Served,
 };
 use crate::{
     ids::{ExecutionId, FrameId, Generation, Index, RunId},
@@ -31,6 +32,12 @@ pub(super) enum Item {
     },
     /// To a Map Run.
     Run(RunId, Vec<RunInput>),
+    /// An execution's task waits for an embedded service.
+    Service(Box<Served>),
+    /// A task starts an execution.
+    StartFor(Box<Served>),
+    /// An execution has ended that a task may wait for.
+    AwaitedEnd(ExecutionId),
     /// Tasks of an activity have come.
     HandOut(String),
     /// A worker went away before it had its task.

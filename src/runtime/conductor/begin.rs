@@ -29,22 +29,41 @@ impl Work {
             end,
             begun,
         } = start;
-        let (program, store) = (&asked.program, self.engine.store().clone());
-        if let Some(answer) = self.there_already(&asked)? {
-            batch.after.begun.push((begun, answer));
-            return Ok(());
-        }
-        let definition = match self
-            .engine
-            .programs()
-            .definition(&store, program.definition)
-        {
-            Ok(definition) => definition,
-            Err(error) => {
+        let answer = match self.begin_asked(asked, volatile, now, batch) {
+            Ok(answer) => answer,
+            Err(error @ RuntimeError::Damaged { .. }) => {
                 begun.send(Err(error)).ok();
                 return Ok(());
             }
+            Err(error) => return Err(error),
         };
+        if let (Some(end), Begun::Running { id, .. }) = (end, &answer) {
+            self.waiting.entry(*id).or_default().push(end);
+        }
+        if volatile {
+            begun.send(Ok(answer)).ok();
+        } else {
+            batch.after.begun.push((begun, answer));
+        }
+        Ok(())
+    }
+
+    /// Begins an execution in this batch; one of which nothing is written is volatile.
+    pub(super) fn begin_asked(
+        &mut self,
+        asked: StartExecution,
+        volatile: bool,
+        now: Timestamp,
+        batch: &mut Batch,
+    ) -> Result<Begun, RuntimeError> {
+        let (program, store) = (&asked.program, self.engine.store().clone());
+        if let Some(answer) = self.there_already(&asked)? {
+            return Ok(answer);
+        }
+        let definition = self
+            .engine
+            .programs()
+            .definition(&store, program.definition)?;
         let id = store.next_execution_id();
         let name = asked
             .name
@@ -62,21 +81,13 @@ impl Work {
             batch.after.names.push(key);
         }
         self.live.insert(id, live);
-        if let Some(end) = end {
-            self.waiting.entry(id).or_default().push(end);
-        }
-        let answer = Begun::Running {
+        let input = asked.input;
+        self.tell(id, Input::Start { input }, now, batch)?;
+        Ok(Begun::Running {
             id,
             name,
             started: now,
-        };
-        if volatile {
-            begun.send(Ok(answer)).ok();
-        } else {
-            batch.after.begun.push((begun, answer));
-        }
-        let input = asked.input;
-        self.tell(id, Input::Start { input }, now, batch).map(drop)
+        })
     }
 
     /// What is to be answered where the name is taken: the same start again is the same execution.

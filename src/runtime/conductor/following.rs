@@ -3,19 +3,22 @@
 //! Invariant: nothing here happens before the commit that it follows from is durable; executions that nothing
 //! is written of follow at once.
 
+use std::sync::Arc;
+
 use super::{
     batch::{After, Item},
     functions::{How, Task},
     live::Live,
     map_run::MapRun,
     runs::RunInput,
+    services::Served,
     work::Work,
 };
 use crate::{
-    ids::ExecutionId,
+    ids::{ExecutionId, FrameId, Generation},
     iteration,
     machine::{Effect, Input, is_activity},
-    payload::Failure,
+    payload::{Failure, Payload},
 };
 
 impl Work {
@@ -91,6 +94,7 @@ impl Work {
                 attempt,
                 ..
             } => {
+                let whom = (execution, frame, generation);
                 if let Some(how) = How::of(&resource, &payload) {
                     return self.call_function(Task {
                         execution,
@@ -102,16 +106,7 @@ impl Work {
                         how,
                     });
                 }
-                let failure = Failure::new(
-                    "States.Runtime",
-                    format!("no service of this daemon answers to the resource {resource}"),
-                );
-                let input = Input::TaskFailed {
-                    frame,
-                    generation,
-                    failure,
-                };
-                self.push(execution, input);
+                self.ask_service(whom, &resource, payload);
             }
             Effect::StartRun {
                 frame,
@@ -135,6 +130,7 @@ impl Work {
                     let abort = vec![RunInput::Core(iteration::Input::Abort)];
                     self.queue.push_back(Item::Run(id, abort));
                 }
+                self.stop_awaited(execution, frame);
             }
             Effect::Ended { .. } => self.tell_end(execution),
             // In the commit already, or taken in by the step; or queued before the commit.
@@ -142,7 +138,34 @@ impl Work {
         }
     }
 
+    /// Has a task done by a service; what none answers to fails.
+    fn ask_service(
+        &mut self,
+        (execution, frame, generation): (ExecutionId, FrameId, Generation),
+        resource: &Arc<str>,
+        payload: Payload,
+    ) {
+        let whom = (frame, generation);
+        let served = Served::new(execution, whom, Arc::clone(resource), payload);
+        if let Some(item) = served.item() {
+            return self.queue.push_back(item);
+        }
+        let failure = Failure::new(
+            "States.Runtime",
+            format!("no service of this daemon answers to the resource {resource}"),
+        );
+        let input = Input::TaskFailed {
+            frame,
+            generation,
+            failure,
+        };
+        self.push(execution, input);
+    }
+
     fn tell_end(&mut self, execution: ExecutionId) {
+        if self.awaited.contains_key(&execution) {
+            self.queue.push_back(Item::AwaitedEnd(execution));
+        }
         let end = self.live.get(&execution).and_then(Live::ended);
         let waiting = self.waiting.remove(&execution).unwrap_or_default();
         if let Some(end) = end {

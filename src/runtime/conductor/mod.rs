@@ -22,6 +22,7 @@ mod program;
 mod reading;
 mod redrive;
 mod runs;
+mod services;
 mod work;
 mod writing;
 

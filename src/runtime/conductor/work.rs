@@ -27,7 +27,8 @@ use crate::{
     plugin::Answer,
     runtime::{Engine, RuntimeError, history::Bounds},
     store::{
-        ActivityTaskRow, Change, Committed, Line, MachineChange, StoreError, TimerKind, TimerRow,
+        ActivityTaskRow, AwaitedRow, Change, Committed, Line, MachineChange, StoreError, TimerKind,
+        TimerRow,
     },
     time::Timestamp,
 };
@@ -67,6 +68,8 @@ pub(super) struct Work {
     pub(super) functions: Functions,
     /// Map Runs under way.
     pub(super) runs: HashMap<RunId, MapRun>,
+    /// Executions whose end a task waits for.
+    pub(super) awaited: HashMap<ExecutionId, AwaitedRow>,
     /// Redrives that wait until an end is durable.
     pub(super) redrives: HashMap<ExecutionId, Vec<Redrive>>,
     /// Who waits for an end.
@@ -91,6 +94,7 @@ impl Work {
             returned,
             functions: Functions::new(answers),
             runs: HashMap::new(),
+            awaited: HashMap::new(),
             redrives: HashMap::new(),
             waiting: HashMap::new(),
             engine,
@@ -196,6 +200,7 @@ impl Work {
     /// Takes up what was under way when the last process ended.
     fn resume(&mut self) -> Result<(), RuntimeError> {
         self.resume_runs()?;
+        self.resume_awaited()?;
         let mut behind = ExecutionId(0);
         loop {
             let store = self.engine.store().clone();
@@ -209,6 +214,10 @@ impl Work {
                 alone(self.look_after_runs(id))?;
             }
         }
+    }
+
+    pub(super) const fn line(&self) -> &Line {
+        &self.line
     }
 
     pub(super) fn push(&mut self, execution: ExecutionId, input: Input) {
@@ -246,7 +255,8 @@ impl Work {
             ..Batch::default()
         };
         let queued = self.queue.len().min(BATCH_MAX);
-        let queued: Vec<_> = self.queue.drain(..queued).collect();
+        let mut queued: Vec<_> = self.queue.drain(..queued).collect();
+        let asked = self.ask_services(&mut queued, now).await?;
         for item in queued {
             alone(self.take_up(item, now, &mut batch))?;
         }
@@ -261,7 +271,10 @@ impl Work {
             ..After::default()
         };
         self.carry_out(at_once);
-        if changes.is_empty() && self.on_their_way.is_empty() {
+        if let Some(asked) = asked {
+            let committed = asked.commit(changes);
+            self.on_their_way.push_back((committed, batch.after));
+        } else if changes.is_empty() && self.on_their_way.is_empty() {
             self.carry_out(batch.after);
         } else {
             // Why also an empty one: what is answered may rest on a commit that is on its way.
@@ -309,6 +322,10 @@ impl Work {
                 }
                 Ok(())
             }
+            // Taken out before: what it was answered came instead.
+            Item::Service(_) => Ok(()),
+            Item::StartFor(served) => self.start_for(&served, now, batch),
+            Item::AwaitedEnd(child) => self.tell_parent(child, now, batch),
             Item::Run(run, inputs) => {
                 batch.runs.push_back((run, inputs));
                 Ok(())

@@ -76,17 +76,6 @@ pub(super) fn resolve(api: &Api, arn: &str) -> Result<ResolvedMachine, ApiError>
 /// A child of a redriven run that has no slot yet.
 pub(super) const PENDING_REDRIVE: &str = "PENDING_REDRIVE";
 
-/// As AWS spells it.
-pub(super) const fn status_name(status: ExecutionStatus) -> &'static str {
-    match status {
-        ExecutionStatus::Running => "RUNNING",
-        ExecutionStatus::Succeeded => "SUCCEEDED",
-        ExecutionStatus::Failed => "FAILED",
-        ExecutionStatus::TimedOut => "TIMED_OUT",
-        ExecutionStatus::Aborted => "ABORTED",
-    }
-}
-
 /// The status of that name.
 pub(super) fn status_of(name: &str) -> Option<ExecutionStatus> {
     [
@@ -97,7 +86,7 @@ pub(super) fn status_of(name: &str) -> Option<ExecutionStatus> {
         ExecutionStatus::Aborted,
     ]
     .into_iter()
-    .find(|status| status_name(*status) == name)
+    .find(|status| status.told() == name)
 }
 
 /// What lists and descriptions both tell of an execution.
@@ -108,7 +97,7 @@ pub(super) fn told(api: &Api, row: &ExecutionRow) -> Result<Value, ApiError> {
         // Of a child: the labelled part of the machine.
         "stateMachineArn": place.machine(&row.machine),
         "name": row.name,
-        "status": status_name(row.status),
+        "status": row.status.told(),
         "startDate": seconds(row.started),
     });
     if let Some(stopped) = row.stopped {

@@ -2,27 +2,18 @@
 
 use crate::{
     api::{Api, ApiError, ErrorKind, Fault},
-    arn::{Arn, MachineRef, Part, Qualifier, Resource},
+    arn::{Arn, MachineRef, Part, Qualifier, Resource, is_name},
     runtime::{NamedMachine, RuntimeError, named_machine},
     store::{ActivityRow, MachineRow, TagOwner},
 };
 
-/// What no name may have in it beside white space and control characters. Spec: `Name` in the model.
-const FORBIDDEN: &str = "<>{}[]?*\"#%\\^|~`$&,;:/";
-
 /// Whether a new machine or activity may be called so.
 pub(super) fn check_name(name: &str) -> Result<(), ApiError> {
-    if name.chars().any(is_forbidden) {
+    if !is_name(name) {
         let message = format!("Invalid Name: '{name}'");
         return Err(ApiError::states(Fault::InvalidName, message));
     }
     Ok(())
-}
-
-fn is_forbidden(c: char) -> bool {
-    let control = matches!(c, '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}');
-    // Spec: "surrogates (U+D800-DFFF)", which is how AWS sees everything beyond U+FFFF.
-    control || c > '\u{ffff}' || c.is_whitespace() || FORBIDDEN.contains(c)
 }
 
 /// A role as machines name it; whether it exists is nobody's business here.
@@ -161,6 +152,7 @@ pub(super) fn tagged(api: &Api, arn: &str) -> Result<TagOwner, ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arn::FORBIDDEN_IN_NAMES;
 
     #[test]
     fn a_name_has_no_spaces_brackets_or_control_characters() {
@@ -175,7 +167,7 @@ mod tests {
             assert_eq!(check_name(good), Ok(()), "{good}");
         }
         let forbidden = "\0\u{1f}\u{7f}\u{85}\u{9f}\u{fffe}\u{1f600} \t\u{2003}".chars();
-        for c in forbidden.chain(FORBIDDEN.chars()) {
+        for c in forbidden.chain(FORBIDDEN_IN_NAMES.chars()) {
             let name = format!("activity{c}name");
             let error = check_name(&name).unwrap_err();
             assert_eq!(error.kind.name(), "InvalidName");

@@ -4,8 +4,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    executions::{self, status_name},
-    names, seconds,
+    executions, names, seconds,
     shapes::{ARN, EXECUTION_INPUT, INCLUDED_DATA, NAME, TRACE_HEADER},
 };
 use crate::{
@@ -67,7 +66,7 @@ pub(super) async fn call(api: &Api, input: Input) -> Result<Value, ApiError> {
         "name": end.name,
         "startDate": seconds(end.started),
         "stopDate": seconds(end.stopped),
-        "status": status_name(end.status),
+        "status": end.status.told(),
         "inputDetails": { "included": with_data },
         "outputDetails": { "included": with_data },
         "billingDetails": {

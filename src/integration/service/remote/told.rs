@@ -57,6 +57,7 @@ impl Told {
         let date = now.to_jiff().strftime("%a, %d %b %Y %H:%M:%S GMT");
         let headers = [
             ("x-amzn-RequestId", request_id.clone()),
+            ("connection", "keep-alive".to_owned()),
             ("Content-Length", value.to_string().len().to_string()),
             ("Date", date.to_string()),
             ("Content-Type", kind),
@@ -335,7 +336,7 @@ mod tests {
             payload.value()["SdkHttpMetadata"]["HttpHeaders"],
             json!({
                 "Content-Length": "17", "Content-Type": "application/x-amz-json-1.0",
-                "Date": "Thu, 18 Apr 2024 06:27:01 GMT", "x-amzn-RequestId": "R1",
+                "Date": "Thu, 18 Apr 2024 06:27:01 GMT", "connection": "keep-alive", "x-amzn-RequestId": "R1",
             })
         );
     }

@@ -91,7 +91,11 @@ impl Settings {
 
 /// The request of a call, for people; `values` are those of the manifest's expressions. A secret is
 /// shown by its name.
-pub(crate) fn preview(manifest: &Manifest, call: &Call, values: Payload) -> Result<Value, Failure> {
+pub(crate) fn preview(
+    manifest: &Manifest,
+    call: &Call,
+    values: &Payload,
+) -> Result<Value, Failure> {
     let settings = Settings::of(manifest);
     let named = |name: &String| (name.clone(), format!("${{secret:{name}}}"));
     let secrets = settings.secrets.iter().map(named).collect();

@@ -2,6 +2,7 @@
 
 mod activities;
 mod redrive;
+mod services;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 

@@ -1,0 +1,181 @@
+//! The ports to what embedded services keep. `store` implements them within a transaction; what is
+//! called through them is durable with it, or never was.
+
+use crate::time::Timestamp;
+
+/// A table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    /// Its number; 0 before it was made.
+    pub id: i64,
+    /// Its name.
+    pub name: String,
+    /// The partition key.
+    pub hash: KeyPart,
+    /// The sort key, where there is one.
+    pub range: Option<KeyPart>,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+/// An attribute that is part of a table's key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyPart {
+    /// The attribute.
+    pub name: String,
+    /// What its values are.
+    pub kind: KeyKind,
+}
+
+/// What the values of a key are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyKind {
+    /// `S`.
+    Text,
+    /// `N`.
+    Number,
+    /// `B`.
+    Binary,
+}
+
+impl KeyKind {
+    /// As types of attributes are written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "S",
+            Self::Number => "N",
+            Self::Binary => "B",
+        }
+    }
+
+    /// From what is written.
+    #[must_use]
+    pub fn of_str(text: &str) -> Option<Self> {
+        [Self::Text, Self::Number, Self::Binary]
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+    }
+}
+
+/// An item's key: bytes in the order of its values. The second is empty where there is no sort key.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ItemKey {
+    /// The partition key's value.
+    pub hash: Vec<u8>,
+    /// The sort key's.
+    pub range: Vec<u8>,
+}
+
+/// A queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queue {
+    /// Its number; 0 before it was made.
+    pub id: i64,
+    /// Its name.
+    pub name: String,
+    /// For how many seconds a message is hidden that somebody received; at most 43,200.
+    pub visibility_s: u32,
+    /// For how many seconds a new message is hidden; at most 900.
+    pub delay_s: u32,
+    /// After how many seconds a message is forgotten; 60 to 1,209,600.
+    pub retention_s: u32,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+/// A message that was received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Its number; 0 before it was sent.
+    pub id: i64,
+    /// Its name for people and programs.
+    pub message_id: String,
+    /// Its body.
+    pub body: String,
+    /// Attributes of it, JSON.
+    pub attributes: Option<String>,
+    /// When it was sent.
+    pub sent: Timestamp,
+    /// It is hidden before.
+    pub visible: Timestamp,
+    /// How often it was received.
+    pub receives: u32,
+    /// When it was received first.
+    pub first: Option<Timestamp>,
+}
+
+/// How many messages a queue has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QueueFigures {
+    /// That can be received.
+    pub visible: u64,
+    /// That somebody works on.
+    pub in_flight: u64,
+    /// That are delayed.
+    pub delayed: u64,
+}
+
+/// Tables by key.
+pub trait Tables {
+    /// What goes wrong beneath.
+    type Error;
+
+    /// A table by its name.
+    fn table(&self, name: &str) -> Result<Option<Table>, Self::Error>;
+    /// The names of tables behind one, in order.
+    fn table_names(&self, after: &str, rows_max: u32) -> Result<Vec<String>, Self::Error>;
+    /// How many items a table has, and their bytes.
+    fn size(&self, table: i64) -> Result<(u64, u64), Self::Error>;
+    /// Makes a table.
+    fn create_table(&self, table: &Table) -> Result<(), Self::Error>;
+    /// Removes a table with all its items.
+    fn drop_table(&self, table: i64) -> Result<(), Self::Error>;
+    /// An item, JSON.
+    fn item(&self, table: i64, key: &ItemKey) -> Result<Option<String>, Self::Error>;
+    /// Puts an item in the place of whatever has its key.
+    fn put_item(&self, table: i64, key: &ItemKey, item: &str) -> Result<(), Self::Error>;
+    /// Removes an item.
+    fn remove_item(&self, table: i64, key: &ItemKey) -> Result<(), Self::Error>;
+    /// The items behind a key, in the order of keys.
+    fn items(
+        &self,
+        table: i64,
+        after: Option<&ItemKey>,
+        rows_max: u32,
+    ) -> Result<Vec<String>, Self::Error>;
+}
+
+/// Queues of messages.
+pub trait Queues {
+    /// What goes wrong beneath.
+    type Error;
+
+    /// A queue by its name.
+    fn queue(&self, name: &str) -> Result<Option<Queue>, Self::Error>;
+    /// The names of queues behind one, in order.
+    fn queue_names(&self, after: &str, rows_max: u32) -> Result<Vec<String>, Self::Error>;
+    /// How many messages a queue has.
+    fn figures(&self, queue: i64, now: Timestamp) -> Result<QueueFigures, Self::Error>;
+    /// Makes a queue.
+    fn create_queue(&self, queue: &Queue) -> Result<(), Self::Error>;
+    /// Removes a queue with all its messages.
+    fn drop_queue(&self, queue: i64) -> Result<(), Self::Error>;
+    /// Appends a message.
+    fn send(&self, queue: i64, message: &Message) -> Result<(), Self::Error>;
+    /// The oldest messages that can be received.
+    fn receivable(
+        &self,
+        queue: i64,
+        now: Timestamp,
+        rows_max: u32,
+    ) -> Result<Vec<Message>, Self::Error>;
+    /// A message by its number.
+    fn message(&self, queue: i64, message: i64) -> Result<Option<Message>, Self::Error>;
+    /// Writes down that a message was received, or when it can be.
+    fn note(&self, queue: i64, message: &Message) -> Result<(), Self::Error>;
+    /// Removes a message.
+    fn remove_message(&self, queue: i64, message: i64) -> Result<(), Self::Error>;
+    /// Removes all messages, or those that were sent before an instant.
+    fn purge(&self, queue: i64, before: Option<Timestamp>) -> Result<(), Self::Error>;
+}

@@ -1,0 +1,172 @@
+//! Tasks that services of this daemon do, each in the commit of its state's exit.
+//!
+//! Invariant: a call of an embedded service is part of the commit that takes its answer in. So it is done
+//! once, however often the machine dies.
+
+mod executions;
+
+use std::sync::Arc;
+
+use super::{batch::Item, work::Work};
+use crate::{
+    asl::intrinsic::uuid_of,
+    ids::{ExecutionId, FrameId, Generation},
+    integration::service::{
+        Asked, Call, Embedded, Moment, Pattern, Refusal, ServiceTask, action, named_failure, result,
+    },
+    machine::Input,
+    payload::Payload,
+    runtime::RuntimeError,
+    store,
+    time::Timestamp,
+};
+
+/// A task that waits for its turn to be done here.
+pub(super) struct Served {
+    execution: ExecutionId,
+    frame: FrameId,
+    generation: Generation,
+    resource: Arc<str>,
+    parameters: Payload,
+    /// Of this call alone.
+    random: (u64, u64),
+}
+
+impl Served {
+    pub(super) fn new(
+        execution: ExecutionId,
+        (frame, generation): (FrameId, Generation),
+        resource: Arc<str>,
+        parameters: Payload,
+    ) -> Self {
+        Self {
+            execution,
+            frame,
+            generation,
+            resource,
+            parameters,
+            random: (rand::random(), rand::random()),
+        }
+    }
+
+    /// Where it waits; `None` where nobody here does it.
+    pub(super) fn item(self) -> Option<Item> {
+        let task = ServiceTask::of(&self.resource)?;
+        let waits = !matches!(task.pattern, Pattern::Sync | Pattern::Sync2);
+        match (task.service, task.action, task.sdk) {
+            ("states", "startExecution", false) => Some(Item::StartFor(Box::new(self))),
+            ("sfn", "startExecution", true) if waits => Some(Item::StartFor(Box::new(self))),
+            (service, ..) if waits => {
+                Embedded::of_name(service)?;
+                Some(Item::Service(Box::new(self)))
+            }
+            _ => None,
+        }
+    }
+
+    fn task(&self) -> ServiceTask<'_> {
+        // Invariant: it was one when it was queued.
+        ServiceTask::of(&self.resource).unwrap_or(ServiceTask {
+            service: "",
+            action: "",
+            sdk: false,
+            pattern: Pattern::RequestResponse,
+        })
+    }
+
+    fn asked(&self, now: Timestamp) -> Asked<'_> {
+        Asked {
+            task: self.task(),
+            request: uuid_of(self.random.0, self.random.1),
+            now,
+        }
+    }
+
+    fn call(&self, now: Timestamp, base: &str) -> Option<Call> {
+        let task = self.task();
+        Some(Call {
+            service: Embedded::of_name(task.service)?,
+            action: action(task),
+            parameters: self.parameters.value().clone(),
+            moment: Moment {
+                now,
+                random: u128::from(self.random.0) << 64 | u128::from(self.random.1),
+            },
+            base: base.to_owned(),
+        })
+    }
+
+    /// What the execution is told.
+    fn taken(&self, answer: Result<serde_json::Value, Refusal>, now: Timestamp) -> Item {
+        let (frame, generation) = (self.frame, self.generation);
+        let asked = self.asked(now);
+        let input = match answer {
+            Ok(answer) => {
+                let output = result(&asked, answer).into();
+                if asked.task.pattern == Pattern::WaitForTaskToken {
+                    Input::Submitted {
+                        frame,
+                        generation,
+                        output,
+                    }
+                } else {
+                    Input::TaskDone {
+                        frame,
+                        generation,
+                        output,
+                    }
+                }
+            }
+            Err(refusal) => Input::TaskFailed {
+                frame,
+                generation,
+                failure: named_failure(&asked, &refusal),
+            },
+        };
+        Item::Execution {
+            execution: self.execution,
+            input,
+            timer: None,
+        }
+    }
+}
+
+impl Work {
+    /// Has the services asked that tasks of a batch wait for; what follows from it goes into the batch,
+    /// before everything else, and the batch into that commit. `None` where none waits.
+    pub(super) async fn ask_services(
+        &mut self,
+        queued: &mut Vec<Item>,
+        now: Timestamp,
+    ) -> Result<Option<store::Asked>, RuntimeError> {
+        if !queued.iter().any(|item| matches!(item, Item::Service(_))) {
+            return Ok(None);
+        }
+        let (mut wanted, mut calls) = (Vec::new(), Vec::new());
+        let mut others = Vec::with_capacity(queued.len());
+        let base = self.engine.queues();
+        for item in queued.drain(..) {
+            let Item::Service(served) = item else {
+                others.push(item);
+                continue;
+            };
+            // Why looked at: an execution that was stopped meanwhile wants nothing done.
+            if self.waits(served.execution, served.frame, served.generation)?
+                && let Some(call) = served.call(now, &base)
+            {
+                calls.push(call);
+                wanted.push(served);
+            }
+        }
+        if wanted.is_empty() {
+            *queued = others;
+            return Ok(None);
+        }
+        let mut asked = self.line().ask(calls).await?;
+        let answers = asked.answers().await?;
+        let inputs = wanted.iter().zip(answers);
+        queued.extend(inputs.map(|(served, answer)| served.taken(answer, now)));
+        queued.append(&mut others);
+        Ok(Some(asked))
+    }
+}

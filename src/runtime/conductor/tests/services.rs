@@ -1,0 +1,294 @@
+//! Embedded services, as states use them: what they are answered, and that each call is made once.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::integration::service::{Call, Embedded, Moment};
+
+/// A client's call of a service.
+async fn ask(engine: &Engine, service: Embedded, action: &str, parameters: Value) -> Value {
+    let call = Call {
+        service,
+        action: action.to_owned(),
+        parameters,
+        moment: Moment {
+            now: engine.now(),
+            random: 7,
+        },
+        base: engine.queues(),
+    };
+    let answer = engine.store().call(call).await.unwrap();
+    answer.unwrap_or_else(|refusal| panic!("{refusal}"))
+}
+
+async fn with_table_and_queue(engine: &Engine) {
+    let table = json!({
+        "TableName": "orders",
+        "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+        "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
+    });
+    ask(engine, Embedded::DynamoDb, "CreateTable", table).await;
+    let queue = json!({ "QueueName": "jobs" });
+    ask(engine, Embedded::Sqs, "CreateQueue", queue).await;
+}
+
+async fn messages(engine: &Engine) -> Vec<String> {
+    let mut bodies = Vec::new();
+    loop {
+        let wanted = json!({ "QueueUrl": "jobs", "MaxNumberOfMessages": 10 });
+        let answer = ask(engine, Embedded::Sqs, "ReceiveMessage", wanted).await;
+        let Some(found) = answer["Messages"].as_array() else {
+            return bodies;
+        };
+        bodies.extend(
+            found
+                .iter()
+                .map(|it| it["Body"].as_str().unwrap().to_owned()),
+        );
+    }
+}
+
+fn task(service: &str, parameters: &Value, rest: &str) -> String {
+    format!(
+        r#"{{"Type": "Task", "Resource": "arn:aws:states:::{service}", "Parameters": {parameters}, {rest}}}"#
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn states_use_tables_and_queues_and_errors_have_the_names_that_catch_knows() {
+    let world = World::new();
+    let engine = world.open();
+    with_table_and_queue(&engine).await;
+    let put = json!({"TableName": "orders", "Item": {"id": {"S.$": "$.id"}, "n": {"N": "1.50"}}});
+    let get = json!({"TableName": "orders", "Key": {"id": {"S.$": "$.id"}}});
+    let send = json!({"QueueUrl": "jobs", "MessageBody": {"order.$": "$.got.Item.n.N"}});
+    let none = json!({"TableName": "none", "Key": {"id": {"S": "a"}}});
+    let query = json!({"TableName": "orders", "KeyConditionExpression": "id = :id"});
+    let catch = |error: &str, next: &str| {
+        format!(
+            r#""ResultPath": null, "Catch": [{{"ErrorEquals": ["{error}"], "ResultPath": "$.{next}", "Next": "{next}"}}], "End": true"#
+        )
+    };
+    let text = format!(
+        r#"{{"StartAt": "Put", "States": {{"Put": {}, "Get": {}, "Send": {}, "None": {}, "Query": {}, "Last": {{"Type": "Pass", "End": true}}}}}}"#,
+        task(
+            "dynamodb:putItem",
+            &put,
+            r#""ResultPath": null, "Next": "Get""#
+        ),
+        task(
+            "dynamodb:getItem",
+            &get,
+            r#""ResultPath": "$.got", "Next": "Send""#
+        ),
+        task(
+            "sqs:sendMessage",
+            &send,
+            r#""ResultPath": "$.sent", "Next": "None""#
+        ),
+        task(
+            "dynamodb:getItem",
+            &none,
+            &catch("DynamoDB.ResourceNotFoundException", "Query")
+        ),
+        task(
+            "aws-sdk:dynamodb:query",
+            &query,
+            &catch("DynamoDb.DynamoDbException", "Last")
+        ),
+    );
+    let program = program(&engine, ExecutionKind::Standard, &text);
+    let row = end(
+        &engine,
+        id_of(&start(&engine, &program, None, r#"{"id": "a"}"#).await),
+    )
+    .await;
+    let output: Value = serde_json::from_str(row.output.as_deref().unwrap()).unwrap();
+    assert_eq!(
+        output["got"]["Item"],
+        json!({"id": {"S": "a"}, "n": {"N": "1.50"}})
+    );
+    assert_eq!(output["got"]["SdkHttpMetadata"]["HttpStatusCode"], 200);
+    assert_eq!(output["sent"]["MessageId"].as_str().unwrap().len(), 36);
+    let cause = output["Last"]["Cause"].as_str().unwrap();
+    assert!(cause.contains("[services.dynamodb] endpoint"), "{cause}");
+    assert_eq!(messages(&engine).await, [r#"{"order":"1.50"}"#]);
+}
+
+/// Between the call and the next commit there is nothing that a kill could divide.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_is_in_the_commit_of_its_states_exit() {
+    let world = World::new();
+    let engine = world.open();
+    with_table_and_queue(&engine).await;
+    let send = json!({"QueueUrl": "jobs", "MessageBody.$": "States.Format('{}', $)"});
+    let text = format!(
+        r#"{{"StartAt": "Send", "States": {{"Send": {}}}}}"#,
+        task("sqs:sendMessage", &send, r#""End": true"#)
+    );
+    let program = program(&engine, ExecutionKind::Standard, &text);
+    let before = engine.store().pulse().unwrap().commits;
+    let id = id_of(&start(&engine, &program, None, "0").await);
+    end(&engine, id).await;
+    assert_eq!(engine.store().pulse().unwrap().commits, before + 2);
+    // Many at a time, and a process that ends in between.
+    let mut ids = vec![id];
+    for n in 1..200 {
+        ids.push(id_of(&start(&engine, &program, None, &n.to_string()).await));
+    }
+    let engine = world.open_again(engine).await;
+    for id in ids {
+        assert_eq!(end(&engine, id).await.status, ExecutionStatus::Succeeded);
+    }
+    let mut bodies: Vec<u32> = messages(&engine)
+        .await
+        .iter()
+        .map(|body| body.parse().unwrap())
+        .collect();
+    bodies.sort_unstable();
+    assert_eq!(bodies, (0..200).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_carries_a_token_is_sent_once_and_its_answer_is_the_result() {
+    let world = World::new();
+    let engine = world.open();
+    with_table_and_queue(&engine).await;
+    let send = json!({"QueueUrl": "jobs", "MessageBody.$": "$$.Task.Token"});
+    let text = format!(
+        r#"{{"StartAt": "Send", "States": {{"Send": {}}}}}"#,
+        task("sqs:sendMessage.waitForTaskToken", &send, r#""End": true"#)
+    );
+    let program = program(&engine, ExecutionKind::Standard, &text);
+    let id = id_of(&start(&engine, &program, None, "{}").await);
+    let token = loop {
+        if let Some(token) = messages(&engine).await.pop() {
+            break token;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    let engine = world.open_again(engine).await;
+    assert!(activities::answer(&engine, &token, activities::done("[1]")).await);
+    assert_eq!(end(&engine, id).await.output.as_deref(), Some("[1]"));
+    assert_eq!(messages(&engine).await, [""; 0], "it is not sent again");
+}
+
+/// Machines of the world are rows that the API makes; a task finds them by their names.
+fn machine(engine: &Engine, name: &str, text: &str) -> String {
+    use crate::store::{MachineKind, NewRevision};
+    tokio::task::block_in_place(|| {
+        let id = engine.store().next_machine_id();
+        let new = MachineChange::New {
+            id,
+            name: name.to_owned(),
+            kind: MachineKind::Standard,
+            revision: Box::new(NewRevision {
+                definition: text.to_owned(),
+                role_arn: "arn:aws:iam::000000000000:role/r".to_owned(),
+                id: None,
+                logging: "{}".to_owned(),
+                tracing: "{}".to_owned(),
+                encryption: "{}".to_owned(),
+            }),
+            at: engine.now(),
+        };
+        let changes = vec![new.into()];
+        engine.store().commit_blocking(changes).unwrap();
+    });
+    engine.place().machine(name)
+}
+
+fn starts(how: &str) -> String {
+    let parameters = json!({"StateMachineArn.$": "$.machine", "Input.$": "$.input"});
+    format!(
+        r#"{{"StartAt": "S", "States": {{"S": {}}}}}"#,
+        task(
+            &format!("states:startExecution{how}"),
+            &parameters,
+            r#""End": true"#
+        )
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_waits_for_an_execution_is_told_of_its_end_by_whatever_process() {
+    let world = World::new();
+    let engine = world.open();
+    let waits = machine(&engine, "waits", WAITS);
+    let fails =
+        r#"{"StartAt": "F", "States": {"F": {"Type": "Fail", "Error": "E", "Cause": "C"}}}"#;
+    let fails = machine(&engine, "fails", fails);
+    let input = |machine: &str, seconds: u32| {
+        json!({ "machine": machine, "input": { "seconds": seconds } }).to_string()
+    };
+    let run = |how: &str| program(&engine, ExecutionKind::Standard, &starts(how));
+    let (plain, sync, sync2) = (run(""), run(".sync"), run(".sync:2"));
+    let begun = start(&engine, &plain, None, &input(&waits, 1000)).await;
+    let row = end(&engine, id_of(&begun)).await;
+    let told: Value = serde_json::from_str(row.output.as_deref().unwrap()).unwrap();
+    assert!(
+        told["ExecutionArn"]
+            .as_str()
+            .unwrap()
+            .contains(":execution:waits:")
+    );
+
+    let text = id_of(&start(&engine, &sync, None, &input(&waits, 1)).await);
+    let parsed = id_of(&start(&engine, &sync2, None, &input(&waits, 1)).await);
+    let failed = id_of(&start(&engine, &sync, None, &input(&fails, 0)).await);
+    let stopped = id_of(&start(&engine, &sync, None, &input(&waits, 2000)).await);
+    let unknown = engine.place().machine("unknown");
+    let unknown = id_of(&start(&engine, &sync, None, &input(&unknown, 0)).await);
+    let engine = world.open_again(engine).await;
+    let told = |row: &ExecutionRow| -> Value {
+        serde_json::from_str(row.output.as_deref().unwrap()).unwrap()
+    };
+    let text = told(&end(&engine, text).await);
+    assert_eq!(
+        (&text["Output"], &text["Status"]),
+        (&json!("\"over\""), &json!("SUCCEEDED"))
+    );
+    assert_eq!(text["Input"], "{\"seconds\":1}");
+    let parsed = told(&end(&engine, parsed).await);
+    assert_eq!(
+        (&parsed["Output"], &parsed["Input"]),
+        (&json!("over"), &json!({"seconds": 1}))
+    );
+    let failed = end(&engine, failed).await;
+    assert_eq!(failed.error.as_deref(), Some("States.TaskFailed"));
+    let cause: Value = serde_json::from_str(failed.cause.as_deref().unwrap()).unwrap();
+    assert_eq!(
+        (&cause["Error"], &cause["Cause"]),
+        (&json!("E"), &json!("C"))
+    );
+    let unknown = end(&engine, unknown).await;
+    assert_eq!(
+        unknown.error.as_deref(),
+        Some("StepFunctions.StateMachineDoesNotExistException")
+    );
+
+    // Whoever waited is stopped, and with it what it waits for.
+    let children = || {
+        let filter = crate::store::ExecutionsOf::Machine("waits".to_owned());
+        let any = crate::store::ExecutionFilter::default();
+        let rows = engine
+            .store()
+            .executions(&filter, any, ExecutionId(i64::MAX), 100);
+        let mut status: Vec<_> = rows.unwrap().into_iter().map(|row| row.status).collect();
+        status.sort_by_key(|status| status.as_str());
+        status
+    };
+    engine.stop_execution(stopped, None, None).await.unwrap();
+    let expected = [
+        ExecutionStatus::Aborted,
+        ExecutionStatus::Running,
+        ExecutionStatus::Succeeded,
+        ExecutionStatus::Succeeded,
+    ];
+    let patience = std::time::Instant::now() + Duration::from_secs(20);
+    while children() != expected {
+        assert!(std::time::Instant::now() < patience, "{:?}", children());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(engine.store().awaited().unwrap(), []);
+}

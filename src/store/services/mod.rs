@@ -1,0 +1,92 @@
+//! What embedded services keep, and calls of them within a transaction. A file for each port of theirs;
+//! what services mean by it is theirs.
+
+mod queues;
+mod tables;
+
+use std::{cell::RefCell, sync::mpsc, time::Duration};
+
+use rusqlite::{Connection, Savepoint};
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use super::{Change, StoreError};
+use crate::integration::service::{Call, Refusal};
+
+/// How long a transaction is held open for what follows from its answers: a step of the machine, which
+/// takes milliseconds.
+const REST_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// What calls were answered.
+pub(super) type Outcomes = Vec<Result<Value, Refusal>>;
+
+/// What embedded services keep, within a transaction.
+struct Kept<'a>(&'a Connection);
+
+/// Calls that are part of a request, and what is written beside them, which depends on their answers.
+pub(super) struct Calls {
+    wanted: Vec<Call>,
+    told: RefCell<Option<oneshot::Sender<Outcomes>>>,
+    /// What was told, so that another try of the transaction cannot say something else.
+    outcomes: RefCell<Option<Outcomes>>,
+    rest: mpsc::Receiver<Vec<Change>>,
+    /// What has come of it.
+    changes: RefCell<Option<Vec<Change>>>,
+}
+
+impl Calls {
+    /// With where the answers come out, and where what follows goes in.
+    pub(super) fn new(
+        calls: Vec<Call>,
+    ) -> (Self, oneshot::Receiver<Outcomes>, mpsc::Sender<Vec<Change>>) {
+        let (told, outcomes) = oneshot::channel();
+        let (sender, rest) = mpsc::channel();
+        let calls = Self {
+            wanted: calls,
+            told: RefCell::new(Some(told)),
+            outcomes: RefCell::default(),
+            rest,
+            changes: RefCell::default(),
+        };
+        (calls, outcomes, sender)
+    }
+
+    /// Makes the calls, and writes what follows from them. Each refused call is undone by itself.
+    pub(super) fn apply(&self, savepoint: &mut Savepoint<'_>) -> Result<(), StoreError> {
+        let mut outcomes = Vec::with_capacity(self.wanted.len());
+        for call in &self.wanted {
+            let own = savepoint.savepoint()?;
+            let outcome = call.answer(&Kept(&own))?;
+            if outcome.is_ok() {
+                own.commit()?;
+            }
+            outcomes.push(outcome);
+        }
+        let refused = |why: &str| StoreError::Refused(why.to_owned());
+        if let Some(told) = self.told.borrow_mut().take() {
+            self.outcomes.replace(Some(outcomes.clone()));
+            told.send(outcomes)
+                .map_err(|_| refused("nobody waits for the answers"))?;
+            let rest = self.rest.recv_timeout(REST_TIME_MAX);
+            let rest = rest.map_err(|_| refused("what follows from the answers did not come"))?;
+            self.changes.replace(Some(rest));
+        } else if self.outcomes.borrow().as_ref() != Some(&outcomes) {
+            return Err(refused("another try had other answers"));
+        }
+        match self.changes.borrow().as_ref() {
+            Some(changes) => {
+                for change in changes {
+                    change.apply(savepoint)?;
+                }
+                Ok(())
+            }
+            None => Err(refused("what follows from the answers did not come")),
+        }
+    }
+
+    /// Whether what follows has a change of that kind.
+    pub(super) fn has(&self, kind: fn(&Change) -> bool) -> bool {
+        let changes = self.changes.borrow();
+        changes.iter().flatten().any(kind)
+    }
+}
