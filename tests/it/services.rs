@@ -189,7 +189,7 @@ async fn tables_keep_items_and_name_their_refusals() {
 }
 
 #[tokio::test]
-async fn queues_topics_and_buses_take_messages() {
+async fn queues_take_messages_and_are_missed() {
     let moto = Moto::start();
     let services = client(&moto.place);
     let queue = fine(
@@ -248,7 +248,15 @@ async fn queues_topics_and_buses_take_messages() {
     );
     let failure = fails(&services, "aws-sdk:sqs:sendMessage", missing).await;
     assert_eq!(failure.error, "Sqs.QueueDoesNotExistException");
+}
 
+#[tokio::test]
+async fn topics_and_buses_take_messages() {
+    let moto = Moto::start();
+    let services = client(&moto.place);
+    let queue = json!({"QueueName": "q"});
+    let queue = fine(&services, "aws-sdk:sqs:createQueue", queue).await;
+    let url = &queue["QueueUrl"];
     let topic = fine(&services, "aws-sdk:sns:createTopic", json!({"Name": "t"})).await;
     assert_eq!(
         topic,

@@ -38,9 +38,9 @@ impl Strange {
                 std::thread::spawn(move || {
                     let mut stream = stream.ok()?;
                     let mut some = [0; 4096];
-                    stream.read(&mut some).ok()?;
+                    let begun = stream.read(&mut some).ok()?;
                     with(&mut stream);
-                    Some(())
+                    Some(begun)
                 });
             }
         });
