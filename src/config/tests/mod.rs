@@ -314,7 +314,7 @@ endpoint = "https://host/path"
             "4:12: services.endpoint: \"127.0.0.1:5000\" is no place of a service; write \"aws\", or for example \"http://127.0.0.1:5000\"",
             "5:10: services.region: \"Frankfurt am Main\" is no region; write for example \"us-east-1\"",
             "7:12: services.sqs.endpoint: a place of a service has no user; credentials are AWS's usual ones",
-            "8:1: unknown key \"zone\" in [services.sqs]; did you mean \"region\"?",
+            "8:1: unknown key \"zone\" in [services.sqs]; it takes endpoint, region",
             "10:12: services.dynamodb.endpoint: \"ftp://host\" is no place of a service; write \"aws\", or for example \"http://127.0.0.1:5000\"",
             "12:12: services.sns.endpoint: \"https://host/path\" is no place of a service; write \"aws\", or for example \"http://127.0.0.1:5000\"",
         ],

@@ -181,7 +181,10 @@ impl Keys {
         };
         for (name, provider) in self.near.iter().chain(far) {
             match provider.provide_credential_dyn(&self.context).await {
-                Ok(Some(credential)) if credential.is_valid() => return Some(credential),
+                // Why also what ends soon: there is nothing newer, and the signer refuses what has ended.
+                Ok(Some(credential)) if !credential.secret_access_key.is_empty() => {
+                    return Some(credential);
+                }
                 Ok(_) => {}
                 // Why its kind alone: the text may quote what a file or a server says.
                 Err(error) => {
@@ -241,7 +244,107 @@ impl HttpSend for Metadata {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::Write as _,
+        net::TcpListener,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+    };
+
     use super::*;
+
+    /// A metadata service that answers each path with what `answer` says, and how often it was asked.
+    fn metadata(
+        answer: impl Fn(&str, usize) -> String + Send + 'static,
+    ) -> (String, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let place = format!("http://{}", listener.local_addr().unwrap());
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&asked);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let mut stream = stream;
+                let mut some = vec![0; 4096];
+                let begun = stream.read(&mut some).unwrap_or(0);
+                let head = String::from_utf8_lossy(&some[..begun]).into_owned();
+                let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+                let body = answer(&path, counted.fetch_add(1, Ordering::SeqCst));
+                let length = body.len();
+                let answer = format!(
+                    "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+                );
+                drop(stream.write_all(answer.as_bytes()));
+            }
+        });
+        (place, asked)
+    }
+
+    fn document(id: usize, until: &str) -> String {
+        format!(
+            r#"{{"Code":"Success","AccessKeyId":"K{id}","SecretAccessKey":"s","Token":"t","Expiration":"{until}"}}"#
+        )
+    }
+
+    const LATER: &str = "2999-01-01T00:00:00Z";
+    const LONG_AGO: &str = "2001-01-01T00:00:00Z";
+
+    #[tokio::test]
+    async fn containers_and_instances_give_keys_that_are_used_until_they_end() {
+        let (place, asked) = metadata(|_, count| document(count, LATER));
+        let environment = [("AWS_CONTAINER_CREDENTIALS_FULL_URI", place.as_str())];
+        let keys = Keys::new(None, &environment.into_iter().collect()).unwrap();
+        for _ in 0..3 {
+            assert_eq!(
+                keys.credential(Whom::Aws).await.unwrap().access_key_id,
+                "K0"
+            );
+        }
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+        keys.forget(Whom::Aws).await;
+        assert_eq!(
+            keys.credential(Whom::Aws).await.unwrap().access_key_id,
+            "K1"
+        );
+        let server = keys.credential(Whom::Server).await.unwrap();
+        assert_eq!(server.access_key_id, PLACEHOLDER);
+
+        let (place, _) = metadata(|path, _| match path {
+            "/latest/api/token" => "a-token".to_owned(),
+            "/latest/meta-data/iam/security-credentials/" => "role".to_owned(),
+            _ => document(7, LATER),
+        });
+        let instance = [("AWS_EC2_METADATA_SERVICE_ENDPOINT", place.as_str())];
+        assert_eq!(key_of(None, &instance, Whom::Aws).await.unwrap(), "K7");
+    }
+
+    #[tokio::test]
+    async fn keys_that_have_ended_are_looked_up_anew_and_sign_nothing() {
+        let (place, asked) = metadata(|_, count| document(count, LONG_AGO));
+        let environment = [("AWS_CONTAINER_CREDENTIALS_FULL_URI", place.as_str())];
+        let keys = Keys::new(None, &environment.into_iter().collect()).unwrap();
+        for count in 1..=2 {
+            let request = http::Request::post("https://iam.amazonaws.com/").body(());
+            let (mut parts, ()) = request.unwrap().into_parts();
+            let signed = keys.sign(&mut parts, Whom::Aws, ("iam", "us-east-1")).await;
+            assert!(matches!(signed, Err(KeyError::Unsignable(_))), "{signed:?}");
+            assert_eq!(asked.load(Ordering::SeqCst), count);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_metadata_service_that_floods_or_talks_nonsense_gives_nothing() {
+        for body in ["x".repeat(3 * 1024 * 1024), "{".to_owned(), String::new()] {
+            let (place, _) = metadata(move |_, _| body.clone());
+            let environment = [
+                ("AWS_CONTAINER_CREDENTIALS_FULL_URI", place.as_str()),
+                ("AWS_EC2_METADATA_DISABLED", "true"),
+            ];
+            let found = key_of(None, &environment, Whom::Aws).await;
+            assert_eq!(found, Err(KeyError::None));
+        }
+    }
 
     const DOCUMENTED: [(&str, &str); 2] = [
         ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
@@ -298,8 +401,7 @@ mod tests {
         assert!(!printed.contains(DOCUMENTED[1].1), "{printed}");
     }
 
-    /// Spec: the worked example of AWS's documentation, of which the date and the hash of the body are
-    /// part; the signature is checked against a reckoning of its own, because the crate takes its own time.
+    /// That signatures are right, botocore says in `tests/it/services.rs`.
     #[tokio::test]
     async fn a_token_of_a_session_is_sent_and_signed() {
         let environment = DOCUMENTED

@@ -119,7 +119,7 @@ impl Services {
 
     /// Asks a service, and answers the task's result as AWS Step Functions tells it.
     ///
-    /// What came to nothing, or is refused for a moment, is sent again, [`ATTEMPTS_MAX`] times in all and
+    /// What came to nothing, or is refused for a moment, is sent again, three times in all and
     /// within `timeout`; so a request may be carried out more than once, as with AWS's SDKs.
     ///
     /// # Errors
@@ -306,4 +306,71 @@ fn hex(bytes: &[u8]) -> String {
     nibbles
         .map(|digit| char::from(DIGITS[usize::from(digit)]))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn services(text: &str, variables: &[(&str, &str)]) -> Result<Services, ServicesError> {
+        let file = std::path::Path::new("iterd.toml");
+        let settings = crate::config::Settings::parse(file, text).unwrap();
+        let environment = variables.iter().copied().collect();
+        Services::new(&settings.config.services, "us-east-1", &environment)
+    }
+
+    #[test]
+    fn what_is_elsewhere_is_what_the_settings_say() {
+        let none = services("", &[]).unwrap();
+        let all = services("services.endpoint = \"aws\"", &[]).unwrap();
+        let some = services(
+            "[services.eventbridge]\nendpoint = \"aws\"\n[services.states]\nendpoint = \"aws\"\n[services.sqs]",
+            &[],
+        );
+        let some = some.unwrap();
+        for (name, of_all, of_some) in [
+            ("dynamodb", true, false),
+            ("events", true, true),
+            ("sqs", true, false),
+            ("states", false, true),
+            ("sfn", false, true),
+            ("lambda", false, false),
+            ("unheard-of", true, false),
+        ] {
+            assert!(!none.has(name));
+            assert_eq!((all.has(name), some.has(name)), (of_all, of_some), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_region_counts() {
+        let text = "[services]\nregion = \"eu-west-1\"\n[services.sqs]\nregion = \"eu-west-2\"";
+        let variable = [("AWS_REGION", "eu-west-3")];
+        for (text, variables, sqs, sns) in [
+            (text, &variable[..], "eu-west-2", "eu-west-1"),
+            ("", &variable[..], "eu-west-3", "eu-west-3"),
+            ("", &[][..], "us-east-1", "us-east-1"),
+        ] {
+            let services = services(text, variables).unwrap();
+            assert_eq!((services.region("sqs"), services.region("sns")), (sqs, sns));
+        }
+        assert!(services("", &[("AWS_REGION", "evil.example/")]).is_err());
+    }
+
+    #[test]
+    fn a_section_of_a_service_that_nobody_knows_is_refused() {
+        let refused = services("[services.dynamdb]\nendpoint = \"aws\"", &[]).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "services.dynamdb: there is no such service; did you mean \"dynamodb\"?"
+        );
+    }
+
+    #[test]
+    fn waits_grow_and_stay_below_their_bounds() {
+        for attempt in 1..ATTEMPTS_MAX {
+            let longest = FIRST_WAIT_MAX * 2_u32.pow(attempt - 1);
+            assert!((0..100).all(|_| wait_before(attempt) <= longest));
+        }
+    }
 }
