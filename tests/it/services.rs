@@ -551,3 +551,25 @@ async fn botocore_signs_the_same_requests_alike() {
         );
     }
 }
+
+#[tokio::test]
+async fn an_api_is_asked_without_a_signature_unless_the_task_wants_one() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let services = client(&format!("http://{}", listener.local_addr().unwrap()));
+    for (auth, signed) in [("NO_AUTH", false), ("IAM_ROLE", true)] {
+        let sent = listener.try_clone().unwrap();
+        let taken = tokio::task::spawn_blocking(move || take(&sent));
+        let parameters = json!({
+            "ApiEndpoint": "id.execute-api.us-east-1.amazonaws.com", "Method": "POST", "Stage": "s",
+            "Path": "p", "QueryParameters": {"q": ["a b"]}, "RequestBody": "HelloWorld", "AuthType": auth,
+        });
+        let told = fine(&services, "apigateway:invoke", parameters).await;
+        assert_eq!(told["ResponseBody"], json!({}));
+        assert_eq!(told["StatusText"], "OK");
+        let request = taken.await.unwrap();
+        assert_eq!(request.target, "/s/p?q=a%20b");
+        assert_eq!(request.body, "\"HelloWorld\"");
+        let mut names = request.headers.iter().map(|(name, _)| name.as_str());
+        assert_eq!(names.any(|name| name == "authorization"), signed);
+    }
+}

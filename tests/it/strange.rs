@@ -58,6 +58,8 @@ impl Strange {
         let parameters = json!({"TableName": "t", "Bucket": "b", "Key": "k", "TopicArn": "a"});
         let parameters = match resource {
             "aws-sdk:s3:getObject" => json!({"Bucket": "b", "Key": "k"}),
+            "lambda:invoke" => json!({"FunctionName": "f"}),
+            "apigateway:invoke" => json!({"Method": "POST", "Path": "p"}),
             _ => parameters,
         };
         let started = Instant::now();
@@ -167,6 +169,11 @@ async fn what_came_to_nothing_is_sent_three_times() {
     let (error, cause) = breaks_off.fails("dynamodb:putItem", patience()).await;
     assert_eq!(error, "DynamoDB.SdkClientException", "{cause}");
     assert_eq!(breaks_off.count(), 3);
+    for code_of_users in ["lambda:invoke", "apigateway:invoke"] {
+        let closes = Strange::answers("");
+        closes.fails(code_of_users, patience()).await;
+        assert_eq!(closes.count(), 1, "{code_of_users}");
+    }
     let busy = Strange::answers(answer("503 Service Unavailable", "<html>"));
     let (error, cause) = busy.fails("aws-sdk:kms:listKeys", patience()).await;
     assert_eq!(error, "Kms.KmsException", "{cause}");

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{
     catalogue::{Protocol, Service},
-    members, s3,
+    gateway, members, s3,
     told::{Refused, Told, UNKNOWN, client_failure, cut},
     xml::Element,
 };
@@ -54,6 +54,17 @@ pub(super) enum Answer {
 
 /// Reads a response.
 pub(super) fn answer(task: ServiceTask<'_>, service: &Service, response: Response) -> Answer {
+    if matches!(service.protocol, Protocol::Gateway) {
+        return match gateway::value(&response) {
+            Ok(value) => Answer::Told(Told {
+                value,
+                status: response.status,
+                request_id: response.request_id(),
+                headers: response.headers,
+            }),
+            Err(failure) => Answer::Failed(failure),
+        };
+    }
     if !(200..300).contains(&response.status) {
         return Answer::Refused(refused(task, service, &response));
     }
@@ -65,6 +76,7 @@ pub(super) fn answer(task: ServiceTask<'_>, service: &Service, response: Respons
             Ok(value) => Some((value, None)),
             Err(failure) => return Answer::Failed(failure),
         },
+        Protocol::Gateway => None,
     };
     let Some((value, request_id)) = read else {
         let cause = format!(
@@ -151,7 +163,7 @@ fn of_lambda(task: ServiceTask<'_>, response: &Response) -> Result<Value, Failur
 fn refused(task: ServiceTask<'_>, service: &Service, response: &Response) -> Refused {
     let text = String::from_utf8_lossy(&response.body);
     let read = match service.protocol {
-        Protocol::Json { .. } | Protocol::Lambda => refused_json(&text),
+        Protocol::Json { .. } | Protocol::Lambda | Protocol::Gateway => refused_json(&text),
         Protocol::Query { .. } | Protocol::S3 => refused_xml(&text),
     };
     let said = read.unwrap_or_default();
@@ -159,7 +171,10 @@ fn refused(task: ServiceTask<'_>, service: &Service, response: &Response) -> Ref
     let shape = said.code.or(named).unwrap_or_else(|| {
         let of_status = match service.protocol {
             Protocol::S3 => s3::code_of_status(task.action, response.status),
-            Protocol::Json { .. } | Protocol::Lambda | Protocol::Query { .. } => UNKNOWN,
+            Protocol::Json { .. }
+            | Protocol::Lambda
+            | Protocol::Query { .. }
+            | Protocol::Gateway => UNKNOWN,
         };
         of_status.to_owned()
     });

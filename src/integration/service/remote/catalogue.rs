@@ -47,6 +47,8 @@ pub(super) enum Protocol {
     S3,
     /// AWS Lambda's own.
     Lambda,
+    /// HTTP, of an API behind Amazon API Gateway.
+    Gateway,
 }
 
 /// Which codes are errors of a service's own.
@@ -157,7 +159,9 @@ const fn small(service: Service, users: &'static [&'static str]) -> Service {
             version,
             small: Some(users),
         },
-        other @ (Protocol::Query { .. } | Protocol::S3 | Protocol::Lambda) => other,
+        other @ (Protocol::Query { .. } | Protocol::S3 | Protocol::Lambda | Protocol::Gateway) => {
+            other
+        }
     };
     Service {
         protocol,
@@ -167,7 +171,16 @@ const fn small(service: Service, users: &'static [&'static str]) -> Service {
 
 /// One row for each.
 #[rustfmt::skip]
-static SERVICES: [Service; 41] = [
+static SERVICES: [Service; 42] = [
+    Service {
+        names: &["apigateway"],
+        id: "ApiGateway",
+        former: ("ApiGateway", "ApiGateway"),
+        signing: "execute-api",
+        host: "execute-api",
+        protocol: Protocol::Gateway,
+        errors: Errors::AllBut(&[]),
+    },
     Service {
         names: &["lambda"],
         id: "Lambda",

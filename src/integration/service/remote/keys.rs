@@ -230,7 +230,9 @@ impl HttpSend for Metadata {
         let sent = self.0.send(request, CHAIN_PATIENCE).await;
         let response = sent.map_err(|lost| match lost {
             Lost::TooLarge => Error::unexpected("the answer is too large"),
-            Lost::Broken(_) => Error::unexpected("the service cannot be reached"),
+            Lost::Broken(_) | Lost::Unreached(_) => {
+                Error::unexpected("the service cannot be reached")
+            }
         })?;
         let mut built = http::Response::builder().status(response.status);
         for (name, value) in &response.headers {

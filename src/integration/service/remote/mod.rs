@@ -1,12 +1,13 @@
 //! Services that are elsewhere: AWS's own, or a server that speaks their protocols.
 //!
 //! Owns the way of a task to such a service and back: which services there are (`catalogue`), what is sent
-//! (`request`, `s3`), where to (`place`), by whom (`keys`), how (`wire`), what came back (`answer`), and how
+//! (`request`, `s3`, `gateway`), where to (`place`), by whom (`keys`), how (`wire`), what came back (`answer`), and how
 //! that is told (`told`, which what is embedded tells its answers by, too). Where services are is the
 //! settings' to say; nothing is sent for a service that they do not lead away from here.
 
 mod answer;
 mod catalogue;
+mod gateway;
 mod keys;
 mod members;
 mod place;

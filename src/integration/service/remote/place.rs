@@ -1,14 +1,16 @@
 //! Where a request goes: what the settings say of its service, or AWS's own host in its region.
 //!
 //! Pure. Invariant: parameters of tasks name no host. A bucket is a part of one of Amazon S3's, and the
-//! URL of a queue is followed to AWS's own hosts alone, because what goes there is signed.
+//! URL of a queue is followed to AWS's own hosts alone, because what goes there is signed; so is an API, which has a host of
+//! its own there.
 
 use serde_json::Value;
 
 use super::{
     catalogue::{Protocol, Service},
+    gateway,
     keys::Whom,
-    request::Request,
+    request::{Request, refuse},
     told::unreachable,
 };
 use crate::{config::Endpoint, integration::service::ServiceTask, payload::Failure};
@@ -60,6 +62,15 @@ pub(super) fn place(
                     of_queue.clone_into(&mut region);
                 }
                 queue.clone_into(&mut host);
+            }
+            if matches!(service.protocol, Protocol::Gateway) {
+                let Some((api, of_api)) = gateway::host(parameters) else {
+                    return Err(refuse(
+                        "The value of the field 'ApiEndpoint' has an invalid format",
+                    ));
+                };
+                api.clone_into(&mut host);
+                of_api.clone_into(&mut region);
             }
             match &request.bucket {
                 Some(bucket) if is_label(bucket) => host = format!("{bucket}.{host}"),

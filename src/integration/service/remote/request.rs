@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{
     catalogue::{Protocol, Service},
-    members, s3,
+    gateway, members, s3,
 };
 use crate::{integration::service::ServiceTask, payload::Failure};
 
@@ -35,6 +35,8 @@ pub(super) struct Request {
     pub(super) headers: Vec<(String, String)>,
     /// The body.
     pub(super) body: Vec<u8>,
+    /// It is signed.
+    pub(super) signed: bool,
 }
 
 impl Request {
@@ -46,6 +48,7 @@ impl Request {
             query: Vec::new(),
             headers: Vec::new(),
             body: Vec::new(),
+            signed: true,
         }
     }
 
@@ -73,6 +76,7 @@ pub(super) fn request(
             "the parameters of a task of a service are an object",
         ));
     };
+    let whole = parameters;
     let parameters = texts(task, members::without_nulls(parameters));
     let operation = members::large(task.action);
     let request = match &service.protocol {
@@ -109,6 +113,7 @@ pub(super) fn request(
         }
         Protocol::S3 => s3::request(task.action, &parameters)?,
         Protocol::Lambda => lambda(task.action, &parameters)?,
+        Protocol::Gateway => gateway::request(task.action, &parameters, whole)?,
     };
     bounded(request)
 }

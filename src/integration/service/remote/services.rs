@@ -120,7 +120,8 @@ impl Services {
     /// Asks a service, and answers the task's result as AWS Step Functions tells it.
     ///
     /// What came to nothing, or is refused for a moment, is sent again, three times in all and
-    /// within `timeout`; so a request may be carried out more than once, as with AWS's SDKs.
+    /// within `timeout`; so a request may be carried out more than once, as with AWS's SDKs. What runs a
+    /// user's own code (AWS Lambda, an API) is not sent again once it was sent.
     ///
     /// # Errors
     /// With AWS's name and cause where the service refuses; `SdkClientException` of the service where it
@@ -178,7 +179,10 @@ impl Services {
                     }
                 },
                 Err(Unsent::Lost(Lost::TooLarge)) => return Err(told::too_large(task)),
-                Err(Unsent::Lost(Lost::Broken(why))) => (unreachable(task, &why), true),
+                Err(Unsent::Lost(Lost::Unreached(why))) => (unreachable(task, &why), true),
+                Err(Unsent::Lost(Lost::Broken(why))) => {
+                    (unreachable(task, &why), may_be_sent_twice(service))
+                }
                 Err(Unsent::Keys(error)) => {
                     return Err(client_failure(task, &error.to_string()));
                 }
@@ -203,8 +207,11 @@ impl Services {
         };
         let mut built = http::Request::builder()
             .method(request.method)
-            .uri(format!("{}{}{query}", place.base, place.path))
-            .header("x-amz-content-sha256", hex(&Sha256::digest(&request.body)));
+            .uri(format!("{}{}{query}", place.base, place.path));
+        if request.signed {
+            let hash = hex(&Sha256::digest(&request.body));
+            built = built.header("x-amz-content-sha256", hash);
+        }
         for (name, value) in &request.headers {
             built = built.header(name, value);
         }
@@ -213,14 +220,15 @@ impl Services {
             .map_err(|_| Unsent::Lost(Lost::Broken("the request is none".to_owned())))?;
         let (mut parts, body) = built.into_parts();
         let scope = (service.signing, place.region.as_str());
-        self.0
-            .keys
-            .sign(&mut parts, place.whom, scope)
-            .await
-            .map_err(Unsent::Keys)?;
+        if request.signed {
+            let signing = self.0.keys.sign(&mut parts, place.whom, scope);
+            signing.await.map_err(Unsent::Keys)?;
+        }
         let patience = match service.protocol {
             Protocol::Lambda => FUNCTION_PATIENCE,
-            Protocol::Json { .. } | Protocol::Query { .. } | Protocol::S3 => PATIENCE,
+            Protocol::Json { .. } | Protocol::Query { .. } | Protocol::S3 | Protocol::Gateway => {
+                PATIENCE
+            }
         };
         let sent = self
             .0
@@ -244,6 +252,15 @@ impl Services {
         let named = &self.0.settings.named;
         let mut sections = service.names.iter().filter_map(|name| named.get(*name));
         sections.find_map(says)
+    }
+}
+
+/// Whether what may have been carried out is sent again. So the SDKs do with all; but a user's own code
+/// is not run again by us: whether it is, the task's Retry says.
+fn may_be_sent_twice(service: &Service) -> bool {
+    match service.protocol {
+        Protocol::Lambda | Protocol::Gateway => false,
+        Protocol::Json { .. } | Protocol::Query { .. } | Protocol::S3 => true,
     }
 }
 

@@ -50,9 +50,12 @@ impl Told {
             Some(catalogue::Protocol::Json { version, .. }) => {
                 format!("application/x-amz-json-{version}")
             }
-            Some(catalogue::Protocol::S3 | catalogue::Protocol::Lambda) | None => {
-                "application/json".to_owned()
-            }
+            Some(
+                catalogue::Protocol::S3
+                | catalogue::Protocol::Lambda
+                | catalogue::Protocol::Gateway,
+            )
+            | None => "application/json".to_owned(),
         };
         let date = now.to_jiff().strftime("%a, %d %b %Y %H:%M:%S GMT");
         let headers = [
@@ -99,7 +102,8 @@ pub fn told(task: ServiceTask<'_>, told: Told) -> Result<Payload, Failure> {
     if !task.sdk && matches!(task.service, "events" | "eventbridge") {
         return events(task, told.value);
     }
-    let value = if task.sdk {
+    // Spec: an API's answer tells of its transport by itself.
+    let value = if task.sdk || task.service == "apigateway" {
         told.value
     } else {
         with_transport(task, told)

@@ -34,6 +34,8 @@ const IDLE_MAX: Duration = Duration::from_secs(20);
 pub(super) enum Lost {
     /// It has more than [`ANSWER_BYTES_MAX`].
     TooLarge,
+    /// Nobody was reached, so that nothing was sent; the cause in a line.
+    Unreached(String),
     /// It did not come, or not to its end; the cause in a line.
     Broken(String),
 }
@@ -83,7 +85,15 @@ impl Wire {
             ));
         }
         let host = request.uri().host().unwrap_or_default().to_owned();
-        let broken = |error: reqwest::Error| Lost::Broken(words(&error.without_url(), &host));
+        let broken = |error: reqwest::Error| {
+            let reached = !error.is_connect();
+            let words = words(&error.without_url(), &host);
+            if reached {
+                Lost::Broken(words)
+            } else {
+                Lost::Unreached(words)
+            }
+        };
         let request = reqwest::Request::try_from(request).map_err(broken)?;
         let sending = async {
             let response = self.client.execute(request).await.map_err(broken)?;
