@@ -25,8 +25,8 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 /// A connection without an answer is probed after this long.
 const PROBE_AFTER: Duration = Duration::from_secs(30);
 
-/// A connection that nothing was sent over for this long is closed; AWS closes them after a minute or
-/// less, and then a request would be lost. Spec: five seconds below the least of AWS's, 25.
+/// A connection that nothing was sent over for this long is closed. Chosen short: a server closes idle ones
+/// in a time of its own, and a request that crosses that is lost.
 const IDLE_MAX: Duration = Duration::from_secs(20);
 
 /// Why there is no response.
