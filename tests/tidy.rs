@@ -70,7 +70,7 @@ const STEP_CLOCKS: [(&str, &str); 3] = [
 ];
 
 /// Crates that live in one place: (crate, where, why).
-const CONFINED: [(&str, &[&str], &str); 10] = [
+const CONFINED: [(&str, &[&str], &str); 13] = [
     (
         "jsonata_core",
         &["src/asl/jsonata/"],
@@ -93,8 +93,27 @@ const CONFINED: [(&str, &[&str], &str); 10] = [
     ),
     (
         "reqwest",
-        &["src/plugin/manifest/http.rs", "src/plugin/host/http/"],
-        "requests are made by confined workers, which judge addresses; the daemon makes none",
+        &[
+            "src/plugin/manifest/http.rs",
+            "src/plugin/host/http/",
+            "src/integration/service/remote/wire.rs",
+        ],
+        "requests are made by confined workers, which judge addresses; the daemon's own go where settings say",
+    ),
+    (
+        "reqsign_aws_v4",
+        &["src/integration/service/remote/keys.rs"],
+        "credentials are held, and kept from logs, in one place",
+    ),
+    (
+        "reqsign_core",
+        &["src/integration/service/remote/keys.rs"],
+        "credentials are held, and kept from logs, in one place",
+    ),
+    (
+        "quick_xml",
+        &["src/integration/service/remote/xml.rs"],
+        "what a server sends is bounded there",
     ),
     (
         "refinery",

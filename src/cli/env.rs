@@ -33,7 +33,7 @@ pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Fai
 }
 
 fn variables(server: &Value, key: &Key) -> Value {
-    json!({
+    let mut variables = json!({
         "AWS_ENDPOINT_URL_SFN": server["endpoint"],
         "AWS_ACCESS_KEY_ID": key.id,
         "AWS_SECRET_ACCESS_KEY": key.secret,
@@ -41,7 +41,14 @@ fn variables(server: &Value, key: &Key) -> Value {
         "AWS_DEFAULT_REGION": server["region"],
         // Why: StartSyncExecution and TestState would go to a host "sync-127.0.0.1".
         "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
-    })
+    });
+    // Those that this daemon has tables and queues for.
+    let services = server["services"].as_array().into_iter().flatten();
+    for service in services.filter_map(Value::as_str) {
+        let name = format!("AWS_ENDPOINT_URL_{}", service.to_ascii_uppercase());
+        variables[name] = server["endpoint"].clone();
+    }
+    variables
 }
 
 /// Lines for a POSIX shell.

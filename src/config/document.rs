@@ -292,11 +292,38 @@ impl<'d> Section<'d> {
         });
     }
 
+    /// How many keys it has.
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Where it stands.
+    pub(crate) fn whole(&self) -> Origin {
+        self.document.place(&self.path, self.start)
+    }
+
     /// Reports each key that nobody asked for.
     pub(crate) fn finish(self) {
-        for key in self.table.keys() {
+        self.report_unasked(|_| true);
+    }
+
+    /// As [`Section::finish`], for a section that holds tables beside its keys, whatever their names.
+    pub(crate) fn finish_but_tables(self) -> Vec<(String, Section<'d>)> {
+        self.report_unasked(|value| value.as_table().is_none());
+        let others = self.table.iter();
+        others
+            .filter(|(key, _)| !self.asked.contains::<str>(key.get_ref()))
+            .filter_map(|(key, value)| {
+                let name: &str = key.get_ref();
+                Some((name.to_owned(), self.within(name, value)?))
+            })
+            .collect()
+    }
+
+    fn report_unasked(&self, counts: impl Fn(&DeValue<'_>) -> bool) {
+        for (key, value) in self.table {
             let written: &str = key.get_ref();
-            if self.asked.contains(written) {
+            if self.asked.contains(written) || !counts(value.get_ref()) {
                 continue;
             }
             self.document.find(key.span().start, || {

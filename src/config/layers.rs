@@ -13,10 +13,11 @@ use std::{
 use toml::de::DeValue;
 
 use super::{
-    Config, ConfigError, ConfigPlace, Environment, LimitSpec, Overrides,
+    Config, ConfigError, ConfigPlace, Environment, LimitSpec, OneService, Overrides,
     document::{Document, Section, locate, read_text},
     problem::{Findings, Origin, Problem, Problems, near, nearest, quoted},
-    settings::{KEYS, Key},
+    services::endpoint,
+    settings::{KEYS, Key, region},
     size::quote,
     values::{name, path},
 };
@@ -29,6 +30,9 @@ const BUCKETS_MAX: usize = 1000;
 
 /// Most limiters of the settings; each is a row and a clock of its own.
 const LIMITERS_MAX: usize = 1000;
+
+/// Most services with a section of their own; AWS has some four hundred.
+const SERVICES_MAX: usize = 1000;
 
 /// The settings with the origin of each of them.
 #[derive(Debug, Clone, Default)]
@@ -99,8 +103,8 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Every setting, in the order of the defaults; then the limiters and the buckets, each as
-    /// one table.
+    /// Every setting, in the order of the defaults; then the limiters, the buckets and
+    /// single services, each as one table.
     #[must_use]
     pub fn rows(&self) -> Vec<Row> {
         let keys = KEYS.iter().map(|key| Row {
@@ -118,7 +122,20 @@ impl Settings {
             value: format!("{{ path = {} }}", quote(&path.display())),
             origin: self.origin(&format!("buckets.{name}")),
         });
-        keys.chain(limiters).chain(buckets).collect()
+        let services = self
+            .config
+            .services
+            .named
+            .iter()
+            .map(|(name, service)| Row {
+                key: format!("services.{}", quote(name)),
+                value: service.show(),
+                origin: self.origin(&format!("services.{name}")),
+            });
+        keys.chain(limiters)
+            .chain(buckets)
+            .chain(services)
+            .collect()
     }
 
     /// Who says what a key says.
@@ -162,6 +179,9 @@ impl Settings {
         }
         if let Some(buckets) = root.section("buckets") {
             self.read_buckets(&buckets);
+        }
+        if let Some(services) = sections.remove("services").flatten() {
+            self.read_services(services);
         }
         for section in sections.into_values().flatten() {
             section.finish();
@@ -210,6 +230,26 @@ impl Settings {
             }
             section.finish();
             self.origins.insert(format!("buckets.{named}"), origin);
+        }
+    }
+
+    fn read_services(&mut self, services: Section<'_>) {
+        if services.len() > SERVICES_MAX {
+            services.report(|| format!("more than {SERVICES_MAX} services"));
+            return;
+        }
+        let mut named = Vec::new();
+        for (name, mut section) in services.finish_but_tables() {
+            let one = OneService {
+                endpoint: section.read("endpoint", endpoint),
+                region: section.read("region", region),
+            };
+            named.push((name, one, section.whole()));
+            section.finish();
+        }
+        for (name, one, origin) in named {
+            self.origins.insert(format!("services.{name}"), origin);
+            self.config.services.named.insert(name, one);
         }
     }
 

@@ -12,6 +12,7 @@ mod layers;
 mod limit;
 mod overrides;
 mod problem;
+mod services;
 mod settings;
 mod size;
 mod values;
@@ -25,6 +26,7 @@ pub use self::{
     limit::{Limit, LimitSpec, Spread},
     overrides::{JOB_KEYS, LIMITER_KEYS, Override, Overrides, read_override},
     problem::{Origin, Position, Problem, Problems},
+    services::{Endpoint, OneService, ServiceSettings},
     settings::{Config, DEFAULTS, History, Items, Log, OnQuota, Retention, Sandbox, Store},
     size::{parse_size, show_duration, show_size},
     values::Percent,

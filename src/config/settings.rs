@@ -10,8 +10,9 @@ use std::{
 use toml::de::DeValue;
 
 use super::{
-    LimitSpec,
+    Endpoint, LimitSpec, ServiceSettings,
     problem::quoted,
+    services::{endpoint, profile},
     size::{quote, show_duration, show_size},
     values::{duration, one_of, or_word, path, size, text, whole_u32},
 };
@@ -53,6 +54,8 @@ pub struct Config {
     pub limiters: BTreeMap<String, LimitSpec>,
     /// `[buckets.NAME]`: folders that are buckets; any other bucket is a folder in the state directory.
     pub buckets: BTreeMap<String, PathBuf>,
+    /// `[services]`: where services are that tasks ask.
+    pub services: ServiceSettings,
 }
 
 /// What sandbox every plugin gets.
@@ -166,6 +169,7 @@ impl Default for Config {
             },
             limiters: BTreeMap::new(),
             buckets: BTreeMap::new(),
+            services: ServiceSettings::default(),
         }
     }
 }
@@ -194,9 +198,9 @@ fn put<T>(place: &mut T, value: Result<T, String>) -> Result<(), String> {
 const LOG_FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 const SANDBOXES: [(&str, Sandbox); 2] = [("manifest", Sandbox::Manifest), ("on", Sandbox::On)];
 
-/// Every key but those of the limiters and the buckets, in the order in which they are shown.
+/// Every key but those of the limiters, the buckets and single services, in the order in which they are shown.
 #[rustfmt::skip]
-pub(crate) const KEYS: [Key; 23] = [
+pub(crate) const KEYS: [Key; 26] = [
     Key { name: "listen", set: |c, v| put(&mut c.listen, address(v)), show: |c| quote(&c.listen) },
     Key { name: "region", set: |c, v| put(&mut c.region, region(v)), show: |c| quote(&c.region) },
     Key { name: "account", set: |c, v| put(&mut c.account, account(v)), show: |c| quote(&c.account) },
@@ -220,6 +224,9 @@ pub(crate) const KEYS: [Key; 23] = [
     Key { name: "history.bytes_max", set: |c, v| put(&mut c.history.bytes_max, size(v, MIB..=1024 * GIB)), show: |c| bytes(c.history.bytes_max) },
     Key { name: "retention.executions", set: |c, v| put(&mut c.retention.executions, kept(v)), show: |c| kept_shown(c.retention.executions) },
     Key { name: "retention.results", set: |c, v| put(&mut c.retention.results, kept(v)), show: |c| kept_shown(c.retention.results) },
+    Key { name: "services.endpoint", set: |c, v| put(&mut c.services.endpoint, endpoint(v).map(Some)), show: |c| said(c.services.endpoint.as_ref().map(Endpoint::as_str)) },
+    Key { name: "services.region", set: |c, v| put(&mut c.services.region, region(v).map(Some)), show: |c| said(c.services.region.as_deref()) },
+    Key { name: "services.profile", set: |c, v| put(&mut c.services.profile, profile(v).map(Some)), show: |c| said(c.services.profile.as_deref()) },
 ];
 
 /// A log of fewer bytes would be emptied at every commit; one of more is a disk of its own.
@@ -227,6 +234,11 @@ const WAL_BYTES: RangeInclusive<u64> = 4 * MIB..=1024 * GIB;
 
 fn bytes(bytes: u64) -> String {
     quote(&show_size(bytes))
+}
+
+/// What may be unsaid; empty then.
+fn said(value: Option<&str>) -> String {
+    value.map_or_else(String::new, |value| quote(&value))
 }
 
 fn word<T: PartialEq>(value: &T, words: &[(&str, T)]) -> String {
@@ -242,7 +254,7 @@ fn address(value: &DeValue<'_>) -> Result<SocketAddr, String> {
     })
 }
 
-fn region(value: &DeValue<'_>) -> Result<String, String> {
+pub(super) fn region(value: &DeValue<'_>) -> Result<String, String> {
     let region = text(value)?;
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if region.len() <= 40 && region.chars().all(plain) {

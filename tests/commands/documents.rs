@@ -37,6 +37,7 @@ const README: &str = include_str!("../../README.md");
 const TUTORIAL: &str = include_str!("../../docs/guides/tutorial.md");
 const TWO_MONTHS: &str = include_str!("../../docs/guides/two-months.md");
 const API: &str = include_str!("../../docs/guides/api.md");
+const SERVICES: &str = include_str!("../../docs/guides/services.md");
 
 /// A fenced block: what stands behind its fence, and its lines.
 struct Block<'a> {
@@ -235,13 +236,23 @@ fn the_commands_of_the_guide_to_two_months_print_what_it_shows() {
     run(&World::new(), TWO_MONTHS, 20);
 }
 
-#[test]
-fn the_commands_of_the_guide_to_clients_print_what_it_shows() {
+/// With AWS's own clients.
+fn with_clients() -> World {
     let world = World::new();
     let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv");
     assert!(venv.join("bin/aws").exists(), "tests/run installs it");
     std::os::unix::fs::symlink(venv, world.path(".venv")).unwrap();
-    run(&world, API, 20);
+    world
+}
+
+#[test]
+fn the_commands_of_the_guide_to_clients_print_what_it_shows() {
+    run(&with_clients(), API, 20);
+}
+
+#[test]
+fn the_commands_of_the_guide_to_services_print_what_it_shows() {
+    run(&with_clients(), SERVICES, 13);
 }
 
 #[test]

@@ -27,5 +27,7 @@ mod memory;
 mod readers;
 mod redo;
 mod resumes;
+mod services;
 mod serving;
 mod stops;
+mod strange;

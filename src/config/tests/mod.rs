@@ -54,6 +54,7 @@ fn what_is_shown_is_a_file_that_says_the_same() {
     for text in [
         "",
         "state_dir = \"/a \\\"b\\\"\"\nretention.results = \"forever\"\nlog.format = \"json\"\n[limiters.\"crm.2\"]\npace = \"1 per s\"\nquota = \"5 per day\"\ntime_zone = \"Asia/Tokyo\"\nreset_hour = 6\nspread = \"even\"\n[limiters.b]",
+        "[services]\nendpoint = \"aws\"\nprofile = \"p\"\n[services.dynamodb]\nendpoint = \"http://[::1]:5000/\"\nregion = \"eu-west-1\"\n[services.sqs]",
     ] {
         let settings = Settings::parse(Path::new("iterd.toml"), text).unwrap();
         let again = Settings::parse(Path::new("shown.toml"), &shown(&settings)).unwrap();
@@ -289,5 +290,33 @@ fn a_problem_that_others_find_stands_where_the_value_does() {
     assert!(
         matches!(problem.origin, Origin::File { .. }),
         "the file that was read"
+    );
+}
+
+#[test]
+fn services_are_somewhere_and_what_nobody_knows_of_them_is_refused() {
+    check(
+        r#"
+[services]
+endpiont = "aws"
+endpoint = "127.0.0.1:5000"
+region = "Frankfurt am Main"
+[services.sqs]
+endpoint = "http://user:secret@host"
+zone = "a"
+[services.dynamodb]
+endpoint = "ftp://host"
+[services.sns]
+endpoint = "https://host/path"
+"#,
+        &[
+            "3:1: unknown key \"endpiont\" in [services]; did you mean \"endpoint\"?",
+            "4:12: services.endpoint: \"127.0.0.1:5000\" is no place of a service; write \"aws\", or for example \"http://127.0.0.1:5000\"",
+            "5:10: services.region: \"Frankfurt am Main\" is no region; write for example \"us-east-1\"",
+            "7:12: services.sqs.endpoint: a place of a service has no user; credentials are AWS's usual ones",
+            "8:1: unknown key \"zone\" in [services.sqs]; it takes endpoint, region",
+            "10:12: services.dynamodb.endpoint: \"ftp://host\" is no place of a service; write \"aws\", or for example \"http://127.0.0.1:5000\"",
+            "12:12: services.sns.endpoint: \"https://host/path\" is no place of a service; write \"aws\", or for example \"http://127.0.0.1:5000\"",
+        ],
     );
 }

@@ -34,7 +34,8 @@ pub struct Call {
 }
 
 impl Embedded {
-    const ALL: [Self; 2] = [Self::DynamoDb, Self::Sqs];
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::DynamoDb, Self::Sqs];
 
     /// As resources and settings name it.
     #[must_use]

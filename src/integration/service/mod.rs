@@ -8,6 +8,7 @@
 mod dynamodb;
 mod embedded;
 mod kept;
+pub mod remote;
 mod request;
 mod resource;
 mod sqs;

@@ -158,7 +158,7 @@ fn named<K: Queues>(
     let name = url.rsplit('/').next().unwrap_or_default();
     // In the words of AWS's SDK, which takes it for a host.
     let nowhere = || {
-        let message = format!("Unable to execute HTTP request: {url}: Name or service not known");
+        let message = format!("{url}: Name or service not known");
         Refusal::new(UNREACHABLE, message)
     };
     Ok(match kept.queue(name)? {

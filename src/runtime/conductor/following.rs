@@ -11,14 +11,14 @@ use super::{
     live::Live,
     map_run::MapRun,
     runs::RunInput,
-    services::Served,
+    services::{Served, Wanted},
     work::Work,
 };
 use crate::{
-    ids::{ExecutionId, FrameId, Generation},
+    ids::ExecutionId,
     iteration,
     machine::{Effect, Input, is_activity},
-    payload::{Failure, Payload},
+    payload::Failure,
 };
 
 impl Work {
@@ -94,19 +94,16 @@ impl Work {
                 attempt,
                 ..
             } => {
-                let whom = (execution, frame, generation);
-                if let Some(how) = How::of(&resource, &payload) {
-                    return self.call_function(Task {
-                        execution,
-                        frame,
-                        generation,
-                        entry,
-                        attempt,
-                        timeout,
-                        how,
-                    });
-                }
-                self.ask_service(whom, &resource, payload);
+                self.have_done(Wanted {
+                    execution,
+                    frame,
+                    generation,
+                    entry,
+                    attempt,
+                    resource,
+                    parameters: payload,
+                    timeout,
+                });
             }
             Effect::StartRun {
                 frame,
@@ -138,21 +135,32 @@ impl Work {
         }
     }
 
-    /// Has a task done by a service; what none answers to fails.
-    fn ask_service(
-        &mut self,
-        (execution, frame, generation): (ExecutionId, FrameId, Generation),
-        resource: &Arc<str>,
-        payload: Payload,
-    ) {
-        let whom = (frame, generation);
-        let served = Served::new(execution, whom, Arc::clone(resource), payload);
-        if let Some(item) = served.item() {
+    /// Has a task done by whoever does it; what nobody does fails.
+    fn have_done(&mut self, wanted: Wanted) {
+        let Some(wanted) = self.send_away(wanted) else {
+            return;
+        };
+        let (execution, frame, generation) = (wanted.execution, wanted.frame, wanted.generation);
+        if let Some(how) = How::of(&wanted.resource, &wanted.parameters) {
+            return self.call_function(Task {
+                execution,
+                frame,
+                generation,
+                entry: wanted.entry,
+                attempt: wanted.attempt,
+                timeout: wanted.timeout,
+                how,
+            });
+        }
+        let resource = Arc::clone(&wanted.resource);
+        if let Some(item) = Served::new(wanted).item() {
             return self.queue.push_back(item);
         }
         let failure = Failure::new(
             "States.Runtime",
-            format!("no service of this daemon answers to the resource {resource}"),
+            format!(
+                "no service of this daemon answers to the resource {resource}; [services] in iterd.toml leads to others"
+            ),
         );
         let input = Input::TaskFailed {
             frame,

@@ -19,6 +19,7 @@ use super::{
     map_run::MapRun,
     redrive::Redrive,
     runs::RunInput,
+    services::Elsewhere,
 };
 use crate::{
     ids::{ExecutionId, FrameId, Generation, RunId},
@@ -66,6 +67,7 @@ pub(super) struct Work {
     pub(super) back: mpsc::UnboundedSender<ActivityTaskRow>,
     returned: mpsc::UnboundedReceiver<ActivityTaskRow>,
     pub(super) functions: Functions,
+    pub(super) elsewhere: Elsewhere,
     /// Map Runs under way.
     pub(super) runs: HashMap<RunId, MapRun>,
     /// Executions whose end a task waits for.
@@ -93,6 +95,7 @@ impl Work {
             back,
             returned,
             functions: Functions::new(answers),
+            elsewhere: Elsewhere::default(),
             runs: HashMap::new(),
             awaited: HashMap::new(),
             redrives: HashMap::new(),
@@ -108,6 +111,7 @@ impl Work {
         answers: mpsc::UnboundedReceiver<Answer>,
     ) {
         self.work_through(&mut orders, answers).await;
+        self.elsewhere.shut_down();
         self.functions.shut_down().await;
     }
 
@@ -146,6 +150,7 @@ impl Work {
                     }
                 }
                 Some(news) = self.functions.news(), if room => self.take_news(news),
+                Some(outcome) = self.elsewhere.outcome(), if room => self.take_outcome(outcome),
                 Some(row) = self.returned.recv(), if room => self.queue.push_back(Item::PutBack(row)),
                 _ = answers.recv_many(&mut answered, BATCH_MAX), if room => {
                     for answer in answered.drain(..) {

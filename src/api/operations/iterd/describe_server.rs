@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Api, ApiError};
-use crate::api::ErrorKind;
+use crate::{api::ErrorKind, integration::service::Embedded};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -20,10 +20,19 @@ pub(super) fn call(api: &Api, _: &Input) -> Result<Value, ApiError> {
         ));
     };
     let place = api.place();
+    let settings = &api.config().services;
+    let is_ours = |service: &Embedded| {
+        let own = settings.named.get(service.name());
+        let own = own.and_then(|own| own.endpoint.as_ref());
+        own.or(settings.endpoint.as_ref()).is_none()
+    };
+    let ours = Embedded::ALL.into_iter().filter(is_ours);
+    let services: Vec<&str> = ours.map(Embedded::name).collect();
     Ok(json!({
         "endpoint": endpoint(address),
         "region": place.region,
         "account": place.account,
+        "services": services,
     }))
 }
 

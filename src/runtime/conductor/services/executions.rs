@@ -32,26 +32,29 @@ impl Work {
         now: Timestamp,
         batch: &mut Batch,
     ) -> Result<(), RuntimeError> {
-        let (execution, frame, generation) = (served.execution, served.frame, served.generation);
+        let (execution, frame, generation) = served.whom();
         if !self.waits(execution, frame, generation)? {
             return Ok(());
         }
         let asked = served.asked(now);
-        let failed = |refusal: &Refusal| Input::TaskFailed {
-            frame,
-            generation,
-            failure: named_failure(&asked, refusal),
-        };
-        let input = match self.start_as_told(served, now, batch)? {
-            Err(refusal) => failed(&refusal),
-            Ok(Started { id, arn }) => {
-                let date = if asked.task.sdk {
-                    now.to_string().into()
-                } else {
-                    Value::from(now.as_millis())
-                };
-                let output = json!({ "ExecutionArn": arn, "StartDate": date });
-                let output = result(&asked, output).into();
+        let started = self.start_as_told(served, now, batch)?;
+        let started = started.map_err(|refusal| named_failure(&asked, &refusal));
+        let told = started.and_then(|started| {
+            let date = if asked.task.sdk {
+                now.to_string().into()
+            } else {
+                Value::from(now.as_millis())
+            };
+            let answer = json!({ "ExecutionArn": started.arn, "StartDate": date });
+            Ok((started.id, result(&asked, answer)?))
+        });
+        let input = match told {
+            Err(failure) => Input::TaskFailed {
+                frame,
+                generation,
+                failure,
+            },
+            Ok((id, output)) => {
                 let pattern = asked.task.pattern;
                 if matches!(pattern, Pattern::Sync | Pattern::Sync2) {
                     let row = AwaitedRow {
@@ -88,7 +91,7 @@ impl Work {
         now: Timestamp,
         batch: &mut Batch,
     ) -> Result<Result<Started, Refusal>, RuntimeError> {
-        let given = served.parameters.value();
+        let given = served.wanted.parameters.value();
         let text = |name: &str| given.get(name).and_then(Value::as_str);
         let arn = text("StateMachineArn").unwrap_or_default();
         let machine = match self.engine.resolve_machine(arn) {

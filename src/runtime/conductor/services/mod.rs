@@ -3,11 +3,13 @@
 //! Invariant: a call of an embedded service is part of the commit that takes its answer in. So it is done
 //! once, however often the machine dies.
 
+mod elsewhere;
 mod executions;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{batch::Item, work::Work};
+
 use crate::{
     asl::intrinsic::uuid_of,
     ids::{ExecutionId, FrameId, Generation},
@@ -21,37 +23,48 @@ use crate::{
     time::Timestamp,
 };
 
+pub(super) use elsewhere::Elsewhere;
+
+/// A task that somebody is to do.
+pub(super) struct Wanted {
+    pub(super) execution: ExecutionId,
+    pub(super) frame: FrameId,
+    pub(super) generation: Generation,
+    pub(super) entry: u64,
+    pub(super) attempt: u32,
+    pub(super) resource: Arc<str>,
+    pub(super) parameters: Payload,
+    pub(super) timeout: Option<Duration>,
+}
+
 /// A task that waits for its turn to be done here.
 pub(super) struct Served {
-    execution: ExecutionId,
-    frame: FrameId,
-    generation: Generation,
-    resource: Arc<str>,
-    parameters: Payload,
+    wanted: Wanted,
     /// Of this call alone.
     random: (u64, u64),
 }
 
 impl Served {
-    pub(super) fn new(
-        execution: ExecutionId,
-        (frame, generation): (FrameId, Generation),
-        resource: Arc<str>,
-        parameters: Payload,
-    ) -> Self {
+    pub(super) fn new(wanted: Wanted) -> Self {
         Self {
-            execution,
-            frame,
-            generation,
-            resource,
-            parameters,
+            wanted,
             random: (rand::random(), rand::random()),
         }
     }
 
+    const fn whom(&self) -> (ExecutionId, FrameId, Generation) {
+        let Wanted {
+            execution,
+            frame,
+            generation,
+            ..
+        } = self.wanted;
+        (execution, frame, generation)
+    }
+
     /// Where it waits; `None` where nobody here does it.
     pub(super) fn item(self) -> Option<Item> {
-        let task = ServiceTask::of(&self.resource)?;
+        let task = ServiceTask::of(&self.wanted.resource)?;
         let waits = !matches!(task.pattern, Pattern::Sync | Pattern::Sync2);
         match (task.service, task.action, task.sdk) {
             ("states", "startExecution", false) => Some(Item::StartFor(Box::new(self))),
@@ -66,7 +79,7 @@ impl Served {
 
     fn task(&self) -> ServiceTask<'_> {
         // Invariant: it was one when it was queued.
-        ServiceTask::of(&self.resource).unwrap_or(ServiceTask {
+        ServiceTask::of(&self.wanted.resource).unwrap_or(ServiceTask {
             service: "",
             action: "",
             sdk: false,
@@ -87,7 +100,7 @@ impl Served {
         Some(Call {
             service: Embedded::of_name(task.service)?,
             action: action(task),
-            parameters: self.parameters.value().clone(),
+            parameters: self.wanted.parameters.value().clone(),
             moment: Moment {
                 now,
                 random: u128::from(self.random.0) << 64 | u128::from(self.random.1),
@@ -98,11 +111,11 @@ impl Served {
 
     /// What the execution is told.
     fn taken(&self, answer: Result<serde_json::Value, Refusal>, now: Timestamp) -> Item {
-        let (frame, generation) = (self.frame, self.generation);
+        let (execution, frame, generation) = self.whom();
         let asked = self.asked(now);
-        let input = match answer {
-            Ok(answer) => {
-                let output = result(&asked, answer).into();
+        let answer = answer.map_err(|refusal| named_failure(&asked, &refusal));
+        let input = match answer.and_then(|answer| result(&asked, answer)) {
+            Ok(output) => {
                 if asked.task.pattern == Pattern::WaitForTaskToken {
                     Input::Submitted {
                         frame,
@@ -117,14 +130,14 @@ impl Served {
                     }
                 }
             }
-            Err(refusal) => Input::TaskFailed {
+            Err(failure) => Input::TaskFailed {
                 frame,
                 generation,
-                failure: named_failure(&asked, &refusal),
+                failure,
             },
         };
         Item::Execution {
-            execution: self.execution,
+            execution,
             input,
             timer: None,
         }
@@ -151,7 +164,8 @@ impl Work {
                 continue;
             };
             // Why looked at: an execution that was stopped meanwhile wants nothing done.
-            if self.waits(served.execution, served.frame, served.generation)?
+            let (execution, frame, generation) = served.whom();
+            if self.waits(execution, frame, generation)?
                 && let Some(call) = served.call(now, &base)
             {
                 calls.push(call);

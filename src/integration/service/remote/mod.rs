@@ -1,0 +1,22 @@
+//! Services that are elsewhere: AWS's own, or a server that speaks their protocols.
+//!
+//! Owns the way of a task to such a service and back: which services there are (`catalogue`), what is sent
+//! (`request`, `s3`, `gateway`), where to (`place`), by whom (`keys`), how (`wire`), what came back (`answer`), and how
+//! that is told (`told`, which what is embedded tells its answers by, too). Where services are is the
+//! settings' to say; nothing is sent for a service that they do not lead away from here.
+
+mod answer;
+mod catalogue;
+mod gateway;
+mod keys;
+mod members;
+mod place;
+mod request;
+mod s3;
+mod services;
+mod told;
+mod wire;
+mod xml;
+
+pub use services::{Services, ServicesError};
+pub use told::{RESULT_BYTES_MAX, Refused, Told, failure, told, unreachable};

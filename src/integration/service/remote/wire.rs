@@ -1,0 +1,155 @@
+//! Sends a request and reads its response to the end, within bounds.
+//!
+//! Follows no redirect, keeps no cookie, asks no proxy, decompresses nothing. Invariant: whatever a server
+//! does, a call ends within its time and holds no more than its bounds; an error names no header and no
+//! query, where secrets would be.
+
+use std::{error::Error, io, sync::Arc, time::Duration};
+
+use hyper::{body::Bytes, http};
+use reqwest::{Client, redirect::Policy};
+use rustls::{ClientConfig, RootCertStore};
+
+use super::answer::Response;
+
+/// Most bytes of the body of an answer. A result is 256 KiB at the most; its XML, or its JSON with much
+/// that is escaped, is a few times that.
+pub(super) const ANSWER_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Most bytes of all headers of an answer together; AWS's are below two thousand.
+const HEADER_BYTES_MAX: usize = 64 * 1024;
+
+/// How long a connection may take to be made. Spec: ten seconds, as AWS's SDK for Java has it.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A connection without an answer is probed after this long.
+const PROBE_AFTER: Duration = Duration::from_secs(30);
+
+/// A connection that nothing was sent over for this long is closed. Chosen short: a server closes idle ones
+/// in a time of its own, and a request that crosses that is lost.
+const IDLE_MAX: Duration = Duration::from_secs(20);
+
+/// Why there is no response.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Lost {
+    /// It has more than [`ANSWER_BYTES_MAX`].
+    TooLarge,
+    /// Nobody was reached, so that nothing was sent; the cause in a line.
+    Unreached(String),
+    /// It did not come, or not to its end; the cause in a line.
+    Broken(String),
+}
+
+/// A client with its connections; cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Wire {
+    client: Client,
+    trusts: bool,
+}
+
+impl Wire {
+    /// Trusts whom this system trusts.
+    pub(super) fn new(connect_patience: Option<Duration>) -> io::Result<Self> {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let trusts = !roots.is_empty();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let client = Client::builder()
+            .tls_backend_preconfigured(tls)
+            .redirect(Policy::none())
+            .no_proxy()
+            .referer(false)
+            .connect_timeout(connect_patience.unwrap_or(CONNECT_PATIENCE))
+            .pool_idle_timeout(IDLE_MAX)
+            .tcp_keepalive(PROBE_AFTER)
+            .build()
+            .map_err(io::Error::other)?;
+        Ok(Self { client, trusts })
+    }
+
+    /// Sends a request; waits no longer than `patience` for the end of its response.
+    pub(super) async fn send(
+        &self,
+        request: http::Request<Bytes>,
+        patience: Duration,
+    ) -> Result<Response, Lost> {
+        if request.uri().scheme_str() == Some("https") && !self.trusts {
+            return Err(Lost::Broken(
+                "this machine has no certificates of authorities; install ca-certificates"
+                    .to_owned(),
+            ));
+        }
+        let host = request.uri().host().unwrap_or_default().to_owned();
+        let broken = |error: reqwest::Error| {
+            let reached = !error.is_connect();
+            let words = words(&error.without_url(), &host);
+            if reached {
+                Lost::Broken(words)
+            } else {
+                Lost::Unreached(words)
+            }
+        };
+        let request = reqwest::Request::try_from(request).map_err(broken)?;
+        let sending = async {
+            let response = self.client.execute(request).await.map_err(broken)?;
+            read(response, broken).await
+        };
+        tokio::time::timeout(patience, sending)
+            .await
+            .unwrap_or_else(|_| Err(Lost::Broken(format!("{host}: Read timed out"))))
+    }
+}
+
+async fn read(
+    mut response: reqwest::Response,
+    broken: impl Fn(reqwest::Error) -> Lost,
+) -> Result<Response, Lost> {
+    let status = response.status().as_u16();
+    let mut headers = Vec::new();
+    let mut bytes = 0;
+    for (name, value) in response.headers() {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        bytes += name.as_str().len() + value.len();
+        if bytes > HEADER_BYTES_MAX {
+            return Err(Lost::Broken(format!(
+                "the answer has headers of more than {HEADER_BYTES_MAX} bytes"
+            )));
+        }
+        headers.push((name.as_str().to_owned(), value));
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(&broken)? {
+        if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+            return Err(Lost::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Response {
+        status,
+        headers,
+        body,
+    })
+}
+
+/// What an error and all beneath it say, in a line. Spec: a host that is not found is told as Java does.
+fn words(error: &reqwest::Error, host: &str) -> String {
+    let mut words: Vec<String> = Vec::new();
+    let mut source: Option<&dyn Error> = Some(error);
+    while let Some(error) = source {
+        let word = error.to_string().replace(['\n', '\r'], " ");
+        if let Some(why) = word.strip_prefix("failed to lookup address information: ") {
+            return format!("{host}: {why}");
+        }
+        // Some errors repeat what is beneath them.
+        if words.iter().all(|known| !known.contains(&word)) {
+            words.push(word);
+        }
+        source = error.source();
+    }
+    words.join(": ")
+}
