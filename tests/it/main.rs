@@ -31,3 +31,4 @@ mod services;
 mod serving;
 mod stops;
 mod strange;
+mod systems;

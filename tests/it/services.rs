@@ -19,7 +19,7 @@ use iterd::{
 use serde_json::{Value, json};
 
 /// A Python program of the tests', with the packages that `tests/run` installs.
-fn python(script: &str) -> Command {
+pub(crate) fn python(script: &str) -> Command {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python: PathBuf = root.join("target/venv/bin/python");
     assert!(
@@ -37,13 +37,13 @@ fn python(script: &str) -> Command {
 }
 
 /// moto's server; it ends with this value.
-struct Moto {
+pub(crate) struct Moto {
     child: Child,
-    place: String,
+    pub(crate) place: String,
 }
 
 impl Moto {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let mut child = python("services.py").stderr(Stdio::null()).spawn().unwrap();
         let mut port = String::new();
         let mut told = BufReader::new(child.stdout.take().unwrap());
