@@ -286,9 +286,9 @@ async fn a_task_that_waits_for_an_execution_is_told_of_its_end_by_whatever_proce
         ExecutionStatus::Succeeded,
     ];
     let patience = std::time::Instant::now() + Duration::from_secs(20);
-    while children() != expected {
+    // Why both: who waited is forgotten in a commit of its own, behind the end.
+    while children() != expected || !engine.store().awaited().unwrap().is_empty() {
         assert!(std::time::Instant::now() < patience, "{:?}", children());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert_eq!(engine.store().awaited().unwrap(), []);
 }
