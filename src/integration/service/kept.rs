@@ -125,7 +125,7 @@ pub trait Tables {
     fn table(&self, name: &str) -> Result<Option<Table>, Self::Error>;
     /// The names of tables behind one, in order.
     fn table_names(&self, after: &str, rows_max: u32) -> Result<Vec<String>, Self::Error>;
-    /// How many items a table has, and their bytes.
+    /// How many items a table has, and their bytes; of a large one some of both.
     fn size(&self, table: i64) -> Result<(u64, u64), Self::Error>;
     /// Makes a table.
     fn create_table(&self, table: &Table) -> Result<(), Self::Error>;
@@ -137,12 +137,13 @@ pub trait Tables {
     fn put_item(&self, table: i64, key: &ItemKey, item: &str) -> Result<(), Self::Error>;
     /// Removes an item.
     fn remove_item(&self, table: i64, key: &ItemKey) -> Result<(), Self::Error>;
-    /// The items behind a key, in the order of keys.
+    /// The items behind a key, in the order of keys: so many, and no more than one behind so many bytes.
     fn items(
         &self,
         table: i64,
         after: Option<&ItemKey>,
         rows_max: u32,
+        bytes_max: usize,
     ) -> Result<Vec<String>, Self::Error>;
 }
 
@@ -155,7 +156,7 @@ pub trait Queues {
     fn queue(&self, name: &str) -> Result<Option<Queue>, Self::Error>;
     /// The names of queues behind one, in order.
     fn queue_names(&self, after: &str, rows_max: u32) -> Result<Vec<String>, Self::Error>;
-    /// How many messages a queue has.
+    /// How many messages a queue has; of a long one some.
     fn figures(&self, queue: i64, now: Timestamp) -> Result<QueueFigures, Self::Error>;
     /// Makes a queue.
     fn create_queue(&self, queue: &Queue) -> Result<(), Self::Error>;

@@ -17,6 +17,9 @@ use crate::integration::service::{Call, Refusal};
 /// takes milliseconds.
 const REST_TIME_MAX: Duration = Duration::from_secs(10);
 
+/// Rows that are counted for a figure: whoever writes waits meanwhile, and people look at its size.
+const COUNTED_MAX: u32 = 100_000;
+
 /// What calls were answered.
 pub(super) type Outcomes = Vec<Result<Value, Refusal>>;
 

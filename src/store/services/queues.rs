@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension as _, Row, params};
 
-use super::Kept;
+use super::{COUNTED_MAX, Kept};
 use crate::{
     integration::service::{Message, Queue, QueueFigures, Queues},
     time::Timestamp,
@@ -59,9 +59,9 @@ impl Queues for Kept<'_> {
                 "SELECT count(*) FILTER (WHERE visible_us <= ?2),
                         count(*) FILTER (WHERE visible_us > ?2 AND receives > 0),
                         count(*) FILTER (WHERE visible_us > ?2 AND receives = 0)
-                 FROM service_messages WHERE owner = ?1",
+                 FROM (SELECT visible_us, receives FROM service_messages WHERE owner = ?1 LIMIT ?3)",
             )?
-            .query_row(params![queue, now.0], |row| {
+            .query_row(params![queue, now.0, COUNTED_MAX], |row| {
                 Ok(QueueFigures {
                     visible: row.get::<_, i64>(0)?.cast_unsigned(),
                     in_flight: row.get::<_, i64>(1)?.cast_unsigned(),

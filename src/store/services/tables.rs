@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension as _, Row, params};
 
-use super::Kept;
+use super::{COUNTED_MAX, Kept};
 use crate::{
     integration::service::{ItemKey, KeyKind, KeyPart, Table, Tables},
     time::Timestamp,
@@ -54,9 +54,10 @@ impl Tables for Kept<'_> {
     fn size(&self, table: i64) -> rusqlite::Result<(u64, u64)> {
         self.0
             .prepare_cached(
-                "SELECT count(*), coalesce(sum(length(item)), 0) FROM service_items WHERE owner = ?1",
+                "SELECT count(*), coalesce(sum(length(item)), 0)
+                 FROM (SELECT item FROM service_items WHERE owner = ?1 LIMIT ?2)",
             )?
-            .query_row([table], |row| {
+            .query_row(params![table, COUNTED_MAX], |row| {
                 let (items, bytes): (i64, i64) = (row.get(0)?, row.get(1)?);
                 Ok((items.cast_unsigned(), bytes.cast_unsigned()))
             })
@@ -124,6 +125,7 @@ impl Tables for Kept<'_> {
         table: i64,
         after: Option<&ItemKey>,
         rows_max: u32,
+        bytes_max: usize,
     ) -> rusqlite::Result<Vec<String>> {
         let empty: &[u8] = &[];
         let (hash, range) = after.map_or((empty, empty), |key| (&key.hash, &key.range));
@@ -132,7 +134,15 @@ impl Tables for Kept<'_> {
             "SELECT item FROM service_items WHERE owner = ?1 AND (hash, range) > (?2, ?3)
              ORDER BY hash, range LIMIT ?4",
         )?;
-        let items = statement.query_map(params![table, hash, range, rows_max], |row| row.get(0))?;
-        items.collect()
+        let mut rows = statement.query(params![table, hash, range, rows_max])?;
+        let (mut items, mut bytes) = (Vec::new(), 0);
+        while bytes <= bytes_max
+            && let Some(row) = rows.next()?
+        {
+            let item: String = row.get(0)?;
+            bytes += item.len();
+            items.push(item);
+        }
+        Ok(items)
     }
 }

@@ -23,6 +23,9 @@ const PAGE_BYTES_MAX: usize = 1 << 20;
 const WRITES_MAX: usize = 25;
 const READS_MAX: usize = 100;
 
+/// Spec: an answer of BatchGetItem is 16 MiB; keys beyond it are to be asked for again.
+const READ_BYTES_MAX: usize = 16 << 20;
+
 /// Spec: names in an answer of ListTables.
 const NAMES_MAX: u32 = 100;
 
@@ -363,7 +366,12 @@ fn scan<K: Tables>(kept: &K, mut given: Parameters<'_>) -> Answer<K::Error> {
         }
     };
     granted!(given.end(&WORDS));
-    let mut found = kept.items(table.id, after.as_ref(), most.saturating_add(1))?;
+    let mut found = kept.items(
+        table.id,
+        after.as_ref(),
+        most.saturating_add(1),
+        PAGE_BYTES_MAX,
+    )?;
     let mut bytes = 0;
     let fits = found.iter().take(most as usize).take_while(|item| {
         bytes += item.len();
@@ -434,7 +442,8 @@ fn batch_write<K: Tables>(kept: &K, mut given: Parameters<'_>) -> Answer<K::Erro
 fn batch_get<K: Tables>(kept: &K, mut given: Parameters<'_>) -> Answer<K::Error> {
     let tables = granted!(by_table(&mut given));
     granted!(given.end(&WORDS));
-    let (mut count, mut responses) = (0, json!({}));
+    let (mut count, mut bytes) = (0, 0);
+    let (mut responses, mut left) = (json!({}), json!({}));
     for (name, asked) in tables {
         let Some(table) = kept.table(name)? else {
             return Ok(Err(unknown()));
@@ -443,7 +452,7 @@ fn batch_get<K: Tables>(kept: &K, mut given: Parameters<'_>) -> Answer<K::Error>
         asked.pass_over(&NO_MATTER);
         let keys = asked.take("Keys").and_then(Value::as_array);
         granted!(asked.end(&WORDS));
-        let mut items = Vec::new();
+        let (mut items, mut unread) = (Vec::new(), Vec::new());
         for key in keys.into_iter().flatten() {
             count += 1;
             if count > READS_MAX {
@@ -451,10 +460,22 @@ fn batch_get<K: Tables>(kept: &K, mut given: Parameters<'_>) -> Answer<K::Error>
                     "Too many items requested for the BatchGetItem call: at most {READS_MAX}"
                 ))));
             }
+            if bytes > READ_BYTES_MAX {
+                unread.push(key.clone());
+                continue;
+            }
             let key = granted!(key_of(&table, Some(key), "key"));
-            items.extend(kept.item(table.id, &key)?.map(|item| parsed(&item)));
+            if let Some(item) = kept.item(table.id, &key)? {
+                bytes += item.len();
+                items.push(parsed(&item));
+            }
         }
         responses[name.as_str()] = items.into();
+        if !unread.is_empty() {
+            left[name.as_str()] = json!({ "Keys": unread });
+        }
     }
-    Ok(Ok(json!({ "Responses": responses, "UnprocessedKeys": {} })))
+    Ok(Ok(
+        json!({ "Responses": responses, "UnprocessedKeys": left }),
+    ))
 }
