@@ -51,9 +51,10 @@ CREATE INDEX service_messages_visible ON service_messages (owner, visible_us, id
 -- Executions whose end a task of another waits for. Writer: the conductor, with the step that starts one,
 -- and with that which is told of its end.
 CREATE TABLE awaited_executions (
-    child      INTEGER PRIMARY KEY NOT NULL, -- Query: who waits for it; all of them at the start
-    parent     INTEGER NOT NULL,
+    child      INTEGER NOT NULL,            -- Query: all of them at the start; those of one, to remove them
+    parent     INTEGER NOT NULL,            -- several may wait for one that was started under its name
     frame      INTEGER NOT NULL,
     generation INTEGER NOT NULL,
-    parsed     INTEGER NOT NULL CHECK (parsed IN (0, 1)) -- input and output are told as JSON, not as its text
-) STRICT;
+    parsed     INTEGER NOT NULL CHECK (parsed IN (0, 1)), -- input and output are told as JSON, not as its text
+    PRIMARY KEY (child, parent, frame)
+) STRICT, WITHOUT ROWID;

@@ -8,9 +8,10 @@ use std::{
 
 use serde_json::Value;
 
-use super::exit::{FAILED, Failure};
+use super::exit::{FAILED, Failure, INVALID};
 use crate::{
     config::{ConfigPlace, Environment, Settings},
+    integration::service::remote::check_names,
     plugin::{Launcher, orphans},
     runtime::{Engine, EngineSetup, StatePaths},
     telemetry,
@@ -30,7 +31,11 @@ impl Session {
     pub(super) fn settings(&self, overrides: &[(&str, String)]) -> Result<Settings, Failure> {
         let environment = Environment::of_process();
         let place = ConfigPlace::find(self.config.as_deref(), &environment)?;
-        Ok(Settings::load(&place, &environment, overrides)?)
+        let settings = Settings::load(&place, &environment, overrides)?;
+        // Why here: which services there are, the settings themselves do not know.
+        check_names(&settings.config.services)
+            .map_err(|error| Failure::new(INVALID, error.to_string()))?;
+        Ok(settings)
     }
 
     /// The state directory in force.

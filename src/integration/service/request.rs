@@ -67,6 +67,21 @@ impl Refusal {
     }
 }
 
+/// What a call comes to: the outer error is that of what is kept.
+pub(super) type Answer<E> = Result<Result<Value, Refusal>, E>;
+
+/// Goes on with what was found, or ends with the refusal. Why not `?`: an error beneath and a refusal
+/// are two things, of which only one is the caller's.
+macro_rules! granted {
+    ($outcome:expr) => {
+        match $outcome {
+            Ok(granted) => granted,
+            Err(refusal) => return Ok(Err(refusal)),
+        }
+    };
+}
+pub(super) use granted;
+
 /// The parameters of a call, taken one by one, so that one which nothing is known of is refused instead
 /// of passed over.
 pub(super) struct Parameters<'a> {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     kept::{Message, Queue, QueueFigures, Queues},
-    request::{Moment, Parameters, Refusal, UNREACHABLE, Words},
+    request::{Answer, Moment, Parameters, Refusal, UNREACHABLE, Words, granted},
 };
 use crate::time::Timestamp;
 
@@ -60,17 +60,6 @@ pub(super) const ACTIONS: [&str; 12] = [
     "SendMessage",
     "SendMessageBatch",
 ];
-
-type Answer<E> = Result<Result<Value, Refusal>, E>;
-
-macro_rules! granted {
-    ($outcome:expr) => {
-        match $outcome {
-            Ok(granted) => granted,
-            Err(refusal) => return Ok(Err(refusal)),
-        }
-    };
-}
 
 /// Does what an action asks for; see [`dynamodb::call`](super::dynamodb::call). `base` is what the URLs
 /// of queues begin with.

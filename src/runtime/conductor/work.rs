@@ -71,7 +71,7 @@ pub(super) struct Work {
     /// Map Runs under way.
     pub(super) runs: HashMap<RunId, MapRun>,
     /// Executions whose end a task waits for.
-    pub(super) awaited: HashMap<ExecutionId, AwaitedRow>,
+    pub(super) awaited: HashMap<ExecutionId, Vec<AwaitedRow>>,
     /// Redrives that wait until an end is durable.
     pub(super) redrives: HashMap<ExecutionId, Vec<Redrive>>,
     /// Who waits for an end.

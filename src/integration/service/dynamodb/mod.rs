@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     kept::{ItemKey, KeyKind, KeyPart, Table, Tables},
-    request::{Moment, Parameters, Refusal, Words},
+    request::{Answer, Moment, Parameters, Refusal, Words, granted},
 };
 use crate::time::Timestamp;
 
@@ -55,19 +55,6 @@ pub(super) const ACTIONS: [&str; 10] = [
     "PutItem",
     "Scan",
 ];
-
-type Answer<E> = Result<Result<Value, Refusal>, E>;
-
-/// Goes on with what was found, or ends with the refusal. Why not `?`: an error beneath and a refusal
-/// are two things, of which only one is the caller's.
-macro_rules! granted {
-    ($outcome:expr) => {
-        match $outcome {
-            Ok(granted) => granted,
-            Err(refusal) => return Ok(Err(refusal)),
-        }
-    };
-}
 
 /// Does what an action asks for. The outer error is the port's; what was changed before it is to be
 /// undone, as behind a refusal.

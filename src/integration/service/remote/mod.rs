@@ -18,5 +18,5 @@ mod told;
 mod wire;
 mod xml;
 
-pub use services::{Services, ServicesError};
+pub use services::{Services, ServicesError, check_names};
 pub use told::{RESULT_BYTES_MAX, Refused, Told, failure, told, unreachable};

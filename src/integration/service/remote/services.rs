@@ -64,6 +64,18 @@ struct Inner {
     keys: Keys,
 }
 
+/// Whether the settings name services that there are.
+///
+/// # Errors
+/// With the first name that is none, and the nearest one.
+pub fn check_names(settings: &ServiceSettings) -> Result<(), ServicesError> {
+    let mut names = settings.named.keys();
+    match names.find(|name| catalogue::find(name).is_none()) {
+        Some(name) => Err(unknown_section(name)),
+        None => Ok(()),
+    }
+}
+
 impl Services {
     /// A client for what the settings say; nothing is sent, and nobody's credentials are looked up yet.
     ///
@@ -74,11 +86,7 @@ impl Services {
         region: &str,
         environment: &Environment,
     ) -> Result<Self, ServicesError> {
-        for name in settings.named.keys() {
-            if catalogue::find(name).is_none() {
-                return Err(unknown_section(name));
-            }
-        }
+        check_names(settings)?;
         let variable = ["AWS_REGION", "AWS_DEFAULT_REGION"]
             .into_iter()
             .find_map(|name| environment.get(name));

@@ -64,7 +64,7 @@ impl Work {
                         generation,
                         parsed: pattern == Pattern::Sync2,
                     };
-                    self.awaited.insert(id, row);
+                    self.awaited.entry(id).or_default().push(row);
                     batch.changes.push(Change::Await(row));
                 }
                 if pattern == Pattern::RequestResponse {
@@ -151,11 +151,10 @@ impl Work {
     /// Takes up who waited when the last process ended.
     pub(in crate::runtime::conductor) fn resume_awaited(&mut self) -> Result<(), RuntimeError> {
         let store = self.engine.store().clone();
-        self.awaited = store
-            .awaited()?
-            .into_iter()
-            .map(|row| (row.child, row))
-            .collect();
+        self.awaited.clear();
+        for row in store.awaited()? {
+            self.awaited.entry(row.child).or_default().push(row);
+        }
         for child in self.awaited.keys() {
             let ended = store.execution(*child)?;
             // Also one that is gone: who waits for it would wait for ever.
@@ -173,36 +172,16 @@ impl Work {
         now: Timestamp,
         batch: &mut Batch,
     ) -> Result<(), RuntimeError> {
-        let Some(row) = self.awaited.remove(&child) else {
+        let Some(rows) = self.awaited.remove(&child) else {
             return Ok(());
         };
         batch.changes.push(Change::Unawait(child));
-        let ended = self.engine.store().execution(child)?;
-        let (frame, generation) = (row.frame, row.generation);
-        let input = match ended {
-            Some(ended) => {
-                let told = described(&ended, &self.engine.place(), row.parsed);
-                if ended.status == ExecutionStatus::Succeeded {
-                    Input::TaskDone {
-                        frame,
-                        generation,
-                        output: told.into(),
-                    }
-                } else {
-                    Input::TaskFailed {
-                        frame,
-                        generation,
-                        failure: Failure::new("States.TaskFailed", told.to_string()),
-                    }
-                }
-            }
-            None => Input::TaskFailed {
-                frame,
-                generation,
-                failure: Failure::new("States.TaskFailed", "the execution is gone"),
-            },
-        };
-        self.tell(row.parent, input, now, batch).map(drop)
+        let (ended, place) = (self.engine.store().execution(child)?, self.engine.place());
+        for row in rows {
+            let input = told_of_end(&row, ended.as_ref(), &place);
+            self.tell(row.parent, input, now, batch)?;
+        }
+        Ok(())
     }
 
     /// A frame wants nothing of what it started any more: that is stopped.
@@ -212,7 +191,7 @@ impl Work {
         frame: FrameId,
     ) {
         let of_frame = |row: &&AwaitedRow| row.parent == parent && row.frame == frame;
-        if let Some(row) = self.awaited.values().find(of_frame).copied() {
+        if let Some(row) = self.awaited.values().flatten().find(of_frame).copied() {
             let stop = Input::Stop {
                 error: None,
                 cause: None,
@@ -255,6 +234,29 @@ fn refused(error: RuntimeError, arn: &str) -> Result<Refusal, RuntimeError> {
         | RuntimeError::Io { .. }
         | RuntimeError::Closed => return Err(error),
     })
+}
+
+/// What a task is told whose execution has ended; `None`: nothing of it is left.
+fn told_of_end(row: &AwaitedRow, ended: Option<&ExecutionRow>, place: &Place) -> Input {
+    let (frame, generation) = (row.frame, row.generation);
+    let failed = |cause: String| Input::TaskFailed {
+        frame,
+        generation,
+        failure: Failure::new("States.TaskFailed", cause),
+    };
+    let Some(ended) = ended else {
+        return failed("the execution is gone".to_owned());
+    };
+    let told = described(ended, place, row.parsed);
+    if ended.status == ExecutionStatus::Succeeded {
+        Input::TaskDone {
+            frame,
+            generation,
+            output: told.into(),
+        }
+    } else {
+        failed(told.to_string())
+    }
 }
 
 /// An ended execution, as a task that waited for it is told.

@@ -9,7 +9,6 @@ mod executions;
 use std::{sync::Arc, time::Duration};
 
 use super::{batch::Item, work::Work};
-
 use crate::{
     asl::intrinsic::uuid_of,
     ids::{ExecutionId, FrameId, Generation},

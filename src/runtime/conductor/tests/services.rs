@@ -292,3 +292,31 @@ async fn a_task_that_waits_for_an_execution_is_told_of_its_end_by_whatever_proce
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_tasks_may_wait_for_one_execution() {
+    let world = World::new();
+    let engine = world.open();
+    let waits = machine(&engine, "waits", WAITS);
+    let parameters = json!({"StateMachineArn": waits, "Name": "shared", "Input": {"seconds": 1}});
+    let text = format!(
+        r#"{{"StartAt": "S", "States": {{"S": {}}}}}"#,
+        task(
+            "states:startExecution.sync:2",
+            &parameters,
+            r#""End": true"#
+        )
+    );
+    let program = program(&engine, ExecutionKind::Standard, &text);
+    let first = id_of(&start(&engine, &program, None, "1").await);
+    let second = id_of(&start(&engine, &program, None, "2").await);
+    let engine = world.open_again(engine).await;
+    for id in [first, second] {
+        let row = end(&engine, id).await;
+        let told: Value = serde_json::from_str(row.output.as_deref().unwrap()).unwrap();
+        assert_eq!(
+            (&told["Name"], &told["Output"]),
+            (&json!("shared"), &json!("over"))
+        );
+    }
+}
