@@ -10,6 +10,7 @@ mod catalogue;
 mod gateway;
 mod keys;
 mod members;
+mod objects;
 mod place;
 mod request;
 mod s3;
@@ -18,5 +19,6 @@ mod told;
 mod wire;
 mod xml;
 
+pub use request::encode;
 pub use services::{Services, ServicesError, check_names};
 pub use told::{RESULT_BYTES_MAX, Refused, Told, failure, told, unreachable};

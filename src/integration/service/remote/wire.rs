@@ -7,6 +7,10 @@
 use std::{error::Error, io, sync::Arc, time::Duration};
 
 use hyper::{body::Bytes, http};
+use object_store::{
+    ClientOptions,
+    client::{HttpClient, HttpConnector},
+};
 use reqwest::{Client, redirect::Policy};
 use rustls::{ClientConfig, RootCertStore};
 
@@ -29,6 +33,9 @@ const PROBE_AFTER: Duration = Duration::from_secs(30);
 /// in a time of its own, and a request that crosses that is lost.
 const IDLE_MAX: Duration = Duration::from_secs(20);
 
+/// An object that nothing comes of for so long is asked for again.
+const STALLED: Duration = Duration::from_secs(30);
+
 /// Why there is no response.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Lost {
@@ -48,8 +55,17 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    /// Trusts whom this system trusts.
     pub(super) fn new(connect_patience: Option<Duration>) -> io::Result<Self> {
+        let (client, trusts) = Self::client(connect_patience, None)?;
+        Ok(Self { client, trusts })
+    }
+
+    /// A client, which trusts whom this system trusts, and whether it trusts anybody. An answer that nothing
+    /// comes of for `stalled` is lost.
+    fn client(
+        connect_patience: Option<Duration>,
+        stalled: Option<Duration>,
+    ) -> io::Result<(Client, bool)> {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         let trusts = !roots.is_empty();
@@ -59,7 +75,11 @@ impl Wire {
             .map_err(io::Error::other)?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let client = Client::builder()
+        let mut client = Client::builder();
+        if let Some(stalled) = stalled {
+            client = client.read_timeout(stalled);
+        }
+        let client = client
             .tls_backend_preconfigured(tls)
             .redirect(Policy::none())
             .no_proxy()
@@ -69,7 +89,7 @@ impl Wire {
             .tcp_keepalive(PROBE_AFTER)
             .build()
             .map_err(io::Error::other)?;
-        Ok(Self { client, trusts })
+        Ok((client, trusts))
     }
 
     /// Sends a request; waits no longer than `patience` for the end of its response.
@@ -102,6 +122,22 @@ impl Wire {
         tokio::time::timeout(patience, sending)
             .await
             .unwrap_or_else(|_| Err(Lost::Broken(format!("{host}: Read timed out"))))
+    }
+}
+
+/// Connections of buckets, whose objects are larger than an answer. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Connections(Client);
+
+impl Connections {
+    pub(super) fn new() -> io::Result<Self> {
+        Wire::client(None, Some(STALLED)).map(|(client, _)| Self(client))
+    }
+}
+
+impl HttpConnector for Connections {
+    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(HttpClient::new(self.0.clone()))
     }
 }
 
