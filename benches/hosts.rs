@@ -30,8 +30,8 @@ use iterd::{
     ids::{Generation, VersionNumber},
     payload::Payload,
     plugin::{
-        Answer, Call, Event, Events, Launcher, Manifest, Outcome, Pool, PoolSpec, RUNTIME_CLIENT,
-        SecretSource, Spawner, Version, WorkerLog, WorkerLogError, WorkerRecord,
+        Answer, Call, Event, Events, Launcher, Manifest, NoAccess, Outcome, Pool, PoolSpec,
+        RUNTIME_CLIENT, SecretSource, Spawner, Version, WorkerLog, WorkerLogError, WorkerRecord,
     },
     runtime::Requests,
     time::SystemClock,
@@ -447,6 +447,7 @@ async fn pool(root: &Path, manifest: &str, environment: Option<PathBuf>, depth: 
         runtime_dir: root.join("runtime"),
         hidden: Vec::new(),
         secrets: SecretSource::default(),
+        access: Arc::new(NoAccess),
         spawner: Spawner::start(launcher, Arc::new(Nowhere)).unwrap(),
         composer: Arc::new(Requests::new(Arc::new(SystemClock))),
         events: Arc::new(Nowhere),

@@ -25,8 +25,8 @@ use iterd::{
     ids::{Generation, VersionNumber},
     payload::Payload,
     plugin::{
-        Answer, Call, Event, Events, Launcher, Manifest, Pool, PoolSpec, SecretSource, Spawner,
-        Version, WorkerLog, WorkerLogError, WorkerRecord,
+        Answer, Call, Event, Events, Launcher, Manifest, NoAccess, Pool, PoolSpec, SecretSource,
+        Spawner, Version, WorkerLog, WorkerLogError, WorkerRecord,
     },
     runtime::Requests,
     time::SystemClock,
@@ -192,6 +192,7 @@ async fn pool(root: &Path, manifest: &str) -> f64 {
             runtime_dir: root.join("runtime"),
             hidden: Vec::new(),
             secrets: SecretSource::default(),
+            access: Arc::new(NoAccess),
             spawner: Spawner::start(
                 Launcher {
                     program: env!("CARGO_BIN_EXE_iterd").into(),

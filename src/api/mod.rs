@@ -4,6 +4,7 @@
 //! `operations/`; it works on a [`Api`], which a command also makes for itself where nobody serves.
 //! Invariant: an unsigned, wrongly signed or oversized request reaches no operation.
 
+mod access;
 mod buckets;
 mod error;
 mod fault;
@@ -16,6 +17,7 @@ mod server;
 mod shape;
 pub mod sigv4;
 
+pub use access::{HandlerAccess, client_variables};
 pub use error::{ApiError, ErrorKind};
 pub use fault::Fault;
 pub use key::{Key, KeyError, KeyRing};

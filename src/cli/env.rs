@@ -10,7 +10,7 @@ use super::{
     exit::{Code, DONE, Failure},
     session::Session,
 };
-use crate::api::{Key, KeyRing};
+use crate::api::{Key, KeyRing, client_variables};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -27,28 +27,9 @@ pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Fai
     let paths = session.paths_quietly()?;
     let id = arguments.key.as_deref().unwrap_or(Key::LOCAL_ID);
     let key = KeyRing::open(&paths)?.find(id)?;
-    let variables = variables(&server, &key);
+    let variables = json!(client_variables(&server, &key));
     session.answer(&variables, exports)?;
     Ok(Code(DONE))
-}
-
-fn variables(server: &Value, key: &Key) -> Value {
-    let mut variables = json!({
-        "AWS_ENDPOINT_URL_SFN": server["endpoint"],
-        "AWS_ACCESS_KEY_ID": key.id,
-        "AWS_SECRET_ACCESS_KEY": key.secret,
-        "AWS_REGION": server["region"],
-        "AWS_DEFAULT_REGION": server["region"],
-        // Why: StartSyncExecution and TestState would go to a host "sync-127.0.0.1".
-        "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
-    });
-    // Those that this daemon has tables and queues for.
-    let services = server["services"].as_array().into_iter().flatten();
-    for service in services.filter_map(Value::as_str) {
-        let name = format!("AWS_ENDPOINT_URL_{}", service.to_ascii_uppercase());
-        variables[name] = server["endpoint"].clone();
-    }
-    variables
 }
 
 /// Lines for a POSIX shell.

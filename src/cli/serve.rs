@@ -1,6 +1,6 @@
 //! `iterd serve`: be the daemon, and keep the jobs of a folder running.
 
-use std::{io, net::SocketAddr, path::Path, time::Duration};
+use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use clap::Args;
 use sd_notify::NotifyState;
@@ -15,7 +15,7 @@ use super::{
     session::{Session, adopt, note, working_runtime},
 };
 use crate::{
-    api::{self, Api, KeyRing},
+    api::{self, Api, HandlerAccess, KeyRing},
     config::{Settings, job::JobFolder},
     plugin::orphans,
     runtime::{Engine, Scheduler},
@@ -126,6 +126,8 @@ async fn listen(
     let mut listening = JoinSet::new();
     let (socket, served, ring) = (engine.paths().socket(), api.clone(), keys.clone());
     listening.spawn(async move { api::serve_unix(&socket, served, ring).await });
+    let access = HandlerAccess::new(api.clone(), keys.clone());
+    engine.grant_access(Arc::new(access));
     let keys = keys.clone();
     listening.spawn(async move {
         api::serve_tcp(tcp, address, api, keys).await;

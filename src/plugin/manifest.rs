@@ -17,7 +17,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::time::parse_duration;
 
-use super::network::Grant;
+use super::{access::CallerRole, network::Grant};
 
 mod http;
 mod keys;
@@ -111,6 +111,10 @@ pub struct Manifest {
     /// `file:PATH` or `env:NAME`.
     #[serde(default)]
     pub secrets: BTreeMap<String, String>,
+    /// What the handler may do at the daemon, and with the services that tasks reach: its environment has
+    /// the variables that clients of AWS go by, with a key of its own. `read-only` or `operator`; default:
+    /// nothing.
+    pub role: Option<CallerRole>,
     /// What a plugin may talk to: addresses, networks and names, with a port or without, as
     /// `10.0.0.0/8`, `192.168.3.4:8080`, `[::1]:80` or `name.example:443`. A web service (`http`) beside
     /// the public Internet, a component (`wasm`) nothing else.
@@ -319,6 +323,7 @@ impl Manifest {
             write: Vec::new(),
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),
+            role: None,
             network: Vec::new(),
             http: None,
             health: None,
@@ -473,11 +478,12 @@ impl Manifest {
             ("runtime", self.runtime.is_some()),
             ("http", self.http.is_some()),
             ("network", !self.network.is_empty()),
+            ("role", self.role.is_some()),
         ];
         let allowed: &[&str] = match self.host {
-            HostKind::Process => &["handler", "command", "python"],
-            HostKind::Exec => &["command"],
-            HostKind::Lambda => &["handler", "command", "python", "runtime"],
+            HostKind::Process => &["handler", "command", "python", "role"],
+            HostKind::Exec => &["command", "role"],
+            HostKind::Lambda => &["handler", "command", "python", "runtime", "role"],
             HostKind::Wasm => &["handler", "network"],
             HostKind::Http => &["http", "network"],
             HostKind::Identity => &[],

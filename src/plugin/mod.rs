@@ -17,6 +17,7 @@ use crate::{
 };
 use compact_str::CompactString;
 
+mod access;
 mod compose;
 mod environment;
 mod event;
@@ -38,6 +39,7 @@ mod version;
 mod watch;
 mod worker;
 
+pub use access::{Access, CallerRole, NoAccess};
 pub use compose::Composer;
 pub use environment::{
     ConfinedError, EnvironmentError, Environments, RUNTIME_CLIENT, discard_environments,

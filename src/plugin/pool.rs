@@ -38,7 +38,8 @@ pub(crate) use roster::{End, Roster, WorkerId};
 use crate::{arn::Place, ids::VersionNumber};
 
 use super::{
-    Answer, Call, Composer, Event, Events, HostKind, Outcome, SecretSource, Spawner, Version,
+    Access, Answer, Call, Composer, Event, Events, HostKind, Outcome, SecretSource, Spawner,
+    Version,
     host::{self, identity},
     worker::{self, Order},
 };
@@ -62,6 +63,8 @@ pub struct PoolSpec {
     pub hidden: Vec<PathBuf>,
     /// Where secrets are found.
     pub secrets: SecretSource,
+    /// What handlers with a role are given.
+    pub access: Arc<dyn Access>,
     /// Starts the workers and records them.
     pub spawner: Spawner,
     /// Evaluates the expressions of manifests.

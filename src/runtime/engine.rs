@@ -35,7 +35,7 @@ use crate::{
     },
     iteration::RunStatus,
     limiter::{Limits, Usage},
-    plugin::{Launcher, rescuer},
+    plugin::{Access, Launcher, rescuer},
     store::{Change, EventKind, EventRow, Store, StoreSettings},
     time::{Clock, Timestamp},
 };
@@ -189,6 +189,11 @@ impl Engine {
         tokio::spawn(Chronicler::new(self.clone()).work());
         tokio::spawn(Lookout::new(self.clone()).work());
         tokio::spawn(Notifier::new(self.clone()).work());
+    }
+
+    /// From now on handlers with a role are given this; called once, by who listens.
+    pub fn grant_access(&self, access: Arc<dyn Access>) {
+        self.plugins().grant(access);
     }
 
     /// The store.

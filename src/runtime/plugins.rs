@@ -6,10 +6,10 @@
 //! looked at by a deploy alone.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     num::NonZeroU32,
     path::{Component, Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use tokio::sync::mpsc;
@@ -26,9 +26,9 @@ use crate::{
     ids::VersionNumber,
     payload::Failure,
     plugin::{
-        self, Answer, Environments, Events, Launcher, Manifest, Pool, PoolSpec, Reload,
-        SandboxMode, SecretSource, Snapshot, SnapshotLimits, Spawner, Version, WorkerLog,
-        WorkerLogError, WorkerRecord,
+        self, Access, Answer, CallerRole, Environments, Events, Launcher, Manifest, NoAccess, Pool,
+        PoolSpec, Reload, SandboxMode, SecretSource, Snapshot, SnapshotLimits, Spawner, Version,
+        WorkerLog, WorkerLogError, WorkerRecord,
     },
     store::{Change, InForceRow, Store, VersionRow, WorkerRow},
     time::Clock,
@@ -57,6 +57,8 @@ pub struct Plugins {
     place_of_arns: Place,
     /// Held from the look for a version's number to the commit that gives it one.
     numbering: Mutex<()>,
+    /// What handlers with a role are given.
+    access: Arc<Doorway>,
     /// Held while it is written down what a version has come to.
     concluding: Mutex<()>,
     /// Held by a deploy.
@@ -127,7 +129,30 @@ pub(super) enum PluginNews {
     },
 }
 
+/// The access of handlers, once there is one: who listens is known only when all else is there.
+#[derive(Default)]
+struct Doorway(OnceLock<Arc<dyn Access>>);
+
+impl Access for Doorway {
+    fn variables(
+        &self,
+        plugin: &str,
+        role: CallerRole,
+    ) -> Result<BTreeMap<String, String>, String> {
+        match self.0.get() {
+            Some(access) => access.variables(plugin, role),
+            None => NoAccess.variables(plugin, role),
+        }
+    }
+}
+
 impl Plugins {
+    /// From now on handlers with a role are given this; a second call changes nothing.
+    pub(super) fn grant(&self, access: Arc<dyn Access>) {
+        // Why ok: the first one stays.
+        self.access.0.set(access).ok();
+    }
+
     pub(super) fn new(
         store: Store,
         paths: StatePaths,
@@ -150,6 +175,7 @@ impl Plugins {
             paths,
             spawner,
             environments,
+            access: Arc::default(),
             clock,
             folder: config.plugins_dir.clone(),
             sandbox: config.sandbox,
@@ -461,6 +487,7 @@ impl Plugins {
             runtime_dir: self.paths.shims(),
             hidden: self.hidden.clone(),
             secrets: secrets(),
+            access: Arc::clone(&self.access) as Arc<dyn Access>,
             spawner: self.spawner.clone(),
             composer: Arc::new(Requests::new(Arc::clone(&self.clock))),
             events,

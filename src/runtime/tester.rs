@@ -31,8 +31,8 @@ use crate::{
     ids::{Generation, Index, VersionNumber},
     payload::{Failure, Payload},
     plugin::{
-        self, Call, Environments, Event, Events, HostKind, Launcher, Manifest, Outcome, Pool,
-        PoolSpec, SandboxMode, Snapshot, SnapshotLimits, Spawner, Stream, Version, WorkerLog,
+        self, Call, Environments, Event, Events, HostKind, Launcher, Manifest, NoAccess, Outcome,
+        Pool, PoolSpec, SandboxMode, Snapshot, SnapshotLimits, Spawner, Stream, Version, WorkerLog,
         WorkerLogError, WorkerRecord, rescuer,
     },
     store::Store,
@@ -235,6 +235,7 @@ impl Tester {
             runtime_dir: self.root.join("shims"),
             hidden: self.hidden.clone(),
             secrets: secrets(),
+            access: Arc::new(NoAccess),
             spawner,
             composer: Arc::new(Requests::new(Arc::new(SystemClock))),
             events: Arc::new(Told(told)),

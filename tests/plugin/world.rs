@@ -14,8 +14,8 @@ use iterd::{
     ids::{Generation, VersionNumber},
     payload::{Failure, Payload},
     plugin::{
-        Answer, Call, Event, Events, Launcher, Manifest, Outcome, Pool, PoolError, PoolSpec,
-        SecretSource, Spawner, Version, WorkerLog, WorkerLogError, WorkerRecord,
+        Answer, Call, Event, Events, Launcher, Manifest, NoAccess, Outcome, Pool, PoolError,
+        PoolSpec, SecretSource, Spawner, Version, WorkerLog, WorkerLogError, WorkerRecord,
     },
     runtime::Requests,
     time::SystemClock,
@@ -148,6 +148,7 @@ impl World {
             secrets: SecretSource {
                 credentials: Some(self.root.join("credentials")),
             },
+            access: Arc::new(NoAccess),
             spawner: self.spawner.clone(),
             composer: Arc::new(Requests::new(Arc::new(SystemClock))),
             events: self.events.clone(),

@@ -80,7 +80,7 @@ impl Api {
     }
 
     /// The settings in force.
-    fn config(&self) -> Arc<Config> {
+    pub(in crate::api) fn config(&self) -> Arc<Config> {
         self.engine
             .as_ref()
             .map_or_else(|| Arc::clone(&self.settings), Engine::config)

@@ -43,6 +43,8 @@ pub(crate) enum HostError {
     Path(PathBuf),
     #[error("cannot write {}: {source}", path.display())]
     Prepare { path: PathBuf, source: io::Error },
+    #[error("role: {0}")]
+    Access(String),
 }
 
 /// What a worker's process is, once it is locked in.
@@ -143,7 +145,14 @@ pub(crate) fn worker_spec(version: &Version, shared: &Shared) -> Result<WorkerSp
     }
     let secrets = settings.secrets.look_up(&manifest.secrets)?;
     shared.renewals.given(version, &secrets);
-    let env = environment(version, secrets, settings);
+    let access = match manifest.role {
+        Some(role) => {
+            let given = settings.access.variables(&manifest.name, role);
+            given.map_err(HostError::Access)?
+        }
+        None => BTreeMap::new(),
+    };
+    let env = environment(version, access, secrets, settings);
     let mut read = manifest.read.clone();
     if manifest.host == HostKind::Http {
         // One that is named by a relative path lies in the folder, which is granted.
@@ -189,6 +198,7 @@ pub(crate) fn time_of_each_call(manifest: &Manifest) -> Option<Duration> {
 /// language and the time zone.
 fn environment(
     version: &Version,
+    access: BTreeMap<String, String>,
     secrets: BTreeMap<String, String>,
     settings: &PoolSpec,
 ) -> BTreeMap<String, String> {
@@ -219,6 +229,8 @@ fn environment(
     if manifest.host == HostKind::Lambda {
         env.extend(lambda::environment(version, &settings.place));
     }
+    // Before what the manifest names, which wins.
+    env.extend(access);
     env.extend(manifest.env.clone());
     env.extend(secrets);
     env
