@@ -161,7 +161,7 @@ fn url(base: &str, name: &str) -> String {
     format!("{base}/{name}")
 }
 
-fn after(now: Timestamp, seconds: u32) -> Timestamp {
+pub(super) fn after(now: Timestamp, seconds: u32) -> Timestamp {
     now.after(std::time::Duration::from_secs(u64::from(seconds)))
 }
 
@@ -205,6 +205,18 @@ fn chosen(given: Option<&Value>) -> Result<Chosen, Refusal> {
     given.pass_over(&["MaximumMessageSize", "ReceiveMessageWaitTimeSeconds"]);
     given.end(&WORDS)?;
     Ok(chosen)
+}
+
+/// A queue with the attributes that one has of which nothing is said.
+pub(super) fn plain(name: &str, now: Timestamp) -> Queue {
+    Queue {
+        id: 0,
+        name: name.to_owned(),
+        visibility_s: VISIBILITY_S,
+        delay_s: 0,
+        retention_s: RETENTION_S,
+        created: now,
+    }
 }
 
 fn create<K: Queues>(
@@ -311,7 +323,7 @@ fn message(
     Ok((message, sums))
 }
 
-fn uuid(random: u128) -> String {
+pub(super) fn uuid(random: u128) -> String {
     let bits = random & !(0xf000 << 64) & !(0b11 << 62) | (4 << 76) | (0b10 << 62);
     let digits = format!("{bits:032x}");
     let parts = [(0, 8), (8, 12), (12, 16), (16, 20), (20, 32)];
@@ -329,14 +341,14 @@ fn hex_md5(bytes: &[u8]) -> String {
 }
 
 /// Attributes of a message.
-struct Attributes {
-    text: String,
+pub(super) struct Attributes {
+    pub(super) text: String,
     /// Spec: "MD5 message digest calculation for message attributes".
     sum: String,
 }
 
 impl Attributes {
-    fn of(value: &Value) -> Result<Self, Refusal> {
+    pub(super) fn of(value: &Value) -> Result<Self, Refusal> {
         let fields = value.as_object();
         let fields = fields.ok_or_else(|| WORDS.invalid("MessageAttributes is no map"))?;
         if fields.len() > ATTRIBUTES_MAX {
