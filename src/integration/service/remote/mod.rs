@@ -18,5 +18,7 @@ mod told;
 mod wire;
 mod xml;
 
+pub(in crate::integration) use wire::{Lost, Wire};
+
 pub use services::{Services, ServicesError, check_names};
 pub use told::{RESULT_BYTES_MAX, Refused, Told, failure, told, unreachable};
