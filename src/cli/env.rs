@@ -42,7 +42,7 @@ fn variables(server: &Value, key: &Key) -> Value {
         // Why: StartSyncExecution and TestState would go to a host "sync-127.0.0.1".
         "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
     });
-    // Those that this daemon has tables and queues for.
+    // Those that this daemon is itself: tables, queues, topics.
     let services = server["services"].as_array().into_iter().flatten();
     for service in services.filter_map(Value::as_str) {
         let name = format!("AWS_ENDPOINT_URL_{}", service.to_ascii_uppercase());

@@ -204,7 +204,9 @@ impl TopicSettings {
     /// Takes what looks like a path to be relative to the folder of the settings.
     pub(crate) fn found_in(&mut self, folder: &Path) {
         if let Some(command) = &mut self.command {
-            folder.clone_into(&mut command.folder);
+            // Why absolute: the command is looked for from where it is started.
+            let folder = std::path::absolute(folder.join(".")).unwrap_or_else(|_| folder.into());
+            command.folder.clone_from(&folder);
             // Why: a bare name is looked up in PATH.
             if command
                 .program

@@ -390,7 +390,7 @@ fn a_command_that_looks_like_a_path_is_found_from_the_file() {
     let text = "[topics.t]\ncommand = [\"./page\", \"x\"]\n[topics.u]\ncommand = [\"page\"]";
     let (settings, folder) = load(text, &[], &[]).unwrap();
     let command = |name: &str| settings.config.topics[name].command.clone().unwrap();
-    assert_eq!(command("t").program, folder.join("./page"));
+    assert_eq!(command("t").program, folder.join("page"));
     assert_eq!(command("t").folder, folder);
     assert_eq!(command("u").program, Path::new("page"));
 }
