@@ -36,7 +36,7 @@ CREATE TABLE service_notices (
 ) STRICT;
 
 -- The outbox: what is owed to whom. Writer: with the message; then the courier alone, which removes what was
--- delivered. The pruner bounds what was given up.
+-- delivered. Of what was given up the newest are kept, and the pruner removes what is old.
 CREATE TABLE service_deliveries (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
     notice      INTEGER NOT NULL,
@@ -48,5 +48,7 @@ CREATE TABLE service_deliveries (
 ) STRICT;
 -- Query: whom something is owed to; what is due of it, the oldest first; whether it is as much as may be.
 CREATE INDEX service_deliveries_waiting ON service_deliveries (destination, due_us, id) WHERE status = 'waiting';
+-- Query: what was given up, the newest first.
+CREATE INDEX service_deliveries_given_up ON service_deliveries (id) WHERE status = 'given_up';
 -- Query: whether a message is owed to anybody still.
 CREATE INDEX service_deliveries_of_notice ON service_deliveries (notice);

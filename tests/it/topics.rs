@@ -357,7 +357,10 @@ fn topics_are_made_subscribed_to_and_published_to_by_awss_client() {
     );
     assert_eq!(made, json!({"TopicArn": ARN}));
     served.call("sqs", "create_queue", &json!({"QueueName": "jobs"}));
-    let queue = "arn:aws:sqs:us-east-1:000000000000:jobs";
+    let wanted = json!({"QueueUrl": "http://127.0.0.1:1/0/jobs", "AttributeNames": ["QueueArn"]});
+    let told = served.call("sqs", "get_queue_attributes", &wanted);
+    let queue = told["Attributes"]["QueueArn"].as_str().unwrap();
+    assert_eq!(queue, "arn:aws:sqs:us-east-1:000000000000:jobs");
     let first = served.sns(
         "subscribe",
         &json!({"TopicArn": ARN, "Protocol": "sqs", "Endpoint": queue, "ReturnSubscriptionArn": true}),

@@ -129,7 +129,7 @@ impl Call {
                 &self.action,
                 &self.parameters,
                 self.moment,
-                &self.base,
+                (&self.base, &self.settings),
             ),
         }
     }

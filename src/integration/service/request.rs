@@ -61,6 +61,7 @@ impl Refusal {
     #[must_use]
     pub fn status(code: &str) -> u16 {
         match code {
+            "AuthorizationError" => 403,
             "NotFound" => 404,
             "Throttled" => 429,
             _ => 400,

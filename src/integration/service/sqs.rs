@@ -13,7 +13,7 @@ use super::{
     kept::{Message, Queue, QueueFigures, Queues},
     request::{Answer, Moment, Parameters, Refusal, UNREACHABLE, Words, granted},
 };
-use crate::time::Timestamp;
+use crate::{config::Config, time::Timestamp};
 
 /// Spec: the longest message, attributes included.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
@@ -62,13 +62,13 @@ pub(super) const ACTIONS: [&str; 12] = [
 ];
 
 /// Does what an action asks for; see [`dynamodb::call`](super::dynamodb::call). `base` is what the URLs
-/// of queues begin with.
+/// of queues begin with, `settings` say where their names lie.
 pub(super) fn call<K: Queues>(
     kept: &K,
     action: &str,
     parameters: &Value,
     moment: Moment,
-    base: &str,
+    (base, settings): (&str, &Config),
 ) -> Answer<K::Error> {
     let mut given = granted!(Parameters::of(parameters, &WORDS));
     match action {
@@ -107,7 +107,9 @@ pub(super) fn call<K: Queues>(
             given.pass_over(&["AttributeNames"]);
             granted!(given.end(&WORDS));
             let figures = kept.figures(queue.id, moment.now)?;
-            Ok(Ok(json!({ "Attributes": attributes(&queue, figures) })))
+            let mut told = attributes(&queue, figures);
+            told["QueueArn"] = arn(settings, &queue.name).into();
+            Ok(Ok(json!({ "Attributes": told })))
         }
         "PurgeQueue" | "DeleteQueue" => {
             let queue = granted!(named(kept, &mut given)?);
@@ -155,6 +157,14 @@ fn named<K: Queues>(
         None if url.contains("://") => Err(unknown()),
         None => Err(nowhere()),
     })
+}
+
+/// What those name a queue by who subscribe it to a topic.
+fn arn(settings: &Config, name: &str) -> String {
+    let Config {
+        region, account, ..
+    } = settings;
+    format!("arn:aws:sqs:{region}:{account}:{name}")
 }
 
 fn url(base: &str, name: &str) -> String {

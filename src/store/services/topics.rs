@@ -11,6 +11,10 @@ use crate::{
     time::Timestamp,
 };
 
+/// Deliveries that were given up and are kept for people to see: a day of a place that is gone, some 1 MiB of
+/// ordinary messages.
+const GIVEN_UP_MAX: u32 = 1000;
+
 /// Something that is owed to a destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboxRow {
@@ -226,7 +230,23 @@ pub(in crate::store) fn settle(
          SET status = ?2, due_us = ?3, error = ?4, attempts = attempts + 1 WHERE id = ?1",
     )?
     .execute(params![id, status, due.0, error])?;
+    if status == "given_up" {
+        bound_given_up(db)?;
+    }
     Ok(())
+}
+
+/// Forgets the oldest delivery that was given up, where there are too many. Why one: each that is given up
+/// comes here.
+fn bound_given_up(db: &Connection) -> rusqlite::Result<()> {
+    let surplus: Option<i64> = db
+        .prepare_cached(
+            "SELECT id FROM service_deliveries WHERE status = 'given_up'
+             ORDER BY id DESC LIMIT 1 OFFSET ?1",
+        )?
+        .query_row([GIVEN_UP_MAX], |row| row.get(0))
+        .optional()?;
+    surplus.map_or(Ok(()), |id| remove(db, id))
 }
 
 fn remove(db: &Connection, id: i64) -> rusqlite::Result<()> {
@@ -317,5 +337,119 @@ impl Store {
     /// A subscription by its name.
     pub fn subscription(&self, id: &str) -> Result<Option<Subscription>, StoreError> {
         self.readers.with(|db| Ok(subscription(db, id)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Change, StoreSettings};
+
+    fn notice(number: i64) -> Notice {
+        Notice {
+            message_id: format!("m-{number}"),
+            topic: "t".to_owned(),
+            subject: None,
+            body: "b".to_owned(),
+            structured: false,
+            attributes: None,
+            published: Timestamp(number),
+        }
+    }
+
+    fn post(store: &Store, number: i64, destinations: &[&str]) {
+        let db = Connection::open(store.path()).unwrap();
+        let destinations: Vec<String> = destinations.iter().map(|it| (*it).to_owned()).collect();
+        Kept(&db).post(&notice(number), &destinations).unwrap();
+    }
+
+    fn settle(store: &Store, id: i64, delivery: Delivery) {
+        let at = Timestamp(1000);
+        let change = Change::Delivered { id, delivery, at };
+        store.commit_blocking(vec![change]).unwrap();
+    }
+
+    fn count(store: &Store, table: &str) -> i64 {
+        let db = Connection::open(store.path()).unwrap();
+        let sql = format!("SELECT count(*) FROM {table}");
+        db.query_row(&sql, [], |row| row.get(0)).unwrap()
+    }
+
+    fn error() -> String {
+        "it answers 503".to_owned()
+    }
+
+    #[test]
+    fn each_place_is_owed_by_itself_and_what_failed_is_overtaken() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path(), StoreSettings::default()).unwrap();
+        post(&store, 1, &["b", "a"]);
+        post(&store, 2, &["b"]);
+        post(&store, 3, &["c"]);
+        let owed = || store.owed_destinations(10).unwrap();
+        let place = |name: &str, due| (name.to_owned(), Timestamp(due));
+        assert_eq!(owed(), [place("a", 1), place("b", 1), place("c", 3)]);
+        let next = |place: &str| {
+            let row = store.next_delivery(place).unwrap();
+            row.map(|row| (row.id, row.notice.message_id, row.attempts))
+        };
+        assert_eq!(next("b"), Some((1, "m-1".to_owned(), 0)));
+        let again = Delivery::TryAgain {
+            due: Timestamp(50),
+            error: error(),
+        };
+        settle(&store, 1, again);
+        assert_eq!(next("b"), Some((3, "m-2".to_owned(), 0)));
+        settle(&store, 3, Delivery::Told);
+        assert_eq!(next("b"), Some((1, "m-1".to_owned(), 1)));
+        settle(&store, 4, Delivery::Unwanted);
+        assert_eq!(owed(), [place("a", 1), place("b", 50)]);
+        assert_eq!(
+            count(&store, "service_notices"),
+            1,
+            "one that is owed still"
+        );
+        settle(&store, 1, Delivery::GivenUp { error: error() });
+        settle(&store, 2, Delivery::Told);
+        assert_eq!(owed(), []);
+        assert_eq!(
+            count(&store, "service_notices"),
+            1,
+            "what nobody was told is kept"
+        );
+        let before = Timestamp(1001);
+        let prune = Change::PruneEvents {
+            before,
+            rows_max: 10,
+        };
+        store.commit_blocking(vec![prune]).unwrap();
+        assert_eq!(count(&store, "service_deliveries"), 0);
+        assert_eq!(count(&store, "service_notices"), 0);
+    }
+
+    #[test]
+    fn of_what_was_given_up_the_newest_are_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path(), StoreSettings::default()).unwrap();
+        let db = Connection::open(store.path()).unwrap();
+        let all = i64::from(GIVEN_UP_MAX) + 5;
+        let give_up = |id| Change::Delivered {
+            id,
+            delivery: Delivery::GivenUp { error: error() },
+            at: Timestamp(1000),
+        };
+        db.execute_batch("BEGIN").unwrap();
+        for number in 1..=all {
+            Kept(&db).post(&notice(number), &["a".to_owned()]).unwrap();
+        }
+        db.execute_batch("COMMIT").unwrap();
+        assert!(Kept(&db).owes("a", GIVEN_UP_MAX + 5).unwrap());
+        assert!(!Kept(&db).owes("a", GIVEN_UP_MAX + 6).unwrap());
+        store
+            .commit_blocking((1..=all).map(give_up).collect())
+            .unwrap();
+        assert_eq!(count(&store, "service_deliveries"), i64::from(GIVEN_UP_MAX));
+        assert_eq!(count(&store, "service_notices"), i64::from(GIVEN_UP_MAX));
+        assert_eq!(Kept(&db).outbox("t").unwrap(), (0, GIVEN_UP_MAX.into()));
     }
 }

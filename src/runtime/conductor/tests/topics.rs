@@ -330,3 +330,39 @@ async fn a_batch_tells_of_each_entry_and_what_is_refused_goes_nowhere() {
         .collect();
     assert_eq!(named.len(), 2, "each has a name of its own");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_carries_a_token_is_published_once_and_its_answer_is_the_result() {
+    let world = World::new();
+    let engine = world.open();
+    settle(&engine, "[topics.alerts]\nqueue = \"kept\"");
+    let publish = json!({"TopicArn": ARN, "Message.$": "$$.Task.Token"});
+    let text = format!(
+        r#"{{"StartAt": "P", "States": {{"P": {}}}}}"#,
+        task("sns:publish.waitForTaskToken", &publish, r#""End": true"#)
+    );
+    let program = program(&engine, ExecutionKind::Standard, &text);
+    ask(
+        &engine,
+        Embedded::Sqs,
+        "CreateQueue",
+        json!({"QueueName": "kept"}),
+    )
+    .await;
+    let id = id_of(&start(&engine, &program, None, "{}").await);
+    let envelope = loop {
+        if let Some(body) = messages(&engine, "kept").await.pop() {
+            break serde_json::from_str::<Value>(&body).unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    let token = envelope["Message"].as_str().unwrap();
+    let engine = world.open_again(engine).await;
+    assert!(activities::answer(&engine, token, activities::done("[1]")).await);
+    assert_eq!(end(&engine, id).await.output.as_deref(), Some("[1]"));
+    assert_eq!(
+        messages(&engine, "kept").await,
+        [""; 0],
+        "it is not published again"
+    );
+}
