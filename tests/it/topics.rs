@@ -108,32 +108,83 @@ fn webhook(answer: impl Fn(&Posted, usize) -> Option<u16> + Send + Sync + 'stati
     })
 }
 
+/// A connection to a server of e-mail, in plain text or not.
+trait Talk: std::io::Read + std::io::Write {}
+
+impl<T: std::io::Read + std::io::Write> Talk for T {}
+
+/// Talks to a client; every command is said to `hear`, which answers in its own way or not at all. Ends with
+/// the stream where TLS is to begin.
+fn talk<S: Talk>(
+    stream: S,
+    hear: &dyn Fn(&str) -> Option<&'static str>,
+    taken: &Mutex<Vec<String>>,
+) -> std::io::Result<Option<S>> {
+    let mut stream = BufReader::new(stream);
+    loop {
+        let mut line = String::new();
+        if stream.read_line(&mut line)? == 0 {
+            return Ok(None);
+        }
+        let line = line.trim_end();
+        let own = hear(line);
+        let word = line.split([' ', ':']).next().unwrap().to_ascii_uppercase();
+        if word == "DATA" {
+            write!(stream.get_mut(), "354 go on\r\n")?;
+            let mut text = String::new();
+            while !text.ends_with("\r\n.\r\n") {
+                stream.read_line(&mut text)?;
+            }
+            taken.lock().unwrap().push(text);
+        }
+        let answer = own.unwrap_or("250 fine");
+        write!(stream.get_mut(), "{answer}\r\n")?;
+        if word == "STARTTLS" {
+            return Ok(Some(stream.into_inner()));
+        }
+    }
+}
+
 /// A server of e-mail that takes nothing of its first caller.
 fn mail() -> Sink<String> {
     Sink::start(|mut stream, count, taken: &Mutex<Vec<String>>| {
-        let mut reader = BufReader::new(stream.try_clone()?);
         write!(stream, "220 sink\r\n")?;
-        loop {
-            let mut line = String::new();
-            if reader.read_line(&mut line)? == 0 {
-                return Ok(());
-            }
-            let said = line.trim_end().to_ascii_uppercase();
-            let answer = match said.split([' ', ':']).next().unwrap() {
-                "RCPT" if count == 0 => "451 later",
-                "DATA" => {
-                    write!(stream, "354 go on\r\n")?;
-                    let mut text = String::new();
-                    while !text.ends_with("\r\n.\r\n") {
-                        reader.read_line(&mut text)?;
-                    }
-                    taken.lock().unwrap().push(text);
-                    "250 taken"
-                }
-                _ => "250 fine",
+        let hear = |said: &str| (count == 0 && said.starts_with("RCPT")).then_some("451 later");
+        talk(stream, &hear, taken).map(drop)
+    })
+}
+
+/// One that speaks TLS, from the first byte or after some words, and takes e-mail of `user` with `s3cret`.
+fn guarded_mail(config: &Arc<rustls::ServerConfig>, starts_plain: bool) -> Sink<String> {
+    let config = Arc::clone(config);
+    Sink::start(move |mut stream, _, taken: &Mutex<Vec<String>>| {
+        let greeting = |stream: &mut dyn Talk| write!(stream, "220 sink\r\n");
+        if starts_plain {
+            greeting(&mut stream)?;
+            let hear = |said: &str| match said {
+                "STARTTLS" => Some("220 begin"),
+                said if said.starts_with("EHLO") => Some("250-sink\r\n250 STARTTLS"),
+                _ => Some("530 not in plain text"),
             };
-            write!(stream, "{answer}\r\n")?;
+            stream = talk(stream, &hear, taken)?.unwrap();
         }
+        let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+        let mut stream = rustls::StreamOwned::new(connection, stream);
+        if !starts_plain {
+            greeting(&mut stream)?;
+        }
+        let known = std::cell::Cell::new(false);
+        // Of `printf '\0user\0s3cret' | base64`.
+        let hear = |said: &str| match said {
+            "AUTH PLAIN AHVzZXIAczNjcmV0" => {
+                known.set(true);
+                Some("235 welcome")
+            }
+            said if said.starts_with("EHLO") => Some("250-sink\r\n250 AUTH PLAIN"),
+            _ if !known.get() => Some("530 who are you"),
+            _ => None,
+        };
+        talk(stream, &hear, taken).map(drop)
     })
 }
 
@@ -584,4 +635,47 @@ fn topics_deliver_after_a_kill_what_was_published_before_it() {
         "each is published once: {started}"
     );
     assert_eq!(messages.into_iter().collect::<BTreeSet<_>>(), expected);
+}
+
+#[test]
+fn topics_send_mail_over_tls_to_a_server_that_the_system_trusts_and_log_in_there() {
+    let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key =
+        rustls::pki_types::PrivateKeyDer::try_from(signed.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![signed.cert.der().clone()], key)
+        .unwrap();
+    let config = Arc::new(config);
+    for (scheme, starts_plain) in [("smtps", false), ("starttls", true)] {
+        let sink = guarded_mail(&config, starts_plain);
+        let bed = Bed::new();
+        bed.write("trusted.pem", signed.cert.pem());
+        bed.write("password", "s3cret\n");
+        let port = sink.place.rsplit(':').next().unwrap();
+        let settings = format!(
+            "[mail]\nserver = \"{scheme}://localhost:{port}\"\nfrom = \"iterd@example.org\"\nuser = \"user\"\npassword = \"file:{}\"\n\
+             [topics.alerts]\nemail = [\"ops@example.org\"]\n",
+            bed.path("password").display()
+        );
+        bed.write("iterd.toml", settings);
+        let trusted = bed.path("trusted.pem");
+        let trusted = [("SSL_CERT_FILE", trusted.to_str().unwrap())];
+        let mut daemon = bed.daemon_with(&["serve", "--listen", "127.0.0.1:0"], &trusted);
+        daemon.until("the daemon", || bed.words().contains(" serving "));
+        let message = json!({"TopicArn": ARN, "Message": "over TLS"});
+        call(&bed, &variables(&bed, &[]), "sns", "publish", &message);
+        daemon.until("the delivery", || {
+            bed.value("SELECT count(*) FROM service_deliveries") == Some(0)
+        });
+        let mails = sink.taken();
+        assert!(
+            mails.len() == 1 && mails[0].contains("over TLS"),
+            "{scheme}: {mails:?}"
+        );
+        assert!(!bed.words().contains("s3cret"));
+    }
 }
