@@ -70,7 +70,7 @@ const STEP_CLOCKS: [(&str, &str); 3] = [
 ];
 
 /// Crates that live in one place: (crate, where, why).
-const CONFINED: [(&str, &[&str], &str); 13] = [
+const CONFINED: [(&str, &[&str], &str); 14] = [
     (
         "jsonata_core",
         &["src/asl/jsonata/"],
@@ -109,6 +109,11 @@ const CONFINED: [(&str, &[&str], &str); 13] = [
         "reqsign_core",
         &["src/integration/service/remote/keys.rs"],
         "credentials are held, and kept from logs, in one place",
+    ),
+    (
+        "lettre",
+        &["src/integration/delivery/mail.rs"],
+        "e-mail leaves in one place, with the login of that message alone",
     ),
     (
         "quick_xml",

@@ -12,6 +12,7 @@ mod key;
 mod listen;
 mod operations;
 mod page_token;
+mod query;
 mod role;
 mod server;
 mod shape;

@@ -21,6 +21,7 @@ use super::{
     buckets::Buckets,
     call, call_states,
     operations::{call_service, fresh_uuid, role_of, role_of_service, role_of_states},
+    query,
     sigv4::{self, SignatureError},
 };
 use crate::{
@@ -91,7 +92,13 @@ async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response
     if Buckets::are_asked(&request) && check_host(server.door, request.headers()).is_ok() {
         return server.buckets.answer(request).await;
     }
-    match handle(&server, request).await {
+    if let Some(service) = query::service_of(request.headers()) {
+        let mut action = String::new();
+        let outcome = handle(&server, request, Some((service, &mut action))).await;
+        let told = outcome.map(|answer| (answer, action));
+        return query::respond(service, told, &fresh_uuid());
+    }
+    match handle(&server, request, None).await {
         Ok(value) => respond(StatusCode::OK, &value),
         Err(error) => {
             let status = StatusCode::from_u16(error.kind.http_status())
@@ -123,7 +130,12 @@ fn respond(status: StatusCode, body: &Value) -> Response {
     (status, headers, body.to_string()).into_response()
 }
 
-async fn handle(server: &Server, request: Request) -> Result<Value, ApiError> {
+/// `form` is the service that a form is for, and where the action that it names goes.
+async fn handle(
+    server: &Server,
+    request: Request,
+    form: Option<(Embedded, &mut String)>,
+) -> Result<Value, ApiError> {
     let (parts, body) = request.into_parts();
     let headers = text_headers(&parts.headers)?;
     check_host(server.door, &parts.headers)?;
@@ -133,7 +145,7 @@ async fn handle(server: &Server, request: Request) -> Result<Value, ApiError> {
         .map_or("", |(_, value)| value.as_str());
     if !parts.headers.contains_key(header::AUTHORIZATION) {
         // Why before the body: nobody sends us a megabyte for nothing.
-        return Err(unproven(target, SignatureError::Missing));
+        return Err(unproven(target, form.is_some(), SignatureError::Missing));
     }
     let (body, large) = read(body, &server.large_bodies).await?;
     let signed = sigv4::Request {
@@ -145,12 +157,14 @@ async fn handle(server: &Server, request: Request) -> Result<Value, ApiError> {
     };
     // Why the machine's clock, whatever the engine goes by: a signature's age is counted in real time.
     let key = sigv4::verify(&signed, |id| server.keys.find(id).ok(), SystemClock.now())
-        .map_err(|error| unproven(target, error))?;
-    let family = Family::of(target)?;
-    let mut input = if body.is_empty() {
-        json!({})
-    } else {
-        serde_json::from_slice(&body).map_err(|error| family.no_json(&error))?
+        .map_err(|error| unproven(target, form.is_some(), error))?;
+    let (family, mut input) = match form {
+        Some((service, named)) => {
+            let (action, parameters) = query::decode(&body)?;
+            named.clone_from(&action);
+            (Family::Service(service, action), parameters)
+        }
+        None => Family::with_input(target, &body)?,
     };
     family.check_role(&key, &input)?;
     if key.id != Key::LOCAL_ID
@@ -209,6 +223,17 @@ impl Family {
         Err(ApiError::states(Fault::UnknownOperation, message))
     }
 
+    /// The same, with what it is asked.
+    fn with_input(target: &str, body: &[u8]) -> Result<(Self, Value), ApiError> {
+        let family = Self::of(target)?;
+        let input = if body.is_empty() {
+            json!({})
+        } else {
+            serde_json::from_slice(body).map_err(|error| family.no_json(&error))?
+        };
+        Ok((family, input))
+    }
+
     /// Whether it only waits for something: when the caller hangs up, what would come is for another.
     fn waits(&self) -> bool {
         matches!(self, Self::States(operation) if operation == "GetActivityTask")
@@ -246,11 +271,9 @@ impl Family {
 }
 
 /// A caller who is not known: told to clients of AWS by the names that they know.
-fn unproven(target: &str, error: SignatureError) -> ApiError {
-    if !matches!(
-        Family::of(target),
-        Ok(Family::States(_) | Family::Service(..))
-    ) {
+fn unproven(target: &str, is_form: bool, error: SignatureError) -> ApiError {
+    let family = Family::of(target);
+    if !is_form && !matches!(family, Ok(Family::States(_) | Family::Service(..))) {
         return denied(&error);
     }
     let fault = match error {

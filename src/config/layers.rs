@@ -13,12 +13,13 @@ use std::{
 use toml::de::DeValue;
 
 use super::{
-    Config, ConfigError, ConfigPlace, Environment, LimitSpec, OneService, Overrides,
+    Config, ConfigError, ConfigPlace, Environment, LimitSpec, OneService, Overrides, TopicSettings,
     document::{Document, Section, locate, read_text},
     problem::{Findings, Origin, Problem, Problems, near, nearest, quoted},
     services::endpoint,
     settings::{KEYS, Key, region},
     size::quote,
+    topics::topic_name,
     values::{name, path},
 };
 
@@ -33,6 +34,9 @@ const LIMITERS_MAX: usize = 1000;
 
 /// Most services with a section of their own; AWS has some four hundred.
 const SERVICES_MAX: usize = 1000;
+
+/// Most topics of the settings; a message goes nowhere by itself, so somebody wrote each of them.
+const TOPICS_MAX: usize = 1000;
 
 /// The settings with the origin of each of them.
 #[derive(Debug, Clone, Default)]
@@ -81,12 +85,16 @@ impl Settings {
         for path in paths.into_iter().chain(&mut config.state_dir) {
             *path = folder.join(&path);
         }
+        for topic in config.topics.values_mut() {
+            topic.found_in(folder);
+        }
         let mut findings = Findings::default();
         settings.read_environment(environment, &mut findings);
         for (key, text) in overrides {
             settings.set(key, text, &Origin::CommandLine, &mut findings);
         }
         folder.clone_into(&mut settings.folder);
+        settings.check_mail(&mut findings);
         Ok(findings.answer(Some(settings))?)
     }
 
@@ -100,11 +108,13 @@ impl Settings {
     pub fn parse(file: &Path, text: &str) -> Result<Self, Problems> {
         let mut settings = Self::default();
         settings.read_file(file, text)?;
-        Ok(settings)
+        let mut findings = Findings::default();
+        settings.check_mail(&mut findings);
+        findings.answer(Some(settings))
     }
 
-    /// Every setting, in the order of the defaults; then the limiters, the buckets and
-    /// single services, each as one table.
+    /// Every setting, in the order of the defaults; then the limiters, the buckets,
+    /// single services and the topics, each as one table.
     #[must_use]
     pub fn rows(&self) -> Vec<Row> {
         let keys = KEYS.iter().map(|key| Row {
@@ -132,9 +142,15 @@ impl Settings {
                 value: service.show(),
                 origin: self.origin(&format!("services.{name}")),
             });
+        let topics = self.config.topics.iter().map(|(name, topic)| Row {
+            key: format!("topics.{}", quote(name)),
+            value: topic.show(),
+            origin: self.origin(&format!("topics.{name}")),
+        });
         keys.chain(limiters)
             .chain(buckets)
             .chain(services)
+            .chain(topics)
             .collect()
     }
 
@@ -179,6 +195,9 @@ impl Settings {
         }
         if let Some(buckets) = root.section("buckets") {
             self.read_buckets(&buckets);
+        }
+        if let Some(topics) = root.section("topics") {
+            self.read_topics(&topics);
         }
         if let Some(services) = sections.remove("services").flatten() {
             self.read_services(services);
@@ -230,6 +249,33 @@ impl Settings {
             }
             section.finish();
             self.origins.insert(format!("buckets.{named}"), origin);
+        }
+    }
+
+    fn read_topics(&mut self, topics: &Section<'_>) {
+        let sections = topics.sections();
+        if sections.len() > TOPICS_MAX {
+            topics.report(|| format!("more than {TOPICS_MAX} topics"));
+            return;
+        }
+        for (named, section) in sections {
+            let origin = topics.origin(&named);
+            if let Err(why) = topic_name(&named) {
+                topics.report_key(&named, || why);
+            }
+            let topic = TopicSettings::read(section);
+            self.config.topics.insert(named.clone(), topic);
+            self.origins.insert(format!("topics.{named}"), origin);
+        }
+    }
+
+    /// What is wrong with `[mail]` once all layers are read.
+    fn check_mail(&self, findings: &mut Findings) {
+        let mut topics = self.config.topics.iter();
+        let wanted = topics.find(|(_, topic)| !topic.email.is_empty());
+        let wanted = wanted.map(|(name, _)| name.as_str());
+        for (key, why) in self.config.mail.check(wanted) {
+            findings.add(|| self.problem(&key, why));
         }
     }
 

@@ -15,10 +15,12 @@ mod problem;
 mod services;
 mod settings;
 mod size;
+mod topics;
 mod values;
 
 use std::path::PathBuf;
 
+pub(crate) use self::topics::{is_address, topic_name, webhook};
 pub use self::{
     directories::{ConfigPlace, Environment},
     document::FILE_BYTES_MAX,
@@ -29,6 +31,7 @@ pub use self::{
     services::{Endpoint, OneService, ServiceSettings},
     settings::{Config, DEFAULTS, History, Items, Log, OnQuota, Retention, Sandbox, Store},
     size::{parse_size, show_duration, show_size},
+    topics::{MailServer, MailSettings, Protection, TopicCommand, TopicSettings},
     values::Percent,
 };
 

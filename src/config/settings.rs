@@ -10,10 +10,11 @@ use std::{
 use toml::de::DeValue;
 
 use super::{
-    Endpoint, LimitSpec, ServiceSettings,
+    Endpoint, LimitSpec, MailServer, MailSettings, ServiceSettings, TopicSettings,
     problem::quoted,
     services::{endpoint, profile},
     size::{quote, show_duration, show_size},
+    topics::{address as mail_address, mail_server, reference},
     values::{duration, one_of, or_word, path, size, text, whole_u32},
 };
 use crate::telemetry::{self, LogFormat};
@@ -56,6 +57,10 @@ pub struct Config {
     pub buckets: BTreeMap<String, PathBuf>,
     /// `[services]`: where services are that tasks ask.
     pub services: ServiceSettings,
+    /// `[topics.NAME]`: topics that always are, and where their messages go.
+    pub topics: BTreeMap<String, TopicSettings>,
+    /// `[mail]`: how e-mail leaves.
+    pub mail: MailSettings,
 }
 
 /// What sandbox every plugin gets.
@@ -170,6 +175,8 @@ impl Default for Config {
             limiters: BTreeMap::new(),
             buckets: BTreeMap::new(),
             services: ServiceSettings::default(),
+            topics: BTreeMap::new(),
+            mail: MailSettings::default(),
         }
     }
 }
@@ -198,9 +205,9 @@ fn put<T>(place: &mut T, value: Result<T, String>) -> Result<(), String> {
 const LOG_FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 const SANDBOXES: [(&str, Sandbox); 2] = [("manifest", Sandbox::Manifest), ("on", Sandbox::On)];
 
-/// Every key but those of the limiters, the buckets and single services, in the order in which they are shown.
+/// Every key but those of the limiters, the buckets, the topics and single services, in the order in which they are shown.
 #[rustfmt::skip]
-pub(crate) const KEYS: [Key; 26] = [
+pub(crate) const KEYS: [Key; 30] = [
     Key { name: "listen", set: |c, v| put(&mut c.listen, address(v)), show: |c| quote(&c.listen) },
     Key { name: "region", set: |c, v| put(&mut c.region, region(v)), show: |c| quote(&c.region) },
     Key { name: "account", set: |c, v| put(&mut c.account, account(v)), show: |c| quote(&c.account) },
@@ -227,6 +234,10 @@ pub(crate) const KEYS: [Key; 26] = [
     Key { name: "services.endpoint", set: |c, v| put(&mut c.services.endpoint, endpoint(v).map(Some)), show: |c| said(c.services.endpoint.as_ref().map(Endpoint::as_str)) },
     Key { name: "services.region", set: |c, v| put(&mut c.services.region, region(v).map(Some)), show: |c| said(c.services.region.as_deref()) },
     Key { name: "services.profile", set: |c, v| put(&mut c.services.profile, profile(v).map(Some)), show: |c| said(c.services.profile.as_deref()) },
+    Key { name: "mail.server", set: |c, v| put(&mut c.mail.server, mail_server(v).map(Some)), show: |c| said(c.mail.server.as_ref().map(MailServer::to_string).as_deref()) },
+    Key { name: "mail.from", set: |c, v| put(&mut c.mail.from, mail_address(v).map(Some)), show: |c| said(c.mail.from.as_deref()) },
+    Key { name: "mail.user", set: |c, v| put(&mut c.mail.user, text(v).map(Some)), show: |c| said(c.mail.user.as_deref()) },
+    Key { name: "mail.password", set: |c, v| put(&mut c.mail.password, reference(v).map(Some)), show: |c| said(c.mail.password.as_deref()) },
 ];
 
 /// A log of fewer bytes would be emptied at every commit; one of more is a disk of its own.

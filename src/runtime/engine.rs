@@ -13,7 +13,7 @@ use std::{
 use tokio::sync::{Notify, OwnedMutexGuard, mpsc, watch};
 
 use super::{
-    Chronicler, Lookout, Notifier, Pruner, RuntimeError,
+    Chronicler, Courier, Lookout, Notifier, Pruner, RuntimeError,
     author::author,
     chronicler,
     conductor::{self, Programs},
@@ -181,7 +181,7 @@ impl Engine {
     }
 
     /// Sets the services going that work behind the jobs, until the engine closes: they watch the
-    /// disk, remove what is old, write down what happens, and tell it.
+    /// disk, remove what is old, write down what happens, tell it, and deliver messages.
     pub fn spawn_services(&self) {
         self.conduct();
         tokio::spawn(self.disk().clone().watch());
@@ -189,6 +189,7 @@ impl Engine {
         tokio::spawn(Chronicler::new(self.clone()).work());
         tokio::spawn(Lookout::new(self.clone()).work());
         tokio::spawn(Notifier::new(self.clone()).work());
+        tokio::spawn(Courier::new(self.clone()).work());
     }
 
     /// From now on handlers with a role are given this; called once, by who listens.

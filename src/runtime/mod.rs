@@ -14,6 +14,7 @@ mod chronicler;
 mod conductor;
 mod control;
 mod copies;
+mod courier;
 mod decisions;
 mod deployer;
 mod disk;
@@ -48,6 +49,7 @@ mod run_events;
 mod scheduler;
 mod selection;
 mod state_dir;
+mod telling;
 mod tester;
 mod token;
 
@@ -64,6 +66,7 @@ pub use conductor::{
     redrive_refusal,
 };
 pub use control::unknown_job;
+pub use courier::Courier;
 pub use decisions::{DECIDED_MAX, DecisionOrder, Deed};
 pub use deployer::{Deploy, Deployed, DeployedJob, Stage, Switch};
 pub use disk::Disk;

@@ -4,52 +4,30 @@
 //! the same id. Crash: between a command's success and its commit it is told again by the next
 //! process. Invariant: whatever a command does, no run is held up or changed by it.
 
-use std::{
-    collections::HashMap,
-    process::Stdio,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, time::Duration};
 
-use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
-    process::{Child, Command},
-    task::JoinSet,
-};
+use tokio::task::JoinSet;
 
-use super::{Engine, RuntimeError};
+use super::{
+    Engine, RuntimeError,
+    telling::{Program, Said, failed},
+};
 use crate::{
     config::job::{JobFile, Notify, Occasion},
     payload::gist,
-    plugin::orphans,
     store::{Change, Delivery, EventKind, EventRow, NotificationRow},
     time::Timestamp,
 };
 
-/// How long a command may take: it hands something over, it does not wait for people.
-const TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Between SIGTERM and SIGKILL of a command that takes longer.
-const GRACE: Duration = Duration::from_secs(2);
-
-/// Tries of one notification: with the delays below, some nine hours.
+/// Tries of one notification: with the delays between them, some nine hours.
 const TRIES_MAX: u32 = 20;
-
-/// The delay before the second try; it doubles from there.
-const FIRST_DELAY: Duration = Duration::from_secs(1);
-
-/// The longest delay between two tries.
-const DELAY_MAX: Duration = Duration::from_hours(1);
 
 /// How long the end of the process waits for commands; what they are not told is still owed.
 const LAST_WORDS_MAX: Duration = Duration::from_secs(5);
 
 /// Notifications that are told beside one another: one command that hangs holds up few others.
 const AT_ONCE_MAX: u32 = 8;
-
-/// Of what a command says, so much is kept.
-const OUTPUT_BYTES_MAX: u64 = 4096;
 
 /// The longest sleep: what is due comes also if a wake-up was lost or the clock was set.
 const SLEEP_MAX: Duration = Duration::from_mins(1);
@@ -159,7 +137,7 @@ async fn tell(engine: &Engine, row: NotificationRow) -> Result<(), RuntimeError>
             )
         }
         Some(error) => {
-            let (delivery, rest) = failed(row.attempts + 1, at, error.clone());
+            let (delivery, rest) = failed(row.attempts + 1, TRIES_MAX, at, error.clone());
             let detail = format!("{word}, to {}: {error}; {rest}", tried.command);
             (delivery, EventKind::NotTold, detail)
         }
@@ -191,21 +169,6 @@ async fn settle(
     }];
     changes.extend(told);
     Ok(engine.store().commit(changes).await.await?)
-}
-
-/// What becomes of a notification after its `attempt`th try failed, and that in words.
-fn failed(attempt: u32, now: Timestamp, error: String) -> (Delivery, String) {
-    if attempt >= TRIES_MAX {
-        let rest = format!("given up after {attempt} tries");
-        return (Delivery::GivenUp { error }, rest);
-    }
-    let factor = 1_u32
-        .checked_shl(attempt.saturating_sub(1))
-        .unwrap_or(u32::MAX);
-    let delay = FIRST_DELAY.saturating_mul(factor).min(DELAY_MAX);
-    let due = now.after(delay);
-    let rest = format!("it is tried {} times more", TRIES_MAX - attempt);
-    (Delivery::TryAgain { due, error }, rest)
 }
 
 /// Whether a job that wants to be told on such an occasion wants this event.
@@ -290,117 +253,26 @@ impl Engine {
     }
 }
 
-/// Runs a command to its end, or to its time-out.
+/// Runs a job's command to its end, or to its time-out.
 async fn run(notify: &Notify, file: &JobFile, event: Value) -> Tried {
-    let begun = Instant::now();
-    let (failure, output) = match start(notify, file) {
-        Ok((child, _own)) => converse(child, &event).await,
-        Err(error) => {
-            let hint = "it is started without a shell, from the job file's folder";
-            (
-                Some(format!("it does not start: {error}; {hint}")),
-                String::new(),
-            )
-        }
+    let program = Program {
+        path: &notify.program,
+        arguments: &notify.arguments,
+        folder: &file.base_dir,
+        place: "the job file's folder",
     };
+    let Said {
+        failure,
+        output,
+        took,
+    } = program.tell(&event).await;
     Tried {
         failure,
         output,
-        took: begun.elapsed(),
+        took,
         command: notify.program.display().to_string(),
         event,
     }
-}
-
-fn start(notify: &Notify, file: &JobFile) -> std::io::Result<(Child, orphans::Own)> {
-    let (mark, spared) = orphans::spared();
-    let mut command = Command::new(&notify.program);
-    command
-        .args(&notify.arguments)
-        .current_dir(&file.base_dir)
-        // Why cleared: what the daemon was started with, credentials among it, is no business of it.
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .env(mark, spared)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .kill_on_drop(true);
-    orphans::start(|| command.spawn(), Child::id)
-}
-
-/// Hands the event over, and waits; what went wrong, and what it said.
-async fn converse(mut child: Child, event: &Value) -> (Option<String>, String) {
-    let group = child
-        .id()
-        .and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
-    let (mut stdin, stdout, stderr) =
-        (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let line = format!("{event}\n");
-    let talk = async {
-        let write = async {
-            if let Some(mut stdin) = stdin.take() {
-                // Why ok: a command need not read what it is told.
-                stdin.write_all(line.as_bytes()).await.ok();
-            }
-        };
-        let ((), out, err) = tokio::join!(write, read(stdout), read(stderr));
-        format!("{out}{err}")
-    };
-    let whole = async { tokio::join!(talk, child.wait()) };
-    let Ok((output, status)) = tokio::time::timeout(TIMEOUT, whole).await else {
-        end(&mut child, group).await;
-        let failure = format!(
-            "it took longer than {} s, and was killed",
-            TIMEOUT.as_secs()
-        );
-        return (Some(failure), String::new());
-    };
-    let failure = match status {
-        Ok(status) if status.success() => None,
-        Ok(status) => {
-            let said = gist(&output);
-            let said = if said.is_empty() {
-                String::new()
-            } else {
-                format!(": {said}")
-            };
-            Some(format!("{status}{said}"))
-        }
-        Err(error) => Some(error.to_string()),
-    };
-    (failure, output)
-}
-
-/// Ends a command and what it has started.
-async fn end(child: &mut Child, group: Option<Pid>) {
-    let Some(group) = group else { return };
-    // Why ok, twice: it may have ended just now.
-    kill_process_group(group, Signal::TERM).ok();
-    let gone = tokio::time::timeout(GRACE, child.wait()).await.is_ok();
-    kill_process_group(group, Signal::KILL).ok();
-    if !gone {
-        child.wait().await.ok();
-    }
-}
-
-/// The beginning of what it says; the rest is read and dropped, so that it never blocks on us.
-async fn read(pipe: Option<impl AsyncRead + Unpin>) -> String {
-    let Some(mut pipe) = pipe else {
-        return String::new();
-    };
-    let mut kept = Vec::new();
-    // Why ok, twice: what cannot be read was not said.
-    (&mut pipe)
-        .take(OUTPUT_BYTES_MAX)
-        .read_to_end(&mut kept)
-        .await
-        .ok();
-    tokio::io::copy(&mut pipe, &mut tokio::io::sink())
-        .await
-        .ok();
-    String::from_utf8_lossy(&kept).into_owned()
 }
 
 /// The jobs that want to be told when they stall, and after how long.
@@ -423,24 +295,6 @@ pub(super) fn stall_limits(engine: &Engine) -> Result<HashMap<String, Duration>,
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn tries_are_doubled_up_to_an_hour_and_end() {
-        let mut delays = Vec::new();
-        for attempt in 1..TRIES_MAX {
-            let (Delivery::TryAgain { due, .. }, _) = failed(attempt, Timestamp(0), String::new())
-            else {
-                panic!("given up at {attempt}");
-            };
-            delays.push(due.since(Timestamp(0)).as_secs());
-        }
-        assert_eq!(delays[..4], [1, 2, 4, 8]);
-        assert_eq!(delays[12..], [3600; 7]);
-        let (last, told) = failed(TRIES_MAX, Timestamp(0), "broken".to_owned());
-        let error = "broken".to_owned();
-        assert_eq!(last, Delivery::GivenUp { error });
-        assert_eq!(told, "given up after 20 tries");
-    }
 
     #[test]
     fn an_end_is_told_as_finished_or_failed() {

@@ -11,7 +11,7 @@ use super::{
     history, interventions, jobs, limiters, map_runs, notifications, plugins, pruning, results,
     runs, sessions, sources, timers, workers,
 };
-use super::{Position, RedoRow, positions, redo};
+use super::{Position, RedoRow, positions, redo, services::topics};
 use crate::{
     config::Overrides,
     ids::{ExecutionId, FrameId, Index, RunId},
@@ -371,6 +371,15 @@ pub enum Change {
         /// When.
         at: Timestamp,
     },
+    /// What became of a delivery of the outbox.
+    Delivered {
+        /// Its number.
+        id: i64,
+        /// What became of it.
+        delivery: Delivery,
+        /// When.
+        at: Timestamp,
+    },
     /// The process that keeps jobs running began, lives, or ended.
     Session {
         /// What happens to it.
@@ -527,6 +536,7 @@ impl Change {
                 delivery,
                 at,
             } => notifications::settle(db, *event, delivery, *at),
+            Self::Delivered { id, delivery, at } => topics::settle(db, *id, delivery, *at),
             Self::Session { change, at } => sessions::put(db, change, *at),
             Self::Machine(change) => change.apply(db),
             Self::PruneRun { run, rows_max } => pruning::prune_run(db, *run, *rows_max),

@@ -92,6 +92,10 @@ kinds! {
     Told = "told",
     /// The command of `[notify]` could not be told.
     NotTold = "not told",
+    /// A message of a topic whose messages the log tells.
+    Message = "message",
+    /// A message of a topic could not be delivered, and is not tried again.
+    NotDelivered = "not delivered",
     /// The daemon began.
     DaemonStarted = "daemon started",
     /// The daemon came to an orderly end.

@@ -101,6 +101,7 @@ pub use results::ResultRow;
 pub use runs::RunRow;
 /// A value of a column that is changed while rows are copied.
 pub use rusqlite::types::Value as CopiedValue;
+pub use services::topics::OutboxRow;
 pub use sessions::{SessionChange, SessionRow};
 pub use sources::SourceRow;
 pub use tags::TagOwner;
@@ -205,6 +206,14 @@ impl Store {
     pub async fn news(&self) {
         match &self.writer {
             Some(writer) => writer.news().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Wakes when something may be owed by the outbox.
+    pub async fn posted(&self) {
+        match &self.writer {
+            Some(writer) => writer.posted().await,
             None => std::future::pending().await,
         }
     }

@@ -6,7 +6,7 @@
 
 use rusqlite::{Connection, params};
 
-use super::{Store, StoreError, exports::UNDELIVERED};
+use super::{Store, StoreError, exports::UNDELIVERED, services::topics};
 use crate::{
     ids::{ExecutionId, RunId},
     time::Timestamp,
@@ -85,7 +85,7 @@ pub(super) fn prune_events(
              AND at_us < ?1 AND status <> 'waiting'",
     )?
     .execute(params![before.0, rows_max])?;
-    Ok(())
+    topics::prune(db, before, rows_max)
 }
 
 pub(super) fn vacuum(db: &Connection, pages_max: u32) -> rusqlite::Result<()> {

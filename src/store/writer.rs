@@ -77,6 +77,10 @@ impl Request {
         self.changes.iter().any(kind) || later.is_some_and(|calls| calls.has(kind))
     }
 
+    fn posts(&self) -> bool {
+        self.calls.as_ref().is_some_and(Calls::post)
+    }
+
     fn break_line(&self) {
         if let Some(broken) = &self.broken {
             broken.store(true, Ordering::Relaxed);
@@ -90,6 +94,7 @@ struct Vitals {
     commits: AtomicU64,
     trouble: Mutex<Option<String>>,
     news: Notify,
+    posted: Notify,
     machines: MachineCache,
 }
 
@@ -171,6 +176,7 @@ impl Writer {
             commits: AtomicU64::new(0),
             trouble: Mutex::new(None),
             news: Notify::new(),
+            posted: Notify::new(),
             machines: MachineCache::default(),
         });
         let thread = WriterThread {
@@ -279,6 +285,10 @@ impl Writer {
         self.vitals.news.notified().await;
     }
 
+    pub(super) async fn posted(&self) {
+        self.vitals.posted.notified().await;
+    }
+
     pub(super) async fn tidy(&self) {
         let (answer, tidied) = oneshot::channel();
         let request = Request {
@@ -339,6 +349,9 @@ impl WriterThread {
             self.vitals.beat();
             if batch.iter().any(|request| request.has(Change::is_news)) {
                 self.vitals.news.notify_one();
+            }
+            if batch.iter().any(Request::posts) {
+                self.vitals.posted.notify_one();
             }
             if batch
                 .iter()

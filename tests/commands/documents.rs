@@ -252,7 +252,7 @@ fn the_commands_of_the_guide_to_clients_print_what_it_shows() {
 
 #[test]
 fn the_commands_of_the_guide_to_services_print_what_it_shows() {
-    run(&with_clients(), SERVICES, 13);
+    run(&with_clients(), SERVICES, 20);
 }
 
 #[test]

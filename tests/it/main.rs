@@ -33,3 +33,4 @@ mod serving;
 mod stops;
 mod strange;
 mod systems;
+mod topics;

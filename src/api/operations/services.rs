@@ -1,4 +1,4 @@
-//! What clients of embedded services ask for: tables and queues, by the protocol of AWS's.
+//! What clients of embedded services ask for: tables, queues and topics, by the protocol of AWS's.
 
 use serde_json::Value;
 
@@ -8,11 +8,23 @@ use crate::{
     integration::service::{Call, Embedded, Moment},
 };
 
+/// What changes topics: a subscription is a place that this daemon sends to.
+const OF_ADMINS: [&str; 5] = [
+    "CreateTopic",
+    "DeleteTopic",
+    "SetSubscriptionAttributes",
+    "Subscribe",
+    "Unsubscribe",
+];
+
 /// The least role of a key that may ask for an action.
 pub(in crate::api) fn role_of_service(action: &str) -> Role {
     if Embedded::only_reads(action) {
         Role::ReadOnly
-    } else if action.ends_with("Table") || action.ends_with("Queue") && action != "PurgeQueue" {
+    } else if action.ends_with("Table")
+        || action.ends_with("Queue") && action != "PurgeQueue"
+        || OF_ADMINS.contains(&action)
+    {
         Role::Admin
     } else {
         Role::Operator
@@ -36,6 +48,8 @@ pub(in crate::api) async fn call_service(
             random: rand::random(),
         },
         base: engine.queues(),
+        settings: engine.config(),
+        by_task: false,
     };
     let answer = api.store.call(call).await?;
     answer.map_err(|refusal| ApiError::new(ErrorKind::Service(refusal.code), refusal.message))

@@ -55,6 +55,7 @@ fn what_is_shown_is_a_file_that_says_the_same() {
         "",
         "state_dir = \"/a \\\"b\\\"\"\nretention.results = \"forever\"\nlog.format = \"json\"\n[limiters.\"crm.2\"]\npace = \"1 per s\"\nquota = \"5 per day\"\ntime_zone = \"Asia/Tokyo\"\nreset_hour = 6\nspread = \"even\"\n[limiters.b]",
         "[services]\nendpoint = \"aws\"\nprofile = \"p\"\n[services.dynamodb]\nendpoint = \"http://[::1]:5000/\"\nregion = \"eu-west-1\"\n[services.sqs]",
+        "[mail]\nserver = \"smtps://[::1]:465/\"\nfrom = \"a@b\"\nuser = \"u\"\npassword = \"env:P\"\n[topics.t]\nwebhook = \"https://h/p?q=1\"\nsecret = \"file:/k\"\ncommand = [\"page\", \"a \\\"b\\\"\"]\nemail = [\"c@d\", \"e@f\"]\nlog = true\nqueue = \"q\"\n[topics.empty]",
     ] {
         let settings = Settings::parse(Path::new("iterd.toml"), text).unwrap();
         let again = Settings::parse(Path::new("shown.toml"), &shown(&settings)).unwrap();
@@ -319,4 +320,77 @@ endpoint = "https://host/path"
             "12:12: services.sns.endpoint: \"https://host/path\" is no place of a service; write \"aws\", or for example \"http://127.0.0.1:5000\"",
         ],
     );
+}
+
+#[test]
+fn topics_go_somewhere_and_what_nobody_knows_of_them_is_refused() {
+    check(
+        r#"
+[mail]
+server = "smpt://h"
+user = "u"
+[topics.a]
+webhok = "https://h/"
+webhook = "ftp://h/"
+secret = "s3cret"
+command = []
+email = ["ops", "a@b\nBcc: c"]
+log = "yes"
+queue = "a.fifo"
+[topics."b c"]
+secret = "file:/k"
+[topics.c]
+webhook = "https://user:s3cret@h/"
+"#,
+        &[
+            r#"3:10: mail.server: unknown scheme "smpt"; did you mean "smtp"?"#,
+            r#"6:1: unknown key "webhok" in [topics.a]; did you mean "webhook"?"#,
+            r#"7:11: topics.a.webhook: "ftp://h/" is no URL of a webhook; write for example "https://example.org/hook""#,
+            "8:10: topics.a.secret: it is no reference of a secret; write credential:NAME, file:/PATH or env:NAME",
+            "9:11: topics.a.command: must name a program",
+            r#"10:10: topics.a.email: "ops" is no address; write for example "ops@example.org""#,
+            r#"10:17: topics.a.email: "a@b\nBcc: c" is no address; write for example "ops@example.org""#,
+            r#"11:7: topics.a.log: expected true or false, found the text "yes""#,
+            r#"12:9: topics.a.queue: "a.fifo" is no name of a queue; write 1 to 80 letters, digits, "-" or "_""#,
+            r#"13:1: topics."b c": "b c" is no name of a topic; write 1 to 256 letters, digits, "-" or "_""#,
+            r#"14:10: topics."b c".secret: it signs what goes to a webhook, and there is none; write webhook = "https://..""#,
+            "16:11: topics.c.webhook: the URL of a webhook has no user; what it is signed with is a secret",
+        ],
+    );
+}
+
+#[test]
+fn e_mail_of_topics_leaves_by_a_server_and_no_password_in_plain_text() {
+    check(
+        "[mail]\nuser = \"u\"\n[topics.t]\nemail = [\"a@b\"]",
+        &[
+            "2:8: mail.user: user and password stand together",
+            "3:1: topics.t: it has e-mail, which nobody takes or is from; write [mail] with server = \"smtp://127.0.0.1:25\" and from = \"iterd@example.org\", for example",
+        ],
+    );
+    check(
+        "[mail]\nserver = \"smtp://mail.example.org\"\nuser = \"u\"\npassword = \"env:P\"",
+        &[
+            "2:10: mail.server: \"smtp://mail.example.org:25\" would be told the password in plain text; write starttls:// or smtps://",
+        ],
+    );
+    // What another layer says counts.
+    let text = "[topics.t]\nemail = [\"a@b\"]";
+    let variables = [
+        ("ITERD_MAIL_SERVER", "smtp://localhost"),
+        ("ITERD_MAIL_FROM", "c@d"),
+    ];
+    let (settings, _) = load(text, &variables, &[]).unwrap();
+    let server = settings.config.mail.server.unwrap();
+    assert_eq!((server.host.as_str(), server.port), ("localhost", 25));
+}
+
+#[test]
+fn a_command_that_looks_like_a_path_is_found_from_the_file() {
+    let text = "[topics.t]\ncommand = [\"./page\", \"x\"]\n[topics.u]\ncommand = [\"page\"]";
+    let (settings, folder) = load(text, &[], &[]).unwrap();
+    let command = |name: &str| settings.config.topics[name].command.clone().unwrap();
+    assert_eq!(command("t").program, folder.join("page"));
+    assert_eq!(command("t").folder, folder);
+    assert_eq!(command("u").program, Path::new("page"));
 }

@@ -1,19 +1,24 @@
 //! Services that this daemon has a default of its own for, and calls of them.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::{
     dynamodb,
-    kept::{Queues, Tables},
+    kept::{Queues, Tables, Topics},
     request::{Moment, Refusal},
-    sqs,
+    sns, sqs,
 };
+use crate::config::Config;
 
 /// A service that one file can serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Embedded {
     /// Tables by key.
     DynamoDb,
+    /// Topics.
+    Sns,
     /// Queues.
     Sqs,
 }
@@ -31,17 +36,22 @@ pub struct Call {
     pub moment: Moment,
     /// What the URLs of queues begin with.
     pub base: String,
+    /// The settings in force: region and account of names, and the topics that always are.
+    pub settings: Arc<Config>,
+    /// A task of a state asks, with parameters that may be anybody's.
+    pub by_task: bool,
 }
 
 impl Embedded {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::DynamoDb, Self::Sqs];
+    pub const ALL: [Self; 3] = [Self::DynamoDb, Self::Sns, Self::Sqs];
 
     /// As resources and settings name it.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::DynamoDb => "dynamodb",
+            Self::Sns => "sns",
             Self::Sqs => "sqs",
         }
     }
@@ -52,12 +62,22 @@ impl Embedded {
         Self::ALL.into_iter().find(|service| service.name() == name)
     }
 
-    /// What clients put before an action in the header `X-Amz-Target`.
+    /// What clients put before an action in the header `X-Amz-Target`; `None`: they send a form.
     #[must_use]
-    pub const fn target(self) -> &'static str {
+    pub const fn target(self) -> Option<&'static str> {
         match self {
-            Self::DynamoDb => "DynamoDB_20120810",
-            Self::Sqs => "AmazonSQS",
+            Self::DynamoDb => Some("DynamoDB_20120810"),
+            Self::Sns => None,
+            Self::Sqs => Some("AmazonSQS"),
+        }
+    }
+
+    /// The name space of answers to forms; `None`: it takes none.
+    #[must_use]
+    pub const fn name_space(self) -> Option<&'static str> {
+        match self {
+            Self::Sns => Some("http://sns.amazonaws.com/doc/2010-03-31/"),
+            Self::DynamoDb | Self::Sqs => None,
         }
     }
 
@@ -66,7 +86,7 @@ impl Embedded {
     pub fn of_target(target: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
-            .find(|service| service.target() == target)
+            .find(|service| service.target() == Some(target))
     }
 
     /// The actions that it has.
@@ -74,6 +94,7 @@ impl Embedded {
     pub fn actions(self) -> &'static [&'static str] {
         match self {
             Self::DynamoDb => &dynamodb::ACTIONS,
+            Self::Sns => &sns::ACTIONS,
             Self::Sqs => &sqs::ACTIONS,
         }
     }
@@ -88,20 +109,27 @@ impl Embedded {
 }
 
 impl Call {
+    /// Whether it may put something into the outbox.
+    #[must_use]
+    pub fn posts(&self) -> bool {
+        self.service == Embedded::Sns && self.action.starts_with("Publish")
+    }
+
     /// What is answered; the outer error is that of what is kept. What was changed before an error or
     /// behind a refusal is to be undone by the caller.
     pub fn answer<E, K>(&self, kept: &K) -> Result<Result<Value, Refusal>, E>
     where
-        K: Tables<Error = E> + Queues<Error = E>,
+        K: Tables<Error = E> + Queues<Error = E> + Topics<Error = E>,
     {
         match self.service {
             Embedded::DynamoDb => dynamodb::call(kept, &self.action, &self.parameters, self.moment),
+            Embedded::Sns => sns::call(kept, self),
             Embedded::Sqs => sqs::call(
                 kept,
                 &self.action,
                 &self.parameters,
                 self.moment,
-                &self.base,
+                (&self.base, &self.settings),
             ),
         }
     }

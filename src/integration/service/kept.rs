@@ -116,6 +116,53 @@ pub struct QueueFigures {
     pub delayed: u64,
 }
 
+/// A topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topic {
+    /// Its name.
+    pub name: String,
+    /// When somebody made it; `None`: nobody did, and the settings alone may name it.
+    pub created: Option<Timestamp>,
+    /// How many messages were ever published to it.
+    pub published: u64,
+}
+
+/// Who gets the messages of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscription {
+    /// Its number; 0 before it was made.
+    pub number: i64,
+    /// Its name.
+    pub id: String,
+    /// The topic.
+    pub topic: String,
+    /// How it is reached: `sqs`, `http`, `https` or `email`.
+    pub protocol: String,
+    /// Where: the name of a queue as an ARN, a URL, an address.
+    pub endpoint: String,
+    /// It gets the message alone, without what is about it.
+    pub raw: bool,
+}
+
+/// A message of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// Its name, the same for all who get it, and at each try.
+    pub message_id: String,
+    /// The topic.
+    pub topic: String,
+    /// What it is about; one line.
+    pub subject: Option<String>,
+    /// The message; at most 256 KiB.
+    pub body: String,
+    /// The message is an object with a text for each protocol.
+    pub structured: bool,
+    /// Attributes of it, JSON.
+    pub attributes: Option<String>,
+    /// When it was published.
+    pub published: Timestamp,
+}
+
 /// Tables by key.
 pub trait Tables {
     /// What goes wrong beneath.
@@ -179,4 +226,42 @@ pub trait Queues {
     fn remove_message(&self, queue: i64, message: i64) -> Result<(), Self::Error>;
     /// Removes all messages, or those that were sent before an instant.
     fn purge(&self, queue: i64, before: Option<Timestamp>) -> Result<(), Self::Error>;
+}
+
+/// Topics, who gets their messages, and what is still to be delivered.
+pub trait Topics {
+    /// What goes wrong beneath.
+    type Error;
+
+    /// A topic that was made, or that something was published to.
+    fn topic(&self, name: &str) -> Result<Option<Topic>, Self::Error>;
+    /// The names of topics behind one that somebody made, in order.
+    fn topic_names(&self, after: &str, rows_max: u32) -> Result<Vec<String>, Self::Error>;
+    /// Makes a topic.
+    fn create_topic(&self, name: &str, now: Timestamp) -> Result<(), Self::Error>;
+    /// Removes a topic with its subscriptions.
+    fn drop_topic(&self, name: &str) -> Result<(), Self::Error>;
+    /// One more message was published to a topic.
+    fn count(&self, topic: &str) -> Result<(), Self::Error>;
+    /// Subscriptions behind a number, in the order of their coming: of a topic, or all.
+    fn subscriptions(
+        &self,
+        topic: Option<&str>,
+        after: i64,
+        rows_max: u32,
+    ) -> Result<Vec<Subscription>, Self::Error>;
+    /// A subscription by its name.
+    fn subscription(&self, id: &str) -> Result<Option<Subscription>, Self::Error>;
+    /// Makes a subscription.
+    fn subscribe(&self, subscription: &Subscription) -> Result<(), Self::Error>;
+    /// Whether a subscription gets messages alone, from now on.
+    fn set_raw(&self, id: &str, raw: bool) -> Result<(), Self::Error>;
+    /// Removes a subscription.
+    fn unsubscribe(&self, id: &str) -> Result<(), Self::Error>;
+    /// Whether at least so many messages wait to be delivered to a destination.
+    fn owes(&self, destination: &str, rows: u32) -> Result<bool, Self::Error>;
+    /// Puts a message into the outbox, to each of these destinations.
+    fn post(&self, notice: &Notice, destinations: &[String]) -> Result<(), Self::Error>;
+    /// How many messages of a topic wait to be delivered, and how many were given up; of many some.
+    fn outbox(&self, topic: &str) -> Result<(u64, u64), Self::Error>;
 }

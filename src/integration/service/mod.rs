@@ -12,11 +12,16 @@ pub mod remote;
 mod request;
 mod resource;
 pub mod s3;
+mod sns;
 mod sqs;
 mod told;
 
 pub use embedded::{Call, Embedded};
-pub use kept::{ItemKey, KeyKind, KeyPart, Message, Queue, QueueFigures, Queues, Table, Tables};
+pub use kept::{
+    ItemKey, KeyKind, KeyPart, Message, Notice, Queue, QueueFigures, Queues, Subscription, Table,
+    Tables, Topic, Topics,
+};
 pub use request::{Moment, Refusal};
 pub use resource::{Pattern, ServiceTask};
+pub use sns::{Destination, topic_arn};
 pub use told::{Asked, action, failure as named_failure, result};

@@ -57,6 +57,17 @@ impl Refusal {
         known.map(|(_, kind)| *kind)
     }
 
+    /// The HTTP status that AWS has for it.
+    #[must_use]
+    pub fn status(code: &str) -> u16 {
+        match code {
+            "AuthorizationError" => 403,
+            "NotFound" => 404,
+            "Throttled" => 429,
+            _ => 400,
+        }
+    }
+
     /// With an error's code.
     #[must_use]
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {

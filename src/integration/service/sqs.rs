@@ -13,7 +13,7 @@ use super::{
     kept::{Message, Queue, QueueFigures, Queues},
     request::{Answer, Moment, Parameters, Refusal, UNREACHABLE, Words, granted},
 };
-use crate::time::Timestamp;
+use crate::{config::Config, time::Timestamp};
 
 /// Spec: the longest message, attributes included.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
@@ -62,13 +62,13 @@ pub(super) const ACTIONS: [&str; 12] = [
 ];
 
 /// Does what an action asks for; see [`dynamodb::call`](super::dynamodb::call). `base` is what the URLs
-/// of queues begin with.
+/// of queues begin with, `settings` say where their names lie.
 pub(super) fn call<K: Queues>(
     kept: &K,
     action: &str,
     parameters: &Value,
     moment: Moment,
-    base: &str,
+    (base, settings): (&str, &Config),
 ) -> Answer<K::Error> {
     let mut given = granted!(Parameters::of(parameters, &WORDS));
     match action {
@@ -107,7 +107,9 @@ pub(super) fn call<K: Queues>(
             given.pass_over(&["AttributeNames"]);
             granted!(given.end(&WORDS));
             let figures = kept.figures(queue.id, moment.now)?;
-            Ok(Ok(json!({ "Attributes": attributes(&queue, figures) })))
+            let mut told = attributes(&queue, figures);
+            told["QueueArn"] = arn(settings, &queue.name).into();
+            Ok(Ok(json!({ "Attributes": told })))
         }
         "PurgeQueue" | "DeleteQueue" => {
             let queue = granted!(named(kept, &mut given)?);
@@ -157,11 +159,19 @@ fn named<K: Queues>(
     })
 }
 
+/// What those name a queue by who subscribe it to a topic.
+fn arn(settings: &Config, name: &str) -> String {
+    let Config {
+        region, account, ..
+    } = settings;
+    format!("arn:aws:sqs:{region}:{account}:{name}")
+}
+
 fn url(base: &str, name: &str) -> String {
     format!("{base}/{name}")
 }
 
-fn after(now: Timestamp, seconds: u32) -> Timestamp {
+pub(super) fn after(now: Timestamp, seconds: u32) -> Timestamp {
     now.after(std::time::Duration::from_secs(u64::from(seconds)))
 }
 
@@ -205,6 +215,18 @@ fn chosen(given: Option<&Value>) -> Result<Chosen, Refusal> {
     given.pass_over(&["MaximumMessageSize", "ReceiveMessageWaitTimeSeconds"]);
     given.end(&WORDS)?;
     Ok(chosen)
+}
+
+/// A queue with the attributes that one has of which nothing is said.
+pub(super) fn plain(name: &str, now: Timestamp) -> Queue {
+    Queue {
+        id: 0,
+        name: name.to_owned(),
+        visibility_s: VISIBILITY_S,
+        delay_s: 0,
+        retention_s: RETENTION_S,
+        created: now,
+    }
 }
 
 fn create<K: Queues>(
@@ -311,7 +333,7 @@ fn message(
     Ok((message, sums))
 }
 
-fn uuid(random: u128) -> String {
+pub(super) fn uuid(random: u128) -> String {
     let bits = random & !(0xf000 << 64) & !(0b11 << 62) | (4 << 76) | (0b10 << 62);
     let digits = format!("{bits:032x}");
     let parts = [(0, 8), (8, 12), (12, 16), (16, 20), (20, 32)];
@@ -329,14 +351,14 @@ fn hex_md5(bytes: &[u8]) -> String {
 }
 
 /// Attributes of a message.
-struct Attributes {
-    text: String,
+pub(super) struct Attributes {
+    pub(super) text: String,
     /// Spec: "MD5 message digest calculation for message attributes".
     sum: String,
 }
 
 impl Attributes {
-    fn of(value: &Value) -> Result<Self, Refusal> {
+    pub(super) fn of(value: &Value) -> Result<Self, Refusal> {
         let fields = value.as_object();
         let fields = fields.ok_or_else(|| WORDS.invalid("MessageAttributes is no map"))?;
         if fields.len() > ATTRIBUTES_MAX {

@@ -35,7 +35,7 @@ pub fn failure(asked: &Asked<'_>, refusal: &Refusal) -> Failure {
         code: (*code).to_owned(),
         shape: Refusal::kind(code).map(str::to_owned),
         message: message.clone(),
-        status: 400,
+        status: Refusal::status(code),
         request_id: asked.request.clone(),
         extended_id: None,
         attempts: 1,

@@ -3,6 +3,7 @@
 
 mod queues;
 mod tables;
+pub(super) mod topics;
 
 use std::{cell::RefCell, sync::mpsc, time::Duration};
 
@@ -85,6 +86,11 @@ impl Calls {
             }
             None => Err(refused("what follows from the answers did not come")),
         }
+    }
+
+    /// Whether one of them may have put something into the outbox.
+    pub(super) fn post(&self) -> bool {
+        self.wanted.iter().any(Call::posts)
     }
 
     /// Whether what follows has a change of that kind.

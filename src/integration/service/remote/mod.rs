@@ -20,5 +20,7 @@ mod wire;
 mod xml;
 
 pub use request::encode;
+pub(in crate::integration) use wire::{Lost, Wire};
+
 pub use services::{Services, ServicesError, check_names};
 pub use told::{RESULT_BYTES_MAX, Refused, Told, failure, told, unreachable};

@@ -35,10 +35,12 @@ const IDLE_MAX: Duration = Duration::from_secs(20);
 
 /// An object that nothing comes of for so long is asked for again.
 const STALLED: Duration = Duration::from_secs(30);
+/// Of the answer to something that was handed over, so much is read; the rest is nobody's interest.
+const WORDS_BYTES_MAX: usize = 4096;
 
 /// Why there is no response.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Lost {
+pub(in crate::integration) enum Lost {
     /// It has more than [`ANSWER_BYTES_MAX`].
     TooLarge,
     /// Nobody was reached, so that nothing was sent; the cause in a line.
@@ -49,13 +51,13 @@ pub(super) enum Lost {
 
 /// A client with its connections; cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Wire {
+pub(in crate::integration) struct Wire {
     client: Client,
     trusts: bool,
 }
 
 impl Wire {
-    pub(super) fn new(connect_patience: Option<Duration>) -> io::Result<Self> {
+    pub(in crate::integration) fn new(connect_patience: Option<Duration>) -> io::Result<Self> {
         let (client, trusts) = Self::client(connect_patience, None)?;
         Ok(Self { client, trusts })
     }
@@ -98,30 +100,50 @@ impl Wire {
         request: http::Request<Bytes>,
         patience: Duration,
     ) -> Result<Response, Lost> {
+        let host = host_of(&request);
+        let sending = async {
+            let response = self.begin(request).await?;
+            read(response, |error| broken(error, &host)).await
+        };
+        within(sending, patience, &host).await
+    }
+
+    /// The same for something that is handed over: the status, and the beginning of what is answered,
+    /// however long it is.
+    pub(in crate::integration) async fn hand_over(
+        &self,
+        request: http::Request<Bytes>,
+        patience: Duration,
+    ) -> Result<(u16, String), Lost> {
+        let host = host_of(&request);
+        let sending = async {
+            let mut response = self.begin(request).await?;
+            let mut said = Vec::new();
+            // Why ok: the status says whether it was taken, whatever becomes of the rest.
+            while said.len() < WORDS_BYTES_MAX
+                && let Ok(Some(chunk)) = response.chunk().await
+            {
+                said.extend_from_slice(&chunk);
+            }
+            said.truncate(WORDS_BYTES_MAX);
+            let said = String::from_utf8_lossy(&said).into_owned();
+            Ok((response.status().as_u16(), said))
+        };
+        within(sending, patience, &host).await
+    }
+
+    /// Sends a request, until the head of its response is there.
+    async fn begin(&self, request: http::Request<Bytes>) -> Result<reqwest::Response, Lost> {
         if request.uri().scheme_str() == Some("https") && !self.trusts {
             return Err(Lost::Broken(
                 "this machine has no certificates of authorities; install ca-certificates"
                     .to_owned(),
             ));
         }
-        let host = request.uri().host().unwrap_or_default().to_owned();
-        let broken = |error: reqwest::Error| {
-            let reached = !error.is_connect();
-            let words = words(&error.without_url(), &host);
-            if reached {
-                Lost::Broken(words)
-            } else {
-                Lost::Unreached(words)
-            }
-        };
-        let request = reqwest::Request::try_from(request).map_err(broken)?;
-        let sending = async {
-            let response = self.client.execute(request).await.map_err(broken)?;
-            read(response, broken).await
-        };
-        tokio::time::timeout(patience, sending)
-            .await
-            .unwrap_or_else(|_| Err(Lost::Broken(format!("{host}: Read timed out"))))
+        let host = host_of(&request);
+        let request = reqwest::Request::try_from(request).map_err(|error| broken(error, &host))?;
+        let response = self.client.execute(request).await;
+        response.map_err(|error| broken(error, &host))
     }
 }
 
@@ -139,6 +161,30 @@ impl HttpConnector for Connections {
     fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
         Ok(HttpClient::new(self.0.clone()))
     }
+}
+
+fn host_of(request: &http::Request<Bytes>) -> String {
+    request.uri().host().unwrap_or_default().to_owned()
+}
+
+fn broken(error: reqwest::Error, host: &str) -> Lost {
+    let reached = !error.is_connect();
+    let words = words(&error.without_url(), host);
+    if reached {
+        Lost::Broken(words)
+    } else {
+        Lost::Unreached(words)
+    }
+}
+
+async fn within<T>(
+    sending: impl Future<Output = Result<T, Lost>>,
+    patience: Duration,
+    host: &str,
+) -> Result<T, Lost> {
+    tokio::time::timeout(patience, sending)
+        .await
+        .unwrap_or_else(|_| Err(Lost::Broken(format!("{host}: Read timed out"))))
 }
 
 async fn read(

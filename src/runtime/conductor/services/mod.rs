@@ -11,6 +11,7 @@ use std::{sync::Arc, time::Duration};
 use super::{batch::Item, work::Work};
 use crate::{
     asl::intrinsic::uuid_of,
+    config::Config,
     ids::{ExecutionId, FrameId, Generation},
     integration::service::{
         Asked, Call, Embedded, Moment, Pattern, Refusal, ServiceTask, action, named_failure, result,
@@ -94,7 +95,7 @@ impl Served {
         }
     }
 
-    fn call(&self, now: Timestamp, base: &str) -> Option<Call> {
+    fn call(&self, now: Timestamp, base: &str, settings: &Arc<Config>) -> Option<Call> {
         let task = self.task();
         Some(Call {
             service: Embedded::of_name(task.service)?,
@@ -105,6 +106,8 @@ impl Served {
                 random: u128::from(self.random.0) << 64 | u128::from(self.random.1),
             },
             base: base.to_owned(),
+            settings: Arc::clone(settings),
+            by_task: true,
         })
     }
 
@@ -156,7 +159,7 @@ impl Work {
         }
         let (mut wanted, mut calls) = (Vec::new(), Vec::new());
         let mut others = Vec::with_capacity(queued.len());
-        let base = self.engine.queues();
+        let (base, settings) = (self.engine.queues(), self.engine.config());
         for item in queued.drain(..) {
             let Item::Service(served) = item else {
                 others.push(item);
@@ -165,7 +168,7 @@ impl Work {
             // Why looked at: an execution that was stopped meanwhile wants nothing done.
             let (execution, frame, generation) = served.whom();
             if self.waits(execution, frame, generation)?
-                && let Some(call) = served.call(now, &base)
+                && let Some(call) = served.call(now, &base, &settings)
             {
                 calls.push(call);
                 wanted.push(served);

@@ -3,6 +3,7 @@
 mod activities;
 mod redrive;
 mod services;
+mod topics;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 

@@ -3,22 +3,48 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::integration::service::{Call, Embedded, Moment};
+use crate::integration::service::{Call, Embedded, Moment, Refusal};
 
-/// A client's call of a service.
-async fn ask(engine: &Engine, service: Embedded, action: &str, parameters: Value) -> Value {
+/// A client's call of a service, and what is answered.
+async fn call(
+    engine: &Engine,
+    service: Embedded,
+    action: &str,
+    parameters: Value,
+) -> Result<Value, Refusal> {
     let call = Call {
         service,
         action: action.to_owned(),
         parameters,
         moment: Moment {
             now: engine.now(),
-            random: 7,
+            random: rand::random(),
         },
         base: engine.queues(),
+        settings: engine.config(),
+        by_task: false,
     };
-    let answer = engine.store().call(call).await.unwrap();
+    engine.store().call(call).await.unwrap()
+}
+
+pub(super) async fn ask(
+    engine: &Engine,
+    service: Embedded,
+    action: &str,
+    parameters: Value,
+) -> Value {
+    let answer = call(engine, service, action, parameters).await;
     answer.unwrap_or_else(|refusal| panic!("{refusal}"))
+}
+
+pub(super) async fn refused(
+    engine: &Engine,
+    service: Embedded,
+    action: &str,
+    parameters: Value,
+) -> Refusal {
+    let answer = call(engine, service, action, parameters.clone()).await;
+    answer.expect_err(&format!("{action} {parameters}"))
 }
 
 async fn with_table_and_queue(engine: &Engine) {
@@ -32,10 +58,10 @@ async fn with_table_and_queue(engine: &Engine) {
     ask(engine, Embedded::Sqs, "CreateQueue", queue).await;
 }
 
-async fn messages(engine: &Engine) -> Vec<String> {
+pub(super) async fn messages(engine: &Engine, queue: &str) -> Vec<String> {
     let mut bodies = Vec::new();
     loop {
-        let wanted = json!({ "QueueUrl": "jobs", "MaxNumberOfMessages": 10 });
+        let wanted = json!({ "QueueUrl": queue, "MaxNumberOfMessages": 10 });
         let answer = ask(engine, Embedded::Sqs, "ReceiveMessage", wanted).await;
         let Some(found) = answer["Messages"].as_array() else {
             return bodies;
@@ -48,7 +74,7 @@ async fn messages(engine: &Engine) -> Vec<String> {
     }
 }
 
-fn task(service: &str, parameters: &Value, rest: &str) -> String {
+pub(super) fn task(service: &str, parameters: &Value, rest: &str) -> String {
     format!(
         r#"{{"Type": "Task", "Resource": "arn:aws:states:::{service}", "Parameters": {parameters}, {rest}}}"#
     )
@@ -112,7 +138,7 @@ async fn states_use_tables_and_queues_and_errors_have_the_names_that_catch_knows
     assert_eq!(output["sent"]["MessageId"].as_str().unwrap().len(), 36);
     let cause = output["Last"]["Cause"].as_str().unwrap();
     assert!(cause.contains("[services.dynamodb] endpoint"), "{cause}");
-    assert_eq!(messages(&engine).await, [r#"{"order":"1.50"}"#]);
+    assert_eq!(messages(&engine, "jobs").await, [r#"{"order":"1.50"}"#]);
 }
 
 /// Between the call and the next commit there is nothing that a kill could divide.
@@ -140,7 +166,7 @@ async fn a_call_is_in_the_commit_of_its_states_exit() {
     for id in ids {
         assert_eq!(end(&engine, id).await.status, ExecutionStatus::Succeeded);
     }
-    let mut bodies: Vec<u32> = messages(&engine)
+    let mut bodies: Vec<u32> = messages(&engine, "jobs")
         .await
         .iter()
         .map(|body| body.parse().unwrap())
@@ -162,7 +188,7 @@ async fn a_message_that_carries_a_token_is_sent_once_and_its_answer_is_the_resul
     let program = program(&engine, ExecutionKind::Standard, &text);
     let id = id_of(&start(&engine, &program, None, "{}").await);
     let token = loop {
-        if let Some(token) = messages(&engine).await.pop() {
+        if let Some(token) = messages(&engine, "jobs").await.pop() {
             break token;
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -170,7 +196,11 @@ async fn a_message_that_carries_a_token_is_sent_once_and_its_answer_is_the_resul
     let engine = world.open_again(engine).await;
     assert!(activities::answer(&engine, &token, activities::done("[1]")).await);
     assert_eq!(end(&engine, id).await.output.as_deref(), Some("[1]"));
-    assert_eq!(messages(&engine).await, [""; 0], "it is not sent again");
+    assert_eq!(
+        messages(&engine, "jobs").await,
+        [""; 0],
+        "it is not sent again"
+    );
 }
 
 /// Machines of the world are rows that the API makes; a task finds them by their names.
