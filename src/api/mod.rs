@@ -14,6 +14,7 @@ mod role;
 mod server;
 mod shape;
 pub mod sigv4;
+mod triggers;
 
 pub use error::{ApiError, ErrorKind};
 pub use fault::Fault;

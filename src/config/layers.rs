@@ -13,7 +13,7 @@ use std::{
 use toml::de::DeValue;
 
 use super::{
-    Config, ConfigError, ConfigPlace, Environment, LimitSpec, OneService, Overrides,
+    Config, ConfigError, ConfigPlace, Environment, LimitSpec, OneService, Overrides, TriggerSpec,
     document::{Document, Section, locate, read_text},
     problem::{Findings, Origin, Problem, Problems, near, nearest, quoted},
     services::endpoint,
@@ -33,6 +33,9 @@ const LIMITERS_MAX: usize = 1000;
 
 /// Most services with a section of their own; AWS has some four hundred.
 const SERVICES_MAX: usize = 1000;
+
+/// Most triggers of the settings; each that listens to a folder or a queue is a task of its own.
+const TRIGGERS_MAX: usize = 1000;
 
 /// The settings with the origin of each of them.
 #[derive(Debug, Clone, Default)]
@@ -103,8 +106,8 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Every setting, in the order of the defaults; then the limiters, the buckets and
-    /// single services, each as one table.
+    /// Every setting, in the order of the defaults; then the limiters, the buckets, single services and
+    /// the triggers, each as one table.
     #[must_use]
     pub fn rows(&self) -> Vec<Row> {
         let keys = KEYS.iter().map(|key| Row {
@@ -132,9 +135,15 @@ impl Settings {
                 value: service.show(),
                 origin: self.origin(&format!("services.{name}")),
             });
+        let triggers = self.config.triggers.iter().map(|(name, trigger)| Row {
+            key: format!("triggers.{}", quote(name)),
+            value: trigger.show(),
+            origin: self.origin(&format!("triggers.{name}")),
+        });
         keys.chain(limiters)
             .chain(buckets)
             .chain(services)
+            .chain(triggers)
             .collect()
     }
 
@@ -182,6 +191,9 @@ impl Settings {
         }
         if let Some(services) = sections.remove("services").flatten() {
             self.read_services(services);
+        }
+        if let Some(triggers) = root.section("triggers") {
+            self.read_triggers(&triggers);
         }
         for section in sections.into_values().flatten() {
             section.finish();
@@ -250,6 +262,24 @@ impl Settings {
         for (name, one, origin) in named {
             self.origins.insert(format!("services.{name}"), origin);
             self.config.services.named.insert(name, one);
+        }
+    }
+
+    fn read_triggers(&mut self, triggers: &Section<'_>) {
+        let sections = triggers.sections();
+        if sections.len() > TRIGGERS_MAX {
+            triggers.report(|| format!("more than {TRIGGERS_MAX} triggers"));
+            return;
+        }
+        for (named, section) in sections {
+            let origin = triggers.origin(&named);
+            if let Err(why) = name(&DeValue::String(Cow::Borrowed(&named))) {
+                triggers.report_key(&named, || why);
+            }
+            if let Some(trigger) = TriggerSpec::read(section) {
+                self.config.triggers.insert(named.clone(), trigger);
+            }
+            self.origins.insert(format!("triggers.{named}"), origin);
         }
     }
 

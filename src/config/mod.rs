@@ -15,6 +15,7 @@ mod problem;
 mod services;
 mod settings;
 mod size;
+mod trigger;
 mod values;
 
 use std::path::PathBuf;
@@ -29,6 +30,7 @@ pub use self::{
     services::{Endpoint, OneService, ServiceSettings},
     settings::{Config, DEFAULTS, History, Items, Log, OnQuota, Retention, Sandbox, Store},
     size::{parse_size, show_duration, show_size},
+    trigger::{Proof, TriggerKind, TriggerSpec},
     values::Percent,
 };
 

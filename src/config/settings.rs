@@ -10,7 +10,7 @@ use std::{
 use toml::de::DeValue;
 
 use super::{
-    Endpoint, LimitSpec, ServiceSettings,
+    Endpoint, LimitSpec, ServiceSettings, TriggerSpec,
     problem::quoted,
     services::{endpoint, profile},
     size::{quote, show_duration, show_size},
@@ -56,6 +56,8 @@ pub struct Config {
     pub buckets: BTreeMap<String, PathBuf>,
     /// `[services]`: where services are that tasks ask.
     pub services: ServiceSettings,
+    /// `[triggers.NAME]`: what starts executions from outside.
+    pub triggers: BTreeMap<String, TriggerSpec>,
 }
 
 /// What sandbox every plugin gets.
@@ -170,6 +172,7 @@ impl Default for Config {
             limiters: BTreeMap::new(),
             buckets: BTreeMap::new(),
             services: ServiceSettings::default(),
+            triggers: BTreeMap::new(),
         }
     }
 }
@@ -198,7 +201,7 @@ fn put<T>(place: &mut T, value: Result<T, String>) -> Result<(), String> {
 const LOG_FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 const SANDBOXES: [(&str, Sandbox); 2] = [("manifest", Sandbox::Manifest), ("on", Sandbox::On)];
 
-/// Every key but those of the limiters, the buckets and single services, in the order in which they are shown.
+/// Every key but those of the limiters, the buckets, single services and triggers, in the order in which they are shown.
 #[rustfmt::skip]
 pub(crate) const KEYS: [Key; 26] = [
     Key { name: "listen", set: |c, v| put(&mut c.listen, address(v)), show: |c| quote(&c.listen) },

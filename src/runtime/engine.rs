@@ -24,6 +24,7 @@ use super::{
     state_dir::{StateDir, StatePaths},
     tester,
     token::Tokens,
+    triggers::Triggers,
 };
 use crate::{
     config::Config,
@@ -85,6 +86,7 @@ struct Shared {
     conductor: OnceLock<(mpsc::Sender<conductor::Order>, Gone)>,
     programs: Programs,
     tokens: Tokens,
+    triggers: Triggers,
     /// Last, so that the directory is given back when everything else is gone.
     state: StateDir,
 }
@@ -150,6 +152,8 @@ impl Engine {
             hidden,
             setup.launcher,
         )?;
+        let triggers = Triggers::default();
+        triggers.set(&setup.config);
         Ok(Self(Arc::new(Shared {
             disk: Disk::new(directory.to_owned(), setup.config.store.disk_free_min),
             limiters: Limiters::new(store.clone()),
@@ -170,6 +174,7 @@ impl Engine {
             conductor: OnceLock::new(),
             programs: Programs::default(),
             tokens,
+            triggers,
         })))
     }
 
@@ -279,6 +284,7 @@ impl Engine {
     /// [`Engine::take_settings`].
     pub fn set_config(&self, config: Config) {
         self.0.disk.set_free_min(config.store.disk_free_min);
+        self.0.triggers.set(&config);
         *self.0.config.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
     }
 
@@ -394,6 +400,11 @@ impl Engine {
     /// Definitions of machines that were read lately.
     pub(super) fn programs(&self) -> &Programs {
         &self.0.programs
+    }
+
+    /// The triggers in force.
+    pub(super) fn triggers(&self) -> &Triggers {
+        &self.0.triggers
     }
 
     /// Makes task tokens and reads them.

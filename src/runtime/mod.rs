@@ -49,6 +49,7 @@ mod selection;
 mod state_dir;
 mod tester;
 mod token;
+mod triggers;
 
 #[cfg(test)]
 mod tests;
@@ -90,5 +91,6 @@ pub use selection::Selection;
 pub use state_dir::{StateDir, StateError, StatePaths};
 pub use tester::{TestCall, Tested, Tester};
 pub use token::TaskToken;
+pub use triggers::{Came, MappingError, ProofError, Trigger, TriggerProblem, check_triggers};
 
 pub use conductor::arn_of as execution_arn;

@@ -32,3 +32,4 @@ mod serving;
 mod stops;
 mod strange;
 mod systems;
+mod triggers;

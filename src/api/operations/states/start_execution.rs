@@ -42,20 +42,24 @@ pub(super) async fn call(api: &Api, input: Input) -> Result<Value, ApiError> {
         input: payload,
         trace_header: input.trace_header,
     };
+    begin(api, asked).await
+}
+
+/// Begins an execution, and tells it.
+pub(in crate::api) async fn begin(api: &Api, asked: StartExecution) -> Result<Value, ApiError> {
+    let machine = asked.program.machine.clone();
     let kind = asked.program.kind;
     let place = api.place();
     match api.engine()?.start_execution(asked).await? {
         Begun::Running { id, name, started } => {
             let arn = match kind {
-                ExecutionKind::Express => place.express(&machine.name, &name, &id.to_string()),
-                ExecutionKind::Standard | ExecutionKind::Job => {
-                    place.execution(&machine.name, &name)
-                }
+                ExecutionKind::Express => place.express(&machine, &name, &id.to_string()),
+                ExecutionKind::Standard | ExecutionKind::Job => place.execution(&machine, &name),
             };
             Ok(json!({ "executionArn": arn, "startDate": seconds(started) }))
         }
         Begun::Exists { name } => {
-            let arn = place.execution(&machine.name, &name);
+            let arn = place.execution(&machine, &name);
             let message = format!("Execution Already Exists: '{arn}'");
             Err(ApiError::states(Fault::ExecutionAlreadyExists, message))
         }

@@ -1,0 +1,453 @@
+//! What starts executions from outside: requests, messages and files, each of them once, whatever dies when.
+
+use std::{
+    io::{Read as _, Write as _},
+    os::unix::net::UnixStream,
+};
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use iterd::{
+    api::{Key, sigv4},
+    time::{Clock as _, SystemClock},
+};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+use crate::bed::{Bed, Daemon};
+
+const TOKEN: &str = "a-token-of-the-tests";
+
+/// Hands its input on.
+const PASS: &str = r#"{"StartAt": "P", "States": {"P": {"Type": "Pass", "End": true}}}"#;
+
+/// Waits longer than any test.
+const WAIT: &str =
+    r#"{"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 36000, "End": true}}}"#;
+
+/// A daemon that answers on its socket.
+fn serve(bed: &Bed) -> Daemon {
+    let mut daemon = bed.daemon(&["serve", "--listen", "127.0.0.1:0"]);
+    daemon.until("the socket", || {
+        UnixStream::connect(bed.path("state/iterd.sock")).is_ok()
+    });
+    daemon
+}
+
+/// Sends a request to the daemon's socket; answers the status and the body.
+fn send(bed: &Bed, line: &str, headers: &[(&str, String)], body: &[u8]) -> (u16, Value) {
+    let mut stream = UnixStream::connect(bed.path("state/iterd.sock")).unwrap();
+    let named = headers.iter().any(|(name, _)| *name == "host");
+    let host = if named { "" } else { "host: localhost\r\n" };
+    let lines: Vec<String> = headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect();
+    let text = format!(
+        "{line} HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n{host}{}",
+        body.len(),
+        lines.concat()
+    );
+    stream.write_all((text + "\r\n").as_bytes()).unwrap();
+    // A body that is refused before it is read may break off.
+    stream.write_all(body).ok();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok();
+    let answer = String::from_utf8(answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, serde_json::from_str(body).unwrap())
+}
+
+/// The headers that sign a request with a key.
+fn signed(
+    key: &Key,
+    path: &str,
+    query: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Vec<(String, String)> {
+    let mut headers: Vec<(String, String)> = headers
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    headers.push(("host".to_owned(), "localhost".to_owned()));
+    let request = sigv4::Request {
+        method: "POST",
+        path,
+        query,
+        headers: &headers,
+        body,
+    };
+    let more = sigv4::sign(&request, key, "us-east-1", SystemClock.now());
+    headers.extend(more);
+    headers
+}
+
+fn local_key(bed: &Bed) -> Key {
+    Key::read(&bed.path("state/key")).unwrap()
+}
+
+/// Asks for an operation, signed with the key of the state directory.
+fn ask(bed: &Bed, target: &str, input: &Value) -> Value {
+    let body = input.to_string();
+    let headers = signed(
+        &local_key(bed),
+        "/",
+        "",
+        &[("x-amz-target", target)],
+        body.as_bytes(),
+    );
+    let headers: Vec<(&str, String)> = headers
+        .iter()
+        .map(|(n, v)| (n.as_str(), v.clone()))
+        .collect();
+    let (status, told) = send(bed, "POST /", &headers, body.as_bytes());
+    assert_eq!(status, 200, "{target} {input}: {told}");
+    told
+}
+
+fn machine(bed: &Bed, name: &str, definition: &str, kind: &str) {
+    let input = json!({
+        "name": name, "definition": definition, "type": kind,
+        "roleArn": "arn:aws:iam::000000000000:role/any",
+    });
+    ask(bed, "AWSStepFunctions.CreateStateMachine", &input);
+}
+
+/// Sends a body to a trigger.
+fn trigger(bed: &Bed, name: &str, headers: &[(&str, String)], body: &str) -> (u16, Value) {
+    send(
+        bed,
+        &format!("POST /triggers/{name}"),
+        headers,
+        body.as_bytes(),
+    )
+}
+
+fn bearer(token: &str) -> [(&'static str, String); 1] {
+    [("authorization", format!("Bearer {token}"))]
+}
+
+fn count(bed: &Bed) -> i64 {
+    bed.value("SELECT count(*) FROM executions").unwrap()
+}
+
+/// The inputs of all executions, in their order.
+fn inputs(bed: &Bed) -> Vec<Value> {
+    let all: Option<String> = bed.value(
+        "SELECT json_group_array(json(input)) FROM (SELECT input FROM executions ORDER BY id)",
+    );
+    serde_json::from_str(&all.unwrap()).unwrap()
+}
+
+#[test]
+fn a_token_starts_an_execution_and_nothing_else_does() {
+    let bed = Bed::new();
+    bed.write("token", format!("{TOKEN}\n"));
+    let file = bed.path("token").display().to_string();
+    bed.write(
+        "iterd.toml",
+        format!("[triggers.t]\nkind = \"http\"\nmachine = \"m\"\ntoken = \"file:{file}\"\n"),
+    );
+    let daemon = serve(&bed);
+    let (status, told) = trigger(&bed, "t", &bearer(TOKEN), "{}");
+    assert_eq!(status, 503, "{told}");
+    let words = told["message"].as_str().unwrap();
+    assert!(words.contains("stateMachine:m"), "{told}");
+
+    machine(&bed, "m", PASS, "STANDARD");
+    let (status, told) = trigger(&bed, "t", &bearer(TOKEN), r#"{"a": 1}"#);
+    assert_eq!(status, 200, "{told}");
+    let arn = told["executionArn"].as_str().unwrap();
+    assert!(
+        arn.starts_with("arn:aws:states:us-east-1:000000000000:execution:m:"),
+        "{told}"
+    );
+    assert!(told["startDate"].is_number());
+    assert_eq!(trigger(&bed, "t", &bearer(TOKEN), "").0, 200);
+    assert_eq!(inputs(&bed), [json!({"a": 1}), json!({})]);
+
+    let wrong = bearer("a-token-of-somebody-else");
+    let (status, missing) = trigger(&bed, "t", &[], "{}");
+    assert_eq!(
+        (status, trigger(&bed, "t", &wrong, "{}")),
+        (401, (401, missing.clone()))
+    );
+    assert!(!missing.to_string().contains("token"), "{missing}");
+    for (name, line, headers, body, expected) in [
+        (
+            "an unknown trigger",
+            "POST /triggers/none",
+            bearer(TOKEN),
+            "{}",
+            404,
+        ),
+        ("another method", "GET /triggers/t", bearer(TOKEN), "", 405),
+        ("no JSON", "POST /triggers/t", bearer(TOKEN), "a=1&b=2", 400),
+        (
+            "a broken query",
+            "POST /triggers/t?a=%zz",
+            bearer(TOKEN),
+            "{}",
+            400,
+        ),
+    ] {
+        let (status, told) = send(&bed, line, &headers, body.as_bytes());
+        assert_eq!(status, expected, "{name}: {told}");
+        assert!(
+            told["error"].is_string() && told["message"].is_string(),
+            "{told}"
+        );
+    }
+    let long = format!("\"{}\"", "x".repeat(256 * 1024));
+    assert_eq!(trigger(&bed, "t", &bearer(TOKEN), &long).0, 413);
+    let longer = format!("\"{}\"", "x".repeat(1 << 20));
+    assert_eq!(trigger(&bed, "t", &bearer(TOKEN), &longer).0, 413);
+    assert_eq!(count(&bed), 2);
+
+    // What was rotated counts at once, and what cannot be read opens nothing.
+    bed.write("token", "the-next-token-of-the-tests");
+    assert_eq!(trigger(&bed, "t", &bearer(TOKEN), "{}").0, 401);
+    assert_eq!(
+        trigger(&bed, "t", &bearer("the-next-token-of-the-tests"), "{}").0,
+        200
+    );
+    bed.write("token", "");
+    assert_eq!(trigger(&bed, "t", &bearer(""), "{}").0, 503);
+    daemon.kill();
+    assert!(!bed.words().contains(TOKEN));
+}
+
+#[test]
+fn a_body_is_signed_as_webhooks_sign_it() {
+    let bed = Bed::new();
+    bed.write("secret", TOKEN);
+    let file = bed.path("secret").display().to_string();
+    bed.write(
+        "iterd.toml",
+        format!(
+            "[triggers.hub]\nkind = \"http\"\nmachine = \"m\"\nsignature = \"file:{file}\"\n\
+             input = {{ \"event.$\" = \"$.headers.x-github-event\", \"sent.$\" = \"$.body\" }}\n\
+             [triggers.other]\nkind = \"http\"\nmachine = \"m\"\nsignature = \"file:{file}\"\nsignature_header = \"X-Sum\"\n\
+             input = \"$.headers\"\n"
+        ),
+    );
+    let _daemon = serve(&bed);
+    machine(&bed, "m", PASS, "STANDARD");
+    let body = r#"{"zen": "Keep it"}"#;
+    let mut mac = Hmac::<Sha256>::new_from_slice(TOKEN.as_bytes()).unwrap();
+    mac.update(body.as_bytes());
+    let code = mac.finalize().into_bytes();
+    let code = code
+        .iter()
+        .fold(String::new(), |code, byte| code + &format!("{byte:02x}"));
+    let with = |header: &'static str, code: String| {
+        [(header, code), ("X-GitHub-Event", "ping".to_owned())]
+    };
+    let good = with("X-Hub-Signature-256", format!("sha256={code}"));
+    let (status, told) = trigger(&bed, "hub", &good, body);
+    assert_eq!(status, 200, "{told}");
+    assert_eq!(
+        inputs(&bed),
+        [json!({"event": "ping", "sent": {"zen": "Keep it"}})]
+    );
+    for (headers, body) in [
+        (good.clone(), r#"{"zen": "Lose it"}"#),
+        (
+            with(
+                "X-Hub-Signature-256",
+                format!("sha256={}", code.replace(&code[..1], "f0")),
+            ),
+            body,
+        ),
+        (with("X-Hub-Signature-256", String::new()), body),
+        (with("X-Other", code.clone()), body),
+        (with("Authorization", format!("Bearer {TOKEN}")), body),
+    ] {
+        assert_eq!(trigger(&bed, "hub", &headers, body).0, 401, "{headers:?}");
+    }
+    let bare = [
+        ("X-Sum", code),
+        ("Cookie", "c=1".to_owned()),
+        ("X-Mine", "1".to_owned()),
+    ];
+    assert_eq!(trigger(&bed, "other", &bare, body).0, 200);
+    let seen = &inputs(&bed)[1];
+    assert_eq!(seen["x-mine"], "1");
+    assert!(
+        seen.get("x-sum").is_none() && seen.get("cookie").is_none(),
+        "{seen}"
+    );
+}
+
+#[test]
+fn a_trigger_without_a_token_takes_what_a_key_of_ours_signs() {
+    let bed = Bed::new();
+    bed.write(
+        "iterd.toml",
+        "[triggers.\"in.bound\"]\nkind = \"http\"\nmachine = \"m\"\ninput = \"$.query\"\n",
+    );
+    let _daemon = serve(&bed);
+    machine(&bed, "m", PASS, "STANDARD");
+    bed.ask(&["key", "create", "reads", "--role", "read-only"]);
+    let path = "/triggers/in.bound";
+    let started = |key: &Key, body: &[u8], sent: &[u8]| {
+        let headers = signed(key, path, "a=1", &[], body);
+        let headers: Vec<(&str, String)> = headers
+            .iter()
+            .map(|(n, v)| (n.as_str(), v.clone()))
+            .collect();
+        send(&bed, &format!("POST {path}?a=1"), &headers, sent)
+    };
+    let local = local_key(&bed);
+    let (status, told) = started(&local, b"{}", b"{}");
+    assert_eq!(status, 200, "{told}");
+    assert_eq!(inputs(&bed), [json!({"a": "1"})]);
+    assert_eq!(started(&local, b"{}", b"{ }").0, 403);
+    let stored = std::fs::read_to_string(bed.path("state/keys/reads")).unwrap();
+    let stored: Value = serde_json::from_str(&stored).unwrap();
+    let reads = Key {
+        id: "reads".to_owned(),
+        secret: stored["secret"].as_str().unwrap().to_owned(),
+        ..local
+    };
+    let (status, told) = started(&reads, b"{}", b"{}");
+    assert_eq!(status, 403, "{told}");
+    assert!(
+        told["message"].as_str().unwrap().contains("read-only"),
+        "{told}"
+    );
+    assert_eq!(send(&bed, &format!("POST {path}"), &[], b"{}").0, 401);
+    assert_eq!(count(&bed), 1);
+}
+
+#[test]
+fn the_same_request_twice_starts_one_execution() {
+    let bed = Bed::new();
+    bed.write(
+        "iterd.toml",
+        "[triggers.t]\nkind = \"http\"\nmachine = \"waits\"\nname = \"$.headers.x-request-id\"\ntoken = \"env:TOKEN\"\n\
+             [triggers.p]\nkind = \"http\"\nmachine = \"passes\"\nname = \"$.body.id\"\ntoken = \"env:TOKEN\"\n",
+    );
+    let mut daemon = bed.daemon_with(&["serve", "--listen", "127.0.0.1:0"], &[("TOKEN", TOKEN)]);
+    daemon.until("the socket", || {
+        UnixStream::connect(bed.path("state/iterd.sock")).is_ok()
+    });
+    machine(&bed, "waits", WAIT, "STANDARD");
+    machine(&bed, "passes", PASS, "STANDARD");
+    let with = |id: &str| [bearer(TOKEN)[0].clone(), ("X-Request-Id", id.to_owned())];
+    let first = trigger(&bed, "t", &with("r-1"), r#"{"a": 1}"#);
+    assert_eq!(first.0, 200, "{first:?}");
+    assert_eq!(trigger(&bed, "t", &with("r-1"), r#"{"a": 1}"#), first);
+    let (status, told) = trigger(&bed, "t", &with("r-1"), r#"{"a": 2}"#);
+    assert_eq!(
+        (status, &told["error"]),
+        (409, &json!("ExecutionAlreadyExists")),
+        "{told}"
+    );
+    assert!(
+        told["message"]
+            .as_str()
+            .unwrap()
+            .contains(":execution:waits:r-1"),
+        "{told}"
+    );
+    for (headers, what) in [
+        (with("a b"), "\"a b\""),
+        (with("x".repeat(81).as_str()), "xxx"),
+    ] {
+        let (status, told) = trigger(&bed, "t", &headers, "{}");
+        assert_eq!(status, 400, "{told}");
+        assert!(told["message"].as_str().unwrap().contains(what), "{told}");
+    }
+    let (status, told) = trigger(&bed, "t", &bearer(TOKEN), "{}");
+    assert_eq!(status, 400, "{told}");
+    assert!(
+        told["message"]
+            .as_str()
+            .unwrap()
+            .starts_with("name: Invalid path"),
+        "{told}"
+    );
+    assert_eq!(count(&bed), 1);
+    // Also when the first has ended.
+    assert_eq!(trigger(&bed, "p", &bearer(TOKEN), r#"{"id": 7}"#).0, 200);
+    daemon.until("its end", || {
+        bed.value("SELECT 1 FROM executions WHERE name = '7' AND status = 'succeeded'") == Some(1)
+    });
+    assert_eq!(trigger(&bed, "p", &bearer(TOKEN), r#"{"id": 7}"#).0, 409);
+}
+
+#[test]
+fn a_caller_who_waits_is_answered_the_output() {
+    let bed = Bed::new();
+    bed.write("token", TOKEN);
+    let file = bed.path("token").display().to_string();
+    let of = |name: &str, machine: &str| {
+        format!(
+            "[triggers.{name}]\nkind = \"http\"\nmachine = \"{machine}\"\ntoken = \"file:{file}\"\nwait = true\n"
+        )
+    };
+    bed.write(
+        "iterd.toml",
+        of("good", "good") + &of("bad", "bad") + &of("standard", "standard"),
+    );
+    let _daemon = serve(&bed);
+    machine(&bed, "good", PASS, "EXPRESS");
+    machine(&bed, "standard", PASS, "STANDARD");
+    let fails =
+        r#"{"StartAt": "F", "States": {"F": {"Type": "Fail", "Error": "E", "Cause": "why"}}}"#;
+    machine(&bed, "bad", fails, "EXPRESS");
+    assert_eq!(
+        trigger(&bed, "good", &bearer(TOKEN), "[1, 2]"),
+        (200, json!([1, 2]))
+    );
+    let (status, told) = trigger(&bed, "bad", &bearer(TOKEN), "");
+    assert_eq!(
+        (status, &told["error"], &told["message"]),
+        (500, &json!("E"), &json!("why"))
+    );
+    let (status, told) = trigger(&bed, "standard", &bearer(TOKEN), "");
+    assert_eq!(status, 503, "{told}");
+}
+
+#[test]
+fn settings_that_are_read_again_bring_other_triggers_and_wrong_ones_do_not_count() {
+    let bed = Bed::new();
+    bed.write("token", TOKEN);
+    let file = bed.path("token").display().to_string();
+    let of = |name: &str, more: &str| {
+        format!(
+            "[triggers.{name}]\nkind = \"http\"\nmachine = \"m\"\ntoken = \"file:{file}\"\n{more}\n"
+        )
+    };
+    bed.write("iterd.toml", of("old", ""));
+    let mut daemon = serve(&bed);
+    machine(&bed, "m", PASS, "STANDARD");
+    assert_eq!(trigger(&bed, "old", &bearer(TOKEN), "").0, 200);
+    bed.write(
+        "iterd.toml",
+        of("new", "input = { \"a.$\" = \"$.body.[\" }"),
+    );
+    daemon.signal(Signal::HUP);
+    daemon.until("the refusal", || bed.words().contains("triggers.new.input"));
+    assert_eq!(trigger(&bed, "old", &bearer(TOKEN), "").0, 200);
+    bed.write("iterd.toml", of("new", ""));
+    daemon.signal(Signal::HUP);
+    daemon.until("the new one", || {
+        trigger(&bed, "new", &bearer(TOKEN), "").0 == 200
+    });
+    assert_eq!(trigger(&bed, "old", &bearer(TOKEN), "").0, 404);
+
+    bed.write("iterd.toml", of("t", "").replace("token", "tokn"));
+    let (code, _, words) = bed.try_ask(&["show"]);
+    assert_eq!(code, Some(3), "{words}");
+    assert!(words.contains("did you mean \"token\"?"), "{words}");
+    bed.write("iterd.toml", of("t", "").replace("file:", "fiel:"));
+    let (_, _, words) = bed.try_ask(&["show"]);
+    assert!(
+        words.contains("iterd.toml:4:9: triggers.t.token: "),
+        "{words}"
+    );
+}
