@@ -21,7 +21,7 @@ use super::{
     sigv4,
 };
 use crate::{
-    config::{Proof, TriggerKind},
+    config::Proof,
     payload::Payload,
     runtime::{Came, Trigger},
     time::{Clock as _, SystemClock},
@@ -146,8 +146,7 @@ enum Proven {
 impl Proven {
     /// Nobody sends us a megabyte for nothing: what is missing or wrong without the body is refused without.
     fn before_the_body(trigger: &Trigger, headers: &[(String, String)]) -> Result<Self, Refusal> {
-        let TriggerKind::Http { proof, .. } = &trigger.spec.kind;
-        match proof {
+        match trigger.spec.proof().unwrap_or(&Proof::Key) {
             Proof::Key => match one(headers, "authorization") {
                 Some(_) => Ok(Self::ByKey),
                 None => Err(Refusal::unproven()),
@@ -275,10 +274,9 @@ fn came(
         "" => Payload::from(json!({})),
         text => Payload::parse(text).map_err(|error| no_json(error.to_string()))?,
     };
-    let TriggerKind::Http { proof, .. } = &trigger.spec.kind;
-    let of_proof = match proof {
-        Proof::Signature { header, .. } => Some(header.as_str()),
-        Proof::Key | Proof::Token(_) => None,
+    let of_proof = match trigger.spec.proof() {
+        Some(Proof::Signature { header, .. }) => Some(header.as_str()),
+        Some(Proof::Key | Proof::Token(_)) | None => None,
     };
     let mut shown = Map::new();
     for (name, value) in headers {

@@ -12,17 +12,25 @@ use super::{
     document::{Section, json},
     problem::quoted,
     size::quote,
-    values::{flag, one_of, text},
+    values::{flag, one_of, text, whole_u32},
 };
 
 /// The header that a signature of the body is in unless the settings name another: as GitHub has it.
 const SIGNATURE_HEADER: &str = "x-hub-signature-256";
 
-const KINDS: [(&str, Kind); 1] = [("http", Kind::Http)];
+/// Executions of a queue's or a folder's trigger that run at a time unless the settings say otherwise: an
+/// execution that waits is rows and no memory, and what comes beyond that waits where it is.
+const AT_ONCE: u32 = 1000;
+
+/// The most that the settings may say.
+const AT_ONCE_MAX: u32 = 1_000_000;
+
+const KINDS: [(&str, Kind); 2] = [("http", Kind::Http), ("queue", Kind::Queue)];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Http,
+    Queue,
 }
 
 /// `[triggers.NAME]`
@@ -35,6 +43,8 @@ pub struct TriggerSpec {
     pub input: Option<Value>,
     /// An expression that gives the execution's name; `None`: names are made up.
     pub name: Option<String>,
+    /// So many of its executions run at a time at the most; `None`: as many as are asked for.
+    pub at_once: Option<u32>,
     /// What comes, and whence.
     pub kind: TriggerKind,
 }
@@ -48,6 +58,11 @@ pub enum TriggerKind {
         proof: Proof,
         /// Whether the answer is the output of an express execution, when that has ended.
         wait: bool,
+    },
+    /// Messages of a queue.
+    Queue {
+        /// Its name, or a URL of it.
+        queue: String,
     },
 }
 
@@ -77,47 +92,80 @@ impl TriggerSpec {
         let machine = section.required("machine", mend, text);
         let input = section.read("input", template);
         let name = section.read("name", text);
-        let kind = match kind {
-            Kind::Http => http(&mut section),
+        let at_once = section.read("at_once", |value| whole_u32(value, 1..=AT_ONCE_MAX));
+        let (kind, at_once) = match kind {
+            Kind::Http => (http(&mut section), at_once),
+            Kind::Queue => (queue(&mut section), at_once.or(Some(AT_ONCE))),
         };
         section.finish();
         Some(Self {
             machine: machine?,
             input,
             name,
+            at_once,
             kind: kind?,
         })
+    }
+
+    /// What callers prove themselves by, where there are any.
+    #[must_use]
+    pub const fn proof(&self) -> Option<&Proof> {
+        match &self.kind {
+            TriggerKind::Http { proof, .. } => Some(proof),
+            TriggerKind::Queue { .. } => None,
+        }
     }
 
     /// The section as an inline table.
     pub(crate) fn show(&self) -> String {
         let mut said = Vec::new();
-        let TriggerKind::Http { proof, wait } = &self.kind;
-        said.push(format!("kind = {}", quote(&"http")));
-        said.push(format!("machine = {}", quote(&self.machine)));
-        match proof {
-            Proof::Key => {}
-            Proof::Token(reference) => said.push(format!("token = {}", quote(reference))),
-            Proof::Signature { secret, header } => {
-                said.push(format!("signature = {}", quote(secret)));
-                said.push(format!("signature_header = {}", quote(header)));
+        let mut say = |key: &str, value: String| said.push(format!("{key} = {value}"));
+        say("kind", quote(&self.kind.as_str()));
+        match &self.kind {
+            TriggerKind::Http { proof, wait } => {
+                match proof {
+                    Proof::Key => {}
+                    Proof::Token(reference) => say("token", quote(reference)),
+                    Proof::Signature { secret, header } => {
+                        say("signature", quote(secret));
+                        say("signature_header", quote(header));
+                    }
+                }
+                if *wait {
+                    say("wait", "true".to_owned());
+                }
             }
+            TriggerKind::Queue { queue } => say("queue", quote(queue)),
         }
-        if *wait {
-            said.push("wait = true".to_owned());
+        say("machine", quote(&self.machine));
+        if let Some(input) = &self.input {
+            say("input", toml_of(input));
         }
-        said.extend(
-            self.input
-                .iter()
-                .map(|input| format!("input = {}", toml_of(input))),
-        );
-        said.extend(
-            self.name
-                .iter()
-                .map(|name| format!("name = {}", quote(name))),
-        );
+        if let Some(name) = &self.name {
+            say("name", quote(name));
+        }
+        if let Some(at_once) = self.at_once {
+            say("at_once", at_once.to_string());
+        }
         format!("{{ {} }}", said.join(", "))
     }
+}
+
+impl TriggerKind {
+    /// As the settings name it.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Http { .. } => "http",
+            Self::Queue { .. } => "queue",
+        }
+    }
+}
+
+fn queue(section: &mut Section<'_>) -> Option<TriggerKind> {
+    let mend = "write the name of a queue";
+    let queue = section.required("queue", mend, text)?;
+    Some(TriggerKind::Queue { queue })
 }
 
 fn http(section: &mut Section<'_>) -> Option<TriggerKind> {

@@ -13,7 +13,7 @@ use std::{
 use tokio::sync::{Notify, OwnedMutexGuard, mpsc, watch};
 
 use super::{
-    Chronicler, Lookout, Notifier, Pruner, RuntimeError,
+    Chronicler, Lookout, Notifier, Pruner, Receiver, RuntimeError,
     author::author,
     chronicler,
     conductor::{self, Programs},
@@ -187,6 +187,7 @@ impl Engine {
         tokio::spawn(Chronicler::new(self.clone()).work());
         tokio::spawn(Lookout::new(self.clone()).work());
         tokio::spawn(Notifier::new(self.clone()).work());
+        tokio::spawn(Receiver::new(self.clone()).work());
     }
 
     /// The store.

@@ -16,7 +16,7 @@ use std::{
 };
 
 use rusqlite::{Connection, ErrorCode, Savepoint, TransactionBehavior};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use serde_json::Value;
 
@@ -77,6 +77,12 @@ impl Request {
         self.changes.iter().any(kind) || later.is_some_and(|calls| calls.has(kind))
     }
 
+    /// Whether messages came with it, or others can be received.
+    fn has_messages(&self) -> bool {
+        let calls = self.calls.as_ref();
+        calls.is_some_and(Calls::has_messages)
+    }
+
     fn break_line(&self) {
         if let Some(broken) = &self.broken {
             broken.store(true, Ordering::Relaxed);
@@ -90,6 +96,8 @@ struct Vitals {
     commits: AtomicU64,
     trouble: Mutex<Option<String>>,
     news: Notify,
+    /// Counts commits that messages came with.
+    messages: watch::Sender<u64>,
     machines: MachineCache,
 }
 
@@ -171,6 +179,7 @@ impl Writer {
             commits: AtomicU64::new(0),
             trouble: Mutex::new(None),
             news: Notify::new(),
+            messages: watch::Sender::new(0),
             machines: MachineCache::default(),
         });
         let thread = WriterThread {
@@ -279,6 +288,10 @@ impl Writer {
         self.vitals.news.notified().await;
     }
 
+    pub(super) fn messages(&self) -> watch::Receiver<u64> {
+        self.vitals.messages.subscribe()
+    }
+
     pub(super) async fn tidy(&self) {
         let (answer, tidied) = oneshot::channel();
         let request = Request {
@@ -339,6 +352,9 @@ impl WriterThread {
             self.vitals.beat();
             if batch.iter().any(|request| request.has(Change::is_news)) {
                 self.vitals.news.notify_one();
+            }
+            if batch.iter().any(Request::has_messages) {
+                self.vitals.messages.send_modify(|count| *count += 1);
             }
             if batch
                 .iter()

@@ -14,7 +14,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use crate::bed::{Bed, Daemon};
+use crate::bed::{Bed, Daemon, scale};
 
 const TOKEN: &str = "a-token-of-the-tests";
 
@@ -449,5 +449,197 @@ fn settings_that_are_read_again_bring_other_triggers_and_wrong_ones_do_not_count
     assert!(
         words.contains("iterd.toml:4:9: triggers.t.token: "),
         "{words}"
+    );
+}
+
+/// Sends texts to a queue, ten at a time.
+fn send_messages(bed: &Bed, queue: &str, bodies: &[String]) {
+    for (round, bodies) in bodies.chunks(10).enumerate() {
+        let entries: Vec<Value> = bodies
+            .iter()
+            .enumerate()
+            .map(|(n, body)| json!({"Id": format!("{round}-{n}"), "MessageBody": body}))
+            .collect();
+        let told = ask(
+            bed,
+            "AmazonSQS.SendMessageBatch",
+            &json!({"QueueUrl": format!("http://localhost/0/{queue}"), "Entries": entries}),
+        );
+        assert_eq!(told["Successful"].as_array().unwrap().len(), bodies.len());
+    }
+}
+
+fn left(bed: &Bed) -> i64 {
+    bed.value("SELECT count(*) FROM service_messages").unwrap()
+}
+
+#[test]
+fn a_message_of_a_queue_starts_an_execution() {
+    let bed = Bed::new();
+    bed.write(
+        "iterd.toml",
+        "[triggers.plain]\nkind = \"queue\"\nqueue = \"plain\"\nmachine = \"m\"\n\
+         [triggers.mapped]\nkind = \"queue\"\nqueue = \"mapped\"\nmachine = \"m\"\nname = \"$.messageId\"\n\
+         input = { \"body.$\" = \"$.body.a\", \"k.$\" = \"$.attributes.k\", \"sent.$\" = \"$.sent\" }\n",
+    );
+    let mut daemon = serve(&bed);
+    machine(&bed, "m", PASS, "STANDARD");
+    for queue in ["plain", "mapped"] {
+        ask(&bed, "AmazonSQS.CreateQueue", &json!({"QueueName": queue}));
+    }
+    send_messages(
+        &bed,
+        "plain",
+        &["{\"a\":  1}".to_owned(), "no: json".to_owned()],
+    );
+    daemon.until("two executions", || count(&bed) == 2);
+    assert_eq!(inputs(&bed), [json!({"a": 1}), json!("no: json")]);
+    // What is delayed comes by a timer.
+    let sent = ask(
+        &bed,
+        "AmazonSQS.SendMessage",
+        &json!({
+            "QueueUrl": "mapped", "MessageBody": "{\"a\": [2]}", "DelaySeconds": 1,
+            "MessageAttributes": {"k": {"DataType": "String", "StringValue": "v"}},
+        }),
+    );
+    assert_eq!(count(&bed), 2);
+    daemon.until("the third", || count(&bed) == 3);
+    let input = &inputs(&bed)[2];
+    assert_eq!((&input["body"], &input["k"]), (&json!([2]), &json!("v")));
+    assert!(input["sent"].as_str().unwrap().ends_with('Z'), "{input}");
+    let name: Option<String> = bed.value("SELECT name FROM executions ORDER BY id DESC LIMIT 1");
+    assert_eq!(name.as_deref(), sent["MessageId"].as_str());
+    assert_eq!(left(&bed), 0);
+}
+
+#[test]
+fn a_message_that_starts_nothing_stays_in_its_queue_and_comes_again() {
+    let bed = Bed::new();
+    bed.write(
+        "iterd.toml",
+        "[triggers.t]\nkind = \"queue\"\nqueue = \"q\"\nmachine = \"late\"\ninput = \"$.body.a\"\n",
+    );
+    let mut daemon = serve(&bed);
+    ask(&bed, "AmazonSQS.CreateQueue", &json!({"QueueName": "q"}));
+    send_messages(&bed, "q", &["{\"a\": 1}".to_owned()]);
+    daemon.until("the refusal", || bed.words().contains("stateMachine:late"));
+    machine(&bed, "late", PASS, "STANDARD");
+    daemon.until("the execution", || count(&bed) == 1);
+    send_messages(
+        &bed,
+        "q",
+        &["{\"b\": 1}".to_owned(), "{\"a\": 2}".to_owned()],
+    );
+    daemon.until("the one that fits", || count(&bed) == 2);
+    daemon.until("a second try", || {
+        bed.value("SELECT receives FROM service_messages") == Some(2)
+    });
+    assert_eq!(left(&bed), 1);
+    assert!(
+        bed.words().contains("Invalid path '$.body.a'"),
+        "{}",
+        bed.words()
+    );
+    let tries = bed.words().matches("comes again").count();
+    assert!(tries < 6, "{tries} is no back-off");
+}
+
+#[test]
+fn no_more_executions_of_a_trigger_run_at_a_time_than_it_says() {
+    let bed = Bed::new();
+    bed.write("token", TOKEN);
+    let file = bed.path("token").display().to_string();
+    bed.write(
+        "iterd.toml",
+        format!(
+            "[triggers.q]\nkind = \"queue\"\nqueue = \"q\"\nmachine = \"m\"\nat_once = 3\n\
+             [triggers.h]\nkind = \"http\"\nmachine = \"m\"\ntoken = \"file:{file}\"\nat_once = 1\n"
+        ),
+    );
+    let mut daemon = serve(&bed);
+    machine(&bed, "m", WAIT, "STANDARD");
+    ask(&bed, "AmazonSQS.CreateQueue", &json!({"QueueName": "q"}));
+    let bodies: Vec<String> = (0..20).map(|n| n.to_string()).collect();
+    send_messages(&bed, "q", &bodies);
+    daemon.until("three", || count(&bed) == 3);
+    let (status, told) = trigger(&bed, "h", &bearer(TOKEN), "{}");
+    assert_eq!(status, 200, "{told}");
+    let (status, told_full) = trigger(&bed, "h", &bearer(TOKEN), "{}");
+    assert_eq!(
+        (status, &told_full["error"]),
+        (429, &json!("TooManyRequests"))
+    );
+    // They count across a death, too.
+    daemon.kill();
+    let mut daemon = serve(&bed);
+    assert_eq!(trigger(&bed, "h", &bearer(TOKEN), "{}").0, 429);
+    assert_eq!((count(&bed), left(&bed)), (4, 17));
+    let stop = |arn: &Value| {
+        ask(
+            &bed,
+            "AWSStepFunctions.StopExecution",
+            &json!({"executionArn": arn}),
+        )
+    };
+    stop(&told["executionArn"]);
+    daemon.until("room", || trigger(&bed, "h", &bearer(TOKEN), "{}").0 == 200);
+    for _ in 0..17 {
+        let running: Option<String> = bed.value(
+            "SELECT name FROM executions WHERE status = 'running' AND input != '{}' ORDER BY id LIMIT 1",
+        );
+        let (name, before) = (running.unwrap(), left(&bed));
+        stop(&json!(format!(
+            "arn:aws:states:us-east-1:000000000000:execution:m:{name}"
+        )));
+        daemon.until("the next message", || left(&bed) == before - 1);
+    }
+    assert_eq!(
+        bed.value("SELECT count(*) FROM triggered_executions"),
+        Some(4)
+    );
+    let mut started: Vec<i64> = inputs(&bed).iter().filter_map(Value::as_i64).collect();
+    started.sort_unstable();
+    assert_eq!(started, (0..20).collect::<Vec<i64>>());
+}
+
+#[test]
+fn each_message_starts_one_execution_however_often_the_daemon_dies() {
+    let bed = Bed::new();
+    bed.write(
+        "iterd.toml",
+        "[triggers.t]\nkind = \"queue\"\nqueue = \"q\"\nmachine = \"m\"\nat_once = 50\n",
+    );
+    let total = scale(1500, 20_000);
+    let daemon = serve(&bed);
+    let definition = r#"{"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 0, "Next": "P"},
+        "P": {"Type": "Pass", "End": true}}}"#;
+    ask(&bed, "AmazonSQS.CreateQueue", &json!({"QueueName": "q"}));
+    // None is taken before all are there: there is no machine yet, so they wait.
+    let bodies: Vec<String> = (0..total).map(|n| n.to_string()).collect();
+    send_messages(&bed, "q", &bodies);
+    machine(&bed, "m", definition, "STANDARD");
+    daemon.kill();
+    let mut deaths = 0;
+    while left(&bed) > 0 {
+        let before = count(&bed);
+        let mut daemon = serve(&bed);
+        daemon.until("some of them", || {
+            left(&bed) == 0 || count(&bed) > before + total / 8
+        });
+        daemon.kill();
+        deaths += 1;
+    }
+    assert!(deaths > 3, "{deaths}");
+    let mut daemon = serve(&bed);
+    daemon.until("their ends", || {
+        bed.value("SELECT count(*) FROM executions WHERE status = 'running'") == Some(0)
+    });
+    let mut started: Vec<i64> = inputs(&bed).iter().filter_map(Value::as_i64).collect();
+    started.sort_unstable();
+    assert_eq!(started, (0..total).collect::<Vec<i64>>());
+    assert_eq!(
+        bed.value("SELECT count(*) FROM triggered_executions"),
+        Some(0)
     );
 }

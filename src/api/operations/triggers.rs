@@ -26,7 +26,7 @@ pub(in crate::api) enum Triggered {
 /// The trigger of that name, where it takes requests.
 pub(in crate::api) fn trigger(api: &Api, name: &str) -> Option<Arc<Trigger>> {
     let trigger = api.engine().ok()?.trigger(name)?;
-    matches!(trigger.spec.kind, TriggerKind::Http { .. }).then_some(trigger)
+    trigger.spec.proof().is_some().then_some(trigger)
 }
 
 /// The instant that an execution begins at.
@@ -42,9 +42,12 @@ pub(in crate::api) async fn start_for(
 ) -> Result<Triggered, ApiError> {
     let (name, input) = trigger.map(came).map_err(|error| unmapped(&error))?;
     let asked = trigger.asked(api.engine()?, name, input)?;
-    let TriggerKind::Http { wait, .. } = trigger.spec.kind;
-    if !wait {
-        return states::begin(api, asked).await.map(Triggered::Started);
+    let seat = trigger
+        .seat(api.engine()?)
+        .map_err(|full| ApiError::states(Fault::ExecutionLimitExceeded, full.to_string()))?;
+    if !matches!(trigger.spec.kind, TriggerKind::Http { wait: true, .. }) {
+        let started = states::begin(api, asked, seat).await;
+        return started.map(Triggered::Started);
     }
     if asked.program.kind != ExecutionKind::Express {
         let error = RuntimeError::Conflict(format!(
@@ -55,6 +58,7 @@ pub(in crate::api) async fn start_for(
     }
     let machine = asked.program.machine.clone();
     let end = api.engine()?.run_execution(asked).await?;
+    drop(seat);
     Ok(told(api, &machine, end))
 }
 

@@ -189,6 +189,7 @@ mod tests {
             machine: "m".to_owned(),
             input,
             name: name.map(str::to_owned),
+            at_once: None,
             kind: TriggerKind::Http {
                 proof: Proof::Key,
                 wait: false,

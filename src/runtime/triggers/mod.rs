@@ -4,20 +4,31 @@
 //! started comes out. What listens at the door is somebody else's business.
 
 mod mapping;
+mod receiver;
+mod seats;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use self::mapping::Mapping;
-pub use self::mapping::{Came, MappingError};
+pub use self::{
+    mapping::{Came, MappingError},
+    receiver::Receiver,
+    seats::{Full, Seat},
+};
+pub(super) use self::{
+    receiver::{came_of, hidden_for},
+    seats::Seats,
+};
 use super::{Engine, RuntimeError, StartExecution, plugins};
 use crate::{
-    config::{Config, Proof, TriggerKind, TriggerSpec},
+    config::{Config, Proof, TriggerSpec},
     machine::PAYLOAD_BYTES_MAX,
     payload::Payload,
     plugin::{SecretError, SecretSource},
+    time::Timestamp,
 };
 
 /// Bytes of a secret at the least: what a file has lost, or somebody made up in a hurry, must not be guessed.
@@ -54,9 +65,25 @@ pub enum ProofError {
     Short(String),
 }
 
-/// The triggers in force.
+/// All triggers, by their names.
+type All = Arc<BTreeMap<String, Arc<Trigger>>>;
+
+/// The triggers in force, and how they fare.
 #[derive(Debug, Default)]
-pub(super) struct Triggers(Mutex<Arc<BTreeMap<String, Arc<Trigger>>>>);
+pub(super) struct Triggers {
+    all: Mutex<All>,
+    seats: Seats,
+    /// Why a trigger starts nothing for now, by its name. In memory alone: it is found again.
+    troubles: Mutex<BTreeMap<String, Trouble>>,
+}
+
+/// Why a trigger starts nothing.
+#[derive(Debug)]
+struct Trouble {
+    why: String,
+    /// It stands until then; `None`: until something is started.
+    until: Option<Timestamp>,
+}
 
 impl Triggers {
     /// Other triggers from now on. What was not checked before and is wrong is left out, and told.
@@ -68,11 +95,52 @@ impl Triggers {
                 Err(problem) => tracing::error!(%problem, "a trigger does not count"),
             }
         }
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(triggers);
+        let mut troubles = self.troubles();
+        troubles.retain(|name, _| triggers.contains_key(name));
+        drop(troubles);
+        *self.all.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(triggers);
+        self.seats.stir();
     }
 
-    fn all(&self) -> Arc<BTreeMap<String, Arc<Trigger>>> {
-        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    fn all(&self) -> All {
+        Arc::clone(&self.all.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Who is served, and how many more can be.
+    pub(super) const fn seats(&self) -> &Seats {
+        &self.seats
+    }
+
+    fn troubles(&self) -> MutexGuard<'_, BTreeMap<String, Trouble>> {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something of a trigger starts nothing; whether that is news. Until then it stands whatever else it
+    /// starts: what came is tried again, and says so again.
+    pub(super) fn is_troubled(&self, trigger: &str, why: &str, until: Option<Timestamp>) -> bool {
+        let trouble = Trouble {
+            why: why.to_owned(),
+            until,
+        };
+        let before = self.troubles().insert(trigger.to_owned(), trouble);
+        before.is_none_or(|before| before.why != why)
+    }
+
+    /// A trigger has started something.
+    pub(super) fn is_well(&self, trigger: &str, now: Timestamp) {
+        let mut troubles = self.troubles();
+        if troubles
+            .get(trigger)
+            .is_some_and(|trouble| trouble.is_over(now))
+        {
+            troubles.remove(trigger);
+        }
+    }
+}
+
+impl Trouble {
+    fn is_over(&self, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| until < now)
     }
 }
 
@@ -92,11 +160,10 @@ impl Trigger {
             key: format!("triggers.{name}.{key}"),
             message,
         };
-        let TriggerKind::Http { proof, .. } = &spec.kind;
-        let reference = match proof {
-            Proof::Key => None,
-            Proof::Token(reference) => Some(("token", reference)),
-            Proof::Signature { secret, .. } => Some(("signature", secret)),
+        let reference = match spec.proof() {
+            None | Some(Proof::Key) => None,
+            Some(Proof::Token(reference)) => Some(("token", reference)),
+            Some(Proof::Signature { secret, .. }) => Some(("signature", secret)),
         };
         if let Some((key, reference)) = reference {
             SecretSource::check(key, reference).map_err(|error| problem(key, error.to_string()))?;
@@ -141,6 +208,21 @@ impl Trigger {
         }
     }
 
+    /// A seat for one more execution, where their number has a bound.
+    ///
+    /// # Errors
+    /// As many run as may.
+    pub fn seat(&self, engine: &Engine) -> Result<Option<Seat>, Full> {
+        let Some(at_once) = self.spec.at_once else {
+            return Ok(None);
+        };
+        let seat = engine.triggers().seats().take(&self.name, at_once);
+        seat.map(Some).ok_or_else(|| Full {
+            trigger: self.name.clone(),
+            at_once,
+        })
+    }
+
     /// What is to be run for what came.
     pub fn asked(
         &self,
@@ -163,6 +245,17 @@ impl Trigger {
 }
 
 impl Engine {
+    /// Why triggers start nothing for now, by their names.
+    #[must_use]
+    pub fn trigger_troubles(&self) -> BTreeMap<String, String> {
+        let (now, troubles) = (self.now(), self.triggers().troubles());
+        let stands = |trouble: &Trouble| trouble.until.is_none_or(|until| until >= now);
+        let troubles = troubles.iter().filter(|(_, trouble)| stands(trouble));
+        troubles
+            .map(|(name, trouble)| (name.clone(), trouble.why.clone()))
+            .collect()
+    }
+
     /// The trigger of that name, as it is in force now.
     #[must_use]
     pub fn trigger(&self, name: &str) -> Option<Arc<Trigger>> {

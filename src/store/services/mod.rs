@@ -4,7 +4,11 @@
 mod queues;
 mod tables;
 
-use std::{cell::RefCell, sync::mpsc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    sync::mpsc,
+    time::Duration,
+};
 
 use rusqlite::{Connection, Savepoint};
 use serde_json::Value;
@@ -23,8 +27,9 @@ const COUNTED_MAX: u32 = 100_000;
 /// What calls were answered.
 pub(super) type Outcomes = Vec<Result<Value, Refusal>>;
 
-/// What embedded services keep, within a transaction.
-struct Kept<'a>(&'a Connection);
+/// What embedded services keep, within a transaction, and whether messages have come into it, or others can be
+/// received.
+struct Kept<'a>(&'a Connection, &'a Cell<bool>);
 
 /// Calls that are part of a request, and what is written beside them, which depends on their answers.
 pub(super) struct Calls {
@@ -35,6 +40,7 @@ pub(super) struct Calls {
     rest: mpsc::Receiver<Vec<Change>>,
     /// What has come of it.
     changes: RefCell<Option<Vec<Change>>>,
+    messages: Cell<bool>,
 }
 
 impl Calls {
@@ -50,6 +56,7 @@ impl Calls {
             outcomes: RefCell::default(),
             rest,
             changes: RefCell::default(),
+            messages: Cell::new(false),
         };
         (calls, outcomes, sender)
     }
@@ -59,7 +66,7 @@ impl Calls {
         let mut outcomes = Vec::with_capacity(self.wanted.len());
         for call in &self.wanted {
             let own = savepoint.savepoint()?;
-            let outcome = call.answer(&Kept(&own))?;
+            let outcome = call.answer(&Kept(&own, &self.messages))?;
             if outcome.is_ok() {
                 own.commit()?;
             }
@@ -85,6 +92,11 @@ impl Calls {
             }
             None => Err(refused("what follows from the answers did not come")),
         }
+    }
+
+    /// Whether messages came with them, or others can be received; a refused call may say so, too.
+    pub(super) const fn has_messages(&self) -> bool {
+        self.messages.get()
     }
 
     /// Whether what follows has a change of that kind.
