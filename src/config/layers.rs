@@ -13,7 +13,8 @@ use std::{
 use toml::de::DeValue;
 
 use super::{
-    Config, ConfigError, ConfigPlace, Environment, LimitSpec, OneService, Overrides, TriggerSpec,
+    Config, ConfigError, ConfigPlace, Environment, LimitSpec, OneService, Overrides, TriggerKind,
+    TriggerSpec,
     document::{Document, Section, locate, read_text},
     problem::{Findings, Origin, Problem, Problems, near, nearest, quoted},
     services::endpoint,
@@ -83,6 +84,11 @@ impl Settings {
         let paths = [&mut config.jobs_dir, &mut config.plugins_dir];
         for path in paths.into_iter().chain(&mut config.state_dir) {
             *path = folder.join(&path);
+        }
+        for trigger in config.triggers.values_mut() {
+            if let TriggerKind::Folder { path, .. } = &mut trigger.kind {
+                *path = folder.join(&path);
+            }
         }
         let mut findings = Findings::default();
         settings.read_environment(environment, &mut findings);

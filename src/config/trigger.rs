@@ -3,7 +3,7 @@
 //! Owns the keys, and which of them go with which kind. What a mapping or a reference means belongs to
 //! whoever reads its text; whether there is such a machine, only a running daemon knows.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, path::PathBuf};
 
 use serde_json::Value;
 use toml::de::DeValue;
@@ -12,7 +12,7 @@ use super::{
     document::{Section, json},
     problem::quoted,
     size::quote,
-    values::{flag, one_of, text, whole_u32},
+    values::{flag, one_of, path, text, whole_u32},
 };
 
 /// The header that a signature of the body is in unless the settings name another: as GitHub has it.
@@ -25,11 +25,16 @@ const AT_ONCE: u32 = 1000;
 /// The most that the settings may say.
 const AT_ONCE_MAX: u32 = 1_000_000;
 
-const KINDS: [(&str, Kind); 2] = [("http", Kind::Http), ("queue", Kind::Queue)];
+const KINDS: [(&str, Kind); 3] = [
+    ("http", Kind::Http),
+    ("folder", Kind::Folder),
+    ("queue", Kind::Queue),
+];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Http,
+    Folder,
     Queue,
 }
 
@@ -58,6 +63,13 @@ pub enum TriggerKind {
         proof: Proof,
         /// Whether the answer is the output of an express execution, when that has ended.
         wait: bool,
+    },
+    /// Files that are written to a folder, or moved into it.
+    Folder {
+        /// Where it is.
+        path: PathBuf,
+        /// Which files count, by `*` and `?` in their names; `None`: all.
+        pattern: Option<String>,
     },
     /// Messages of a queue.
     Queue {
@@ -95,6 +107,7 @@ impl TriggerSpec {
         let at_once = section.read("at_once", |value| whole_u32(value, 1..=AT_ONCE_MAX));
         let (kind, at_once) = match kind {
             Kind::Http => (http(&mut section), at_once),
+            Kind::Folder => (folder(&mut section), at_once.or(Some(AT_ONCE))),
             Kind::Queue => (queue(&mut section), at_once.or(Some(AT_ONCE))),
         };
         section.finish();
@@ -112,7 +125,7 @@ impl TriggerSpec {
     pub const fn proof(&self) -> Option<&Proof> {
         match &self.kind {
             TriggerKind::Http { proof, .. } => Some(proof),
-            TriggerKind::Queue { .. } => None,
+            TriggerKind::Folder { .. } | TriggerKind::Queue { .. } => None,
         }
     }
 
@@ -133,6 +146,12 @@ impl TriggerSpec {
                 }
                 if *wait {
                     say("wait", "true".to_owned());
+                }
+            }
+            TriggerKind::Folder { path, pattern } => {
+                say("path", quote(&path.display()));
+                if let Some(pattern) = pattern {
+                    say("pattern", quote(pattern));
                 }
             }
             TriggerKind::Queue { queue } => say("queue", quote(queue)),
@@ -157,9 +176,32 @@ impl TriggerKind {
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Http { .. } => "http",
+            Self::Folder { .. } => "folder",
             Self::Queue { .. } => "queue",
         }
     }
+}
+
+fn folder(section: &mut Section<'_>) -> Option<TriggerKind> {
+    let mend = "write for example path = \"/srv/in\"";
+    let folder = section.required("path", mend, path);
+    let pattern = section.read("pattern", pattern);
+    Some(TriggerKind::Folder {
+        path: folder?,
+        pattern,
+    })
+}
+
+/// What is like the names of files.
+fn pattern(value: &DeValue<'_>) -> Result<String, String> {
+    let pattern = text(value)?;
+    if pattern.contains(['/', '[', '{']) {
+        return Err(format!(
+            "{} is no pattern of a file's name; it knows * and ?, no /, [ or {{",
+            quoted(&pattern)
+        ));
+    }
+    Ok(pattern)
 }
 
 fn queue(section: &mut Section<'_>) -> Option<TriggerKind> {

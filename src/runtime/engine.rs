@@ -13,7 +13,7 @@ use std::{
 use tokio::sync::{Notify, OwnedMutexGuard, mpsc, watch};
 
 use super::{
-    Chronicler, Lookout, Notifier, Pruner, Receiver, RuntimeError,
+    Attendant, Chronicler, Lookout, Notifier, Pruner, Receiver, RuntimeError,
     author::author,
     chronicler,
     conductor::{self, Programs},
@@ -188,6 +188,7 @@ impl Engine {
         tokio::spawn(Lookout::new(self.clone()).work());
         tokio::spawn(Notifier::new(self.clone()).work());
         tokio::spawn(Receiver::new(self.clone()).work());
+        tokio::spawn(Attendant::new(self.clone()).work());
     }
 
     /// The store.
@@ -285,8 +286,10 @@ impl Engine {
     /// [`Engine::take_settings`].
     pub fn set_config(&self, config: Config) {
         self.0.disk.set_free_min(config.store.disk_free_min);
+        let config = Arc::new(config);
+        *self.0.config.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&config);
+        // Why behind it: whoever serves a trigger looks at the settings, too.
         self.0.triggers.set(&config);
-        *self.0.config.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
     }
 
     /// What a live run shows of itself; `None` where the job is not live.

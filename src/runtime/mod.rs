@@ -92,7 +92,8 @@ pub use state_dir::{StateDir, StateError, StatePaths};
 pub use tester::{TestCall, Tested, Tester};
 pub use token::TaskToken;
 pub use triggers::{
-    Came, Full, MappingError, ProofError, Receiver, Seat, Trigger, TriggerProblem, check_triggers,
+    Attendant, Came, Full, MappingError, ProofError, Receiver, Seat, Trigger, TriggerProblem,
+    check_triggers,
 };
 
 pub use conductor::arn_of as execution_arn;

@@ -107,7 +107,7 @@ pub use sources::SourceRow;
 pub use tags::TagOwner;
 pub use timers::{TimerKind, TimerRow};
 pub use traces::Trace;
-pub use triggers::TriggerChange;
+pub use triggers::{TriggerChange, TriggerFileRow};
 pub use workers::WorkerRow;
 pub use writer::{Committed, WriterPulse};
 

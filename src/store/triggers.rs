@@ -7,6 +7,21 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::{Change, Store, StoreError};
 use crate::{ids::ExecutionId, time::Timestamp};
 
+/// A file that an execution was started for, as it was then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TriggerFileRow {
+    /// The trigger's name.
+    pub trigger: String,
+    /// The whole path.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+    /// When it was written, in nanoseconds since 1970.
+    pub modified_ns: i64,
+    /// Its inode.
+    pub inode: u64,
+}
+
 /// One thing to be written of them.
 #[derive(Debug, Clone)]
 pub enum TriggerChange {
@@ -31,6 +46,10 @@ pub enum TriggerChange {
         /// Until then.
         until: Timestamp,
     },
+    /// An execution was started for a file.
+    PutFile(TriggerFileRow),
+    /// A file is gone.
+    ForgetFile(TriggerFileRow),
 }
 
 impl From<TriggerChange> for Change {
@@ -56,6 +75,21 @@ impl TriggerChange {
             Self::HideMessage { message, until } => db
                 .prepare_cached("UPDATE service_messages SET visible_us = ?2 WHERE id = ?1")?
                 .execute(params![message, until.0])?,
+            Self::PutFile(row) => db
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO trigger_files (trigger, path, size, modified_ns, inode)
+                     VALUES (?1, ?2, ?3, ?4, ?5)",
+                )?
+                .execute(params![
+                    row.trigger,
+                    row.path,
+                    row.size.cast_signed(),
+                    row.modified_ns,
+                    row.inode.cast_signed()
+                ])?,
+            Self::ForgetFile(row) => db
+                .prepare_cached("DELETE FROM trigger_files WHERE trigger = ?1 AND path = ?2")?
+                .execute(params![row.trigger, row.path])?,
         };
         Ok(())
     }
@@ -71,6 +105,25 @@ impl Store {
             )?;
             let rows =
                 statement.query_map([], |row| Ok((ExecutionId(row.get(0)?), row.get(1)?)))?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    /// The files that a trigger has started executions for and that are not gone, as far as is known.
+    pub fn trigger_files(&self, trigger: &str) -> Result<Vec<TriggerFileRow>, StoreError> {
+        self.readers.with(|db| {
+            let mut statement = db.prepare_cached(
+                "SELECT trigger, path, size, modified_ns, inode FROM trigger_files WHERE trigger = ?1",
+            )?;
+            let rows = statement.query_map([trigger], |row| {
+                Ok(TriggerFileRow {
+                    trigger: row.get(0)?,
+                    path: row.get(1)?,
+                    size: row.get::<_, i64>(2)?.cast_unsigned(),
+                    modified_ns: row.get(3)?,
+                    inode: row.get::<_, i64>(4)?.cast_unsigned(),
+                })
+            })?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
     }

@@ -643,3 +643,150 @@ fn each_message_starts_one_execution_however_often_the_daemon_dies() {
         Some(0)
     );
 }
+
+/// A file as somebody else writes it: under another name, then moved into the folder.
+fn drop_file(bed: &Bed, path: &str, text: &str) {
+    bed.write("data/outbox", text);
+    let path = bed.path(path);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::rename(bed.path("data/outbox"), path).unwrap();
+}
+
+fn names(bed: &Bed) -> Vec<String> {
+    let names = inputs(bed).into_iter();
+    let mut names: Vec<String> = names
+        .map(|input| input["name"].as_str().unwrap().to_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_file_that_comes_into_a_folder_starts_an_execution_and_is_known_until_it_is_gone() {
+    let bed = Bed::new();
+    bed.write(
+        "iterd.toml",
+        "[buckets.inbox]\npath = \"/nowhere\"\n\
+         [triggers.t]\nkind = \"folder\"\npath = \"in\"\npattern = \"*.csv\"\nmachine = \"m\"\n",
+    );
+    let mut daemon = serve(&bed);
+    machine(&bed, "m", PASS, "STANDARD");
+    daemon.until("the complaint", || bed.words().contains("cannot watch"));
+    daemon.kill();
+    // What came while nobody looked.
+    drop_file(&bed, "in/first.csv", "1");
+    let mut daemon = serve(&bed);
+    daemon.until("the first", || count(&bed) == 1);
+    let input = &inputs(&bed)[0];
+    let path = bed.path("in/first.csv").display().to_string();
+    assert_eq!(
+        (&input["path"], &input["name"], &input["size"]),
+        (&json!(path), &json!("first.csv"), &json!(1))
+    );
+    assert!(
+        input["modified"].as_str().unwrap().ends_with('Z'),
+        "{input}"
+    );
+    assert!(input.get("bucket").is_none(), "{input}");
+
+    for passed_over in ["in/.hidden.csv", "in/a.csv.part", "in/b.txt", "in/c.csv~"] {
+        drop_file(&bed, passed_over, "x");
+    }
+    std::os::unix::fs::symlink(bed.path("in/first.csv"), bed.path("in/link.csv")).unwrap();
+    drop_file(&bed, "in/sub/second.csv", "2");
+    daemon.until("the one in a folder", || count(&bed) == 2);
+    // One that is written at leisure is not finished before it is closed.
+    let mut slow = std::fs::File::create(bed.path("in/slow.csv")).unwrap();
+    slow.write_all(b"begin").unwrap();
+    drop_file(&bed, "in/third.csv", "3");
+    daemon.until("the third", || count(&bed) == 3);
+    drop_file(&bed, "in/fourth.csv", "4");
+    daemon.until("the fourth", || count(&bed) == 4);
+    slow.write_all(b", end").unwrap();
+    drop(slow);
+    daemon.until("the slow one", || count(&bed) == 5);
+    assert_eq!(inputs(&bed)[4]["size"], 10);
+
+    // Another file of that name is another one; one that is gone is forgotten.
+    drop_file(&bed, "in/first.csv", "again");
+    daemon.until("the other one", || count(&bed) == 6);
+    std::fs::remove_file(bed.path("in/first.csv")).unwrap();
+    daemon.until("that it is forgotten", || {
+        bed.value("SELECT count(*) FROM trigger_files") == Some(4)
+    });
+    let expected = [
+        "first.csv",
+        "first.csv",
+        "fourth.csv",
+        "second.csv",
+        "slow.csv",
+        "third.csv",
+    ];
+    assert_eq!(names(&bed), expected);
+}
+
+#[test]
+fn a_file_in_a_bucket_is_told_by_its_key_and_one_that_starts_nothing_is_tried_again() {
+    let bed = Bed::new();
+    let inbox = bed.path("inbox").display().to_string();
+    bed.write(
+        "iterd.toml",
+        format!(
+            "[buckets.inbox]\npath = \"{inbox}\"\n\
+             [triggers.t]\nkind = \"folder\"\npath = \"{inbox}\"\nmachine = \"late\"\nname = \"$.name\"\n\
+             input = {{ \"Bucket.$\" = \"$.bucket\", \"Key.$\" = \"$.key\" }}\n"
+        ),
+    );
+    drop_file(&bed, "inbox/a/b.txt", "1");
+    let mut daemon = serve(&bed);
+    daemon.until("the refusal", || {
+        bed.words().contains("a file starts no execution")
+    });
+    machine(&bed, "late", PASS, "STANDARD");
+    daemon.until("the execution", || count(&bed) == 1);
+    assert_eq!(inputs(&bed), [json!({"Bucket": "inbox", "Key": "a/b.txt"})]);
+    assert_eq!(
+        bed.value::<String>("SELECT name FROM executions")
+            .as_deref(),
+        Some("b.txt")
+    );
+}
+
+#[test]
+fn each_file_starts_one_execution_however_often_the_daemon_dies() {
+    let bed = Bed::new();
+    bed.write(
+        "iterd.toml",
+        "[triggers.t]\nkind = \"folder\"\npath = \"in\"\nmachine = \"m\"\nat_once = 20\n",
+    );
+    let total = scale(600, 10_000);
+    let definition = r#"{"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 0, "Next": "P"},
+        "P": {"Type": "Pass", "End": true}}}"#;
+    let daemon = serve(&bed);
+    machine(&bed, "m", definition, "STANDARD");
+    daemon.kill();
+    let mut expected: Vec<String> = (0..total).map(|n| format!("{n}.txt")).collect();
+    for name in &expected {
+        drop_file(&bed, &format!("in/{}/{name}", name.len()), name);
+    }
+    let mut deaths = 0;
+    while count(&bed) < total {
+        let before = count(&bed);
+        let mut daemon = serve(&bed);
+        daemon.until("some of them", || {
+            count(&bed) > (before + total / 6).min(total - 1)
+        });
+        daemon.kill();
+        deaths += 1;
+    }
+    assert!(deaths > 3, "{deaths}");
+    let mut daemon = serve(&bed);
+    daemon.until("their ends", || {
+        bed.value("SELECT count(*) FROM executions WHERE status = 'running'") == Some(0)
+    });
+    drop_file(&bed, "in/last", "the last");
+    daemon.until("the last", || names(&bed).iter().any(|name| name == "last"));
+    expected.push("last".to_owned());
+    expected.sort();
+    assert_eq!(names(&bed), expected);
+}

@@ -96,6 +96,22 @@ impl Buckets {
     }
 }
 
+impl Buckets {
+    /// The bucket that a file lies in, and its key there, going by the paths alone.
+    #[must_use]
+    pub fn place_of(&self, file: &Path) -> Option<(String, String)> {
+        let named = self.named.iter().find_map(|(name, folder)| {
+            let key = file.strip_prefix(folder).ok()?.to_str()?;
+            Some((name.clone(), key.to_owned()))
+        });
+        named.or_else(|| {
+            let within = file.strip_prefix(&self.root).ok()?.to_str()?;
+            let (name, key) = within.split_once('/')?;
+            is_bucket_name(name).then(|| (name.to_owned(), key.to_owned()))
+        })
+    }
+}
+
 /// A bucket.
 #[derive(Debug)]
 pub struct Bucket {

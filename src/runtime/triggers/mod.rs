@@ -3,17 +3,23 @@
 //! Owns the triggers in force, each with its mapping compiled: what came goes in, the execution to be
 //! started comes out. What listens at the door is somebody else's business.
 
+mod attendant;
+mod folder;
 mod mapping;
 mod receiver;
 mod seats;
+mod watcher;
 
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use tokio::sync::watch;
+
 use self::mapping::Mapping;
 pub use self::{
+    attendant::Attendant,
     mapping::{Came, MappingError},
     receiver::Receiver,
     seats::{Full, Seat},
@@ -72,6 +78,8 @@ type All = Arc<BTreeMap<String, Arc<Trigger>>>;
 #[derive(Debug, Default)]
 pub(super) struct Triggers {
     all: Mutex<All>,
+    /// Changes with the settings.
+    changed: watch::Sender<u64>,
     seats: Seats,
     /// Why a trigger starts nothing for now, by its name. In memory alone: it is found again.
     troubles: Mutex<BTreeMap<String, Trouble>>,
@@ -88,8 +96,13 @@ struct Trouble {
 impl Triggers {
     /// Other triggers from now on. What was not checked before and is wrong is left out, and told.
     pub(super) fn set(&self, config: &Config) {
-        let mut triggers = BTreeMap::new();
+        let (mut triggers, old) = (BTreeMap::new(), self.all());
         for (name, spec) in &config.triggers {
+            // Why the old one: what serves it goes on undisturbed.
+            if let Some(old) = old.get(name).filter(|old| old.spec == *spec) {
+                triggers.insert(name.clone(), Arc::clone(old));
+                continue;
+            }
             match Trigger::new(name, spec) {
                 Ok(trigger) => drop(triggers.insert(name.clone(), Arc::new(trigger))),
                 Err(problem) => tracing::error!(%problem, "a trigger does not count"),
@@ -99,7 +112,13 @@ impl Triggers {
         troubles.retain(|name, _| triggers.contains_key(name));
         drop(troubles);
         *self.all.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(triggers);
+        self.changed.send_modify(|count| *count += 1);
         self.seats.stir();
+    }
+
+    /// Changes with the settings.
+    fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
     }
 
     fn all(&self) -> All {
