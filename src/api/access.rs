@@ -1,12 +1,14 @@
-//! What handlers with a `role` are given: a key of their own, and where services are.
+//! The ways in from below: what handlers with a `role` are given (a key of their own, and where services
+//! are), and the API for tasks that ask it.
 
 use std::{collections::BTreeMap, fmt::Display};
 
 use serde_json::{Value, json};
 
-use super::{Api, Key, KeyError, KeyRing, Role, call};
+use super::{Api, Key, KeyError, KeyRing, Role, call, call_states};
 use crate::{
     config::Endpoint,
+    integration::service::remote::StatesApi,
     plugin::{Access, CallerRole},
 };
 
@@ -74,6 +76,30 @@ impl Access for HandlerAccess {
             }
         }
         Ok(variables)
+    }
+}
+
+/// Answers tasks that ask the daemon's own API: `aws-sdk:sfn:sendTaskSuccess`.
+pub struct OwnStates(Api);
+
+impl OwnStates {
+    /// By this one.
+    #[must_use]
+    pub fn new(api: Api) -> Self {
+        Self(api)
+    }
+}
+
+#[async_trait::async_trait]
+impl StatesApi for OwnStates {
+    async fn call(&self, operation: String, input: Value) -> (u16, Value) {
+        match call_states(&self.0, &operation, input).await {
+            Ok(answer) => (200, answer),
+            Err(error) => {
+                let body = json!({ "__type": error.kind.name(), "message": error.message });
+                (error.kind.http_status(), body)
+            }
+        }
     }
 }
 

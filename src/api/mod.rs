@@ -17,8 +17,9 @@ mod role;
 mod server;
 mod shape;
 pub mod sigv4;
+mod triggers;
 
-pub use access::{HandlerAccess, client_variables};
+pub use access::{HandlerAccess, OwnStates, client_variables};
 pub use error::{ApiError, ErrorKind};
 pub use fault::Fault;
 pub use key::{Key, KeyError, KeyRing};

@@ -23,6 +23,7 @@ use super::{
     operations::{call_service, fresh_uuid, role_of, role_of_service, role_of_states},
     query,
     sigv4::{self, SignatureError},
+    triggers,
 };
 use crate::{
     integration::service::{Embedded, Refusal},
@@ -45,7 +46,7 @@ pub const TARGET_PREFIX: &str = "Iterd.";
 pub const STATES_TARGET_PREFIX: &str = "AWSStepFunctions.";
 
 /// A header of each answer: clients of AWS show it with an error.
-const REQUEST_ID: &str = "x-amzn-requestid";
+pub(super) const REQUEST_ID: &str = "x-amzn-requestid";
 
 /// A header of errors that have a second name, for clients that go by it.
 const QUERY_ERROR: &str = "x-amzn-query-error";
@@ -68,11 +69,11 @@ pub(super) enum Door {
 /// Spec: the host prefix of StartSyncExecution and TestState in the service model.
 const SYNC_PREFIX: &str = "sync-";
 
-struct Server {
-    api: Api,
-    keys: KeyRing,
-    door: Door,
-    large_bodies: Arc<Semaphore>,
+pub(super) struct Server {
+    pub(super) api: Api,
+    pub(super) keys: KeyRing,
+    pub(super) door: Door,
+    pub(super) large_bodies: Arc<Semaphore>,
     buckets: Buckets,
 }
 
@@ -89,6 +90,9 @@ pub(super) fn router(api: Api, keys: KeyRing, door: Door) -> Router {
 }
 
 async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response {
+    if triggers::is_one(request.uri().path()) {
+        return triggers::answer(&server, request).await;
+    }
     if Buckets::are_asked(&request) && check_host(server.door, request.headers()).is_ok() {
         return server.buckets.answer(request).await;
     }
@@ -290,7 +294,7 @@ fn denied(why: &impl ToString) -> ApiError {
 
 /// Refuses a request over TCP that was meant for another host: a page in a browser can send one here
 /// under a name of its own (DNS rebinding), but neither as an address nor as localhost.
-fn check_host(door: Door, headers: &HeaderMap) -> Result<(), ApiError> {
+pub(super) fn check_host(door: Door, headers: &HeaderMap) -> Result<(), ApiError> {
     let Door::Tcp(listening) = door else {
         return Ok(());
     };
@@ -326,30 +330,48 @@ fn is_ours(host: &str, listening: IpAddr) -> bool {
         || (address.is_loopback() && listening.is_loopback())
 }
 
+/// Why there is no body.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unread {
+    #[error("the body broke off: {0}")]
+    Broken(axum::Error),
+    #[error("the body is longer than {BODY_BYTES_MAX} bytes")]
+    TooLong,
+    #[error("too many large requests at a time; try again")]
+    Crowded,
+    #[error("the body did not come in time")]
+    Late,
+}
+
+impl From<Unread> for ApiError {
+    fn from(why: Unread) -> Self {
+        match why {
+            Unread::Crowded => Self::states(Fault::ServiceUnavailable, why.to_string()),
+            Unread::Broken(_) | Unread::TooLong | Unread::Late => Self::validation(why.to_string()),
+        }
+    }
+}
+
 /// The body, with the leave to hold a large one.
-async fn read(
+pub(super) async fn read(
     mut body: Body,
     large_bodies: &Arc<Semaphore>,
-) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), ApiError> {
+) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), Unread> {
     let reading = async {
         let (mut bytes, mut large) = (Vec::new(), None);
         while let Some(frame) = body.frame().await {
-            let frame = frame
-                .map_err(|error| ApiError::validation(format!("the body broke off: {error}")))?;
+            let frame = frame.map_err(Unread::Broken)?;
             let Ok(data) = frame.into_data() else {
                 continue;
             };
             if bytes.len() + data.len() > BODY_BYTES_MAX {
-                return Err(ApiError::validation(format!(
-                    "the body is longer than {BODY_BYTES_MAX} bytes"
-                )));
+                return Err(Unread::TooLong);
             }
             if bytes.len() + data.len() > SMALL_BODY_BYTES_MAX && large.is_none() {
                 let leave = Arc::clone(large_bodies).acquire_owned();
                 let leave = tokio::time::timeout(LEAVE_TIME_MAX, leave).await;
                 let Ok(Ok(leave)) = leave else {
-                    let message = "too many large requests at a time; try again";
-                    return Err(ApiError::states(Fault::ServiceUnavailable, message));
+                    return Err(Unread::Crowded);
                 };
                 large = Some(leave);
             }
@@ -359,10 +381,10 @@ async fn read(
     };
     tokio::time::timeout(BODY_TIME_MAX, reading)
         .await
-        .unwrap_or_else(|_| Err(ApiError::validation("the body did not come in time")))
+        .unwrap_or(Err(Unread::Late))
 }
 
-fn text_headers(headers: &HeaderMap) -> Result<Vec<(String, String)>, ApiError> {
+pub(super) fn text_headers(headers: &HeaderMap) -> Result<Vec<(String, String)>, ApiError> {
     headers
         .iter()
         .map(|(name, value)| {

@@ -10,11 +10,11 @@ use serde_json::{Map, Value};
 
 use super::{
     definition::QueryLanguage,
-    diagnostic::{Problems, quote},
+    diagnostic::{DefinitionError, Problems, quote},
     intrinsic::Call,
     jsonata::{self, Jsonata, JsonataFailure},
     path::{Budget, Exhausted, Found, Path, PathError, PathFailure, Root},
-    text::{Json, Member, Node},
+    text::{self, Json, Member, Node},
 };
 use crate::{payload::Payload, time::Timestamp};
 
@@ -210,6 +210,22 @@ impl Expression {
 }
 
 impl Template {
+    /// Compiles a template of JSONPath that stands by itself.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, DefinitionError> {
+        let mut problems = Problems::default();
+        let node = text::read(text, &mut problems);
+        let template = node
+            .as_ref()
+            .map(|node| Self::read_paths(node, &mut problems));
+        match template {
+            Some(template) if problems.is_empty() => Ok(template),
+            _ => Err(problems.into_error(text, node.as_ref())),
+        }
+    }
+
     /// Compiles a template; what is wrong is reported where it stands. `key` is the field that it is.
     pub(crate) fn read(
         node: &Node,

@@ -15,7 +15,7 @@ use super::{
     session::{Session, adopt, note, working_runtime},
 };
 use crate::{
-    api::{self, Api, HandlerAccess, KeyRing},
+    api::{self, Api, HandlerAccess, KeyRing, OwnStates},
     config::{Settings, job::JobFolder},
     plugin::orphans,
     runtime::{Engine, Scheduler},
@@ -128,6 +128,7 @@ async fn listen(
     listening.spawn(async move { api::serve_unix(&socket, served, ring).await });
     let access = HandlerAccess::new(api.clone(), keys.clone());
     engine.grant_access(Arc::new(access));
+    engine.answer_by(Arc::new(OwnStates::new(api.clone())));
     let keys = keys.clone();
     listening.spawn(async move {
         api::serve_tcp(tcp, address, api, keys).await;

@@ -13,7 +13,7 @@ use crate::{
     config::{ConfigPlace, Environment, Settings},
     integration::service::remote::check_names,
     plugin::{Launcher, orphans},
-    runtime::{Engine, EngineSetup, StatePaths},
+    runtime::{Engine, EngineSetup, StatePaths, check_triggers},
     telemetry,
     time::SystemClock,
 };
@@ -35,6 +35,11 @@ impl Session {
         // Why here: which services there are, the settings themselves do not know.
         check_names(&settings.config.services)
             .map_err(|error| Failure::new(INVALID, error.to_string()))?;
+        // As little do they know the language of mappings.
+        check_triggers(&settings.config).map_err(|problem| {
+            let problem = settings.problem(&problem.key, problem.message);
+            Failure::new(INVALID, problem.to_string())
+        })?;
         Ok(settings)
     }
 

@@ -407,7 +407,7 @@ pub(crate) fn expected(what: &str, found: &DeValue<'_>) -> String {
 }
 
 /// A TOML value as JSON; dates become text. Its depth is the parser's limit (80).
-fn json(value: &DeValue<'_>) -> Result<Value, String> {
+pub(crate) fn json(value: &DeValue<'_>) -> Result<Value, String> {
     let no_json = || expected("what JSON can say", value);
     Ok(match value {
         DeValue::String(text) => Value::String(text.to_string()),

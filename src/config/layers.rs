@@ -14,6 +14,7 @@ use toml::de::DeValue;
 
 use super::{
     Config, ConfigError, ConfigPlace, Environment, LimitSpec, OneService, Overrides, TopicSettings,
+    TriggerKind, TriggerSpec,
     document::{Document, Section, locate, read_text},
     problem::{Findings, Origin, Problem, Problems, near, nearest, quoted},
     services::endpoint,
@@ -37,6 +38,9 @@ const SERVICES_MAX: usize = 1000;
 
 /// Most topics of the settings; a message goes nowhere by itself, so somebody wrote each of them.
 const TOPICS_MAX: usize = 1000;
+
+/// Most triggers of the settings; each that listens to a folder or a queue is a task of its own.
+const TRIGGERS_MAX: usize = 1000;
 
 /// The settings with the origin of each of them.
 #[derive(Debug, Clone, Default)]
@@ -88,6 +92,11 @@ impl Settings {
         for topic in config.topics.values_mut() {
             topic.found_in(folder);
         }
+        for trigger in config.triggers.values_mut() {
+            if let TriggerKind::Folder { path, .. } = &mut trigger.kind {
+                *path = folder.join(&path);
+            }
+        }
         let mut findings = Findings::default();
         settings.read_environment(environment, &mut findings);
         for (key, text) in overrides {
@@ -113,8 +122,8 @@ impl Settings {
         findings.answer(Some(settings))
     }
 
-    /// Every setting, in the order of the defaults; then the limiters, the buckets,
-    /// single services and the topics, each as one table.
+    /// Every setting, in the order of the defaults; then the limiters, the buckets, single services,
+    /// the topics and the triggers, each as one table.
     #[must_use]
     pub fn rows(&self) -> Vec<Row> {
         let keys = KEYS.iter().map(|key| Row {
@@ -147,10 +156,16 @@ impl Settings {
             value: topic.show(),
             origin: self.origin(&format!("topics.{name}")),
         });
+        let triggers = self.config.triggers.iter().map(|(name, trigger)| Row {
+            key: format!("triggers.{}", quote(name)),
+            value: trigger.show(),
+            origin: self.origin(&format!("triggers.{name}")),
+        });
         keys.chain(limiters)
             .chain(buckets)
             .chain(services)
             .chain(topics)
+            .chain(triggers)
             .collect()
     }
 
@@ -201,6 +216,9 @@ impl Settings {
         }
         if let Some(services) = sections.remove("services").flatten() {
             self.read_services(services);
+        }
+        if let Some(triggers) = root.section("triggers") {
+            self.read_triggers(&triggers);
         }
         for section in sections.into_values().flatten() {
             section.finish();
@@ -296,6 +314,24 @@ impl Settings {
         for (name, one, origin) in named {
             self.origins.insert(format!("services.{name}"), origin);
             self.config.services.named.insert(name, one);
+        }
+    }
+
+    fn read_triggers(&mut self, triggers: &Section<'_>) {
+        let sections = triggers.sections();
+        if sections.len() > TRIGGERS_MAX {
+            triggers.report(|| format!("more than {TRIGGERS_MAX} triggers"));
+            return;
+        }
+        for (named, section) in sections {
+            let origin = triggers.origin(&named);
+            if let Err(why) = name(&DeValue::String(Cow::Borrowed(&named))) {
+                triggers.report_key(&named, || why);
+            }
+            if let Some(trigger) = TriggerSpec::read(section) {
+                self.config.triggers.insert(named.clone(), trigger);
+            }
+            self.origins.insert(format!("triggers.{named}"), origin);
         }
     }
 

@@ -16,6 +16,7 @@ mod services;
 mod settings;
 mod size;
 mod topics;
+mod trigger;
 mod values;
 
 use std::path::PathBuf;
@@ -32,6 +33,7 @@ pub use self::{
     settings::{Config, DEFAULTS, History, Items, Log, OnQuota, Retention, Sandbox, Store},
     size::{parse_size, show_duration, show_size},
     topics::{MailServer, MailSettings, Protection, TopicCommand, TopicSettings},
+    trigger::{Proof, TriggerKind, TriggerSpec},
     values::Percent,
 };
 

@@ -10,7 +10,7 @@ use std::{
 use toml::de::DeValue;
 
 use super::{
-    Endpoint, LimitSpec, MailServer, MailSettings, ServiceSettings, TopicSettings,
+    Endpoint, LimitSpec, MailServer, MailSettings, ServiceSettings, TopicSettings, TriggerSpec,
     problem::quoted,
     services::{endpoint, profile},
     size::{quote, show_duration, show_size},
@@ -61,6 +61,8 @@ pub struct Config {
     pub topics: BTreeMap<String, TopicSettings>,
     /// `[mail]`: how e-mail leaves.
     pub mail: MailSettings,
+    /// `[triggers.NAME]`: what starts executions from outside.
+    pub triggers: BTreeMap<String, TriggerSpec>,
 }
 
 /// What sandbox every plugin gets.
@@ -177,6 +179,7 @@ impl Default for Config {
             services: ServiceSettings::default(),
             topics: BTreeMap::new(),
             mail: MailSettings::default(),
+            triggers: BTreeMap::new(),
         }
     }
 }
@@ -205,7 +208,8 @@ fn put<T>(place: &mut T, value: Result<T, String>) -> Result<(), String> {
 const LOG_FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 const SANDBOXES: [(&str, Sandbox); 2] = [("manifest", Sandbox::Manifest), ("on", Sandbox::On)];
 
-/// Every key but those of the limiters, the buckets, the topics and single services, in the order in which they are shown.
+/// Every key but those of what has names: limiters, buckets, single services, topics and triggers. In the
+/// order in which they are shown.
 #[rustfmt::skip]
 pub(crate) const KEYS: [Key; 30] = [
     Key { name: "listen", set: |c, v| put(&mut c.listen, address(v)), show: |c| quote(&c.listen) },

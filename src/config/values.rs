@@ -196,6 +196,13 @@ pub(crate) fn one_of<T: Copy>(value: &DeValue<'_>, words: &[(&str, T)]) -> Resul
         })
 }
 
+/// `true` or `false`.
+pub(crate) fn flag(value: &DeValue<'_>) -> Result<bool, String> {
+    value
+        .as_bool()
+        .ok_or_else(|| expected("true or false", value))
+}
+
 /// A share such as `"10%"`.
 pub(crate) fn percent(value: &DeValue<'_>) -> Result<Percent, String> {
     let what = "a share such as \"10%\"";

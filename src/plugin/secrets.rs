@@ -125,6 +125,14 @@ impl SecretSource {
             .collect()
     }
 
+    /// Whether a text refers to a secret, whatever is there.
+    pub fn check(name: &str, reference: &str) -> Result<(), SecretError> {
+        let anywhere = Self {
+            credentials: Some(PathBuf::new()),
+        };
+        anywhere.place(name, reference).map(drop)
+    }
+
     fn place(&self, name: &str, reference: &str) -> Result<Place, SecretError> {
         Ok(match reference.split_once(':') {
             Some(("credential", credential)) => {
@@ -156,7 +164,8 @@ impl SecretSource {
         })
     }
 
-    fn value(&self, name: &str, reference: &str) -> Result<String, SecretError> {
+    /// The value of one secret, as it is now; `name` is only how it is called in an error.
+    pub fn value(&self, name: &str, reference: &str) -> Result<String, SecretError> {
         let unusable = |place: &str, problem: String| SecretError::Unusable {
             name: name.to_owned(),
             place: place.to_owned(),

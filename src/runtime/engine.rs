@@ -13,7 +13,7 @@ use std::{
 use tokio::sync::{Notify, OwnedMutexGuard, mpsc, watch};
 
 use super::{
-    Chronicler, Courier, Lookout, Notifier, Pruner, RuntimeError,
+    Attendant, Chronicler, Courier, Lookout, Notifier, Pruner, Receiver, RuntimeError,
     author::author,
     chronicler,
     conductor::{self, Programs},
@@ -25,12 +25,14 @@ use super::{
     state_dir::{StateDir, StatePaths},
     tester,
     token::Tokens,
+    triggers::Triggers,
 };
 use crate::{
     config::Config,
     integration::{
         bucket::{Buckets, Elsewhere},
         reader::Places,
+        service::remote::StatesApi,
         source::PageBounds,
     },
     iteration::RunStatus,
@@ -91,6 +93,7 @@ struct Shared {
     programs: Programs,
     tokens: Tokens,
     reach: Reach,
+    triggers: Triggers,
     /// Last, so that the directory is given back when everything else is gone.
     state: StateDir,
 }
@@ -156,6 +159,8 @@ impl Engine {
             hidden,
             setup.launcher,
         )?;
+        let triggers = Triggers::default();
+        triggers.set(&setup.config);
         Ok(Self(Arc::new(Shared {
             disk: Disk::new(directory.to_owned(), setup.config.store.disk_free_min),
             limiters: Limiters::new(store.clone()),
@@ -177,6 +182,7 @@ impl Engine {
             programs: Programs::default(),
             tokens,
             reach: Reach::default(),
+            triggers,
         })))
     }
 
@@ -190,6 +196,13 @@ impl Engine {
         tokio::spawn(Lookout::new(self.clone()).work());
         tokio::spawn(Notifier::new(self.clone()).work());
         tokio::spawn(Courier::new(self.clone()).work());
+        tokio::spawn(Receiver::new(self.clone()).work());
+        tokio::spawn(Attendant::new(self.clone()).work());
+    }
+
+    /// From now on tasks may ask the daemon's own API, as they may ask AWS Step Functions; called once.
+    pub fn answer_by(&self, api: Arc<dyn StatesApi>) {
+        self.reach().answer_by(api);
     }
 
     /// From now on handlers with a role are given this; called once, by who listens.
@@ -292,7 +305,10 @@ impl Engine {
     /// [`Engine::take_settings`].
     pub fn set_config(&self, config: Config) {
         self.0.disk.set_free_min(config.store.disk_free_min);
-        *self.0.config.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        let config = Arc::new(config);
+        *self.0.config.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&config);
+        // Why behind it: whoever serves a trigger looks at the settings, too.
+        self.0.triggers.set(&config);
     }
 
     /// What a live run shows of itself; `None` where the job is not live.
@@ -407,6 +423,11 @@ impl Engine {
     /// Definitions of machines that were read lately.
     pub(super) fn programs(&self) -> &Programs {
         &self.0.programs
+    }
+
+    /// The triggers in force.
+    pub(super) fn triggers(&self) -> &Triggers {
+        &self.0.triggers
     }
 
     /// Makes task tokens and reads them.

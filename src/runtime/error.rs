@@ -108,3 +108,28 @@ pub enum RuntimeError {
     #[error("the daemon is shutting down")]
     Closed,
 }
+
+impl RuntimeError {
+    /// Whether the machine that was named cannot be run, and others can.
+    pub(super) const fn is_about_machine(&self) -> bool {
+        match self {
+            Self::Arn(_)
+            | Self::ArnKind { .. }
+            | Self::UnknownMachine { .. }
+            | Self::MachineDeleting { .. }
+            | Self::Damaged { .. } => true,
+            Self::State(_)
+            | Self::Store(_)
+            | Self::Config(_)
+            | Self::Job(_)
+            | Self::UnknownJob { .. }
+            | Self::UnknownLimiter { .. }
+            | Self::UnknownItem { .. }
+            | Self::Conflict(_)
+            | Self::Plugin { .. }
+            | Self::Services(_)
+            | Self::Io { .. }
+            | Self::Closed => false,
+        }
+    }
+}

@@ -52,6 +52,7 @@ mod state_dir;
 mod telling;
 mod tester;
 mod token;
+mod triggers;
 
 #[cfg(test)]
 mod tests;
@@ -94,5 +95,9 @@ pub use selection::Selection;
 pub use state_dir::{StateDir, StateError, StatePaths};
 pub use tester::{TestCall, Tested, Tester};
 pub use token::TaskToken;
+pub use triggers::{
+    Attendant, Came, Full, MappingError, ProofError, Receiver, Seat, Trigger, TriggerProblem,
+    check_triggers,
+};
 
 pub use conductor::arn_of as execution_arn;

@@ -4,14 +4,14 @@
 //! Owns when a client is made anew: with other settings. Invariant: where the settings lead nowhere, there
 //! is none, and nothing is started.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use super::RuntimeError;
 use crate::{
     config::{Config, Environment, ServiceSettings},
-    integration::service::remote::{Services, ServicesError},
+    integration::service::remote::{Services, ServicesError, StatesApi},
 };
 
 /// See the module.
@@ -21,6 +21,8 @@ pub(super) struct Reach {
     runtime: Mutex<Option<Runtime>>,
     /// With the settings that it was made of.
     client: Mutex<Option<(ServiceSettings, Services)>>,
+    /// Its own API, once somebody answers for it.
+    own: OnceLock<Arc<dyn StatesApi>>,
 }
 
 impl Reach {
@@ -40,6 +42,17 @@ impl Reach {
         let client = Services::new(settings, &config.region, &environment)?;
         *held = Some((settings.clone(), client.clone()));
         Ok(Some(client))
+    }
+
+    /// From now on tasks may ask this; the first one stays.
+    pub(super) fn answer_by(&self, api: Arc<dyn StatesApi>) {
+        // Why ok: as it says.
+        self.own.set(api).ok();
+    }
+
+    /// The daemon's own API; `None` where nobody answers for it.
+    pub(super) fn own(&self) -> Option<Arc<dyn StatesApi>> {
+        self.own.get().cloned()
     }
 
     /// Where calls of services are awaited, and what blocks for them.

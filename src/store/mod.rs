@@ -50,6 +50,7 @@ mod sources;
 mod tags;
 mod timers;
 mod traces;
+mod triggers;
 mod workers;
 mod writer;
 
@@ -107,8 +108,11 @@ pub use sources::SourceRow;
 pub use tags::TagOwner;
 pub use timers::{TimerKind, TimerRow};
 pub use traces::Trace;
+pub use triggers::{TriggerChange, TriggerFileRow};
 pub use workers::WorkerRow;
 pub use writer::{Committed, WriterPulse};
+
+use tokio::sync::watch;
 
 use crate::{
     ids::{ActivityId, ExecutionId, MachineId, RunId},
@@ -215,6 +219,15 @@ impl Store {
         match &self.writer {
             Some(writer) => writer.posted().await,
             None => std::future::pending().await,
+        }
+    }
+
+    /// Changes when messages have come into queues, or when they can be received has changed.
+    #[must_use]
+    pub fn messages(&self) -> watch::Receiver<u64> {
+        match &self.writer {
+            Some(writer) => writer.messages(),
+            None => watch::Sender::new(0).subscribe(),
         }
     }
 

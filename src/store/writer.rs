@@ -16,7 +16,7 @@ use std::{
 };
 
 use rusqlite::{Connection, ErrorCode, Savepoint, TransactionBehavior};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use serde_json::Value;
 
@@ -81,6 +81,12 @@ impl Request {
         self.calls.as_ref().is_some_and(Calls::post)
     }
 
+    /// Whether messages came with it, or others can be received.
+    fn has_messages(&self) -> bool {
+        let calls = self.calls.as_ref();
+        calls.is_some_and(Calls::has_messages)
+    }
+
     fn break_line(&self) {
         if let Some(broken) = &self.broken {
             broken.store(true, Ordering::Relaxed);
@@ -95,6 +101,8 @@ struct Vitals {
     trouble: Mutex<Option<String>>,
     news: Notify,
     posted: Notify,
+    /// Counts commits that messages came with.
+    messages: watch::Sender<u64>,
     machines: MachineCache,
 }
 
@@ -177,6 +185,7 @@ impl Writer {
             trouble: Mutex::new(None),
             news: Notify::new(),
             posted: Notify::new(),
+            messages: watch::Sender::new(0),
             machines: MachineCache::default(),
         });
         let thread = WriterThread {
@@ -289,6 +298,10 @@ impl Writer {
         self.vitals.posted.notified().await;
     }
 
+    pub(super) fn messages(&self) -> watch::Receiver<u64> {
+        self.vitals.messages.subscribe()
+    }
+
     pub(super) async fn tidy(&self) {
         let (answer, tidied) = oneshot::channel();
         let request = Request {
@@ -352,6 +365,9 @@ impl WriterThread {
             }
             if batch.iter().any(Request::posts) {
                 self.vitals.posted.notify_one();
+            }
+            if batch.iter().any(Request::has_messages) {
+                self.vitals.messages.send_modify(|count| *count += 1);
             }
             if batch
                 .iter()

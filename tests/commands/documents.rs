@@ -38,6 +38,7 @@ const TUTORIAL: &str = include_str!("../../docs/guides/tutorial.md");
 const TWO_MONTHS: &str = include_str!("../../docs/guides/two-months.md");
 const API: &str = include_str!("../../docs/guides/api.md");
 const SERVICES: &str = include_str!("../../docs/guides/services.md");
+const TRIGGERS: &str = include_str!("../../docs/guides/triggers.md");
 
 /// A fenced block: what stands behind its fence, and its lines.
 struct Block<'a> {
@@ -253,6 +254,11 @@ fn the_commands_of_the_guide_to_clients_print_what_it_shows() {
 #[test]
 fn the_commands_of_the_guide_to_services_print_what_it_shows() {
     run(&with_clients(), SERVICES, 20);
+}
+
+#[test]
+fn the_commands_of_the_guide_to_triggers_print_what_it_shows() {
+    run(&with_clients(), TRIGGERS, 8);
 }
 
 #[test]

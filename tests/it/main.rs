@@ -34,3 +34,4 @@ mod stops;
 mod strange;
 mod systems;
 mod topics;
+mod triggers;

@@ -1,7 +1,13 @@
 //! The systems of `config/examples/`, with AWS's own clients: with what iterd keeps itself and against
 //! moto's server, by the same definitions, and through a `kill -9` in the middle.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::Child,
+};
 
 use serde_json::{Value, json};
 
@@ -9,6 +15,9 @@ use crate::{
     bed::{Bed, Daemon, patience},
     services::{Moto, python},
 };
+
+/// What a request to a trigger proves itself with.
+const TOKEN: (&str, &str) = ("DOWNLOADS_TOKEN", "a-token-of-the-tests");
 
 /// A system, deployed from a copy of its folder.
 struct System {
@@ -32,15 +41,15 @@ impl System {
     fn deploy(name: &str, elsewhere: bool, changed: impl FnOnce(&Path)) -> Self {
         let bed = Bed::new();
         let moto = elsewhere.then(Moto::start);
+        let mut settings = String::new();
         if let Some(moto) = &moto {
-            bed.write(
-                "iterd.toml",
-                format!("[services]\nendpoint = \"{}\"\n", moto.place),
-            );
+            settings = format!("[services]\nendpoint = \"{}\"\n", moto.place);
         }
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("config/examples")
             .join(name);
+        let own = fs::read_to_string(folder.join("iterd.toml"));
+        bed.write("iterd.toml", own.unwrap_or_default() + &settings);
         copy(&folder, &bed.path("system"));
         if folder.join("plugins").exists() {
             copy(&folder.join("plugins"), &bed.path("plugins"));
@@ -72,8 +81,10 @@ impl System {
         self.variables = texts
             .map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned()))
             .collect();
+        let (name, token) = TOKEN;
+        self.variables.insert(name.to_owned(), token.to_owned());
         if let Some(moto) = &self.moto {
-            for service in ["DYNAMODB", "SQS"] {
+            for service in ["DYNAMODB", "SQS", "SNS", "S3"] {
                 let name = format!("AWS_ENDPOINT_URL_{service}");
                 assert!(!self.variables.contains_key(&name), "it is elsewhere");
                 self.variables.insert(name, moto.place.clone());
@@ -151,7 +162,7 @@ fn copy(from: &Path, to: &Path) {
 
 fn serve(bed: &Bed) -> Daemon {
     let before = bed.words().matches(" serving ").count();
-    let mut daemon = bed.daemon(&["serve", "--listen", "127.0.0.1:0"]);
+    let mut daemon = bed.daemon_with(&["serve", "--listen", "127.0.0.1:0"], &[TOKEN]);
     daemon.until("the daemon", || {
         bed.words().matches(" serving ").count() > before
     });
@@ -344,4 +355,92 @@ fn systems_job_poller() {
         (look.status.as_str(), &look.error),
         ("FAILED", &json!("JobFailed"))
     );
+}
+
+/// Images on a web server of this machine.
+struct Images {
+    child: Child,
+    place: String,
+}
+
+impl Images {
+    fn serve(count: usize) -> Self {
+        let mut server = python("images.py");
+        let mut child = server.arg(count.to_string()).spawn().unwrap();
+        let mut port = String::new();
+        let mut told = BufReader::new(child.stdout.take().unwrap());
+        told.read_line(&mut port).unwrap();
+        let place = format!("http://127.0.0.1:{}", port.trim());
+        Self { child, place }
+    }
+}
+
+impl Drop for Images {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Started by a request; all images are there, or one is missing.
+fn concurrent_downloads(elsewhere: bool) {
+    const COUNT: usize = 200;
+    let images = Images::serve(COUNT);
+    let system = System::deploy("concurrent-downloads", elsewhere, |_| ());
+    let topic = if elsewhere {
+        "arn:aws:sns:us-east-1:111111111111:failed-downloads"
+    } else {
+        "arn:aws:sns:us-east-1:000000000000:failed-downloads"
+    };
+    system.call(&["listen", topic, "heard"]);
+    let paths: Vec<String> = (0..COUNT).map(|n| format!("img/{n:04}.png")).collect();
+    let mut input = json!({"baseUrl": images.place, "resourcePaths": paths, "lambdaConcur": 8});
+    let start = |system: &System, input: &Value| {
+        let told = system.call(&["post", "/triggers/downloads", &input.to_string()]);
+        let told: Value = serde_json::from_str(&told).unwrap();
+        told["executionArn"].as_str().unwrap().to_owned()
+    };
+    let execution = start(&system, &input);
+    // Some batches are done, and others under way.
+    let system = system.kill_at(EVENTS, 35);
+    let look = system.end(&execution);
+    assert_eq!(
+        (look.status.as_str(), &look.output),
+        ("SUCCEEDED", &json!({"downloaded": COUNT})),
+        "{look:?}"
+    );
+    let same = system.call(&["same", "downloads", &images.place]);
+    assert_eq!(same, COUNT.to_string(), "objects that are as served");
+    assert_eq!(system.call(&["items", "downloads"]), COUNT.to_string());
+    assert_eq!(system.call(&["messages", "heard"]), "[]");
+
+    let list = input["resourcePaths"].as_array_mut().unwrap();
+    list.truncate(9);
+    list.push("img/none.png".into());
+    let look = system.end(&start(&system, &input));
+    assert_eq!(
+        (look.status.as_str(), &look.error),
+        ("FAILED", &json!("DownloadsFailed"))
+    );
+    let heard: Vec<String> = serde_json::from_str(&system.call(&["messages", "heard"])).unwrap();
+    let [heard] = &heard[..] else {
+        panic!("told once, and not {heard:?}")
+    };
+    let heard: Value = serde_json::from_str(heard).unwrap();
+    let failed: Value = serde_json::from_str(heard["Message"].as_str().unwrap()).unwrap();
+    assert_eq!(failed, json!([{"path": "img/none.png", "error": "404"}]));
+    let mut strange = system;
+    let token = strange.variables.get_mut(TOKEN.0).unwrap();
+    token.push('x');
+    assert_eq!(strange.call(&["post", "/triggers/downloads", "{}"]), "401");
+}
+
+#[test]
+fn systems_concurrent_downloads() {
+    concurrent_downloads(false);
+}
+
+#[test]
+fn systems_concurrent_downloads_to_services_elsewhere() {
+    concurrent_downloads(true);
 }

@@ -7,6 +7,7 @@
 mod iterd;
 mod services;
 mod states;
+mod triggers;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -15,6 +16,7 @@ pub(super) use self::{
     iterd::role_of,
     services::{call_service, role_of_service},
     states::role_of as role_of_states,
+    triggers::{Triggered, now, start_for, trigger},
 };
 pub use states::{OPERATIONS as STATES_OPERATIONS, call as call_states};
 

@@ -56,6 +56,7 @@ fn what_is_shown_is_a_file_that_says_the_same() {
         "state_dir = \"/a \\\"b\\\"\"\nretention.results = \"forever\"\nlog.format = \"json\"\n[limiters.\"crm.2\"]\npace = \"1 per s\"\nquota = \"5 per day\"\ntime_zone = \"Asia/Tokyo\"\nreset_hour = 6\nspread = \"even\"\n[limiters.b]",
         "[services]\nendpoint = \"aws\"\nprofile = \"p\"\n[services.dynamodb]\nendpoint = \"http://[::1]:5000/\"\nregion = \"eu-west-1\"\n[services.sqs]",
         "[mail]\nserver = \"smtps://[::1]:465/\"\nfrom = \"a@b\"\nuser = \"u\"\npassword = \"env:P\"\n[topics.t]\nwebhook = \"https://h/p?q=1\"\nsecret = \"file:/k\"\ncommand = [\"page\", \"a \\\"b\\\"\"]\nemail = [\"c@d\", \"e@f\"]\nlog = true\nqueue = \"q\"\n[topics.empty]",
+        "[triggers.\"a.b\"]\nkind = \"http\"\nmachine = \"m:live\"\nsignature = \"env:S\"\nwait = true\nname = \"$.body.id\"\n[triggers.\"a.b\".input]\n\"x.$\" = \"$.body\"\ny = [1, 2.5, true, \"\\\"\"]\nz = { a = {} }\n[triggers.t]\nkind = \"http\"\nmachine = \"m\"\ntoken = \"file:/t\"\ninput = \"$.body\"\n[triggers.q]\nkind = \"queue\"\nqueue = \"in\"\nmachine = \"m\"\nat_once = 7\n[triggers.f]\nkind = \"folder\"\npath = \"/in\"\npattern = \"*.csv\"\nmachine = \"m\"",
     ] {
         let settings = Settings::parse(Path::new("iterd.toml"), text).unwrap();
         let again = Settings::parse(Path::new("shown.toml"), &shown(&settings)).unwrap();
@@ -144,6 +145,24 @@ reserve = 3
             r#"20:10: limiters.crm.spread: it is about a quota, and there is none; write for example quota = "500 per day""#,
             r#"21:1: limiters."a b": "a b" has ' ' in it; write 1 to 80 letters, digits, "-", "_" or ".""#,
             r#"22:11: limiters."a b".reserve: it is about a quota, and there is none; write for example quota = "500 per day""#,
+        ],
+    );
+    check(
+        "[triggers.a]\nmachine = \"m\"\n[triggers.b]\nkind = \"htpt\"\n[triggers.c]\nkind = \"http\"\ntoken = \"env:T\"\nsignature = \"env:S\"\ninput = 3\nnmae = \"x\"\n[triggers.d]\nkind = \"http\"\nmachine = \"m\"\nsignature_header = \"a b\"\n[triggers.e]\nkind = \"queue\"\nmachine = \"m\"\nat_once = 0\ntoken = \"env:T\"\n[triggers.f]\nkind = \"folder\"\nmachine = \"m\"\npattern = \"a/*\"",
+        &[
+            r#"1:1: triggers.a.kind is missing; write for example kind = "http""#,
+            r#"4:8: triggers.b.kind: unknown value "htpt"; did you mean "http"?"#,
+            r"5:1: triggers.c.machine is missing; write the name of a state machine",
+            r"8:13: triggers.c.signature: a caller has a token or signs with a secret; leave one of them out",
+            r#"9:9: triggers.c.input: expected a table such as { "order.$" = "$.body.order" }, or a path as a text"#,
+            r#"10:1: unknown key "nmae" in [triggers.c]; did you mean "name"?"#,
+            r#"14:20: triggers.d.signature_header: "a b" is no name of a header; write for example "X-Hub-Signature-256""#,
+            r#"14:20: triggers.d.signature_header: it is about a signature, and there is none; write for example signature = "file:/etc/iterd/secret""#,
+            r"15:1: triggers.e.queue is missing; write the name of a queue",
+            r"18:11: triggers.e.at_once: expected a whole number from 1 to 1000000, found the number 0",
+            r#"19:1: unknown key "token" in [triggers.e]; it takes at_once, input, kind, machine, name, queue"#,
+            r#"20:1: triggers.f.path is missing; write for example path = "/srv/in""#,
+            r#"23:11: triggers.f.pattern: "a/*" is no pattern of a file's name; it knows * and ?, no /, [ or {"#,
         ],
     );
     check(

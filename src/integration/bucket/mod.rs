@@ -169,6 +169,20 @@ impl Buckets {
         self.elsewhere.is_none() || self.named.contains_key(name)
     }
 
+    /// The bucket that a file lies in, and its key there, going by the paths alone.
+    #[must_use]
+    pub fn place_of(&self, file: &Path) -> Option<(String, String)> {
+        let named = self.named.iter().find_map(|(name, folder)| {
+            let key = file.strip_prefix(folder).ok()?.to_str()?;
+            Some((name.clone(), key.to_owned()))
+        });
+        named.or_else(|| {
+            let within = file.strip_prefix(&self.root).ok()?.to_str()?;
+            let (name, key) = within.split_once('/')?;
+            is_bucket_name(name).then(|| (name.to_owned(), key.to_owned()))
+        })
+    }
+
     /// The buckets that are folders, by their names, each with when it was made.
     pub fn folders(&self) -> Result<BTreeMap<String, Timestamp>, BucketError> {
         let unread = |error: &std::io::Error| BucketError::Io {

@@ -61,8 +61,10 @@ impl Refusal {
     #[must_use]
     pub fn status(code: &str) -> u16 {
         match code {
-            "AuthorizationError" => 403,
-            "NotFound" => 404,
+            "AccessDenied" | "AuthorizationError" => 403,
+            "NoSuchBucket" | "NoSuchKey" | "NotFound" => 404,
+            "BucketAlreadyOwnedByYou" | "BucketNotEmpty" => 409,
+            "InvalidRange" => 416,
             "Throttled" => 429,
             _ => 400,
         }

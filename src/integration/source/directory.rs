@@ -265,7 +265,7 @@ fn visit_below(
 }
 
 /// Whether a name matches a pattern in which `*` is any bytes and `?` is one character.
-fn matches(pattern: &[u8], name: &[u8]) -> bool {
+pub(crate) fn matches(pattern: &[u8], name: &[u8]) -> bool {
     let (mut p, mut n) = (0, 0);
     // Where to go on if what follows the last `*` does not fit: the `*` takes one byte more.
     let mut retry = None;

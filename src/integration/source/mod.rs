@@ -32,6 +32,7 @@ use std::{ops::ControlFlow, path::Path};
 use crate::{ids::Cursor, payload::Payload};
 use compact_str::CompactString;
 
+pub(crate) use self::directory::matches as name_matches;
 pub use self::{
     count::{Count, count},
     csv::CsvSpec,

@@ -10,7 +10,7 @@ use super::{
     logging::Logged,
     redrive::{Redrive, Redriven},
     runs::RunInput,
-    services::Served,
+    services::{Receive, Received, Served},
 };
 use crate::{
     ids::{ExecutionId, FrameId, Generation, Index, RunId},
@@ -34,6 +34,10 @@ pub(super) enum Item {
     Run(RunId, Vec<RunInput>),
     /// An execution's task waits for an embedded service.
     Service(Box<Served>),
+    /// Messages of a queue are to start executions.
+    Receive(Box<Receive>),
+    /// They were received.
+    Received(Received),
     /// A task starts an execution.
     StartFor(Box<Served>),
     /// An execution has ended that a task may wait for.

@@ -7,8 +7,8 @@ use crate::{
     asl::{Definition, intrinsic::uuid_of},
     ids::ExecutionId,
     machine::Input,
-    runtime::RuntimeError,
-    store::{ExecutionKind, ExecutionRow, ExecutionStatus, Runs},
+    runtime::{RuntimeError, Seat},
+    store::{ExecutionKind, ExecutionRow, ExecutionStatus, Runs, TriggerChange},
     time::Timestamp,
 };
 
@@ -27,9 +27,16 @@ impl Work {
             asked,
             volatile,
             end,
+            seat,
+            beside,
             begun,
         } = start;
-        let answer = match self.begin_asked(asked, volatile, now, batch) {
+        let answer = if volatile {
+            self.begin_asked(asked, volatile, now, batch)
+        } else {
+            self.begin_seated(asked, seat, now, batch)
+        };
+        let answer = match answer {
             Ok(answer) => answer,
             Err(error @ RuntimeError::Damaged { .. }) => {
                 begun.send(Err(error)).ok();
@@ -37,6 +44,7 @@ impl Work {
             }
             Err(error) => return Err(error),
         };
+        batch.changes.extend(beside);
         if let (Some(end), Begun::Running { id, .. }) = (end, &answer) {
             self.waiting.entry(*id).or_default().push(end);
         }
@@ -46,6 +54,29 @@ impl Work {
             batch.after.begun.push((begun, answer));
         }
         Ok(())
+    }
+
+    /// Begins an execution in this batch, among those of a trigger where it has a seat.
+    pub(super) fn begin_seated(
+        &mut self,
+        asked: StartExecution,
+        seat: Option<Seat>,
+        now: Timestamp,
+        batch: &mut Batch,
+    ) -> Result<Begun, RuntimeError> {
+        let begun = self.begin_asked(asked, false, now, batch)?;
+        // Why looked for: the same start again is the same execution, which has its seat.
+        if let (Some(seat), Begun::Running { id, .. }) = (seat, &begun)
+            && !self.seats.contains_key(id)
+        {
+            let trigger = seat.trigger().to_owned();
+            let execution = *id;
+            batch
+                .changes
+                .push(TriggerChange::Started { execution, trigger }.into());
+            self.seats.insert(execution, seat);
+        }
+        Ok(begun)
     }
 
     /// Begins an execution in this batch; one of which nothing is written is volatile.

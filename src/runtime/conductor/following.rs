@@ -171,6 +171,7 @@ impl Work {
     }
 
     fn tell_end(&mut self, execution: ExecutionId) {
+        self.seats.remove(&execution);
         if self.awaited.contains_key(&execution) {
             self.queue.push_back(Item::AwaitedEnd(execution));
         }

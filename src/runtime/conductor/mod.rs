@@ -31,15 +31,15 @@ use tokio::sync::{mpsc, oneshot};
 pub use self::activities::{ActivityTask, TaskAnswer};
 pub use self::live::arn_of;
 pub use self::program::Program;
-pub(super) use self::program::Programs;
 pub use self::redrive::{Redriven, redrive_refusal};
-use self::{activities::Poll, items::ReadPage, redrive::Redrive};
-use super::{Engine, RuntimeError, TaskToken, engine::Gone};
+use self::{activities::Poll, batch::Item, items::ReadPage, redrive::Redrive};
+pub(super) use self::{program::Programs, services::Receive};
+use super::{Engine, RuntimeError, Seat, TaskToken, engine::Gone};
 use crate::{
     ids::{ExecutionId, RunId},
     machine::Input,
     payload::Payload,
-    store::ExecutionStatus,
+    store::{Change, ExecutionStatus},
     time::Timestamp,
 };
 
@@ -50,6 +50,8 @@ const ORDERS_MAX: usize = 1024;
 pub(super) enum Order {
     /// Begin an execution.
     Start(Box<Start>),
+    /// Begin an execution for each message that a queue has for a trigger.
+    Receive(Box<Receive>),
     /// Have an ended execution go on.
     Redrive(Redrive),
     /// Something happened to an execution.
@@ -106,12 +108,33 @@ pub(super) enum Order {
     },
 }
 
+impl Order {
+    /// A queue's, as it waits among what is queued.
+    fn received(self) -> Option<Item> {
+        match self {
+            Self::Receive(receive) => Some(Item::Receive(receive)),
+            Self::Start(_)
+            | Self::Redrive(_)
+            | Self::Tell { .. }
+            | Self::Poll { .. }
+            | Self::Answer { .. }
+            | Self::Page { .. }
+            | Self::Limits { .. }
+            | Self::Stop { .. } => None,
+        }
+    }
+}
+
 /// An execution to be begun.
 pub(super) struct Start {
     pub(super) asked: StartExecution,
     /// Nothing of it is written: its caller waits for its end.
     pub(super) volatile: bool,
     pub(super) end: Option<oneshot::Sender<ExecutionEnd>>,
+    /// Among those of a trigger.
+    pub(super) seat: Option<Seat>,
+    /// What is written in the same commit.
+    pub(super) beside: Vec<Change>,
     /// Answered when it is durable.
     pub(super) begun: oneshot::Sender<Result<Begun, RuntimeError>>,
 }
@@ -213,11 +236,32 @@ impl Engine {
 
     /// Begins an execution; when this returns it is durable.
     pub async fn start_execution(&self, asked: StartExecution) -> Result<Begun, RuntimeError> {
+        self.start_seated(asked, None).await
+    }
+
+    /// The same, among those of a trigger.
+    pub async fn start_seated(
+        &self,
+        asked: StartExecution,
+        seat: Option<Seat>,
+    ) -> Result<Begun, RuntimeError> {
+        self.start_beside(asked, seat, Vec::new()).await
+    }
+
+    /// The same, with what is written in the same commit, also where the name was taken.
+    pub(super) async fn start_beside(
+        &self,
+        asked: StartExecution,
+        seat: Option<Seat>,
+        beside: Vec<Change>,
+    ) -> Result<Begun, RuntimeError> {
         let (begun, answer) = oneshot::channel();
         let start = Start {
             asked,
             volatile: false,
             end: None,
+            seat,
+            beside,
             begun,
         };
         self.conductor(Order::Start(Box::new(start))).await?;
@@ -233,6 +277,8 @@ impl Engine {
             asked,
             volatile: true,
             end: Some(end),
+            seat: None,
+            beside: Vec::new(),
             begun,
         };
         self.conductor(Order::Start(Box::new(start))).await?;
@@ -339,7 +385,7 @@ impl Engine {
         ))
     }
 
-    async fn conductor(&self, order: Order) -> Result<(), RuntimeError> {
+    pub(super) async fn conductor(&self, order: Order) -> Result<(), RuntimeError> {
         let orders = self.orders_of_conductor().ok_or(RuntimeError::Closed)?;
         orders.send(order).await.map_err(|_| RuntimeError::Closed)
     }

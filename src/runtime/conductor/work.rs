@@ -26,10 +26,10 @@ use crate::{
     machine::{Effect, Input},
     payload::Failure,
     plugin::Answer,
-    runtime::{Engine, RuntimeError, history::Bounds},
+    runtime::{Engine, RuntimeError, Seat, history::Bounds},
     store::{
         ActivityTaskRow, AwaitedRow, Change, Committed, Line, MachineChange, StoreError, TimerKind,
-        TimerRow,
+        TimerRow, TriggerChange,
     },
     time::Timestamp,
 };
@@ -72,6 +72,8 @@ pub(super) struct Work {
     pub(super) runs: HashMap<RunId, MapRun>,
     /// Executions whose end a task waits for.
     pub(super) awaited: HashMap<ExecutionId, Vec<AwaitedRow>>,
+    /// Running executions that count among those of a trigger.
+    pub(super) seats: HashMap<ExecutionId, Seat>,
     /// Redrives that wait until an end is durable.
     pub(super) redrives: HashMap<ExecutionId, Vec<Redrive>>,
     /// Who waits for an end.
@@ -98,6 +100,7 @@ impl Work {
             elsewhere: Elsewhere::default(),
             runs: HashMap::new(),
             awaited: HashMap::new(),
+            seats: HashMap::new(),
             redrives: HashMap::new(),
             waiting: HashMap::new(),
             engine,
@@ -194,6 +197,7 @@ impl Work {
         self.activities.forget();
         self.runs.clear();
         self.redrives.clear();
+        self.seats.clear();
         if let Err(error) = self.resume() {
             tracing::error!(%error, "cannot take up the executions that were under way");
         }
@@ -206,6 +210,7 @@ impl Work {
     fn resume(&mut self) -> Result<(), RuntimeError> {
         self.resume_runs()?;
         self.resume_awaited()?;
+        self.resume_seats()?;
         let mut behind = ExecutionId(0);
         loop {
             let store = self.engine.store().clone();
@@ -261,6 +266,9 @@ impl Work {
         };
         let queued = self.queue.len().min(BATCH_MAX);
         let mut queued: Vec<_> = self.queue.drain(..queued).collect();
+        // Why before the others: its queue is asked with the services of this batch.
+        let receives = orders.extract_if(.., |order| matches!(order, Order::Receive(_)));
+        queued.extend(receives.filter_map(Order::received));
         let asked = self.ask_services(&mut queued, now).await?;
         for item in queued {
             alone(self.take_up(item, now, &mut batch))?;
@@ -328,7 +336,8 @@ impl Work {
                 Ok(())
             }
             // Taken out before: what it was answered came instead.
-            Item::Service(_) => Ok(()),
+            Item::Service(_) | Item::Receive(_) => Ok(()),
+            Item::Received(received) => self.start_received(received, now, batch),
             Item::StartFor(served) => self.start_for(&served, now, batch),
             Item::AwaitedEnd(child) => self.tell_parent(child, now, batch),
             Item::Run(run, inputs) => {
@@ -360,6 +369,8 @@ impl Work {
     ) -> Result<(), RuntimeError> {
         match order {
             Order::Start(start) => self.begin(*start, now, batch),
+            // Taken out before: it waits among what is queued.
+            Order::Receive(_) => Ok(()),
             Order::Limits { run, limits, done } => {
                 let known = self.runs.contains_key(&run);
                 if known {
@@ -530,7 +541,12 @@ impl Work {
             )?;
             batch.after.logged.extend(live.take_logged());
             live.commits += 1;
-            ended |= live.has_ended();
+            if live.has_ended() {
+                ended = true;
+                if self.seats.contains_key(&execution) {
+                    changes.push(TriggerChange::Ended(execution).into());
+                }
+            }
             batch.after.executions.push(execution);
         }
         if ended {

@@ -5,7 +5,11 @@ mod queues;
 mod tables;
 pub(super) mod topics;
 
-use std::{cell::RefCell, sync::mpsc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    sync::mpsc,
+    time::Duration,
+};
 
 use rusqlite::{Connection, Savepoint};
 use serde_json::Value;
@@ -24,8 +28,9 @@ const COUNTED_MAX: u32 = 100_000;
 /// What calls were answered.
 pub(super) type Outcomes = Vec<Result<Value, Refusal>>;
 
-/// What embedded services keep, within a transaction.
-struct Kept<'a>(&'a Connection);
+/// What embedded services keep, within a transaction, and whether messages have come into it, or others can be
+/// received.
+struct Kept<'a>(&'a Connection, &'a Cell<bool>);
 
 /// Calls that are part of a request, and what is written beside them, which depends on their answers.
 pub(super) struct Calls {
@@ -36,6 +41,7 @@ pub(super) struct Calls {
     rest: mpsc::Receiver<Vec<Change>>,
     /// What has come of it.
     changes: RefCell<Option<Vec<Change>>>,
+    messages: Cell<bool>,
 }
 
 impl Calls {
@@ -51,6 +57,7 @@ impl Calls {
             outcomes: RefCell::default(),
             rest,
             changes: RefCell::default(),
+            messages: Cell::new(false),
         };
         (calls, outcomes, sender)
     }
@@ -60,7 +67,7 @@ impl Calls {
         let mut outcomes = Vec::with_capacity(self.wanted.len());
         for call in &self.wanted {
             let own = savepoint.savepoint()?;
-            let outcome = call.answer(&Kept(&own))?;
+            let outcome = call.answer(&Kept(&own, &self.messages))?;
             if outcome.is_ok() {
                 own.commit()?;
             }
@@ -91,6 +98,11 @@ impl Calls {
     /// Whether one of them may have put something into the outbox.
     pub(super) fn post(&self) -> bool {
         self.wanted.iter().any(Call::posts)
+    }
+
+    /// Whether messages came with them, or others can be received; a refused call may say so, too.
+    pub(super) const fn has_messages(&self) -> bool {
+        self.messages.get()
     }
 
     /// Whether what follows has a change of that kind.

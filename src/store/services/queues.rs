@@ -95,6 +95,7 @@ impl Queues for Kept<'_> {
     }
 
     fn send(&self, queue: i64, message: &Message) -> rusqlite::Result<()> {
+        self.1.set(true);
         self.0
             .prepare_cached(
                 "INSERT INTO service_messages
@@ -138,6 +139,7 @@ impl Queues for Kept<'_> {
     }
 
     fn note(&self, queue: i64, message: &Message) -> rusqlite::Result<()> {
+        self.1.set(true);
         self.0
             .prepare_cached(
                 "UPDATE service_messages SET visible_us = ?3, receives = ?4, first_us = ?5

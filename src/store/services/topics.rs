@@ -342,6 +342,8 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
     use crate::store::{Change, StoreSettings};
 
@@ -360,7 +362,9 @@ mod tests {
     fn post(store: &Store, number: i64, destinations: &[&str]) {
         let db = Connection::open(store.path()).unwrap();
         let destinations: Vec<String> = destinations.iter().map(|it| (*it).to_owned()).collect();
-        Kept(&db).post(&notice(number), &destinations).unwrap();
+        Kept(&db, &Cell::default())
+            .post(&notice(number), &destinations)
+            .unwrap();
     }
 
     fn settle(store: &Store, id: i64, delivery: Delivery) {
@@ -440,16 +444,29 @@ mod tests {
         };
         db.execute_batch("BEGIN").unwrap();
         for number in 1..=all {
-            Kept(&db).post(&notice(number), &["a".to_owned()]).unwrap();
+            Kept(&db, &Cell::default())
+                .post(&notice(number), &["a".to_owned()])
+                .unwrap();
         }
         db.execute_batch("COMMIT").unwrap();
-        assert!(Kept(&db).owes("a", GIVEN_UP_MAX + 5).unwrap());
-        assert!(!Kept(&db).owes("a", GIVEN_UP_MAX + 6).unwrap());
+        assert!(
+            Kept(&db, &Cell::default())
+                .owes("a", GIVEN_UP_MAX + 5)
+                .unwrap()
+        );
+        assert!(
+            !Kept(&db, &Cell::default())
+                .owes("a", GIVEN_UP_MAX + 6)
+                .unwrap()
+        );
         store
             .commit_blocking((1..=all).map(give_up).collect())
             .unwrap();
         assert_eq!(count(&store, "service_deliveries"), i64::from(GIVEN_UP_MAX));
         assert_eq!(count(&store, "service_notices"), i64::from(GIVEN_UP_MAX));
-        assert_eq!(Kept(&db).outbox("t").unwrap(), (0, GIVEN_UP_MAX.into()));
+        assert_eq!(
+            Kept(&db, &Cell::default()).outbox("t").unwrap(),
+            (0, GIVEN_UP_MAX.into())
+        );
     }
 }

@@ -58,6 +58,8 @@ mod update_state_machine_alias;
 mod validate_state_machine_definition;
 mod variable_references;
 
+pub(in crate::api) use start_execution::begin;
+
 use serde_json::{Number, Value, json};
 
 use super::Api;

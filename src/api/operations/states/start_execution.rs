@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     api::{Api, ApiError, Fault, shape::Member},
-    runtime::{Begun, StartExecution},
+    runtime::{Begun, Seat, StartExecution},
     store::ExecutionKind,
 };
 
@@ -42,20 +42,28 @@ pub(super) async fn call(api: &Api, input: Input) -> Result<Value, ApiError> {
         input: payload,
         trace_header: input.trace_header,
     };
+    begin(api, asked, None).await
+}
+
+/// Begins an execution, and tells it. With a seat it counts among those of a trigger.
+pub(in crate::api) async fn begin(
+    api: &Api,
+    asked: StartExecution,
+    seat: Option<Seat>,
+) -> Result<Value, ApiError> {
+    let machine = asked.program.machine.clone();
     let kind = asked.program.kind;
     let place = api.place();
-    match api.engine()?.start_execution(asked).await? {
+    match api.engine()?.start_seated(asked, seat).await? {
         Begun::Running { id, name, started } => {
             let arn = match kind {
-                ExecutionKind::Express => place.express(&machine.name, &name, &id.to_string()),
-                ExecutionKind::Standard | ExecutionKind::Job => {
-                    place.execution(&machine.name, &name)
-                }
+                ExecutionKind::Express => place.express(&machine, &name, &id.to_string()),
+                ExecutionKind::Standard | ExecutionKind::Job => place.execution(&machine, &name),
             };
             Ok(json!({ "executionArn": arn, "startDate": seconds(started) }))
         }
         Begun::Exists { name } => {
-            let arn = place.execution(&machine.name, &name);
+            let arn = place.execution(&machine, &name);
             let message = format!("Execution Already Exists: '{arn}'");
             Err(ApiError::states(Fault::ExecutionAlreadyExists, message))
         }

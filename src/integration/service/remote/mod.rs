@@ -11,6 +11,7 @@ mod gateway;
 mod keys;
 mod members;
 mod objects;
+mod own;
 mod place;
 mod request;
 mod s3;
@@ -19,6 +20,7 @@ mod told;
 mod wire;
 mod xml;
 
+pub use own::{StatesApi, ask_own};
 pub use request::encode;
 pub(in crate::integration) use wire::{Lost, Wire};
 

@@ -4,7 +4,7 @@
 //! Impurity: a call that was sent when the process ended is sent again, because nobody knows what became of
 //! it; AWS's own does the same. A service that takes a token for it would remove that.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::Value;
 use tokio::{
@@ -19,7 +19,9 @@ use crate::{
     integration::{
         bucket::Buckets,
         service::{
-            Asked, Pattern, ServiceTask, action, named_failure, remote::Services, result, s3,
+            Asked, Pattern, ServiceTask, action, named_failure,
+            remote::{Services, StatesApi, ask_own, unreachable},
+            result, s3,
         },
     },
     machine::Input,
@@ -49,6 +51,7 @@ pub(in crate::runtime::conductor) struct Elsewhere {
 enum Way {
     Service(Services),
     Buckets(Buckets),
+    Own(Arc<dyn StatesApi>),
 }
 
 /// What came of a call.
@@ -96,6 +99,11 @@ impl Elsewhere {
                     let parameters = wanted.parameters.value();
                     client.call(task, parameters, wanted.timeout).await
                 }
+                Way::Own(api) => {
+                    let parameters = wanted.parameters.value();
+                    let id = uuid_of(rand::random(), rand::random());
+                    within(wanted.timeout, task, ask_own(&*api, task, parameters, id)).await
+                }
                 Way::Buckets(buckets) => ask_buckets(buckets, &wanted).await,
             };
             drop(turn);
@@ -111,6 +119,20 @@ impl Elsewhere {
         });
         Ok(())
     }
+}
+
+/// What comes of a call within a task's time.
+async fn within(
+    timeout: Option<Duration>,
+    task: ServiceTask<'_>,
+    asking: impl Future<Output = Result<Payload, Failure>>,
+) -> Result<Payload, Failure> {
+    let Some(timeout) = timeout else {
+        return asking.await;
+    };
+    tokio::time::timeout(timeout, asking)
+        .await
+        .unwrap_or_else(|_| Err(unreachable(task, "no answer within the task's time")))
 }
 
 /// Has buckets that are folders do what a task wants, on a thread that may block.
@@ -146,7 +168,16 @@ impl Work {
         }
         let client = self.engine.reach().services(&self.engine.config())?;
         let client = client.filter(|client| client.has(task.service));
-        Ok(client.map(Way::Service))
+        if let Some(client) = client {
+            return Ok(Some(Way::Service(client)));
+        }
+        // Why not that action: it begins one in the commit of its state's exit.
+        let own = task.service == "sfn" && task.sdk && task.action != "startExecution";
+        let own = own && task.pattern == Pattern::RequestResponse;
+        Ok(own
+            .then(|| self.engine.reach().own())
+            .flatten()
+            .map(Way::Own))
     }
 
     /// Sends a task to its service elsewhere; gives it back where that is not elsewhere.

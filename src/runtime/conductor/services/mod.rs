@@ -5,6 +5,7 @@
 
 mod elsewhere;
 mod executions;
+mod messages;
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,7 +24,8 @@ use crate::{
     time::Timestamp,
 };
 
-pub(super) use elsewhere::Elsewhere;
+pub(in crate::runtime) use messages::Receive;
+pub(super) use {elsewhere::Elsewhere, messages::Received};
 
 /// A task that somebody is to do.
 pub(super) struct Wanted {
@@ -147,31 +149,36 @@ impl Served {
 }
 
 impl Work {
-    /// Has the services asked that tasks of a batch wait for; what follows from it goes into the batch,
-    /// before everything else, and the batch into that commit. `None` where none waits.
+    /// Has the services asked that tasks and triggers of a batch wait for; what follows from it goes into the
+    /// batch, before everything else, and the batch into that commit. `None` where none waits.
     pub(super) async fn ask_services(
         &mut self,
         queued: &mut Vec<Item>,
         now: Timestamp,
     ) -> Result<Option<store::Asked>, RuntimeError> {
-        if !queued.iter().any(|item| matches!(item, Item::Service(_))) {
+        let asks = |item: &Item| matches!(item, Item::Service(_) | Item::Receive(_));
+        if !queued.iter().any(asks) {
             return Ok(None);
         }
         let (mut wanted, mut calls) = (Vec::new(), Vec::new());
         let mut others = Vec::with_capacity(queued.len());
         let (base, settings) = (self.engine.queues(), self.engine.config());
         for item in queued.drain(..) {
-            let Item::Service(served) = item else {
+            if let Item::Service(served) = item {
+                // Why looked at: an execution that was stopped meanwhile wants nothing done.
+                let (execution, frame, generation) = served.whom();
+                if self.waits(execution, frame, generation)?
+                    && let Some(call) = served.call(now, &base, &settings)
+                {
+                    calls.push(call);
+                    wanted.push(Asking::Task(served));
+                }
+            } else if let Item::Receive(receive) = item {
+                let own = receive.calls(now, &base, &settings);
+                wanted.push(Asking::Queue(receive, own.len()));
+                calls.extend(own);
+            } else {
                 others.push(item);
-                continue;
-            };
-            // Why looked at: an execution that was stopped meanwhile wants nothing done.
-            let (execution, frame, generation) = served.whom();
-            if self.waits(execution, frame, generation)?
-                && let Some(call) = served.call(now, &base, &settings)
-            {
-                calls.push(call);
-                wanted.push(served);
             }
         }
         if wanted.is_empty() {
@@ -179,10 +186,37 @@ impl Work {
             return Ok(None);
         }
         let mut asked = self.line().ask(calls).await?;
-        let answers = asked.answers().await?;
-        let inputs = wanted.iter().zip(answers);
-        queued.extend(inputs.map(|(served, answer)| served.taken(answer, now)));
+        let mut answers = asked.answers().await?.into_iter();
+        for asking in wanted {
+            match asking {
+                Asking::Task(served) => {
+                    let answer = answers.next();
+                    queued.extend(answer.map(|answer| served.taken(answer, now)));
+                }
+                Asking::Queue(receive, count) => {
+                    let received = receive.taken(answers.by_ref().take(count));
+                    queued.push(Item::Received(received));
+                }
+            }
+        }
         queued.append(&mut others);
         Ok(Some(asked))
     }
+
+    /// Counts what triggers with a bound had started when the last process ended.
+    pub(super) fn resume_seats(&mut self) -> Result<(), RuntimeError> {
+        self.seats.clear();
+        let seats = self.engine.triggers().seats().clone();
+        for (execution, trigger) in self.engine.store().triggered()? {
+            self.seats.insert(execution, seats.take_again(&trigger));
+        }
+        Ok(())
+    }
+}
+
+/// Who waits for answers.
+enum Asking {
+    Task(Box<Served>),
+    /// For so many.
+    Queue(Box<Receive>, usize),
 }

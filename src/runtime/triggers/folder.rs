@@ -1,0 +1,338 @@
+//! What lies in a trigger's folder, and which of it is finished.
+//!
+//! Blocks. Follows no links, and passes over what is hidden or has a name that says it is not finished.
+//! Invariant: nothing here decides by memory what was served; that is told by rows.
+
+use std::{
+    collections::HashMap,
+    ffi::OsStr,
+    fs::{self, DirEntry, Metadata},
+    io,
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use notify::{
+    Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _,
+    event::{AccessKind, AccessMode, ModifyKind},
+};
+use tokio::sync::watch;
+
+use crate::{integration::source::name_matches, time::Timestamp};
+
+/// Files of a folder that are known at the most, each some 200 bytes of memory and a row; beyond that no
+/// more are taken until some are gone. Whoever has more wants a job over a directory.
+pub(super) const FILES_MAX: usize = 100_000;
+
+/// Folders within folders that are looked into.
+const DEPTH_MAX: usize = 16;
+
+/// What is neither hidden nor finished is called so.
+const UNFINISHED: [&str; 6] = ["~", ".part", ".tmp", ".crdownload", ".filepart", ".swp"];
+
+/// Without a change for this long a file is finished, once it was closed.
+pub(super) const SETTLE: Duration = Duration::from_secs(1);
+
+/// A file that was being written and of which nothing has been heard for so long is taken for finished:
+/// that it was closed may have been lost.
+const SILENT_MAX: Duration = Duration::from_mins(2);
+
+/// A file as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Its whole path.
+    pub(super) path: PathBuf,
+    pub(super) size: u64,
+    /// When it was written, in nanoseconds since 1970.
+    pub(super) modified_ns: i64,
+    pub(super) inode: u64,
+    /// When anything of it was changed, its name included.
+    changed: Timestamp,
+}
+
+/// What a look at a folder has found.
+#[derive(Debug, Default)]
+pub(super) struct Look {
+    pub(super) files: Vec<Found>,
+    /// Not everything was seen: too many files, or a folder that cannot be read.
+    pub(super) partial: Option<String>,
+}
+
+/// What is going on in a folder, as the kernel tells.
+pub(super) struct Notices {
+    heard: Arc<Heard>,
+    /// Ends with this value.
+    _watcher: RecommendedWatcher,
+    /// The folder that is watched, by device and inode.
+    folder: (u64, u64),
+}
+
+struct Heard {
+    /// Files that somebody writes, and when that was heard last.
+    open: Mutex<HashMap<PathBuf, Instant>>,
+    stirred: watch::Sender<u64>,
+}
+
+impl Notices {
+    /// Listens to a folder and all within it.
+    pub(super) fn of(folder: &Path) -> notify::Result<Self> {
+        let heard = Arc::new(Heard {
+            open: Mutex::default(),
+            stirred: watch::Sender::new(0),
+        });
+        let ears = Arc::clone(&heard);
+        let config = notify::Config::default().with_follow_symlinks(false);
+        let told = move |event: notify::Result<Event>| ears.hear(event.ok());
+        let mut watcher = RecommendedWatcher::new(told, config)?;
+        watcher.watch(folder, RecursiveMode::Recursive)?;
+        Ok(Self {
+            heard,
+            _watcher: watcher,
+            folder: identity(&fs::metadata(folder)?),
+        })
+    }
+
+    /// Whether the folder is the one that is listened to.
+    pub(super) fn is_of(&self, folder: &Path) -> bool {
+        fs::metadata(folder).is_ok_and(|now| identity(&now) == self.folder)
+    }
+
+    /// Changes when something happened.
+    pub(super) fn stirred(&self) -> watch::Receiver<u64> {
+        self.heard.stirred.subscribe()
+    }
+
+    /// Whether somebody writes a file, as far as is known.
+    pub(super) fn is_written(&self, path: &Path) -> bool {
+        let open = self.heard.open.lock();
+        let open = open.unwrap_or_else(PoisonError::into_inner);
+        open.get(path)
+            .is_some_and(|heard| heard.elapsed() < SILENT_MAX)
+    }
+}
+
+impl Heard {
+    fn hear(&self, event: Option<Event>) {
+        if let Some(event) = event {
+            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            match event.kind {
+                EventKind::Access(AccessKind::Close(AccessMode::Write))
+                | EventKind::Modify(ModifyKind::Name(_))
+                | EventKind::Remove(_) => {
+                    for path in &event.paths {
+                        open.remove(path);
+                    }
+                }
+                EventKind::Create(_) | EventKind::Modify(ModifyKind::Data(_)) => {
+                    if open.len() == FILES_MAX {
+                        open.retain(|_, heard| heard.elapsed() < SILENT_MAX);
+                    }
+                    for path in event.paths.into_iter().filter(|path| !is_linked(path)) {
+                        if open.len() < FILES_MAX {
+                            open.insert(path, Instant::now());
+                        }
+                    }
+                }
+                // Why nothing: a look at the folder opens and closes what is in it.
+                EventKind::Access(_) => return,
+                EventKind::Any | EventKind::Modify(_) | EventKind::Other => {}
+            }
+        }
+        self.stirred.send_modify(|count| *count += 1);
+    }
+}
+
+/// Whether a file has another name: nobody has to write it first.
+fn is_linked(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|file| file.is_file() && file.nlink() > 1)
+}
+
+fn identity(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+/// What lies in a folder.
+///
+/// # Errors
+/// The folder itself cannot be read.
+pub(super) fn look(folder: &Path, pattern: Option<&str>) -> io::Result<Look> {
+    let mut look = Look::default();
+    let mut folders = vec![(folder.to_owned(), 0)];
+    while let Some((path, depth)) = folders.pop() {
+        let entries = match fs::read_dir(&path) {
+            Ok(entries) => entries,
+            Err(error) if depth == 0 => return Err(error),
+            // It went away meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => {
+                look.partial = Some(format!("cannot read {}: {error}", path.display()));
+                continue;
+            }
+        };
+        for entry in entries {
+            let entry = entry?;
+            let Some(file) = wanted(&entry, pattern) else {
+                continue;
+            };
+            if file.is_dir() {
+                if depth < DEPTH_MAX {
+                    folders.push((entry.path(), depth + 1));
+                }
+            } else if look.files.len() == FILES_MAX {
+                look.partial = Some(format!(
+                    "there are more than {FILES_MAX} files, and no more are known at a time"
+                ));
+                return Ok(look);
+            } else {
+                look.files.push(found(entry.path(), &file));
+            }
+        }
+    }
+    // Why: what came first starts first.
+    look.files
+        .sort_by(|one, other| (one.modified_ns, &one.path).cmp(&(other.modified_ns, &other.path)));
+    Ok(look)
+}
+
+/// What is known of a folder or of a file that counts; nothing of links and what is neither.
+fn wanted(entry: &DirEntry, pattern: Option<&str>) -> Option<Metadata> {
+    let name = entry.file_name();
+    let bytes = name.as_bytes();
+    if bytes.starts_with(b".") {
+        return None;
+    }
+    // Of the entry itself, not of what it leads to. One that went away meanwhile is none.
+    let file = entry.metadata().ok()?;
+    if file.is_dir() {
+        return Some(file);
+    }
+    let unfinished = UNFINISHED.iter().any(|end| bytes.ends_with(end.as_bytes()));
+    let named = pattern.is_none_or(|pattern| name_matches(pattern.as_bytes(), bytes));
+    (file.is_file() && named && !unfinished).then_some(file)
+}
+
+fn found(path: PathBuf, file: &Metadata) -> Found {
+    let changed = file.ctime().saturating_mul(1_000_000);
+    Found {
+        path,
+        size: file.size(),
+        modified_ns: file
+            .mtime()
+            .saturating_mul(1_000_000_000)
+            .saturating_add(file.mtime_nsec()),
+        inode: file.ino(),
+        changed: Timestamp(changed.saturating_add(file.ctime_nsec() / 1000)),
+    }
+}
+
+impl Found {
+    /// Whether nothing of it was changed for a while. A change that is yet to come is a clock that was set.
+    pub(super) fn is_settled(&self, now: Timestamp) -> bool {
+        now.since(self.changed) >= SETTLE || self.changed > now.after(SETTLE)
+    }
+
+    /// When it was written.
+    pub(super) const fn modified(&self) -> Timestamp {
+        Timestamp(self.modified_ns.div_euclid(1000))
+    }
+
+    /// Its name.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.path.file_name().and_then(OsStr::to_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path, pattern: Option<&str>) -> Vec<String> {
+        let look = look(folder, pattern).unwrap();
+        assert_eq!(look.partial, None);
+        let names = look.files.iter().map(|file| {
+            let path = file.path.strip_prefix(folder).unwrap();
+            path.display().to_string()
+        });
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn files_count_that_are_finished_wherever_they_lie() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        fs::create_dir_all(at("a/b")).unwrap();
+        fs::create_dir_all(at(".hidden")).unwrap();
+        for name in [
+            "1.csv",
+            "a/2.csv",
+            "a/b/3.txt",
+            ".4.csv",
+            "5.csv~",
+            "6.csv.part",
+            "7.tmp",
+            ".hidden/8.csv",
+        ] {
+            fs::write(at(name), name).unwrap();
+        }
+        std::os::unix::fs::symlink(at("1.csv"), at("9.csv")).unwrap();
+        std::os::unix::fs::symlink(root.path(), at("a/round")).unwrap();
+        assert_eq!(names(root.path(), None), ["1.csv", "a/2.csv", "a/b/3.txt"]);
+        assert_eq!(names(root.path(), Some("*.csv")), ["1.csv", "a/2.csv"]);
+        assert!(look(&at("none"), None).is_err());
+    }
+
+    #[test]
+    fn a_file_is_settled_a_while_after_its_last_change() {
+        let mut file = Found {
+            path: PathBuf::new(),
+            size: 0,
+            modified_ns: 0,
+            inode: 0,
+            changed: Timestamp::from_millis(10_000),
+        };
+        for (now, settled) in [
+            (10_000, false),
+            (10_999, false),
+            (11_000, true),
+            (9_500, false),
+            (8_000, true),
+        ] {
+            assert_eq!(
+                file.is_settled(Timestamp::from_millis(now)),
+                settled,
+                "{now}"
+            );
+        }
+        file.modified_ns = 1_700_000_000_123_456_789;
+        assert_eq!(file.modified(), Timestamp(1_700_000_000_123_456));
+    }
+
+    #[test]
+    fn a_file_is_written_until_it_was_closed() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().canonicalize().unwrap();
+        let notices = Notices::of(&folder).unwrap();
+        let path = folder.join("1.csv");
+        let begun = Instant::now();
+        let until = |is_so: &dyn Fn() -> bool| {
+            while !is_so() {
+                assert!(begun.elapsed() < Duration::from_secs(20));
+                std::thread::yield_now();
+            }
+        };
+        let mut file = fs::File::create(&path).unwrap();
+        io::Write::write_all(&mut file, b"a").unwrap();
+        until(&|| notices.is_written(&path));
+        drop(file);
+        until(&|| !notices.is_written(&path));
+        assert!(notices.is_of(&folder));
+        fs::rename(&folder, folder.with_extension("old")).unwrap();
+        fs::create_dir(&folder).unwrap();
+        assert!(!notices.is_of(&folder));
+        fs::remove_dir_all(folder.with_extension("old")).unwrap();
+    }
+}
