@@ -14,7 +14,10 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use crate::bed::{Bed, Daemon, scale};
+use crate::{
+    bed::{Bed, Daemon, scale},
+    services::{self, Moto, client},
+};
 
 const TOKEN: &str = "a-token-of-the-tests";
 
@@ -155,8 +158,14 @@ fn a_token_starts_an_execution_and_nothing_else_does() {
     assert_eq!(status, 503, "{told}");
     let words = told["message"].as_str().unwrap();
     assert!(words.contains("stateMachine:m"), "{told}");
+    let standing = bed.ask(&["status"]);
+    assert!(
+        standing.contains("trigger t (http) starts m; for now: no state machine"),
+        "{standing}"
+    );
 
     machine(&bed, "m", PASS, "STANDARD");
+    assert_eq!(bed.ask(&["status"]).trim_end(), "trigger t (http) starts m");
     let (status, told) = trigger(&bed, "t", &bearer(TOKEN), r#"{"a": 1}"#);
     assert_eq!(status, 200, "{told}");
     let arn = told["executionArn"].as_str().unwrap();
@@ -789,4 +798,60 @@ fn each_file_starts_one_execution_however_often_the_daemon_dies() {
     expected.push("last".to_owned());
     expected.sort();
     assert_eq!(names(&bed), expected);
+}
+
+#[tokio::test]
+async fn each_message_of_a_queue_elsewhere_starts_one_execution_though_the_daemon_dies() {
+    let moto = Moto::start();
+    let services = client(&moto.place);
+    let asked = async |action: &str, input: Value| {
+        let resource = format!("aws-sdk:sqs:{action}");
+        services::ask(&services, &resource, input, None)
+            .await
+            .unwrap()
+    };
+    // Short, so that what a dead daemon had comes again while the test waits.
+    let queue = json!({"QueueName": "q", "Attributes": {"VisibilityTimeout": "2"}});
+    let url = asked("createQueue", queue).await["QueueUrl"].clone();
+    let total = scale(60, 600);
+    for n in 0..total {
+        asked(
+            "sendMessage",
+            json!({"QueueUrl": url, "MessageBody": n.to_string()}),
+        )
+        .await;
+    }
+    let bed = Bed::new();
+    bed.write(
+        "iterd.toml",
+        format!(
+            "[services.sqs]\nendpoint = \"{}\"\n\
+             [triggers.t]\nkind = \"queue\"\nqueue = \"q\"\nmachine = \"m\"\n",
+            moto.place
+        ),
+    );
+    let mut daemon = serve(&bed);
+    daemon.until("a refusal", || {
+        bed.words().contains("a message starts no execution")
+    });
+    machine(&bed, "m", PASS, "STANDARD");
+    daemon.until("some of them", || count(&bed) > total / 3);
+    daemon.kill();
+    let mut daemon = serve(&bed);
+    daemon.until("all of them", || count(&bed) >= total);
+    let mut empty = false;
+    while !empty {
+        let asked_for = json!({"QueueUrl": url, "AttributeNames": ["All"]});
+        let told = asked("getQueueAttributes", asked_for).await;
+        empty = [
+            "ApproximateNumberOfMessages",
+            "ApproximateNumberOfMessagesNotVisible",
+        ]
+        .iter()
+        .all(|name| told["Attributes"][name] == "0");
+    }
+    let mut started: Vec<i64> = inputs(&bed).iter().filter_map(Value::as_i64).collect();
+    started.sort_unstable();
+    assert_eq!(started, (0..total).collect::<Vec<i64>>());
+    daemon.kill();
 }
