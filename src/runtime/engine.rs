@@ -187,8 +187,11 @@ impl Engine {
         tokio::spawn(Chronicler::new(self.clone()).work());
         tokio::spawn(Lookout::new(self.clone()).work());
         tokio::spawn(Notifier::new(self.clone()).work());
-        tokio::spawn(Receiver::new(self.clone()).work());
-        tokio::spawn(Attendant::new(self.clone()).work());
+        // Why a service's alone: a command goes away when its job is done.
+        if self.is_service() {
+            tokio::spawn(Receiver::new(self.clone()).work());
+            tokio::spawn(Attendant::new(self.clone()).work());
+        }
     }
 
     /// The store.

@@ -2,6 +2,7 @@
 
 use std::{
     io::{Read as _, Write as _},
+    net::TcpStream,
     os::unix::net::UnixStream,
 };
 
@@ -854,4 +855,36 @@ async fn each_message_of_a_queue_elsewhere_starts_one_execution_though_the_daemo
     started.sort_unstable();
     assert_eq!(started, (0..total).collect::<Vec<i64>>());
     daemon.kill();
+}
+
+#[test]
+fn a_trigger_is_reached_under_the_address_of_the_daemon_alone() {
+    let bed = Bed::new();
+    bed.write("token", TOKEN);
+    let file = bed.path("token").display().to_string();
+    bed.write(
+        "iterd.toml",
+        format!("[triggers.t]\nkind = \"http\"\nmachine = \"m\"\ntoken = \"file:{file}\"\n"),
+    );
+    let _daemon = serve(&bed);
+    machine(&bed, "m", PASS, "STANDARD");
+    let words = bed.words();
+    let address = words.split("listening address=").nth(1).unwrap();
+    let address = address.split_whitespace().next().unwrap();
+    for (host, expected) in [
+        (address, "200"),
+        ("localhost", "200"),
+        ("rebound.example", "403"),
+    ] {
+        let mut stream = TcpStream::connect(address).unwrap();
+        let request = format!(
+            "POST /triggers/t HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {TOKEN}\r\n\
+             connection: close\r\ncontent-length: 2\r\n\r\n{{}}"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer.split(' ').nth(1), Some(expected), "{host}: {answer}");
+    }
+    assert_eq!(count(&bed), 2);
 }
