@@ -66,6 +66,7 @@ async fn serve(
     engine.spawn_services();
     take_over(engine, &settings.config.jobs_dir).await;
     engine.resume_all().await?;
+    engine.tell_triggers();
     let mut scheduler = Scheduler::start(engine.clone()).await;
     tell_systemd(&[NotifyState::Ready, NotifyState::Status("running")]);
     tokio::spawn(feed_watchdog(engine.clone()));
@@ -171,6 +172,7 @@ async fn reload(session: &Session, engine: &Engine, overrides: &[(&str, String)]
             engine.set_config(settings.config);
             take_over(engine, &folder).await;
             engine.take_settings().await;
+            engine.tell_triggers();
             tracing::info!("reloaded");
         }
         Err(error) => tracing::error!(%error, "the settings stay as they were"),

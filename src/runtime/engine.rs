@@ -196,8 +196,11 @@ impl Engine {
         tokio::spawn(Lookout::new(self.clone()).work());
         tokio::spawn(Notifier::new(self.clone()).work());
         tokio::spawn(Courier::new(self.clone()).work());
-        tokio::spawn(Receiver::new(self.clone()).work());
-        tokio::spawn(Attendant::new(self.clone()).work());
+        // Why a service's alone: a command goes away when its job is done.
+        if self.is_service() {
+            tokio::spawn(Receiver::new(self.clone()).work());
+            tokio::spawn(Attendant::new(self.clone()).work());
+        }
     }
 
     /// From now on tasks may ask the daemon's own API, as they may ask AWS Step Functions; called once.

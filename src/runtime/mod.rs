@@ -97,7 +97,7 @@ pub use tester::{TestCall, Tested, Tester};
 pub use token::TaskToken;
 pub use triggers::{
     Attendant, Came, Full, MappingError, ProofError, Receiver, Seat, Trigger, TriggerProblem,
-    check_triggers,
+    TriggerStanding, check_triggers,
 };
 
 pub use conductor::arn_of as execution_arn;

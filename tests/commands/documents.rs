@@ -258,7 +258,7 @@ fn the_commands_of_the_guide_to_services_print_what_it_shows() {
 
 #[test]
 fn the_commands_of_the_guide_to_triggers_print_what_it_shows() {
-    run(&with_clients(), TRIGGERS, 8);
+    run(&with_clients(), TRIGGERS, 12);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::{
     io::{Read as _, Write as _},
+    net::TcpStream,
     os::unix::net::UnixStream,
 };
 
@@ -14,7 +15,10 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use crate::bed::{Bed, Daemon, scale};
+use crate::{
+    bed::{Bed, Daemon, scale},
+    services::{self, Moto, client},
+};
 
 const TOKEN: &str = "a-token-of-the-tests";
 
@@ -155,8 +159,14 @@ fn a_token_starts_an_execution_and_nothing_else_does() {
     assert_eq!(status, 503, "{told}");
     let words = told["message"].as_str().unwrap();
     assert!(words.contains("stateMachine:m"), "{told}");
+    let standing = bed.ask(&["status"]);
+    assert!(
+        standing.contains("trigger t (http) starts m; for now: no state machine"),
+        "{standing}"
+    );
 
     machine(&bed, "m", PASS, "STANDARD");
+    assert_eq!(bed.ask(&["status"]).trim_end(), "trigger t (http) starts m");
     let (status, told) = trigger(&bed, "t", &bearer(TOKEN), r#"{"a": 1}"#);
     assert_eq!(status, 200, "{told}");
     let arn = told["executionArn"].as_str().unwrap();
@@ -789,4 +799,92 @@ fn each_file_starts_one_execution_however_often_the_daemon_dies() {
     expected.push("last".to_owned());
     expected.sort();
     assert_eq!(names(&bed), expected);
+}
+
+#[tokio::test]
+async fn each_message_of_a_queue_elsewhere_starts_one_execution_though_the_daemon_dies() {
+    let moto = Moto::start();
+    let services = client(&moto.place);
+    let asked = async |action: &str, input: Value| {
+        let resource = format!("aws-sdk:sqs:{action}");
+        services::ask(&services, &resource, input, None)
+            .await
+            .unwrap()
+    };
+    // Short, so that what a dead daemon had comes again while the test waits.
+    let queue = json!({"QueueName": "q", "Attributes": {"VisibilityTimeout": "2"}});
+    let url = asked("createQueue", queue).await["QueueUrl"].clone();
+    let total = scale(60, 600);
+    for n in 0..total {
+        asked(
+            "sendMessage",
+            json!({"QueueUrl": url, "MessageBody": n.to_string()}),
+        )
+        .await;
+    }
+    let bed = Bed::new();
+    bed.write(
+        "iterd.toml",
+        format!(
+            "[services.sqs]\nendpoint = \"{}\"\n\
+             [triggers.t]\nkind = \"queue\"\nqueue = \"q\"\nmachine = \"m\"\n",
+            moto.place
+        ),
+    );
+    let mut daemon = serve(&bed);
+    daemon.until("a refusal", || {
+        bed.words().contains("a message starts no execution")
+    });
+    machine(&bed, "m", PASS, "STANDARD");
+    daemon.until("some of them", || count(&bed) > total / 3);
+    daemon.kill();
+    let mut daemon = serve(&bed);
+    daemon.until("all of them", || count(&bed) >= total);
+    let mut empty = false;
+    while !empty {
+        let asked_for = json!({"QueueUrl": url, "AttributeNames": ["All"]});
+        let told = asked("getQueueAttributes", asked_for).await;
+        empty = [
+            "ApproximateNumberOfMessages",
+            "ApproximateNumberOfMessagesNotVisible",
+        ]
+        .iter()
+        .all(|name| told["Attributes"][name] == "0");
+    }
+    let mut started: Vec<i64> = inputs(&bed).iter().filter_map(Value::as_i64).collect();
+    started.sort_unstable();
+    assert_eq!(started, (0..total).collect::<Vec<i64>>());
+    daemon.kill();
+}
+
+#[test]
+fn a_trigger_is_reached_under_the_address_of_the_daemon_alone() {
+    let bed = Bed::new();
+    bed.write("token", TOKEN);
+    let file = bed.path("token").display().to_string();
+    bed.write(
+        "iterd.toml",
+        format!("[triggers.t]\nkind = \"http\"\nmachine = \"m\"\ntoken = \"file:{file}\"\n"),
+    );
+    let _daemon = serve(&bed);
+    machine(&bed, "m", PASS, "STANDARD");
+    let words = bed.words();
+    let address = words.split("listening address=").nth(1).unwrap();
+    let address = address.split_whitespace().next().unwrap();
+    for (host, expected) in [
+        (address, "200"),
+        ("localhost", "200"),
+        ("rebound.example", "403"),
+    ] {
+        let mut stream = TcpStream::connect(address).unwrap();
+        let request = format!(
+            "POST /triggers/t HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {TOKEN}\r\n\
+             connection: close\r\ncontent-length: 2\r\n\r\n{{}}"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer.split(' ').nth(1), Some(expected), "{host}: {answer}");
+    }
+    assert_eq!(count(&bed), 2);
 }

@@ -1,4 +1,4 @@
-//! Every job in a line: what matters first, readable on a terminal of 80 columns.
+//! Every job in a line: what matters first, readable on a terminal of 80 columns. Below them the triggers.
 //!
 //! Pure: the answer of `ListJobs` in, lines out. Only the column of the status bends.
 
@@ -8,7 +8,7 @@ use super::headline::tone;
 use crate::{
     cli::{
         eta, jobs,
-        paint::paint,
+        paint::{Tone, paint},
         show::{count, instant, number, plain, rate, text},
     },
     payload::gist,
@@ -25,6 +25,10 @@ const HEADER: [&str; 6] = ["JOB", "STATUS", "DONE", "FAILED", "RATE", "TO GO"];
 /// The table of all jobs in lines of at most `width` characters, if the names let it.
 pub(in crate::cli) fn table(answer: &Value, width: usize, colours: bool) -> String {
     let jobs = answer["jobs"].as_array().map_or(&[][..], Vec::as_slice);
+    let triggers = triggers(answer, colours);
+    if jobs.is_empty() && !triggers.is_empty() {
+        return triggers.join("\n");
+    }
     if jobs.is_empty() {
         return "no jobs here yet; run one with: iterd run FILE".to_owned();
     }
@@ -43,7 +47,30 @@ pub(in crate::cli) fn table(answer: &Value, width: usize, colours: bool) -> Stri
             paint(status, tone(job), colours)
         }));
     }
+    if !triggers.is_empty() {
+        lines.push(String::new());
+    }
+    lines.extend(triggers);
     lines.join("\n")
+}
+
+/// A line for each trigger: what it starts, and why not.
+fn triggers(answer: &Value, colours: bool) -> Vec<String> {
+    let triggers = answer["triggers"].as_array().into_iter().flatten();
+    let shown = triggers.map(|trigger| {
+        let of = |key| plain(text(trigger, key));
+        let trouble = trigger["trouble"].as_str().map_or_else(String::new, |why| {
+            let why = format!("; for now: {}", plain(gist(why)));
+            paint(&why, Tone::Bad, colours)
+        });
+        format!(
+            "trigger {} ({}) starts {}{trouble}",
+            of("trigger"),
+            of("kind"),
+            of("machine")
+        )
+    });
+    shown.collect()
 }
 
 fn line(row: &[String; 6], widths: &[usize; 6], status: impl Fn(&str) -> String) -> String {

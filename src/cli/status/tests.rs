@@ -239,3 +239,21 @@ fn a_picture_tells_of_notifications_that_are_owed() {
     let line = "  notify     1 still to be told; the last try: exit status: 1";
     assert!(shown.contains(line), "{shown}");
 }
+
+#[test]
+fn triggers_stand_below_the_jobs_with_what_is_wrong_with_them() {
+    let triggers = json!([
+        { "trigger": "shop", "kind": "http", "machine": "orders", "trouble": null },
+        { "trigger": "in", "kind": "folder", "machine": "m", "trouble": "no state machine m" },
+    ]);
+    let shown = table(&json!({ "jobs": [], "triggers": triggers }), 80, false);
+    let expected = "trigger shop (http) starts orders\n\
+                    trigger in (folder) starts m; for now: no state machine m";
+    assert_eq!(shown, expected);
+    let both = table(
+        &json!({ "jobs": [job(json!({}))], "triggers": triggers }),
+        80,
+        false,
+    );
+    assert!(both.ends_with(&format!("\n\n{expected}")), "{both}");
+}

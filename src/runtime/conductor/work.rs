@@ -19,7 +19,7 @@ use super::{
     map_run::MapRun,
     redrive::Redrive,
     runs::RunInput,
-    services::Elsewhere,
+    services::{Elsewhere, seats_taken},
 };
 use crate::{
     ids::{ExecutionId, FrameId, Generation, RunId},
@@ -100,7 +100,8 @@ impl Work {
             elsewhere: Elsewhere::default(),
             runs: HashMap::new(),
             awaited: HashMap::new(),
-            seats: HashMap::new(),
+            // Why here: nobody serves a trigger yet.
+            seats: seats_taken(&engine),
             redrives: HashMap::new(),
             waiting: HashMap::new(),
             engine,
@@ -197,7 +198,8 @@ impl Work {
         self.activities.forget();
         self.runs.clear();
         self.redrives.clear();
-        self.seats.clear();
+        // Why before those that were taken are given back: nobody may come in between.
+        self.seats = seats_taken(&self.engine);
         if let Err(error) = self.resume() {
             tracing::error!(%error, "cannot take up the executions that were under way");
         }
@@ -210,7 +212,6 @@ impl Work {
     fn resume(&mut self) -> Result<(), RuntimeError> {
         self.resume_runs()?;
         self.resume_awaited()?;
-        self.resume_seats()?;
         let mut behind = ExecutionId(0);
         loop {
             let store = self.engine.store().clone();

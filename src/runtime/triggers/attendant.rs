@@ -1,4 +1,5 @@
-//! Sees to it that each trigger which needs a task of its own has one: a folder's.
+//! Sees to it that each trigger which needs a task of its own has one: a folder's, and a
+//! queue's that is elsewhere.
 //!
 //! Invariant: the task of a trigger has ended before another one takes its place, so that what the one is about
 //! to commit is what the other reads.
@@ -7,8 +8,11 @@ use std::{collections::HashMap, sync::Arc};
 
 use tokio::{sync::watch, task::JoinHandle};
 
-use super::{Trigger, watcher::Watcher};
-use crate::{config::TriggerKind, runtime::Engine};
+use super::{Trigger, elsewhere::Elsewhere, receiver::queues_are_elsewhere, watcher::Watcher};
+use crate::{
+    config::{ServiceSettings, TriggerKind},
+    runtime::Engine,
+};
 
 /// The service.
 pub struct Attendant {
@@ -18,6 +22,8 @@ pub struct Attendant {
 
 struct Task {
     trigger: Arc<Trigger>,
+    /// Where its queue is said to be, where it has one.
+    services: Option<ServiceSettings>,
     stop: watch::Sender<bool>,
     work: JoinHandle<()>,
 }
@@ -57,10 +63,13 @@ impl Attendant {
     }
 
     async fn attend(&mut self) {
-        let triggers = self.engine.triggers().all();
+        let (config, triggers) = (self.engine.config(), self.engine.triggers().all());
+        let services = queues_are_elsewhere(&config).then(|| config.services.clone());
         let is_current = |name: &String, task: &Task| {
             let now = triggers.get(name);
-            now.is_some_and(|now| Arc::ptr_eq(now, &task.trigger)) && !task.work.is_finished()
+            now.is_some_and(|now| Arc::ptr_eq(now, &task.trigger))
+                && (task.services.is_none() || task.services == services)
+                && !task.work.is_finished()
         };
         let old: Vec<String> = self
             .tasks
@@ -74,21 +83,37 @@ impl Attendant {
             }
         }
         for (name, trigger) in triggers.iter() {
-            let TriggerKind::Folder { path, pattern } = &trigger.spec.kind else {
-                continue;
-            };
-            if self.tasks.contains_key(name) {
-                continue;
+            if !self.tasks.contains_key(name)
+                && let Some(task) = self.begin(trigger, services.as_ref())
+            {
+                self.tasks.insert(name.clone(), task);
             }
-            let (stop, stopped) = watch::channel(false);
-            let (engine, own) = (self.engine.clone(), Arc::clone(trigger));
-            let watcher = Watcher::new(engine, own, path, pattern.as_deref());
-            let task = Task {
-                trigger: Arc::clone(trigger),
-                stop,
-                work: tokio::spawn(watcher.work(stopped)),
-            };
-            self.tasks.insert(name.clone(), task);
         }
+    }
+
+    /// The task of a trigger that has one.
+    fn begin(&self, trigger: &Arc<Trigger>, services: Option<&ServiceSettings>) -> Option<Task> {
+        let (stop, stopped) = watch::channel(false);
+        let (engine, own) = (self.engine.clone(), Arc::clone(trigger));
+        let (work, services) = match (&trigger.spec.kind, services) {
+            (TriggerKind::Folder { path, pattern }, _) => {
+                let watcher = Watcher::new(engine, own, path, pattern.as_deref());
+                (tokio::spawn(watcher.work(stopped)), None)
+            }
+            (TriggerKind::Queue { queue }, Some(services)) => {
+                let elsewhere = Elsewhere::new(engine, own, queue);
+                (
+                    tokio::spawn(elsewhere.work(stopped)),
+                    Some(services.clone()),
+                )
+            }
+            (TriggerKind::Queue { .. } | TriggerKind::Http { .. }, _) => return None,
+        };
+        Some(Task {
+            trigger: Arc::clone(trigger),
+            services,
+            stop,
+            work,
+        })
     }
 }

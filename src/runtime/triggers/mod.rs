@@ -4,6 +4,7 @@
 //! started comes out. What listens at the door is somebody else's business.
 
 mod attendant;
+mod elsewhere;
 mod folder;
 mod mapping;
 mod receiver;
@@ -48,6 +49,19 @@ pub struct Trigger {
     /// What the settings say of it.
     pub spec: TriggerSpec,
     mapping: Mapping,
+}
+
+/// How a trigger fares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TriggerStanding {
+    /// Its name.
+    pub name: String,
+    /// What it listens to, as the settings name it.
+    pub kind: &'static str,
+    /// The machine, as the settings name it.
+    pub machine: String,
+    /// Why it starts nothing for now, or not everything.
+    pub trouble: Option<String>,
 }
 
 /// What is wrong with a trigger in the settings.
@@ -264,9 +278,43 @@ impl Trigger {
 }
 
 impl Engine {
+    /// How each trigger fares, by their names.
+    pub fn triggers_standing(&self) -> Result<Vec<TriggerStanding>, RuntimeError> {
+        let troubles = self.trigger_troubles();
+        let all = self.triggers().all();
+        let mut standing = Vec::with_capacity(all.len());
+        for (name, trigger) in all.iter() {
+            let missing = match self.resolve_machine(&trigger.machine_arn(self)) {
+                Ok(_) => None,
+                Err(error) if error.is_about_machine() => Some(error.to_string()),
+                Err(error) => return Err(error),
+            };
+            standing.push(TriggerStanding {
+                name: name.clone(),
+                kind: trigger.spec.kind.as_str(),
+                machine: trigger.spec.machine.clone(),
+                trouble: missing.or_else(|| troubles.get(name).cloned()),
+            });
+        }
+        Ok(standing)
+    }
+
+    /// Tells the log of triggers that can start nothing, because there is no such machine.
+    pub fn tell_triggers(&self) {
+        match self.triggers_standing() {
+            Ok(standing) => {
+                for one in standing {
+                    if let Some(why) = one.trouble {
+                        tracing::warn!(trigger = one.name, why, "a trigger starts nothing for now");
+                    }
+                }
+            }
+            Err(error) => tracing::error!(%error, "cannot look after the triggers"),
+        }
+    }
+
     /// Why triggers start nothing for now, by their names.
-    #[must_use]
-    pub fn trigger_troubles(&self) -> BTreeMap<String, String> {
+    fn trigger_troubles(&self) -> BTreeMap<String, String> {
         let (now, troubles) = (self.now(), self.triggers().troubles());
         let stands = |trouble: &Trouble| trouble.until.is_none_or(|until| until >= now);
         let troubles = troubles.iter().filter(|(_, trouble)| stands(trouble));

@@ -20,8 +20,9 @@ use crate::{
     time::Timestamp,
 };
 
-/// Messages that one commit takes at the most: as many steps share it as everybody who writes can wait for.
-const MESSAGES_MAX: usize = 100;
+/// Messages that one commit takes at the most: each may have a mebibyte, which is held several times over,
+/// and everybody who writes waits while their executions take their first step.
+const MESSAGES_MAX: usize = 20;
 
 /// The longest sleep: what is due comes also if a wake-up was lost or the clock was set.
 const SLEEP_MAX: Duration = Duration::from_mins(1);
@@ -192,7 +193,9 @@ impl Receiver {
         self.engine
             .conductor(Order::Receive(Box::new(receive)))
             .await?;
-        let any = answer.await.map_err(|_| RuntimeError::Closed)?;
+        let refused =
+            |_| RuntimeError::Conflict("its commit was refused; the log says why".to_owned());
+        let any = answer.await.map_err(refused)?;
         // Why later where there was none: what looked like one was too old, or another has it.
         let again = Look::Later(now.after(RETRY_AFTER));
         Ok(if any { Look::Served } else { again })

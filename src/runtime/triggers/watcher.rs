@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use super::{
     Came, Seat, Trigger,
-    folder::{self, Found, Look, Notices, SETTLE},
+    folder::{self, FILES_MAX, Found, Look, Notices, SETTLE},
     hidden_for,
 };
 use crate::{
@@ -217,6 +217,8 @@ impl Watcher {
                 due.push(file);
             }
         }
+        // Why: where not everything is seen nothing is forgotten, and what is known must have an end.
+        due.truncate(FILES_MAX.saturating_sub(known.len()));
         let mut due = due.into_iter().peekable();
         while due.peek().is_some() {
             let mut starting = Vec::new();

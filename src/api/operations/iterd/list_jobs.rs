@@ -1,4 +1,4 @@
-//! `ListJobs`: every job that is known, each with where it stands.
+//! `ListJobs`: every job that is known, each with where it stands; of a daemon its triggers, too.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -15,6 +15,20 @@ pub(super) fn call(api: &Api, _: &Input) -> Result<Value, ApiError> {
         jobs.push(standing::of(api, &job)?);
     }
     let mut shown = json!({ "jobs": jobs });
+    // Of who serves: the file alone does not know what the settings of a daemon are.
+    if let Ok(engine) = api.engine()
+        && engine.is_service()
+    {
+        let triggers = engine.triggers_standing()?.into_iter().map(|one| {
+            json!({
+                "trigger": one.name,
+                "kind": one.kind,
+                "machine": one.machine,
+                "trouble": one.trouble,
+            })
+        });
+        shown["triggers"] = triggers.collect();
+    }
     describe_job::machine(api, &mut shown);
     Ok(shown)
 }

@@ -3,16 +3,17 @@
 //! Invariant: a message leaves its queue in the commit that begins its execution. So each starts one, however
 //! often the machine dies; one that starts none stays, hidden for a while.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::{
     config::Config,
+    ids::ExecutionId,
     integration::service::{Call, Embedded, Moment, Refusal},
     runtime::{
-        RuntimeError,
+        Engine, RuntimeError,
         conductor::{batch::Batch, work::Work},
         triggers::{Seat, Trigger, came_of, hidden_for},
     },
@@ -150,6 +151,19 @@ impl Work {
         self.begin_seated(asked, seat, now, batch)?;
         Ok(())
     }
+}
+
+/// The seats of what triggers with a bound have started and what runs still, as the rows have it.
+pub(in crate::runtime::conductor) fn seats_taken(engine: &Engine) -> HashMap<ExecutionId, Seat> {
+    let rows = engine.store().triggered().unwrap_or_else(|error| {
+        tracing::error!(%error, "the bounds of triggers count only what is begun from now on");
+        Vec::new()
+    });
+    let seats = engine.triggers().seats();
+    let taken = rows.into_iter();
+    taken
+        .map(|(execution, trigger)| (execution, seats.take_again(&trigger)))
+        .collect()
 }
 
 /// Why there is no execution.

@@ -25,7 +25,10 @@ use crate::{
 };
 
 pub(in crate::runtime) use messages::Receive;
-pub(super) use {elsewhere::Elsewhere, messages::Received};
+pub(super) use {
+    elsewhere::Elsewhere,
+    messages::{Received, seats_taken},
+};
 
 /// A task that somebody is to do.
 pub(super) struct Wanted {
@@ -201,16 +204,6 @@ impl Work {
         }
         queued.append(&mut others);
         Ok(Some(asked))
-    }
-
-    /// Counts what triggers with a bound had started when the last process ended.
-    pub(super) fn resume_seats(&mut self) -> Result<(), RuntimeError> {
-        self.seats.clear();
-        let seats = self.engine.triggers().seats().clone();
-        for (execution, trigger) in self.engine.store().triggered()? {
-            self.seats.insert(execution, seats.take_again(&trigger));
-        }
-        Ok(())
     }
 }
 

@@ -1,0 +1,220 @@
+//! Serves a trigger whose queue is elsewhere: AWS's own, or a server that speaks its protocol.
+//!
+//! Impurity: starting an execution and deleting its message are two things. So the execution is named by its
+//! message: one that was started and whose message comes again, because nobody could delete it, is the same
+//! execution. (Those of express machines have no names that count: there a message may start two.)
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::join_all;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::{Seat, Trigger, came_of, hidden_for};
+use crate::{
+    arn::is_name,
+    config::Environment,
+    integration::service::{Pattern, ServiceTask, remote::Services},
+    payload::Failure,
+    runtime::{Engine, RuntimeError},
+};
+
+/// Messages of one answer. Spec: `MaxNumberOfMessages`.
+const MESSAGES_MAX: usize = 10;
+
+/// How long a server may wait for a message before it answers that there is none. Spec: `WaitTimeSeconds`.
+const POLL_S: u32 = 20;
+
+/// How long a queue is left alone that cannot be asked.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// The task of one trigger.
+pub(super) struct Elsewhere {
+    engine: Engine,
+    trigger: Arc<Trigger>,
+    queue: String,
+}
+
+/// How a queue is reached.
+struct Reached {
+    services: Services,
+    url: String,
+}
+
+impl Elsewhere {
+    pub(super) fn new(engine: Engine, trigger: Arc<Trigger>, queue: &str) -> Self {
+        Self {
+            engine,
+            trigger,
+            queue: queue.to_owned(),
+        }
+    }
+
+    /// Works until it is told to stop, and stops behind the messages that it has.
+    pub(super) async fn work(self, mut stop: watch::Receiver<bool>) {
+        let mut room = self.engine.triggers().seats().stirred();
+        let mut reached = None;
+        loop {
+            room.borrow_and_update();
+            let seats: Vec<Option<Seat>> = (0..MESSAGES_MAX)
+                .map_while(|_| self.trigger.seat(&self.engine).ok())
+                .collect();
+            if seats.is_empty() {
+                tokio::select! {
+                    // Why ok: it lives as long as the engine.
+                    _ = room.changed() => continue,
+                    _ = stop.wait_for(|stop| *stop) => return,
+                }
+            }
+            let received = tokio::select! {
+                received = self.receive(&mut reached, seats.len()) => received,
+                _ = stop.wait_for(|stop| *stop) => return,
+            };
+            let served = match (received, &reached) {
+                (Ok(messages), Some(reached)) => self.serve(reached, messages, seats).await,
+                (Ok(_), None) => Ok(()),
+                (Err(failure), _) => Err(failure.cause),
+            };
+            if let Err(why) = served {
+                self.troubled(&format!("the queue {} cannot be served: {why}", self.queue));
+                reached = None;
+                tokio::select! {
+                    () = tokio::time::sleep(RETRY_AFTER) => {}
+                    _ = stop.wait_for(|stop| *stop) => return,
+                }
+            }
+        }
+    }
+
+    fn troubled(&self, why: &str) {
+        let trigger = &self.trigger.name;
+        if self.engine.triggers().is_troubled(trigger, why, None) {
+            tracing::warn!(trigger, why, "a trigger starts nothing for now");
+        }
+    }
+
+    async fn receive(
+        &self,
+        reached: &mut Option<Reached>,
+        most: usize,
+    ) -> Result<Vec<Value>, Failure> {
+        let reached = match reached {
+            Some(reached) => reached,
+            None => reached.insert(self.reach().await?),
+        };
+        let asked = json!({
+            "QueueUrl": reached.url,
+            "MaxNumberOfMessages": most,
+            "WaitTimeSeconds": POLL_S,
+            "AttributeNames": ["All"],
+            "MessageAttributeNames": ["All"],
+        });
+        let mut told = ask(&reached.services, "receiveMessage", &asked).await?;
+        Ok(match told["Messages"].take() {
+            Value::Array(messages) => messages,
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Object(_) => Vec::new(),
+        })
+    }
+
+    async fn reach(&self) -> Result<Reached, Failure> {
+        let config = self.engine.config();
+        let environment = Environment::of_process();
+        let services = Services::new(&config.services, &config.region, &environment)
+            .map_err(|error| Failure::new("States.Runtime", error.to_string()))?;
+        let url = if self.queue.contains("://") {
+            self.queue.clone()
+        } else {
+            let asked = json!({ "QueueName": self.queue });
+            let told = ask(&services, "getQueueUrl", &asked).await?;
+            told["QueueUrl"].as_str().unwrap_or_default().to_owned()
+        };
+        Ok(Reached { services, url })
+    }
+
+    /// Starts an execution for each message, and deletes those; what goes wrong with all of them is answered.
+    async fn serve(
+        &self,
+        reached: &Reached,
+        messages: Vec<Value>,
+        seats: Vec<Option<Seat>>,
+    ) -> Result<(), String> {
+        let each = messages.iter().zip(seats);
+        let each = each.map(|(message, seat)| self.serve_one(reached, message, seat));
+        join_all(each).await.into_iter().collect()
+    }
+
+    async fn serve_one(
+        &self,
+        reached: &Reached,
+        message: &Value,
+        seat: Option<Seat>,
+    ) -> Result<(), String> {
+        let mut asked = json!({
+            "QueueUrl": reached.url,
+            "ReceiptHandle": message["ReceiptHandle"],
+        });
+        match self.start(message, seat).await {
+            Ok(()) => {
+                self.engine
+                    .triggers()
+                    .is_well(&self.trigger.name, self.engine.now());
+                // Crash: the message comes again, and finds its execution.
+                let deleted = ask(&reached.services, "deleteMessage", &asked).await;
+                deleted.map(drop).map_err(|failure| failure.cause)
+            }
+            Err(why) => {
+                let received = message["Attributes"]["ApproximateReceiveCount"].as_str();
+                let times = received.and_then(|times| times.parse().ok()).unwrap_or(1);
+                let hidden = hidden_for(times);
+                let (trigger, id) = (&self.trigger.name, message["MessageId"].as_str());
+                let again = self.engine.now().after(hidden);
+                tracing::warn!(
+                    trigger,
+                    id,
+                    why,
+                    %again,
+                    "a message starts no execution; it stays in its queue and comes again"
+                );
+                let told = format!("the message {}: {why}", id.unwrap_or_default());
+                let stands = again.after(Duration::from_secs(2 * u64::from(POLL_S)));
+                self.engine
+                    .triggers()
+                    .is_troubled(trigger, &told, Some(stands));
+                asked["VisibilityTimeout"] = hidden.as_secs().into();
+                let put_off = ask(&reached.services, "changeMessageVisibility", &asked).await;
+                put_off.map(drop).map_err(|failure| failure.cause)
+            }
+        }
+    }
+
+    async fn start(&self, message: &Value, seat: Option<Seat>) -> Result<(), String> {
+        let told = |error: RuntimeError| error.to_string();
+        let came = came_of(message, self.engine.now());
+        let (name, input) = self.trigger.map(&came).map_err(|error| error.to_string())?;
+        let id = message["MessageId"].as_str().unwrap_or_default();
+        let name = name.unwrap_or_else(|| id.to_owned());
+        if name.is_empty() || !is_name(&name) {
+            return Err(format!("{name:?} names no execution"));
+        }
+        let asked = self.trigger.asked(&self.engine, Some(name), input);
+        let asked = asked.map_err(told)?;
+        // Also where the name is taken: then an execution was started for it before.
+        let begun = self.engine.start_seated(asked, seat).await;
+        begun.map(drop).map_err(told)
+    }
+}
+
+async fn ask(services: &Services, action: &'static str, asked: &Value) -> Result<Value, Failure> {
+    let task = ServiceTask {
+        service: "sqs",
+        action,
+        sdk: true,
+        pattern: Pattern::RequestResponse,
+    };
+    let told = services.call(task, asked, None).await?;
+    Ok(told.value().clone())
+}
