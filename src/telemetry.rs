@@ -76,7 +76,7 @@ fn filter(level: &str) -> Result<EnvFilter, String> {
         return Err(refuse(part));
     }
     let directives = match level {
-        "info" | "debug" | "trace" => format!("warn,iterd={level}"),
+        "info" | "debug" | "trace" => format!("warn,s3s=off,iterd={level}"),
         quieter_or_directives => quieter_or_directives.to_owned(),
     };
     EnvFilter::builder()

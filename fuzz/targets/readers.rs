@@ -71,6 +71,7 @@ pub(crate) fn reader(data: &[u8]) {
         buckets: Buckets {
             root: folder.path().join("buckets"),
             named: BTreeMap::new(),
+            elsewhere: None,
         },
         spool_dir: folder.path().join("spool"),
         spool_bytes_max: 1 << 20,

@@ -148,6 +148,7 @@ impl From<RuntimeError> for ApiError {
             | RuntimeError::Store(_)
             | RuntimeError::Damaged { .. }
             | RuntimeError::Io { .. }
+            | RuntimeError::Services(_)
             | RuntimeError::Closed => ErrorKind::Internal,
         };
         Self::new(kind, error.to_string())

@@ -1,9 +1,10 @@
-//! The daemon's operations over HTTP: AWS JSON 1.0, signed with SigV4.
+//! The daemon's operations over HTTP: AWS JSON 1.0, signed with SigV4; and buckets, by S3's protocol.
 //!
 //! Owns the listeners and their bounds, the protocol, who may call, and how an error is told. An operation is a file in
 //! `operations/`; it works on a [`Api`], which a command also makes for itself where nobody serves.
 //! Invariant: an unsigned, wrongly signed or oversized request reaches no operation.
 
+mod buckets;
 mod error;
 mod fault;
 mod key;

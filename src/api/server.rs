@@ -17,7 +17,9 @@ use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
-    Api, ApiError, ErrorKind, Fault, Key, KeyRing, Role, call, call_states,
+    Api, ApiError, ErrorKind, Fault, Key, KeyRing, Role,
+    buckets::Buckets,
+    call, call_states,
     operations::{call_service, fresh_uuid, role_of, role_of_service, role_of_states},
     query,
     sigv4::{self, SignatureError},
@@ -71,11 +73,13 @@ struct Server {
     keys: KeyRing,
     door: Door,
     large_bodies: Arc<Semaphore>,
+    buckets: Buckets,
 }
 
 /// Answers requests that come in by that door.
 pub(super) fn router(api: Api, keys: KeyRing, door: Door) -> Router {
     let server = Arc::new(Server {
+        buckets: Buckets::new(api.clone(), keys.clone()),
         api,
         keys,
         door,
@@ -85,6 +89,9 @@ pub(super) fn router(api: Api, keys: KeyRing, door: Door) -> Router {
 }
 
 async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response {
+    if Buckets::are_asked(&request) && check_host(server.door, request.headers()).is_ok() {
+        return server.buckets.answer(request).await;
+    }
     if let Some(service) = query::service_of(request.headers()) {
         let mut action = String::new();
         let outcome = handle(&server, request, Some((service, &mut action))).await;

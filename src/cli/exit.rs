@@ -89,6 +89,7 @@ impl From<RuntimeError> for Failure {
             RuntimeError::Store(error) => store_code(error),
             RuntimeError::Config(_)
             | RuntimeError::Job(_)
+            | RuntimeError::Services(_)
             | RuntimeError::Plugin { .. }
             | RuntimeError::Arn(_)
             | RuntimeError::ArnKind { .. } => INVALID,

@@ -20,6 +20,7 @@ use super::{
     disk::Disk,
     limiters::{Limiters, SharedLimiter},
     plugins::{Plugins, worker_record},
+    reach::Reach,
     run::{Order, RunView, SPOOL_BYTES_MAX},
     state_dir::{StateDir, StatePaths},
     tester,
@@ -27,7 +28,11 @@ use super::{
 };
 use crate::{
     config::Config,
-    integration::{bucket::Buckets, reader::Places, source::PageBounds},
+    integration::{
+        bucket::{Buckets, Elsewhere},
+        reader::Places,
+        source::PageBounds,
+    },
     iteration::RunStatus,
     limiter::{Limits, Usage},
     plugin::{Launcher, rescuer},
@@ -85,6 +90,7 @@ struct Shared {
     conductor: OnceLock<(mpsc::Sender<conductor::Order>, Gone)>,
     programs: Programs,
     tokens: Tokens,
+    reach: Reach,
     /// Last, so that the directory is given back when everything else is gone.
     state: StateDir,
 }
@@ -170,6 +176,7 @@ impl Engine {
             conductor: OnceLock::new(),
             programs: Programs::default(),
             tokens,
+            reach: Reach::default(),
         })))
     }
 
@@ -402,22 +409,36 @@ impl Engine {
         &self.0.tokens
     }
 
+    /// The way to services elsewhere.
+    pub(super) fn reach(&self) -> &Reach {
+        &self.0.reach
+    }
+
     /// Where item readers find things.
-    pub(super) fn reader_places(&self) -> Places {
-        Places {
-            buckets: self.buckets(),
+    pub(super) fn reader_places(&self) -> Result<Places, RuntimeError> {
+        Ok(Places {
+            buckets: self.buckets()?,
             spool_dir: self.paths().spool(),
             spool_bytes_max: SPOOL_BYTES_MAX,
-        }
+        })
     }
 
     /// The buckets.
-    #[must_use]
-    pub fn buckets(&self) -> Buckets {
-        Buckets {
+    pub fn buckets(&self) -> Result<Buckets, RuntimeError> {
+        let config = self.config();
+        let away = self.reach().services(&config)?;
+        let elsewhere = match away.filter(|services| services.has("s3")) {
+            Some(services) => Some(Elsewhere {
+                services,
+                runtime: self.reach().runtime()?,
+            }),
+            None => None,
+        };
+        Ok(Buckets {
             root: self.paths().buckets(),
-            named: self.config().buckets.clone(),
-        }
+            named: config.buckets.clone(),
+            elsewhere,
+        })
     }
 
     /// How much of a source is read at a time.

@@ -1,6 +1,9 @@
 //! What can go wrong in the shell.
 
-use crate::{arn::ArnError, config::ConfigError, store::StoreError};
+use crate::{
+    arn::ArnError, config::ConfigError, integration::service::remote::ServicesError,
+    store::StoreError,
+};
 
 use super::state_dir::StateError;
 
@@ -16,6 +19,9 @@ pub enum RuntimeError {
     /// A file of the user's does not count.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The settings lead to services that nobody reaches.
+    #[error(transparent)]
+    Services(#[from] ServicesError),
     /// A job is not what it should be; one line for each problem.
     #[error("{0}")]
     Job(String),

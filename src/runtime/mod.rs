@@ -40,6 +40,7 @@ mod plugin_events;
 mod plugins;
 mod proof;
 mod pruner;
+mod reach;
 mod records;
 mod redo;
 mod request;

@@ -130,6 +130,12 @@ impl StatePaths {
         self.root.join("buckets")
     }
 
+    /// Parts of objects that clients have not completed.
+    #[must_use]
+    pub fn uploads(&self) -> PathBuf {
+        self.root.join("uploads")
+    }
+
     fn lock(&self) -> PathBuf {
         self.root.join("lock")
     }
@@ -171,6 +177,7 @@ impl StateDir {
             paths.plugins(),
             paths.spool(),
             paths.buckets(),
+            paths.uploads(),
             paths.scratch(),
             paths.shims(),
         ] {

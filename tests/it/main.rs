@@ -13,6 +13,7 @@
 )]
 
 mod bed;
+mod buckets;
 mod canaries;
 mod data;
 mod deploys;

@@ -106,7 +106,7 @@ impl Api {
         self.engine.as_ref().is_some_and(Engine::is_working)
     }
 
-    fn engine(&self) -> Result<&Engine, ApiError> {
+    pub(in crate::api) fn engine(&self) -> Result<&Engine, ApiError> {
         self.engine.as_ref().ok_or_else(|| {
             ApiError::new(
                 ErrorKind::Conflict,

@@ -6,35 +6,21 @@
 
 use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt as _, path::PathBuf};
 
-use super::{Bucket, BucketError};
+use super::{BucketError, Object, folder::Folder};
 use crate::time::Timestamp;
 
 /// Keys that are kept at a time: some 16 MiB.
 pub const LISTED_MAX: usize = 65_536;
 
-/// An object as a listing tells it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
-    /// Its key.
-    pub key: String,
-    /// Bytes.
-    pub size: u64,
-    /// When it was last written.
-    pub modified: Timestamp,
-    /// What changes with its content.
-    pub etag: String,
-}
-
-impl Bucket {
-    /// The first objects whose keys begin with `prefix` and come after `after`, at most
-    /// [`LISTED_MAX`]; fewer are all that follow.
-    pub fn list(&self, prefix: &str, after: &str) -> Result<Vec<Listed>, BucketError> {
-        let mut found: BTreeMap<String, Listed> = BTreeMap::new();
+impl Folder {
+    /// As a bucket's listing.
+    pub(super) fn list(&self, prefix: &str, after: &str) -> Result<Vec<Object>, BucketError> {
+        let mut found: BTreeMap<String, Object> = BTreeMap::new();
         // Folders to be looked through, each with what the keys in it begin with.
-        let mut folders: Vec<(PathBuf, String)> = vec![(self.root.clone(), String::new())];
+        let mut folders: Vec<(PathBuf, String)> = vec![(self.root.to_path_buf(), String::new())];
         while let Some((folder, begin)) = folders.pop() {
-            for entry in fs::read_dir(&folder).map_err(|error| self.io("a folder", &error))? {
-                let entry = entry.map_err(|error| self.io("a folder", &error))?;
+            for entry in fs::read_dir(&folder).map_err(|error| self.unread(&error))? {
+                let entry = entry.map_err(|error| self.unread(&error))?;
                 let (Ok(kind), Ok(name)) = (entry.file_type(), entry.file_name().into_string())
                 else {
                     continue;
@@ -64,7 +50,7 @@ impl Bucket {
                 let Ok(metadata) = entry.metadata() else {
                     continue;
                 };
-                found.insert(key.clone(), listed(key, &metadata));
+                found.insert(key.clone(), object(key, &metadata));
                 if found.len() > LISTED_MAX {
                     found.pop_last();
                 }
@@ -74,9 +60,9 @@ impl Bucket {
     }
 }
 
-fn listed(key: String, metadata: &fs::Metadata) -> Listed {
+pub(super) fn object(key: String, metadata: &fs::Metadata) -> Object {
     let (size, seconds, nanos) = (metadata.len(), metadata.mtime(), metadata.mtime_nsec());
-    Listed {
+    Object {
         key,
         size,
         modified: Timestamp(
@@ -86,6 +72,11 @@ fn listed(key: String, metadata: &fs::Metadata) -> Listed {
         ),
         etag: format!("{:x}-{seconds:x}{nanos:08x}-{size:x}", metadata.ino()),
     }
+}
+
+/// When a folder was made, as far as anybody knows.
+pub(super) fn made(metadata: &fs::Metadata) -> Timestamp {
+    Timestamp(metadata.ctime().saturating_mul(1_000_000))
 }
 
 /// Whether that is an object while it is written: object_store calls those by the key and `#1`.

@@ -1,47 +1,63 @@
-//! Buckets: named places of objects, as S3 has them. A bucket is a folder.
+//! Buckets: named places of objects, as S3 has them. A bucket is a folder, or it is elsewhere: where the
+//! settings lead away from here, on AWS or a server that speaks S3's protocol.
 //!
-//! Owns how a bucket's name becomes a place and how a key becomes a file of it. Everything blocks.
+//! Owns how a bucket's name becomes a place, and what is done with its objects. Everything blocks.
 //! Invariant: no key leads out of its bucket, neither by its text nor over a link in the folder.
 
+mod elsewhere;
+mod folder;
 mod listing;
 mod name;
+mod page;
+mod uploads;
+mod writer;
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs::{self, File},
+    io::{Read as _, Seek as _, SeekFrom},
+    ops::Range,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use futures::executor::block_on;
-use object_store::{
-    MultipartUpload, ObjectStoreExt as _, PutPayload, local::LocalFileSystem, path::Path as Key,
-};
+use object_store::ObjectStore;
 
 pub use self::{
-    listing::{LISTED_MAX, Listed},
+    elsewhere::Elsewhere,
+    listing::LISTED_MAX,
     name::is_bucket_name,
+    page::{PAGE_MAX, Page, Wanted},
+    uploads::{PARTS_MAX, PartWriter, UploadError, Uploads},
+    writer::{ObjectWriter, PART_BYTES},
 };
-
-/// Written to an object at a time; S3 wants at least 5 MiB for a part, and twice this much is held.
-const PART_BYTES: usize = 5 * 1024 * 1024;
+use self::{elsewhere::Far, folder::Folder};
+use crate::time::Timestamp;
 
 /// Longest key: S3's bound.
 const KEY_BYTES_MAX: usize = 1024;
+
+/// Buckets that are told of at a time: S3's bound of one account.
+const BUCKETS_MAX: usize = 10_000;
 
 /// Why a bucket or an object cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum BucketError {
     /// There is no such bucket.
-    #[error(
-        "the specified bucket does not exist: {bucket} (make the folder {}, or name another in [buckets.{bucket}])",
-        path.display()
-    )]
+    #[error("the specified bucket does not exist: {bucket}{mend}")]
     NoSuchBucket {
         /// Its name.
         bucket: String,
-        /// The folder that it would be.
-        path: PathBuf,
+        /// How there would be one.
+        mend: String,
     },
+    /// There is one already.
+    #[error("the bucket {0} is there already")]
+    BucketExists(String),
+    /// It has objects.
+    #[error("the bucket {0} is not empty")]
+    BucketNotEmpty(String),
     /// That is no name of a bucket.
     #[error("the specified bucket is not valid: {0:?}")]
     InvalidName(String),
@@ -61,7 +77,33 @@ pub enum BucketError {
         /// The key.
         key: String,
     },
-    /// The system refused.
+    /// The range is beyond the object's end.
+    #[error(
+        "the requested range is not satisfiable: {key} in the bucket {bucket} has {size} bytes"
+    )]
+    Range {
+        /// The bucket.
+        bucket: String,
+        /// The key.
+        key: String,
+        /// Bytes of the object.
+        size: u64,
+    },
+    /// It is too large to be kept here while it is read.
+    #[error(
+        "{key} in the bucket {bucket} has {size} bytes, and no object of more than {bytes_max} is fetched; divide it"
+    )]
+    TooLarge {
+        /// The bucket.
+        bucket: String,
+        /// The key.
+        key: String,
+        /// Bytes of the object.
+        size: u64,
+        /// Most that are fetched.
+        bytes_max: u64,
+    },
+    /// The system refused, or the service that has the bucket.
     #[error("cannot use {what} in the bucket {bucket}: {error}")]
     Io {
         /// The bucket.
@@ -73,13 +115,37 @@ pub enum BucketError {
     },
 }
 
+/// An object as it is told of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    /// Its key.
+    pub key: String,
+    /// Bytes.
+    pub size: u64,
+    /// When it was last written.
+    pub modified: Timestamp,
+    /// What changes with its content, without quotes.
+    pub etag: String,
+}
+
+/// Where objects from elsewhere are kept while they are read.
+#[derive(Debug, Clone, Copy)]
+pub struct Spool<'a> {
+    /// An existing directory of iterd's own.
+    pub directory: &'a Path,
+    /// No larger object is fetched.
+    pub bytes_max: u64,
+}
+
 /// Where buckets are.
 #[derive(Debug, Clone)]
 pub struct Buckets {
-    /// Each folder in it is a bucket.
+    /// Each folder in it is a bucket, unless the others are elsewhere.
     pub root: PathBuf,
-    /// Buckets elsewhere.
+    /// Buckets in other folders.
     pub named: BTreeMap<String, PathBuf>,
+    /// Where all are that have no folder of their own, where the settings lead away.
+    pub elsewhere: Option<Elsewhere>,
 }
 
 impl Buckets {
@@ -88,191 +154,188 @@ impl Buckets {
         if !is_bucket_name(name) {
             return Err(BucketError::InvalidName(name.to_owned()));
         }
-        let path = self.named.get(name);
-        Bucket::open(
-            name,
-            path.map_or_else(|| self.root.join(name), Clone::clone),
-        )
-    }
-}
-
-/// A bucket.
-#[derive(Debug)]
-pub struct Bucket {
-    name: String,
-    /// Its folder, without links in it.
-    root: PathBuf,
-    store: LocalFileSystem,
-}
-
-impl Bucket {
-    fn open(name: &str, path: PathBuf) -> Result<Self, BucketError> {
-        let root = fs::canonicalize(&path).ok().filter(|root| root.is_dir());
-        let Some(root) = root else {
-            let bucket = name.to_owned();
-            return Err(BucketError::NoSuchBucket { bucket, path });
+        let at = match (self.named.get(name), &self.elsewhere) {
+            (Some(path), _) => At::Folder(Folder::open(name, path)?),
+            (None, Some(elsewhere)) => At::Elsewhere(elsewhere.bucket(name)?),
+            (None, None) => At::Folder(Folder::open(name, &self.root.join(name))?),
         };
-        let store = LocalFileSystem::new_with_prefix(&root).map_err(|error| BucketError::Io {
-            bucket: name.to_owned(),
-            what: "the folder".to_owned(),
+        let name = name.into();
+        Ok(Bucket { name, at })
+    }
+
+    /// Whether a bucket is a folder of this machine, or would be.
+    #[must_use]
+    pub fn is_here(&self, name: &str) -> bool {
+        self.elsewhere.is_none() || self.named.contains_key(name)
+    }
+
+    /// The buckets that are folders, by their names, each with when it was made.
+    pub fn folders(&self) -> Result<BTreeMap<String, Timestamp>, BucketError> {
+        let unread = |error: &std::io::Error| BucketError::Io {
+            bucket: String::new(),
+            what: self.root.display().to_string(),
             error: error.to_string(),
-        })?;
-        Ok(Self {
-            name: name.to_owned(),
-            root,
-            // Why: what a run has written is told as written.
-            store: store.with_fsync(true),
+        };
+        let mut found = BTreeMap::new();
+        let mut add = |name: String, path: &Path| {
+            if is_bucket_name(&name)
+                && let Ok(metadata) = fs::metadata(path)
+                && metadata.is_dir()
+            {
+                found.insert(name, listing::made(&metadata));
+            }
+        };
+        if self.elsewhere.is_none() {
+            let entries = fs::read_dir(&self.root).map_err(|error| unread(&error))?;
+            for entry in entries.take(BUCKETS_MAX) {
+                let entry = entry.map_err(|error| unread(&error))?;
+                if let Ok(name) = entry.file_name().into_string() {
+                    add(name, &entry.path());
+                }
+            }
+        }
+        for (name, path) in &self.named {
+            add(name.clone(), path);
+        }
+        Ok(found)
+    }
+
+    /// Makes a bucket: a folder among the others.
+    pub fn create(&self, name: &str) -> Result<(), BucketError> {
+        let path = self.own(name)?;
+        match fs::create_dir(&path) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                Err(BucketError::BucketExists(name.to_owned()))
+            }
+            Err(error) => Err(folder::io_error(name, "the folder", &error)),
+        }
+    }
+
+    /// Removes a bucket that is empty.
+    pub fn remove(&self, name: &str) -> Result<(), BucketError> {
+        self.bucket(name)?;
+        fs::remove_dir(self.own(name)?).map_err(|error| {
+            if error.kind() == std::io::ErrorKind::DirectoryNotEmpty {
+                BucketError::BucketNotEmpty(name.to_owned())
+            } else {
+                folder::io_error(name, "the folder", &error)
+            }
         })
     }
 
+    /// The folder of a bucket that this daemon may make and remove.
+    fn own(&self, name: &str) -> Result<PathBuf, BucketError> {
+        if !is_bucket_name(name) {
+            return Err(BucketError::InvalidName(name.to_owned()));
+        }
+        if self.named.contains_key(name) {
+            return Err(BucketError::BucketExists(name.to_owned()));
+        }
+        Ok(self.root.join(name))
+    }
+}
+
+/// A bucket. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Bucket {
+    name: Arc<str>,
+    at: At,
+}
+
+#[derive(Debug, Clone)]
+enum At {
+    Folder(Folder),
+    Elsewhere(Far),
+}
+
+impl Bucket {
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The file of an object that is there.
-    pub fn file(&self, key: &str) -> Result<PathBuf, BucketError> {
-        let (_, path) = self.place(key)?;
-        let real = fs::canonicalize(&path).map_err(|error| {
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-            ) {
-                self.no_such_key(key)
-            } else {
-                self.io(key, &error)
-            }
-        })?;
-        if !real.starts_with(&self.root) {
-            return Err(self.denied(key));
+    /// What is to be known of an object.
+    pub fn object(&self, key: &str) -> Result<Object, BucketError> {
+        match &self.at {
+            At::Folder(folder) => folder.object(key),
+            At::Elsewhere(far) => far.object(key),
         }
-        if !real.is_file() {
-            return Err(self.no_such_key(key));
+    }
+
+    /// The file of an object: its own, or what it was fetched to.
+    pub fn fetch(&self, key: &str, spool: Spool<'_>) -> Result<PathBuf, BucketError> {
+        match &self.at {
+            At::Folder(folder) => folder.file(key),
+            At::Elsewhere(far) => far.fetch(key, spool),
         }
-        Ok(path)
+    }
+
+    /// A part of an object in a folder, and the object: what its bytes are read from, at the first of them.
+    pub fn open(&self, key: &str) -> Result<(Object, File), BucketError> {
+        match &self.at {
+            At::Folder(folder) => folder.open_object(key),
+            At::Elsewhere(_) => Err(folder::io_error(
+                &self.name,
+                key,
+                &std::io::Error::other("it is elsewhere"),
+            )),
+        }
+    }
+
+    /// The first objects whose keys begin with `prefix` and come after `after`, at most
+    /// [`LISTED_MAX`]; fewer are all that follow.
+    pub fn list(&self, prefix: &str, after: &str) -> Result<Vec<Object>, BucketError> {
+        match &self.at {
+            At::Folder(folder) => folder.list(prefix, after),
+            At::Elsewhere(far) => far.list(prefix, after),
+        }
     }
 
     /// Begins an object; what was there under its key stays until the new one is whole.
-    pub fn create(&self, key: &str) -> Result<ObjectWriter<'_>, BucketError> {
-        let (location, path) = self.place(key)?;
-        self.check_parents(key, &path)?;
-        let upload = block_on(self.store.put_multipart(&location));
-        Ok(ObjectWriter {
-            bucket: self,
-            key: key.to_owned(),
-            upload: upload.map_err(|error| self.io(key, &error))?,
-            part: Vec::new(),
-            bytes: 0,
-        })
+    pub fn create(&self, key: &str) -> Result<ObjectWriter, BucketError> {
+        let location = match &self.at {
+            At::Folder(folder) => folder.new_place(key)?,
+            At::Elsewhere(far) => far.place(key)?,
+        };
+        Ok(ObjectWriter::new(self.clone(), location))
     }
 
-    /// The key as it is asked for, and where its file would be.
-    fn place(&self, key: &str) -> Result<(Key, PathBuf), BucketError> {
-        let parsed = Key::parse(key).ok().filter(|parsed| {
-            !key.is_empty() && key.len() <= KEY_BYTES_MAX && parsed.as_ref() == key
-        });
-        let parsed = parsed.ok_or_else(|| self.denied(key))?;
-        let path = self.store.path_to_filesystem(&parsed);
-        let path = path.map_err(|_| self.denied(key))?;
-        if path.starts_with(&self.root) {
-            Ok((parsed, path))
-        } else {
-            Err(self.denied(key))
+    fn store(&self) -> &dyn ObjectStore {
+        match &self.at {
+            At::Folder(folder) => folder.store(),
+            At::Elsewhere(far) => far.store(),
         }
     }
 
-    /// Whether the folders over a file, as far as they are there, are the bucket's own.
-    fn check_parents(&self, key: &str, path: &Path) -> Result<(), BucketError> {
-        for parent in path.ancestors().skip(1) {
-            match fs::canonicalize(parent) {
-                Ok(real) if real.starts_with(&self.root) => return Ok(()),
-                Ok(_) => return Err(self.denied(key)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    // A link to nowhere would be followed by whoever makes the folder.
-                    if parent.is_symlink() {
-                        return Err(self.denied(key));
-                    }
-                }
-                Err(error) => return Err(self.io(key, &error)),
-            }
-        }
-        Err(self.denied(key))
-    }
-
-    fn denied(&self, key: &str) -> BucketError {
-        BucketError::Denied {
-            bucket: self.name.clone(),
-            key: key.chars().take(KEY_BYTES_MAX).collect(),
+    fn wait<T>(&self, future: impl Future<Output = T>) -> T {
+        match &self.at {
+            At::Folder(_) => block_on(future),
+            At::Elsewhere(far) => far.wait(future),
         }
     }
 
-    fn no_such_key(&self, key: &str) -> BucketError {
-        BucketError::NoSuchKey {
-            bucket: self.name.clone(),
-            key: key.to_owned(),
-        }
+    fn store_error(&self, key: &str, error: &object_store::Error) -> BucketError {
+        elsewhere::store_error(&self.name, key, error)
     }
 
-    fn io(&self, what: &str, error: &dyn std::error::Error) -> BucketError {
-        BucketError::Io {
-            bucket: self.name.clone(),
-            what: what.to_owned(),
-            error: error.to_string(),
+    /// Removes an object; one that is not there is removed.
+    pub fn remove(&self, key: &str) -> Result<(), BucketError> {
+        match &self.at {
+            At::Folder(folder) => folder.remove(key),
+            At::Elsewhere(far) => far.remove(key),
         }
     }
 }
 
-/// An object that is being written; it is there once [`ObjectWriter::finish`] has answered, and not at all
-/// where this is dropped before.
-#[derive(Debug)]
-pub struct ObjectWriter<'b> {
-    bucket: &'b Bucket,
-    key: String,
-    upload: Box<dyn MultipartUpload>,
-    part: Vec<u8>,
-    bytes: u64,
-}
-
-impl ObjectWriter<'_> {
-    /// Appends.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), BucketError> {
-        self.bytes += bytes.len() as u64;
-        let mut bytes = bytes;
-        while !bytes.is_empty() {
-            // Why so: a vector that grows by itself would hold twice as much.
-            self.part.reserve_exact(PART_BYTES - self.part.len());
-            let (now, later) = bytes.split_at(bytes.len().min(PART_BYTES - self.part.len()));
-            self.part.extend_from_slice(now);
-            bytes = later;
-            if self.part.len() == PART_BYTES {
-                self.put_part()?;
-            }
-        }
-        Ok(())
-    }
-
-    /// How many bytes were written.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    /// Makes the object be there, whole and on disk.
-    pub fn finish(mut self) -> Result<u64, BucketError> {
-        if !self.part.is_empty() {
-            self.put_part()?;
-        }
-        let done = block_on(self.upload.complete());
-        done.map_err(|error| self.bucket.io(&self.key, &error))?;
-        Ok(self.bytes)
-    }
-
-    fn put_part(&mut self) -> Result<(), BucketError> {
-        let part = PutPayload::from(std::mem::take(&mut self.part));
-        let put = block_on(self.upload.put_part(part));
-        put.map_err(|error| self.bucket.io(&self.key, &error))
-    }
+/// Reads so many bytes of a file from a position, fewer where it ends.
+pub fn read_part(file: &mut File, part: Range<u64>) -> std::io::Result<Vec<u8>> {
+    file.seek(SeekFrom::Start(part.start))?;
+    let length = part.end.saturating_sub(part.start);
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+    file.take(length).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -10,7 +10,21 @@ fn buckets() -> (tempfile::TempDir, Buckets) {
     fs::write(dir.path().join("secret"), "secret").unwrap();
     let root = dir.path().join("buckets");
     let named = BTreeMap::new();
-    (dir, Buckets { root, named })
+    let buckets = Buckets {
+        root,
+        named,
+        elsewhere: None,
+    };
+    (dir, buckets)
+}
+
+/// The file of an object.
+fn file(bucket: &Bucket, key: &str) -> Result<PathBuf, BucketError> {
+    let spool = Spool {
+        directory: Path::new("/nowhere"),
+        bytes_max: 0,
+    };
+    bucket.fetch(key, spool)
 }
 
 fn put(bucket: &Bucket, key: &str, text: &str) -> Result<u64, BucketError> {
@@ -25,14 +39,14 @@ fn an_object_is_there_once_it_is_whole() {
     let bucket = buckets.bucket("data").unwrap();
     let mut writer = bucket.create("a/b/c.json").unwrap();
     writer.write(&vec![b'x'; PART_BYTES + 1]).unwrap();
-    assert!(bucket.file("a/b/c.json").is_err());
+    assert!(file(&bucket, "a/b/c.json").is_err());
     writer.write(b"y").unwrap();
     assert_eq!(writer.finish().unwrap(), PART_BYTES as u64 + 2);
-    let bytes = fs::read(bucket.file("a/b/c.json").unwrap()).unwrap();
+    let bytes = fs::read(file(&bucket, "a/b/c.json").unwrap()).unwrap();
     assert_eq!((bytes.len(), bytes.last()), (PART_BYTES + 2, Some(&b'y')));
     assert_eq!(put(&bucket, "a/b/c.json", "new").unwrap(), 3);
     assert_eq!(
-        fs::read(bucket.file("a/b/c.json").unwrap()).unwrap(),
+        fs::read(file(&bucket, "a/b/c.json").unwrap()).unwrap(),
         b"new"
     );
 }
@@ -61,7 +75,7 @@ fn no_key_leads_out_of_its_bucket() {
         "nul\0",
         &long,
     ] {
-        assert!(bucket.file(key).is_err(), "{key}");
+        assert!(file(&bucket, key).is_err(), "{key}");
     }
     for key in [
         "../new",
@@ -105,7 +119,7 @@ fn a_bucket_is_a_folder_with_a_name_as_s3_has_them() {
     let error = buckets.bucket("other").unwrap_err();
     assert!(matches!(error, BucketError::NoSuchBucket { .. }));
     buckets.named.insert("other".into(), dir.path().to_owned());
-    assert!(buckets.bucket("other").unwrap().file("secret").is_ok());
+    assert!(file(&buckets.bucket("other").unwrap(), "secret").is_ok());
 }
 
 #[test]
@@ -129,4 +143,98 @@ fn a_listing_is_in_the_order_of_keys_and_goes_on_behind_one() {
     for none in ["x", "x/y", "../", "/", "a//"] {
         assert_eq!(keys(none, ""), [""; 0], "{none}");
     }
+}
+
+#[test]
+fn a_page_tells_what_is_between_delimiters_once() {
+    let (_dir, buckets) = buckets();
+    let bucket = buckets.bucket("data").unwrap();
+    for key in ["a", "b/1", "b/2", "b/c/3", "d", "e/1"] {
+        put(&bucket, key, key).unwrap();
+    }
+    let pages = |prefix: &str, delimiter: &str, keys_max: usize| {
+        let mut wanted = Wanted {
+            prefix: prefix.to_owned(),
+            delimiter: delimiter.to_owned(),
+            after: String::new(),
+            keys_max,
+        };
+        let mut told = Vec::new();
+        loop {
+            let page = bucket.page(&wanted).unwrap();
+            assert!(page.objects.len() + page.prefixes.len() <= keys_max);
+            told.extend(page.objects.into_iter().map(|object| object.key));
+            told.extend(page.prefixes);
+            let Some(next) = page.next else {
+                told.sort_unstable();
+                return told;
+            };
+            wanted.after = next;
+        }
+    };
+    for keys_max in 1..8 {
+        assert_eq!(pages("", "/", keys_max), ["a", "b/", "d", "e/"]);
+        assert_eq!(pages("b/", "/", keys_max), ["b/1", "b/2", "b/c/"]);
+        assert_eq!(pages("b/", "", keys_max), ["b/1", "b/2", "b/c/3"]);
+        assert_eq!(pages("x", "/", keys_max), [""; 0]);
+    }
+    let none = Wanted::default();
+    assert_eq!(bucket.page(&none).unwrap(), Page::default());
+}
+
+#[test]
+fn what_is_removed_leaves_no_folders_and_an_empty_bucket_can_go() {
+    let (_dir, buckets) = buckets();
+    let bucket = buckets.bucket("data").unwrap();
+    put(&bucket, "a/b/c", "text").unwrap();
+    let refused = buckets.remove("data").unwrap_err();
+    assert!(matches!(refused, BucketError::BucketNotEmpty(_)));
+    for key in ["a/b/c", "a/b/c", "a/b", "none/at/all"] {
+        bucket.remove(key).unwrap();
+    }
+    assert!(bucket.remove("../data").is_err());
+    buckets.remove("data").unwrap();
+    assert!(buckets.bucket("data").is_err());
+    buckets.create("data").unwrap();
+    assert!(matches!(
+        buckets.create("data").unwrap_err(),
+        BucketError::BucketExists(_)
+    ));
+    assert_eq!(buckets.folders().unwrap().len(), 1);
+}
+
+#[test]
+fn an_upload_is_an_object_once_its_parts_are_there_as_told() {
+    let (dir, buckets) = buckets();
+    let bucket = buckets.bucket("data").unwrap();
+    let root = dir.path().join("uploads");
+    fs::create_dir(&root).unwrap();
+    let uploads = Uploads { root };
+    let part = |id: &str, number: u32, text: &str| {
+        let mut part = uploads.part("data", "k", id, number)?;
+        part.write(text.as_bytes()).unwrap();
+        Ok::<_, UploadError>((number, part.finish().unwrap()))
+    };
+    let id = uploads.begin(&bucket, "k").unwrap();
+    let second = part(&id, 2, "second").unwrap();
+    let first = part(&id, 1, "first").unwrap();
+    let again = part(&id, 1, "First").unwrap();
+    let complete = |parts: &[(u32, String)]| uploads.complete(&bucket, "k", &id, parts);
+    let order = complete(&[second.clone(), again.clone()]);
+    assert!(matches!(order, Err(UploadError::Order)));
+    let stale = complete(&[first, second.clone()]);
+    assert!(matches!(stale, Err(UploadError::Part(1))));
+    assert!(file(&bucket, "k").is_err());
+    complete(&[again, second]).unwrap();
+    let whole = fs::read(file(&bucket, "k").unwrap()).unwrap();
+    assert_eq!(whole, b"Firstsecond");
+    for strange in [id.as_str(), "", "../buckets/data", &"0".repeat(32)] {
+        assert!(matches!(part(strange, 1, ""), Err(UploadError::Unknown)));
+    }
+    let id = uploads.begin(&bucket, "k").unwrap();
+    assert!(matches!(part(&id, 0, ""), Err(UploadError::Number(0))));
+    assert!(uploads.parts("other", "k", &id).is_err());
+    uploads.abort("data", "k", &id).unwrap();
+    assert!(matches!(part(&id, 1, ""), Err(UploadError::Unknown)));
+    assert_eq!(fs::read_dir(&uploads.root).unwrap().count(), 0);
 }

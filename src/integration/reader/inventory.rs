@@ -4,8 +4,7 @@ use std::{fs::File, io::Read as _, sync::Arc};
 
 use serde::Deserialize;
 
-use super::{CsvForm, FILES_MAX, Form, ItemFile, ReaderError, listing::too_many};
-use crate::integration::bucket::Buckets;
+use super::{CsvForm, FILES_MAX, Form, ItemFile, Places, ReaderError, listing::too_many};
 
 /// Largest manifest: 100,000 objects with keys of 300 characters.
 const MANIFEST_BYTES_MAX: u64 = 32 * 1024 * 1024;
@@ -27,11 +26,11 @@ struct InventoryFile {
 
 /// The objects of an S3 inventory, whose columns the manifest names.
 pub(super) fn s3_inventory(
-    buckets: &Buckets,
+    places: &Places,
     bucket: &str,
     key: &str,
 ) -> Result<Vec<ItemFile>, ReaderError> {
-    let text = read(buckets, bucket, key)?;
+    let text = read(places, bucket, key)?;
     let inventory: Inventory = serde_json::from_str(&text).map_err(|error| {
         ReaderError::new(format!(
             "S3://{bucket}/{key} is no manifest of an S3 inventory: {error}"
@@ -62,12 +61,12 @@ pub(super) fn s3_inventory(
 
 /// The objects that Athena's UNLOAD has written: a line with the URI of each.
 pub(super) fn athena(
-    buckets: &Buckets,
+    places: &Places,
     bucket: &str,
     key: &str,
     form: &Form,
 ) -> Result<Vec<ItemFile>, ReaderError> {
-    let text = read(buckets, bucket, key)?;
+    let text = read(places, bucket, key)?;
     let form = Arc::new(form.clone());
     let mut files = Vec::new();
     for line in text.lines().map(|line| line.trim().trim_matches('"')) {
@@ -103,8 +102,8 @@ fn bounded(files: Vec<ItemFile>) -> Result<Vec<ItemFile>, ReaderError> {
     Ok(files)
 }
 
-fn read(buckets: &Buckets, bucket: &str, key: &str) -> Result<String, ReaderError> {
-    let path = buckets.bucket(bucket)?.file(key)?;
+fn read(places: &Places, bucket: &str, key: &str) -> Result<String, ReaderError> {
+    let path = places.fetch(bucket, key)?;
     let uri = format!("S3://{bucket}/{key}");
     let unread = |error: std::io::Error| ReaderError::new(format!("cannot read {uri}: {error}"));
     let mut bytes = Vec::new();

@@ -8,7 +8,7 @@ use super::{FILES_MAX, Form, ItemFile, ItemPage, ReadItem, ReaderError};
 use crate::{
     ids::Cursor,
     integration::{
-        bucket::{Bucket, Buckets, LISTED_MAX, Listed},
+        bucket::{Bucket, Buckets, LISTED_MAX, Object},
         json_text::{push_display, push_string},
         source::PageBounds,
     },
@@ -21,7 +21,7 @@ pub(super) struct Listing {
     prefix: String,
     uri: Arc<str>,
     /// Some that follow one another, and whether more follow.
-    known: Vec<Listed>,
+    known: Vec<Object>,
     more: bool,
 }
 
@@ -83,7 +83,7 @@ impl Listing {
 }
 
 /// An object as an item. Recorded: the members in this order.
-fn text(listed: &Listed) -> String {
+fn text(listed: &Object) -> String {
     let mut text = String::with_capacity(160 + listed.key.len());
     text.push_str("{\"Etag\":");
     push_string(&mut text, &format!("\"{}\"", listed.etag.trim_matches('"')));

@@ -24,7 +24,7 @@ pub use self::{
     spec::{CsvForm, FILES_MAX, Form, ReaderSpec, What},
 };
 use super::{
-    bucket::Buckets,
+    bucket::{BucketError, Buckets, Spool},
     source::{
         self, JsonSpec, OnChange, OpenContext, PageBounds, Pointer, Source, SourceError,
         SourceKind, SourceSpec, ends_member,
@@ -37,10 +37,21 @@ use crate::{ids::Cursor, payload::Payload};
 pub struct Places {
     /// The buckets.
     pub buckets: Buckets,
-    /// Where compressed objects are kept decompressed; an existing directory of iterd's own.
+    /// Where objects from elsewhere are kept, and compressed ones decompressed; an existing directory of iterd's own.
     pub spool_dir: PathBuf,
-    /// An object that decompresses to more bytes is refused.
+    /// An object of more bytes from elsewhere, or that decompresses to more, is refused.
     pub spool_bytes_max: u64,
+}
+
+impl Places {
+    /// The file that an object is read from.
+    fn fetch(&self, bucket: &str, key: &str) -> Result<PathBuf, BucketError> {
+        let spool = Spool {
+            directory: &self.spool_dir,
+            bytes_max: self.spool_bytes_max,
+        };
+        self.buckets.bucket(bucket)?.fetch(key, spool)
+    }
 }
 
 /// An item as it was read.
@@ -122,11 +133,9 @@ impl ItemReader {
             What::Listed { prefix, form } => {
                 many(listing::files(&places.buckets, &spec.bucket, prefix, form)?)
             }
-            What::Inventory { key } => {
-                many(inventory::s3_inventory(&places.buckets, &spec.bucket, key)?)
-            }
+            What::Inventory { key } => many(inventory::s3_inventory(&places, &spec.bucket, key)?),
             What::Athena { key, form } => {
-                many(inventory::athena(&places.buckets, &spec.bucket, key, form)?)
+                many(inventory::athena(&places, &spec.bucket, key, form)?)
             }
         };
         Ok(Self {
@@ -213,7 +222,7 @@ impl ItemReader {
             return Err(ReaderError::new("the object is gone"));
         };
         let uri = of.uri();
-        let path = self.places.buckets.bucket(&of.bucket)?.file(&of.key)?;
+        let path = self.places.fetch(&of.bucket, &of.key)?;
         let shown = path.display().to_string();
         let source = self
             .source(path, &of.form, &uri)

@@ -40,6 +40,7 @@ impl World {
             buckets: Buckets {
                 root: self.dir.path().join("buckets"),
                 named: BTreeMap::new(),
+                elsewhere: None,
             },
             spool_dir: self.dir.path().join("spool"),
             spool_bytes_max: 1 << 20,

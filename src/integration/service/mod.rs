@@ -11,6 +11,7 @@ mod kept;
 pub mod remote;
 mod request;
 mod resource;
+pub mod s3;
 mod sns;
 mod sqs;
 mod told;

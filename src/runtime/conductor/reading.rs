@@ -12,11 +12,12 @@ use crate::{
     asl::states::{CsvHeaders, InputType, ItemReader as Told, ManifestType, ReaderTransformation},
     ids::{Cursor, Index},
     integration::{
-        reader::{CsvForm, Form, ItemReader, Places, ReadItem, ReaderError, ReaderSpec, What},
+        reader::{CsvForm, Form, ItemReader, ReadItem, ReaderError, ReaderSpec, What},
         source::PageBounds,
     },
     machine::{RunRequest, Source},
     payload::Failure,
+    runtime::Engine,
 };
 
 /// Bytes of items that one page has, but for the last one.
@@ -38,7 +39,7 @@ pub(super) struct Ask {
     pub(super) first: Index,
     pub(super) reader: Option<ItemReader>,
     pub(super) request: Arc<RunRequest>,
-    pub(super) places: Places,
+    pub(super) engine: Engine,
 }
 
 /// Reads it. Blocks.
@@ -62,9 +63,12 @@ type Found = (Vec<Vec<ReadItem>>, bool);
 
 fn try_read(ask: Ask) -> Result<(ItemReader, Found), Refused> {
     let items_max = items_max(&ask.request)?;
-    let mut reader = match ask.reader {
-        Some(reader) => reader,
-        None => ItemReader::open(&spec(&ask.request)?, ask.places)?,
+    let mut reader = if let Some(reader) = ask.reader {
+        reader
+    } else {
+        let places = ask.engine.reader_places();
+        let places = places.map_err(|error| Refused::Told(error.to_string()))?;
+        ItemReader::open(&spec(&ask.request)?, places)?
     };
     let mut gathered = Gathered::of(&ask.request);
     let (mut from, mut index) = (ask.from, ask.first);

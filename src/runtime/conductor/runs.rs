@@ -206,7 +206,7 @@ impl Work {
                         first,
                         reader: run.take_reader(),
                         request: Arc::clone(&run.request),
-                        places: self.engine.reader_places(),
+                        engine: self.engine.clone(),
                     };
                     self.read(id, ask);
                 }

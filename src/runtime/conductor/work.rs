@@ -111,7 +111,7 @@ impl Work {
         answers: mpsc::UnboundedReceiver<Answer>,
     ) {
         self.work_through(&mut orders, answers).await;
-        self.elsewhere.shut_down();
+        self.engine.reach().shut_down();
         self.functions.shut_down().await;
     }
 

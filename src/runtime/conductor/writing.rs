@@ -158,7 +158,9 @@ impl Told<'_> {
         let name = text("Bucket").ok_or_else(|| {
             Refused::Told("The field 'Bucket' of the ResultWriter is required and is a text".into())
         })?;
-        let bucket = engine.buckets().bucket(name)?;
+        let buckets = engine.buckets();
+        let buckets = buckets.map_err(|error| Refused::Told(error.to_string()))?;
+        let bucket = buckets.bucket(name)?;
         let prefix = text("Prefix").unwrap_or_default().trim_matches('/');
         let slash = if prefix.is_empty() { "" } else { "/" };
         let folder = format!("{prefix}{slash}{}", self.row.uuid);
@@ -379,7 +381,7 @@ struct Files<'b> {
     stem: String,
     /// A line for each record; else an array of them.
     lines: bool,
-    open: Option<(String, ObjectWriter<'b>)>,
+    open: Option<(String, ObjectWriter)>,
     whole: Vec<Value>,
 }
 

@@ -4,9 +4,12 @@
 //! secret: not in an error, not in a log, not where one of these is printed; that is why the chain is not
 //! the crate's own, which logs its providers with what they hold.
 
-use std::{collections::HashMap, fmt, fs::File, io::Read as _, path::PathBuf, time::Duration};
+use std::{
+    collections::HashMap, fmt, fs::File, io::Read as _, path::PathBuf, sync::Arc, time::Duration,
+};
 
 use hyper::{body::Bytes, http};
+use object_store::{CredentialProvider, aws::AwsCredential};
 use reqsign_aws_v4::{
     AssumeRoleWithWebIdentityCredentialProvider, Credential, ECSCredentialProvider,
     EnvCredentialProvider, IMDSv2CredentialProvider, ProfileCredentialProvider, RequestSigner,
@@ -200,6 +203,37 @@ impl Keys {
     }
 }
 
+/// Hands credentials to what signs for itself: the client of buckets.
+#[derive(Debug)]
+pub(super) struct Signer {
+    keys: Arc<Keys>,
+    whom: Whom,
+}
+
+impl Signer {
+    pub(super) fn new(keys: Arc<Keys>, whom: Whom) -> Self {
+        Self { keys, whom }
+    }
+}
+
+#[async_trait::async_trait]
+impl CredentialProvider for Signer {
+    type Credential = AwsCredential;
+
+    async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
+        let found = self.keys.credential(self.whom).await;
+        let found = found.map_err(|error| object_store::Error::Generic {
+            store: "S3",
+            source: Box::new(error),
+        })?;
+        Ok(Arc::new(AwsCredential {
+            key_id: found.access_key_id,
+            secret_key: found.secret_access_key,
+            token: found.session_token,
+        }))
+    }
+}
+
 /// Reads files of profiles and tokens.
 #[derive(Debug)]
 struct Files;
@@ -249,10 +283,7 @@ mod tests {
     use std::{
         io::Write as _,
         net::TcpListener,
-        sync::{
-            Arc,
-            atomic::{AtomicUsize, Ordering},
-        },
+        sync::atomic::{AtomicUsize, Ordering},
     };
 
     use super::*;

@@ -10,6 +10,7 @@ mod catalogue;
 mod gateway;
 mod keys;
 mod members;
+mod objects;
 mod place;
 mod request;
 mod s3;
@@ -20,5 +21,6 @@ mod xml;
 
 pub(in crate::integration) use wire::{Lost, Wire};
 
+pub use request::encode;
 pub use services::{Services, ServicesError, check_names};
 pub use told::{RESULT_BYTES_MAX, Refused, Told, failure, told, unreachable};

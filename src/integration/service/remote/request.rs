@@ -302,7 +302,8 @@ pub(super) fn unknown(service: &str, action: &str, known: &[&str]) -> Failure {
 }
 
 /// Percent-encodes all but what RFC 3986 calls unreserved, as signatures want it.
-pub(super) fn encode(text: &str) -> String {
+#[must_use]
+pub fn encode(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

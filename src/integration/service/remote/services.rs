@@ -3,7 +3,11 @@
 //! Owns how often a request is sent and how long is waited in between. Knows neither states nor
 //! executions: `States.Timeout` is whose clock it is.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use hyper::{body::Bytes, http};
 use serde_json::Value;
@@ -12,11 +16,11 @@ use sha2::{Digest as _, Sha256};
 use super::{
     answer::{self, Answer},
     catalogue::{self, Protocol, Service},
-    keys::{KeyError, Keys},
+    keys::{KeyError, Keys, Signer, Whom},
     place::{self, Place},
     request::{self, Request},
     told::{self, client_failure, unreachable},
-    wire::{Lost, Wire},
+    wire::{Connections, Lost, Wire},
 };
 use crate::{
     config::{Endpoint, Environment, OneService, ServiceSettings},
@@ -61,7 +65,9 @@ struct Inner {
     settings: ServiceSettings,
     region: String,
     wire: Wire,
-    keys: Keys,
+    keys: Arc<Keys>,
+    /// Of buckets.
+    connections: OnceLock<Connections>,
 }
 
 /// Whether the settings name services that there are.
@@ -103,7 +109,8 @@ impl Services {
             settings: settings.clone(),
             region,
             wire: Wire::new(None)?,
-            keys: Keys::new(settings.profile.as_deref(), environment)?,
+            keys: Arc::new(Keys::new(settings.profile.as_deref(), environment)?),
+            connections: OnceLock::new(),
         })))
     }
 
@@ -160,6 +167,25 @@ impl Services {
                 .await
                 .unwrap_or_else(|_| Err(unreachable(task, "no answer within the task's time"))),
         }
+    }
+
+    /// Where a service is, by the name that resources have; `None` where the settings do not lead away.
+    pub(super) fn endpoint_of(&self, service: &str) -> Option<&Endpoint> {
+        self.endpoint(catalogue::find(service)?)
+    }
+
+    /// Who signs for buckets.
+    pub(super) fn signer(&self, whom: Whom) -> Signer {
+        Signer::new(Arc::clone(&self.0.keys), whom)
+    }
+
+    /// Connections of all buckets; made with the first.
+    pub(super) fn connections(&self) -> io::Result<Connections> {
+        if let Some(known) = self.0.connections.get() {
+            return Ok(known.clone());
+        }
+        let made = Connections::new()?;
+        Ok(self.0.connections.get_or_init(|| made).clone())
     }
 
     async fn ask(

@@ -7,6 +7,10 @@
 use std::{error::Error, io, sync::Arc, time::Duration};
 
 use hyper::{body::Bytes, http};
+use object_store::{
+    ClientOptions,
+    client::{HttpClient, HttpConnector},
+};
 use reqwest::{Client, redirect::Policy};
 use rustls::{ClientConfig, RootCertStore};
 
@@ -32,6 +36,9 @@ const IDLE_MAX: Duration = Duration::from_secs(20);
 /// Of the answer to something that was handed over, so much is read; the rest is nobody's interest.
 const WORDS_BYTES_MAX: usize = 4096;
 
+/// An object that nothing comes of for so long is asked for again.
+const STALLED: Duration = Duration::from_secs(30);
+
 /// Why there is no response.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::integration) enum Lost {
@@ -53,6 +60,16 @@ pub(in crate::integration) struct Wire {
 impl Wire {
     /// Trusts whom this system trusts.
     pub(in crate::integration) fn new(connect_patience: Option<Duration>) -> io::Result<Self> {
+        let (client, trusts) = Self::client(connect_patience, None)?;
+        Ok(Self { client, trusts })
+    }
+
+    /// A client, which trusts whom this system trusts, and whether it trusts anybody. An answer that nothing
+    /// comes of for `stalled` is lost.
+    fn client(
+        connect_patience: Option<Duration>,
+        stalled: Option<Duration>,
+    ) -> io::Result<(Client, bool)> {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         let trusts = !roots.is_empty();
@@ -62,7 +79,11 @@ impl Wire {
             .map_err(io::Error::other)?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let client = Client::builder()
+        let mut client = Client::builder();
+        if let Some(stalled) = stalled {
+            client = client.read_timeout(stalled);
+        }
+        let client = client
             .tls_backend_preconfigured(tls)
             .redirect(Policy::none())
             .no_proxy()
@@ -72,7 +93,7 @@ impl Wire {
             .tcp_keepalive(PROBE_AFTER)
             .build()
             .map_err(io::Error::other)?;
-        Ok(Self { client, trusts })
+        Ok((client, trusts))
     }
 
     /// Sends a request; waits no longer than `patience` for the end of its response.
@@ -150,6 +171,22 @@ async fn within<T>(
     tokio::time::timeout(patience, sending)
         .await
         .unwrap_or_else(|_| Err(Lost::Broken(format!("{host}: Read timed out"))))
+}
+
+/// Connections of buckets, whose objects are larger than an answer. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Connections(Client);
+
+impl Connections {
+    pub(super) fn new() -> io::Result<Self> {
+        Wire::client(None, Some(STALLED)).map(|(client, _)| Self(client))
+    }
+}
+
+impl HttpConnector for Connections {
+    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(HttpClient::new(self.0.clone()))
+    }
 }
 
 async fn read(

@@ -1,24 +1,34 @@
-//! Tasks that services elsewhere do: AWS's own, or servers that speak their protocols, where the settings
-//! lead away from here.
+//! Tasks that are done beside the commits: by services elsewhere (AWS's own, or servers that speak their
+//! protocols, where the settings lead away from here), and by buckets, which are no part of the file.
 //!
 //! Impurity: a call that was sent when the process ended is sent again, because nobody knows what became of
 //! it; AWS's own does the same. A service that takes a token for it would remove that.
 
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, mpsc};
+use serde_json::Value;
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, mpsc},
+};
 
 use super::Wanted;
 use crate::{
-    config::{Environment, ServiceSettings},
+    asl::intrinsic::uuid_of,
     ids::{ExecutionId, FrameId, Generation},
-    integration::service::{Pattern, ServiceTask, remote::Services},
+    integration::{
+        bucket::Buckets,
+        service::{
+            Asked, Pattern, ServiceTask, action, named_failure, remote::Services, result, s3,
+        },
+    },
     machine::Input,
     payload::{Failure, Payload},
     runtime::{
-        Engine,
+        RuntimeError,
         conductor::{batch::Item, work::Work},
     },
+    time::{Clock as _, SystemClock},
 };
 
 /// Calls that are sent at a time; others wait for their turn.
@@ -27,16 +37,18 @@ const AT_ONCE_MAX: usize = 256;
 /// Calls under way or waiting; beyond it a call fails as one that is throttled. As many as functions have.
 const CALLS_MAX: usize = 10_000;
 
-/// The way to services elsewhere.
+/// Calls under way, and what comes of them.
 pub(in crate::runtime::conductor) struct Elsewhere {
-    /// What sends; made with the first call. Why of its own: the conductor's thread steps machines.
-    runtime: Option<tokio::runtime::Runtime>,
-    /// The client, with the settings that it was made of.
-    client: Option<(ServiceSettings, Services)>,
     turns: Arc<Semaphore>,
     under_way: usize,
     tell: mpsc::UnboundedSender<Outcome>,
     outcomes: mpsc::UnboundedReceiver<Outcome>,
+}
+
+/// Who does it.
+enum Way {
+    Service(Services),
+    Buckets(Buckets),
 }
 
 /// What came of a call.
@@ -52,8 +64,6 @@ impl Default for Elsewhere {
     fn default() -> Self {
         let (tell, outcomes) = mpsc::unbounded_channel();
         Self {
-            runtime: None,
-            client: None,
             turns: Arc::new(Semaphore::new(AT_ONCE_MAX)),
             under_way: 0,
             tell,
@@ -68,45 +78,11 @@ impl Elsewhere {
         self.outcomes.recv().await
     }
 
-    /// The client, where the settings lead away for this service.
-    fn client(&mut self, engine: &Engine, service: &str) -> Result<Option<Services>, Failure> {
-        let config = engine.config();
-        let settings = &config.services;
-        if *settings == ServiceSettings::default() {
-            return Ok(None);
-        }
-        let known = self.client.as_ref().filter(|(known, _)| known == settings);
-        let client = if let Some((_, client)) = known {
-            client.clone()
-        } else {
-            let environment = Environment::of_process();
-            let client = Services::new(settings, &config.region, &environment);
-            let client = client
-                .map_err(|error| Failure::new("States.Runtime", format!("[services]: {error}")))?;
-            self.client = Some((settings.clone(), client.clone()));
-            client
-        };
-        Ok(client.has(service).then_some(client))
-    }
-
-    fn send(&mut self, client: Services, wanted: Wanted) -> Result<(), Failure> {
+    fn send(&mut self, runtime: &Handle, way: Way, wanted: Wanted) -> Result<(), Failure> {
         if self.under_way >= CALLS_MAX {
             let cause = format!("{CALLS_MAX} calls of services are under way");
             return Err(Failure::new("States.TaskFailed", cause));
         }
-        let runtime = if let Some(runtime) = &self.runtime {
-            runtime
-        } else {
-            let made = tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(1)
-                .thread_name("iterd-services")
-                .enable_all()
-                .build();
-            let made = made.map_err(|error| {
-                Failure::new("States.Runtime", format!("no thread for services: {error}"))
-            })?;
-            self.runtime.insert(made)
-        };
         let (turns, tell) = (Arc::clone(&self.turns), self.tell.clone());
         self.under_way += 1;
         runtime.spawn(async move {
@@ -115,9 +91,13 @@ impl Elsewhere {
             let Some(task) = ServiceTask::of(&wanted.resource) else {
                 return;
             };
-            let answer = client
-                .call(task, wanted.parameters.value(), wanted.timeout)
-                .await;
+            let answer = match way {
+                Way::Service(client) => {
+                    let parameters = wanted.parameters.value();
+                    client.call(task, parameters, wanted.timeout).await
+                }
+                Way::Buckets(buckets) => ask_buckets(buckets, &wanted).await,
+            };
             drop(turn);
             let outcome = Outcome {
                 execution: wanted.execution,
@@ -131,27 +111,60 @@ impl Elsewhere {
         });
         Ok(())
     }
+}
 
-    /// Lets go of what is under way: it is sent again by the next process.
-    pub(in crate::runtime::conductor) fn shut_down(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
+/// Has buckets that are folders do what a task wants, on a thread that may block.
+async fn ask_buckets(buckets: Buckets, wanted: &Wanted) -> Result<Payload, Failure> {
+    let (resource, parameters) = (Arc::clone(&wanted.resource), wanted.parameters.clone());
+    let asking = tokio::task::spawn_blocking(move || {
+        let Some(task) = ServiceTask::of(&resource) else {
+            return Err(Failure::new("States.Runtime", resource.to_string()));
+        };
+        let asked = Asked {
+            task,
+            request: uuid_of(rand::random(), rand::random()),
+            now: SystemClock.now(),
+        };
+        let answer = s3::call(&buckets, &action(task), parameters.value());
+        let answer = answer.map_err(|refusal| named_failure(&asked, &refusal))?;
+        result(&asked, answer)
+    });
+    let broken = |error| Failure::new("States.Runtime", format!("the call broke off: {error}"));
+    asking.await.unwrap_or_else(|error| Err(broken(error)))
 }
 
 impl Work {
+    /// Who does a task beside the commits; `None` where nobody does.
+    fn way(&self, task: ServiceTask<'_>, wanted: &Wanted) -> Result<Option<Way>, RuntimeError> {
+        if task.service == "s3" && task.pattern == Pattern::RequestResponse {
+            let buckets = self.engine.buckets()?;
+            let named = wanted.parameters.value().get("Bucket");
+            let named = named.and_then(Value::as_str).unwrap_or_default();
+            if buckets.is_here(named) {
+                return Ok(Some(Way::Buckets(buckets)));
+            }
+        }
+        let client = self.engine.reach().services(&self.engine.config())?;
+        let client = client.filter(|client| client.has(task.service));
+        Ok(client.map(Way::Service))
+    }
+
     /// Sends a task to its service elsewhere; gives it back where that is not elsewhere.
     pub(in crate::runtime::conductor) fn send_away(&mut self, wanted: Wanted) -> Option<Wanted> {
         let Some(task) = ServiceTask::of(&wanted.resource) else {
             return Some(wanted);
         };
         let (execution, frame, generation) = (wanted.execution, wanted.frame, wanted.generation);
-        let engine = self.engine.clone();
-        let sent = match self.elsewhere.client(&engine, task.service) {
+        let sent = match self.way(task, &wanted) {
             Ok(None) => return Some(wanted),
-            Ok(Some(client)) => self.elsewhere.send(client, wanted),
-            Err(failure) => Err(failure),
+            Ok(Some(way)) => match self.engine.reach().runtime() {
+                Ok(runtime) => self.elsewhere.send(&runtime, way, wanted),
+                Err(error) => Err(Failure::new("States.Runtime", error.to_string())),
+            },
+            Err(error) => Err(Failure::new(
+                "States.Runtime",
+                format!("[services]: {error}"),
+            )),
         };
         if let Err(failure) = sent {
             let input = Input::TaskFailed {

@@ -232,6 +232,7 @@ fn refused(error: RuntimeError, arn: &str) -> Result<Refusal, RuntimeError> {
         | RuntimeError::Conflict(_)
         | RuntimeError::Plugin { .. }
         | RuntimeError::Io { .. }
+        | RuntimeError::Services(_)
         | RuntimeError::Closed => return Err(error),
     })
 }

@@ -1,0 +1,232 @@
+//! Taking in the body of an upload, a piece at a time, and looking whether it is what its sender sent.
+
+use std::{io, sync::Arc, time::Duration};
+
+use futures::StreamExt as _;
+use s3s::{
+    S3Error, S3Result, TrailingHeaders,
+    checksum::ChecksumHasher,
+    crypto::Checksum as _,
+    dto::{Checksum, StreamingBlob},
+    s3_error,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::dto;
+use crate::integration::bucket::{ObjectWriter, PartWriter};
+
+/// Bodies that are taken in at a time; whoever sends another one waits. Each holds a piece here, and a part
+/// in what it is written to.
+const AT_ONCE_MAX: usize = 24;
+
+/// How long a body waits for others to be taken in.
+const LEAVE_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// How long the next bytes of a body may take.
+const STALLED: Duration = Duration::from_secs(30);
+
+/// Bytes that are gathered before they are written.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// What bytes are written to.
+pub(super) trait Sink: Send + 'static {
+    fn write(&mut self, bytes: &[u8]) -> S3Result<()>;
+}
+
+impl Sink for ObjectWriter {
+    fn write(&mut self, bytes: &[u8]) -> S3Result<()> {
+        self.write(bytes).map_err(dto::refused)
+    }
+}
+
+impl Sink for PartWriter {
+    fn write(&mut self, bytes: &[u8]) -> S3Result<()> {
+        self.write(bytes).map_err(|error| dto::io(&error))
+    }
+}
+
+/// Who may be taken in.
+#[derive(Debug, Clone)]
+pub(super) struct Leave(Arc<Semaphore>);
+
+impl Leave {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(AT_ONCE_MAX)))
+    }
+
+    pub(super) async fn ask(&self) -> S3Result<OwnedSemaphorePermit> {
+        let leave = Arc::clone(&self.0).acquire_owned();
+        match tokio::time::timeout(LEAVE_TIME_MAX, leave).await {
+            Ok(Ok(leave)) => Ok(leave),
+            Ok(Err(_)) | Err(_) => Err(s3_error!(SlowDown, "too many uploads at a time")),
+        }
+    }
+}
+
+/// What a body is to add up to, as its sender says.
+pub(super) struct Sums {
+    /// In the headers.
+    pub(super) told: Checksum,
+    /// Behind the body.
+    pub(super) trailing: Option<TrailingHeaders>,
+    /// `Content-MD5`.
+    pub(super) md5: Option<String>,
+}
+
+/// Writes a body to where `open` opens, and finishes it there: what `finish` answers.
+///
+/// # Errors
+/// Where the body breaks off or is not what was sent; then nothing is there.
+pub(super) async fn receive<S: Sink, T: Send + 'static>(
+    body: Option<StreamingBlob>,
+    sums: Sums,
+    open: impl FnOnce() -> S3Result<S> + Send + 'static,
+    finish: impl FnOnce(S) -> S3Result<T> + Send + 'static,
+) -> S3Result<T> {
+    let mut hasher = hasher(&sums);
+    let mut md5 = sums.md5.as_ref().map(|_| s3s::crypto::Md5::new());
+    let mut piece = Vec::new();
+    let mut sink = None;
+    let mut open = Some(open);
+    if let Some(mut body) = body {
+        while let Some(bytes) = next(&mut body).await? {
+            hasher.update(&bytes);
+            if let Some(md5) = &mut md5 {
+                md5.update(&bytes);
+            }
+            piece.extend_from_slice(&bytes);
+            if piece.len() >= PIECE_BYTES {
+                let (full, was, begin) = (std::mem::take(&mut piece), sink.take(), open.take());
+                sink = Some(blocking(move || write(was, begin, &full)).await?);
+            }
+        }
+    }
+    check(hasher.finalize(), &sums)?;
+    if let (Some(md5), Some(told)) = (md5, &sums.md5)
+        && base64(&md5.finalize()) != *told
+    {
+        return Err(s3_error!(
+            BadDigest,
+            "the body is not what Content-MD5 says"
+        ));
+    }
+    blocking(move || finish(write(sink, open, &piece)?)).await
+}
+
+/// Writes a piece to what is open, or is opened for it.
+fn write<S: Sink>(
+    sink: Option<S>,
+    open: Option<impl FnOnce() -> S3Result<S>>,
+    piece: &[u8],
+) -> S3Result<S> {
+    let mut sink = match (sink, open) {
+        (Some(sink), _) => sink,
+        (None, Some(open)) => open()?,
+        (None, None) => return Err(s3_error!(InternalError, "the upload broke off")),
+    };
+    if !piece.is_empty() {
+        sink.write(piece)?;
+    }
+    Ok(sink)
+}
+
+async fn next(body: &mut StreamingBlob) -> S3Result<Option<hyper::body::Bytes>> {
+    match tokio::time::timeout(STALLED, body.next()).await {
+        Ok(None) => Ok(None),
+        Ok(Some(Ok(bytes))) => Ok(Some(bytes)),
+        Ok(Some(Err(error))) => Err(s3_error!(IncompleteBody, "the body broke off: {error}")),
+        Err(_) => Err(s3_error!(RequestTimeout, "the body did not come in time")),
+    }
+}
+
+/// Sums up what the sender told sums of.
+fn hasher(sums: &Sums) -> ChecksumHasher {
+    let trailing = |name: &str| {
+        let names = sums.trailing.as_ref();
+        names.is_some_and(|_| name == "crc32" || name == "crc64nvme" || name == "crc32c")
+    };
+    let told = &sums.told;
+    let mut hasher = ChecksumHasher::default();
+    if told.checksum_crc32.is_some() || trailing("crc32") {
+        hasher.crc32 = Some(s3s::crypto::Crc32::new());
+    }
+    if told.checksum_crc32c.is_some() || trailing("crc32c") {
+        hasher.crc32c = Some(s3s::crypto::Crc32c::new());
+    }
+    if told.checksum_crc64nvme.is_some() || trailing("crc64nvme") {
+        hasher.crc64nvme = Some(s3s::crypto::Crc64Nvme::new());
+    }
+    if told.checksum_sha1.is_some() {
+        hasher.sha1 = Some(s3s::crypto::Sha1::new());
+    }
+    if told.checksum_sha256.is_some() {
+        hasher.sha256 = Some(s3s::crypto::Sha256::new());
+    }
+    hasher
+}
+
+fn check(found: Checksum, sums: &Sums) -> S3Result<()> {
+    let behind = |name: &str| {
+        let trailing = sums.trailing.as_ref()?;
+        trailing.read(|headers| {
+            let value = headers.get(name)?.to_str().ok()?;
+            Some(value.to_owned())
+        })?
+    };
+    let told = &sums.told;
+    for (name, found, told) in [
+        (
+            "x-amz-checksum-crc32",
+            found.checksum_crc32,
+            &told.checksum_crc32,
+        ),
+        (
+            "x-amz-checksum-crc32c",
+            found.checksum_crc32c,
+            &told.checksum_crc32c,
+        ),
+        (
+            "x-amz-checksum-crc64nvme",
+            found.checksum_crc64nvme,
+            &told.checksum_crc64nvme,
+        ),
+        (
+            "x-amz-checksum-sha1",
+            found.checksum_sha1,
+            &told.checksum_sha1,
+        ),
+        (
+            "x-amz-checksum-sha256",
+            found.checksum_sha256,
+            &told.checksum_sha256,
+        ),
+    ] {
+        let told = told.clone().or_else(|| behind(name));
+        if let (Some(found), Some(told)) = (found, told)
+            && found != told
+        {
+            return Err(bad_digest(name));
+        }
+    }
+    Ok(())
+}
+
+fn bad_digest(header: &str) -> S3Error {
+    s3_error!(BadDigest, "the body is not what {header} says")
+}
+
+fn base64(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+/// Does what may block where that may.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> S3Result<T> + Send + 'static,
+) -> S3Result<T> {
+    let worked = tokio::task::spawn_blocking(work).await;
+    worked.unwrap_or_else(|error| {
+        let error = io::Error::other(error);
+        Err::<T, S3Error>(dto::io(&error))
+    })
+}

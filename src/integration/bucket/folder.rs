@@ -1,0 +1,190 @@
+//! A bucket that is a folder: how a key becomes a file of it.
+//!
+//! Invariant: no key leads out of the folder, neither by its text nor over a link in it.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use object_store::{ObjectStore, local::LocalFileSystem, path::Path as Key};
+
+use super::{BucketError, KEY_BYTES_MAX, Object, listing};
+
+#[derive(Debug, Clone)]
+pub(super) struct Folder {
+    name: Arc<str>,
+    /// Without links in it.
+    pub(super) root: Arc<Path>,
+    store: Arc<LocalFileSystem>,
+}
+
+impl Folder {
+    pub(super) fn open(name: &str, path: &Path) -> Result<Self, BucketError> {
+        let root = fs::canonicalize(path).ok().filter(|root| root.is_dir());
+        let Some(root) = root else {
+            return Err(BucketError::NoSuchBucket {
+                bucket: name.to_owned(),
+                mend: format!(
+                    " (make the folder {}, or name another in [buckets.{name}])",
+                    path.display()
+                ),
+            });
+        };
+        let store = LocalFileSystem::new_with_prefix(&root)
+            .map_err(|error| io_error(name, "the folder", &error))?;
+        Ok(Self {
+            name: name.into(),
+            root: root.into(),
+            // Why: what a run has written is told as written.
+            store: Arc::new(store.with_fsync(true)),
+        })
+    }
+
+    pub(super) fn store(&self) -> &dyn ObjectStore {
+        &*self.store
+    }
+
+    /// The file of an object that is there.
+    pub(super) fn file(&self, key: &str) -> Result<PathBuf, BucketError> {
+        let (_, path) = self.place(key)?;
+        let real = fs::canonicalize(&path).map_err(|error| {
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) {
+                self.no_such_key(key)
+            } else {
+                io_error(&self.name, key, &error)
+            }
+        })?;
+        if !real.starts_with(&self.root) {
+            return Err(self.denied(key));
+        }
+        if !real.is_file() {
+            return Err(self.no_such_key(key));
+        }
+        Ok(path)
+    }
+
+    pub(super) fn object(&self, key: &str) -> Result<Object, BucketError> {
+        let metadata = fs::metadata(self.file(key)?);
+        let metadata = metadata.map_err(|error| io_error(&self.name, key, &error))?;
+        Ok(listing::object(key.to_owned(), &metadata))
+    }
+
+    /// An object with its bytes: of one and the same file, also when another takes its place meanwhile.
+    pub(super) fn open_object(&self, key: &str) -> Result<(Object, File), BucketError> {
+        let io = |error: io::Error| io_error(&self.name, key, &error);
+        let file = File::open(self.file(key)?).map_err(io)?;
+        let metadata = file.metadata().map_err(io)?;
+        Ok((listing::object(key.to_owned(), &metadata), file))
+    }
+
+    /// Where an object may be written.
+    pub(super) fn new_place(&self, key: &str) -> Result<Key, BucketError> {
+        let (location, path) = self.place(key)?;
+        self.check_parents(key, &path)?;
+        Ok(location)
+    }
+
+    pub(super) fn remove(&self, key: &str) -> Result<(), BucketError> {
+        let (_, path) = self.place(key)?;
+        self.check_parents(key, &path)?;
+        match fs::remove_file(&path) {
+            Ok(()) => {}
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound
+                        | io::ErrorKind::NotADirectory
+                        | io::ErrorKind::IsADirectory
+                ) =>
+            {
+                return Ok(());
+            }
+            Err(error) => return Err(io_error(&self.name, key, &error)),
+        }
+        // A bucket has no folders: what nothing is in any more goes. Why no error: something may be in it.
+        let above = path.ancestors().skip(1);
+        for folder in above.take_while(|folder| *folder != &*self.root) {
+            if fs::remove_dir(folder).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The key as it is asked for, and where its file would be.
+    pub(super) fn place(&self, key: &str) -> Result<(Key, PathBuf), BucketError> {
+        let parsed = parse(key).ok_or_else(|| self.denied(key))?;
+        let path = self.store.path_to_filesystem(&parsed);
+        let path = path.map_err(|_| self.denied(key))?;
+        if path.starts_with(&self.root) {
+            Ok((parsed, path))
+        } else {
+            Err(self.denied(key))
+        }
+    }
+
+    /// Whether the folders over a file, as far as they are there, are the bucket's own.
+    fn check_parents(&self, key: &str, path: &Path) -> Result<(), BucketError> {
+        for parent in path.ancestors().skip(1) {
+            match fs::canonicalize(parent) {
+                Ok(real) if real.starts_with(&self.root) => return Ok(()),
+                Ok(_) => return Err(self.denied(key)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    // A link to nowhere would be followed by whoever makes the folder.
+                    if parent.is_symlink() {
+                        return Err(self.denied(key));
+                    }
+                }
+                Err(error) => return Err(io_error(&self.name, key, &error)),
+            }
+        }
+        Err(self.denied(key))
+    }
+
+    fn denied(&self, key: &str) -> BucketError {
+        denied(&self.name, key)
+    }
+
+    fn no_such_key(&self, key: &str) -> BucketError {
+        no_such_key(&self.name, key)
+    }
+
+    pub(super) fn unread(&self, error: &io::Error) -> BucketError {
+        io_error(&self.name, "a folder", error)
+    }
+}
+
+/// The key, if it is one that is written in one way alone.
+pub(super) fn parse(key: &str) -> Option<Key> {
+    let parsed = Key::parse(key).ok()?;
+    let whole = !key.is_empty() && key.len() <= KEY_BYTES_MAX && parsed.as_ref() == key;
+    whole.then_some(parsed)
+}
+
+pub(super) fn denied(bucket: &str, key: &str) -> BucketError {
+    BucketError::Denied {
+        bucket: bucket.to_owned(),
+        key: key.chars().take(KEY_BYTES_MAX).collect(),
+    }
+}
+
+pub(super) fn no_such_key(bucket: &str, key: &str) -> BucketError {
+    BucketError::NoSuchKey {
+        bucket: bucket.to_owned(),
+        key: key.to_owned(),
+    }
+}
+
+pub(super) fn io_error(bucket: &str, what: &str, error: &dyn std::error::Error) -> BucketError {
+    BucketError::Io {
+        bucket: bucket.to_owned(),
+        what: what.to_owned(),
+        error: error.to_string(),
+    }
+}
