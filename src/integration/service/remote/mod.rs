@@ -20,9 +20,9 @@ mod told;
 mod wire;
 mod xml;
 
-pub use own::{StatesApi, ask_own};
-pub use request::encode;
 pub(in crate::integration) use wire::{Lost, Wire};
 
+pub use own::{StatesApi, ask_own};
+pub use request::encode;
 pub use services::{Services, ServicesError, check_names};
 pub use told::{RESULT_BYTES_MAX, Refused, Told, failure, told, unreachable};

@@ -33,10 +33,11 @@ const PROBE_AFTER: Duration = Duration::from_secs(30);
 /// in a time of its own, and a request that crosses that is lost.
 const IDLE_MAX: Duration = Duration::from_secs(20);
 
-/// An object that nothing comes of for so long is asked for again.
-const STALLED: Duration = Duration::from_secs(30);
 /// Of the answer to something that was handed over, so much is read; the rest is nobody's interest.
 const WORDS_BYTES_MAX: usize = 4096;
+
+/// An object that nothing comes of for so long is asked for again.
+const STALLED: Duration = Duration::from_secs(30);
 
 /// Why there is no response.
 #[derive(Debug, PartialEq, Eq)]
@@ -57,6 +58,7 @@ pub(in crate::integration) struct Wire {
 }
 
 impl Wire {
+    /// Trusts whom this system trusts.
     pub(in crate::integration) fn new(connect_patience: Option<Duration>) -> io::Result<Self> {
         let (client, trusts) = Self::client(connect_patience, None)?;
         Ok(Self { client, trusts })
@@ -147,22 +149,6 @@ impl Wire {
     }
 }
 
-/// Connections of buckets, whose objects are larger than an answer. Cheap to clone.
-#[derive(Debug, Clone)]
-pub(super) struct Connections(Client);
-
-impl Connections {
-    pub(super) fn new() -> io::Result<Self> {
-        Wire::client(None, Some(STALLED)).map(|(client, _)| Self(client))
-    }
-}
-
-impl HttpConnector for Connections {
-    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(HttpClient::new(self.0.clone()))
-    }
-}
-
 fn host_of(request: &http::Request<Bytes>) -> String {
     request.uri().host().unwrap_or_default().to_owned()
 }
@@ -185,6 +171,22 @@ async fn within<T>(
     tokio::time::timeout(patience, sending)
         .await
         .unwrap_or_else(|_| Err(Lost::Broken(format!("{host}: Read timed out"))))
+}
+
+/// Connections of buckets, whose objects are larger than an answer. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Connections(Client);
+
+impl Connections {
+    pub(super) fn new() -> io::Result<Self> {
+        Wire::client(None, Some(STALLED)).map(|(client, _)| Self(client))
+    }
+}
+
+impl HttpConnector for Connections {
+    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(HttpClient::new(self.0.clone()))
+    }
 }
 
 async fn read(
