@@ -23,6 +23,7 @@ const KEYS: &[&str] = &[
     "write",
     "env",
     "secrets",
+    "role",
     "network",
     "http",
     "health",
