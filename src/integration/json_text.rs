@@ -37,6 +37,27 @@ pub(super) fn push_display(out: &mut String, what: impl fmt::Display) {
     debug_assert!(written.is_ok());
 }
 
+/// JSON without what stands between its parts; `None` where nothing does.
+pub(super) fn compact(text: &str) -> Option<String> {
+    let mut in_string = false;
+    let mut escaped = false;
+    let mut is_part = move |byte: u8| {
+        let was_in_string = in_string;
+        if in_string {
+            in_string = escaped || byte != b'"';
+            escaped = !escaped && byte == b'\\';
+        } else {
+            in_string = byte == b'"';
+        }
+        was_in_string || !matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
+    };
+    let first = text.bytes().position(|byte| !is_part(byte))?;
+    let mut out = text.as_bytes().get(..first)?.to_vec();
+    let rest = text.bytes().skip(first + 1);
+    out.extend(rest.filter(|byte| is_part(*byte)));
+    String::from_utf8(out).ok()
+}
+
 /// How many characters of a damaged record, or a wrong value, a message repeats.
 const SNIPPET_CHARS: usize = 60;
 
@@ -169,6 +190,22 @@ impl Visitor<'_> for Equals<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn compact_text_says_the_same() {
+        for (text, expected) in [
+            (
+                r#"{ "a b" : [1, 2.50 , 1e5], "c\\" : " \" x " }"#,
+                Some(r#"{"a b":[1,2.50,1e5],"c\\":" \" x "}"#),
+            ),
+            ("\n[\r\n\t]\n", Some("[]")),
+            (r#"{"a":"ü  \\\""}"#, None),
+            ("1", None),
+            ("", None),
+        ] {
+            assert_eq!(compact(text).as_deref(), expected, "{text}");
+        }
+    }
     use proptest::prelude::*;
 
     proptest! {

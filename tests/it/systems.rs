@@ -162,7 +162,10 @@ fn copy(from: &Path, to: &Path) {
 
 fn serve(bed: &Bed) -> Daemon {
     let before = bed.words().matches(" serving ").count();
-    let mut daemon = bed.daemon_with(&["serve", "--listen", "127.0.0.1:0"], &[TOKEN]);
+    // What handlers require comes from the wheels that tests/run has fetched.
+    let wheels = concat!(env!("CARGO_MANIFEST_DIR"), "/target/wheels");
+    let variables = [TOKEN, ("PIP_NO_INDEX", "1"), ("PIP_FIND_LINKS", wheels)];
+    let mut daemon = bed.daemon_with(&["serve", "--listen", "127.0.0.1:0"], &variables);
     daemon.until("the daemon", || {
         bed.words().matches(" serving ").count() > before
     });

@@ -25,6 +25,7 @@ pub use self::{
 };
 use super::{
     bucket::{BucketError, Buckets, Spool},
+    json_text::compact,
     source::{
         self, JsonSpec, OnChange, OpenContext, PageBounds, Pointer, Source, SourceError,
         SourceKind, SourceSpec, ends_member,
@@ -198,6 +199,14 @@ impl ItemReader {
             let value = record
                 .item
                 .map_err(|error| ReaderError::new(format!("{}: {}", open.uri, error.cause)))?;
+            // Recorded: what stood between the parts of an item is not kept.
+            let value = match compact(value.text()) {
+                Some(text) => {
+                    let parsed = Payload::parse(text);
+                    parsed.map_err(|error| ReaderError::new(format!("{}: {error}", open.uri)))?
+                }
+                None => value,
+            };
             let member = ends_member(&record.end).then(|| value.value().get("key"));
             let key = member.flatten().and_then(Value::as_str);
             let key = key.map(str::to_owned);

@@ -195,7 +195,7 @@ fn json_gives_elements_or_members_from_where_the_pointer_leads() {
     );
     assert_eq!(
         world.texts(&object("a.json", json("/data/list"))),
-        ["1", r#"{"a": "b"}"#, "null", "[2]"]
+        ["1", r#"{"a":"b"}"#, "null", "[2]"]
     );
     let items = world.items(&object("a.json", json("/data/map"))).unwrap();
     let told: Vec<_> = items
@@ -234,7 +234,7 @@ fn lines_are_items_plain_or_compressed_and_a_damaged_one_is_the_readers_failure(
     world.put("a.jsonl.gz", gzip(&lines));
     for key in ["a.jsonl", "a.jsonl.gz"] {
         let texts = world.texts(&object(key, Form::Jsonl));
-        assert_eq!((texts.len(), texts[9].as_str()), (10, "{\"n\": 9}"));
+        assert_eq!((texts.len(), texts[9].as_str()), (10, "{\"n\":9}"));
     }
     world.put("bad.jsonl", "1\n2\n{\n");
     let cause = world.cause(&object("bad.jsonl", Form::Jsonl));
