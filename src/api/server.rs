@@ -20,7 +20,9 @@ use super::{
     Api, ApiError, ErrorKind, Fault, Key, KeyRing, Role,
     buckets::Buckets,
     call, call_states,
-    operations::{call_service, fresh_uuid, role_of, role_of_service, role_of_states},
+    operations::{
+        call_service, fresh_uuid, role_of, role_of_service, role_of_states, waits_for_messages,
+    },
     query,
     sigv4::{self, SignatureError},
     triggers,
@@ -240,7 +242,11 @@ impl Family {
 
     /// Whether it only waits for something: when the caller hangs up, what would come is for another.
     fn waits(&self) -> bool {
-        matches!(self, Self::States(operation) if operation == "GetActivityTask")
+        match self {
+            Self::States(operation) => operation == "GetActivityTask",
+            Self::Service(service, action) => waits_for_messages(*service, action),
+            Self::Iterd(_) => false,
+        }
     }
 
     /// Refuses what the key may not ask for.

@@ -3,6 +3,7 @@
     deploy FOLDER       what its deploy.py prints
     start ARN INPUT     begins an execution; prints its ARN
     stop ARN            ends an execution
+    list ARN            the statuses of a machine's executions, the newest first, JSON; in pages of three
     look ARN            prints status, output and error of an execution, JSON
     messages QUEUE      receives all there are; prints their bodies, JSON
     listen TOPIC QUEUE  has a queue, which is made, get the messages of a topic
@@ -30,6 +31,13 @@ elif action == "start":
     print(states.start_execution(stateMachineArn=first, input=rest[0])["executionArn"])
 elif action == "stop":
     boto3.client("stepfunctions").stop_execution(executionArn=first)
+elif action == "list":
+    states, statuses, token = boto3.client("stepfunctions"), [], {}
+    while token is not None:
+        page = states.list_executions(stateMachineArn=first, maxResults=3, **token)
+        statuses += [execution["status"] for execution in page["executions"]]
+        token = {"nextToken": page["nextToken"]} if "nextToken" in page else None
+    print(json.dumps(statuses))
 elif action == "look":
     told = boto3.client("stepfunctions").describe_execution(executionArn=first)
     print(json.dumps([told["status"], json.loads(told.get("output", "null")), told.get("error")]))

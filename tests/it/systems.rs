@@ -6,7 +6,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader},
     path::Path,
-    process::Child,
+    process::{Child, Command, Stdio},
 };
 
 use serde_json::{Value, json};
@@ -309,14 +309,38 @@ fn systems_slow_iteration() {
     assert!(told.contains("3 records"), "{told}");
 }
 
-#[test]
-fn systems_reminder() {
-    let system = System::deploy("reminder", false, |_| ());
+/// The worker of the reminder's folder; it ends with this value.
+struct Worker(Child);
+
+impl Worker {
+    fn start(system: &System) -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut python = Command::new(root.join("target/venv/bin/python"));
+        let worker = python
+            .arg(system.bed.path("system/worker.py"))
+            .envs(&system.variables)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        Self(worker.spawn().unwrap())
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+fn reminder(elsewhere: bool) {
+    let system = System::deploy("reminder", elsewhere, |_| ());
     let input =
         |wait: u32, how: &str| json!({"waitSeconds": wait, "preference": how, "message": "tea"});
     let long = system.start(&input(1000, "sms"));
     let both = system.start(&input(2, "both"));
-    let system = system.kill_at("SELECT count(*) FROM timers", 2);
+    // Both tasks wait for somebody when the daemon dies.
+    let system = system.kill_at("SELECT count(*) FROM activity_tasks", 1);
+    let worker = Worker::start(&system);
     assert_eq!(
         system.end(&both).output,
         json!([{"email": "tea"}, {"sms": "tea"}])
@@ -331,6 +355,25 @@ fn systems_reminder() {
     assert_eq!(system.look(&long).status, "RUNNING");
     system.call(&["stop", &long]);
     assert_eq!(system.look(&long).status, "ABORTED");
+    // In pages of three.
+    let listed: Vec<String> =
+        serde_json::from_str(&system.call(&["list", &system.machine])).unwrap();
+    assert_eq!(
+        listed,
+        ["FAILED", "SUCCEEDED", "SUCCEEDED", "ABORTED"],
+        "the newest first"
+    );
+    drop(worker);
+}
+
+#[test]
+fn systems_reminder() {
+    reminder(false);
+}
+
+#[test]
+fn systems_reminder_with_a_queue_elsewhere() {
+    reminder(true);
 }
 
 #[test]

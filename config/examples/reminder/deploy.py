@@ -1,4 +1,4 @@
-"""Makes or updates the machine. Prints its ARN."""
+"""Makes queue and activity, and makes or updates the machine. Prints its ARN."""
 
 from pathlib import Path
 
@@ -8,6 +8,8 @@ definition = (Path(__file__).parent / "machine.asl.json").read_text()
 name = "reminder"
 
 states = boto3.client("stepfunctions")
+states.create_activity(name="send-email")
+boto3.client("sqs").create_queue(QueueName="short-messages")
 known = {it["name"]: it["stateMachineArn"] for it in states.list_state_machines()["stateMachines"]}
 if name in known:
     states.update_state_machine(stateMachineArn=known[name], definition=definition)

@@ -14,7 +14,7 @@ use std::{net::SocketAddr, sync::Arc};
 pub use self::iterd::{OPERATIONS, call, run_figures};
 pub(super) use self::{
     iterd::role_of,
-    services::{call_service, role_of_service},
+    services::{call_service, role_of_service, waits_for_messages},
     states::role_of as role_of_states,
     triggers::{Triggered, now, start_for, trigger},
 };

@@ -528,7 +528,7 @@ fn receive<K: Queues>(kept: &K, mut given: Parameters<'_>, now: Timestamp) -> An
     let most = granted!(given.number("MaxNumberOfMessages", (1, 10), &WORDS)).unwrap_or(1);
     let bounds = (0, VISIBILITY_MAX_S);
     let visibility = granted!(given.number("VisibilityTimeout", bounds, &WORDS));
-    // Who wants to wait asks again; everything that there is to tell is told.
+    // Waiting is for whoever hands the call on; everything that there is to tell is told.
     given.pass_over(&[
         "WaitTimeSeconds",
         "AttributeNames",

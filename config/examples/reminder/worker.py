@@ -1,0 +1,38 @@
+"""Sends what reminders want sent, until it is stopped. Here sending is a line on the screen.
+
+E-mail is an activity: the worker asks for a task and answers it. Short messages come from a queue, each with the token of the
+task that waits for it.
+"""
+
+import json
+import threading
+
+import boto3
+from botocore.config import Config
+
+states = boto3.client("stepfunctions", config=Config(read_timeout=70))
+queues = boto3.client("sqs")
+
+
+def emails():
+    activity = states.create_activity(name="send-email")["activityArn"]
+    while True:
+        task = states.get_activity_task(activityArn=activity, workerName="worker.py")
+        if task.get("taskToken"):
+            message = json.loads(task["input"])["message"]
+            print("e-mail:", message, flush=True)
+            states.send_task_success(taskToken=task["taskToken"], output=json.dumps({"email": message}))
+
+
+def short_messages():
+    url = queues.get_queue_url(QueueName="short-messages")["QueueUrl"]
+    while True:
+        for found in queues.receive_message(QueueUrl=url, WaitTimeSeconds=20).get("Messages", []):
+            order = json.loads(found["Body"])
+            print("short message:", order["message"], flush=True)
+            states.send_task_success(taskToken=order["token"], output=json.dumps({"sms": order["message"]}))
+            queues.delete_message(QueueUrl=url, ReceiptHandle=found["ReceiptHandle"])
+
+
+threading.Thread(target=emails, daemon=True).start()
+short_messages()
