@@ -16,7 +16,18 @@ use source::{Named, Source};
 
 /// The ranks of the modules; each imports only from ranks below its own.
 const RANKS: [(u8, &[&str]); 8] = [
-    (0, &["arn", "ids", "payload", "time", "config", "telemetry"]),
+    (
+        0,
+        &[
+            "arn",
+            "ids",
+            "payload",
+            "time",
+            "config",
+            "telemetry",
+            "network",
+        ],
+    ),
     (1, &["asl", "limiter", "plugin", "integration"]),
     (2, &["machine", "iteration"]),
     (3, &["store"]),
@@ -97,6 +108,7 @@ const CONFINED: [(&str, &[&str], &str); 14] = [
             "src/plugin/manifest/http.rs",
             "src/plugin/host/http/",
             "src/integration/service/remote/wire.rs",
+            "src/network/",
         ],
         "requests are made by confined workers, which judge addresses; the daemon's own go where settings say",
     ),
