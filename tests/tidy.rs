@@ -38,9 +38,14 @@ const RANKS: [(u8, &[&str]); 8] = [
 ];
 
 /// Who may import from its own rank nevertheless: (importer, imported, why).
-const SAME_RANK: [(&str, &str, &str); 4] = [
+const SAME_RANK: [(&str, &str, &str); 5] = [
     ("config", "time", "files hold durations and instants"),
     ("config", "ids", "files name what has an identity"),
+    (
+        "config",
+        "network",
+        "a host that no secret may go to is refused where it is written",
+    ),
     (
         "config",
         "telemetry",

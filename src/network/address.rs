@@ -216,6 +216,13 @@ impl Guard {
     }
 }
 
+/// Whether an operator may mean this address: it is public or internal, and nothing like the metadata
+/// service of a cloud.
+pub(crate) fn may_be_meant(address: IpAddr) -> bool {
+    let address = unmapped(address);
+    is_public(address) || is_internal(address)
+}
+
 /// An IPv4 address in the clothes of an IPv6 one, as what it is.
 fn unmapped(address: IpAddr) -> IpAddr {
     match address {

@@ -7,6 +7,6 @@ mod address;
 mod mask;
 mod resolver;
 
-pub(crate) use address::{Grant, Guard, Refused};
+pub(crate) use address::{Grant, Guard, Refused, may_be_meant};
 pub(crate) use mask::Mask;
 pub(crate) use resolver::Resolver;

@@ -15,6 +15,7 @@ use reqwest::{Client, redirect::Policy};
 use rustls::{ClientConfig, RootCertStore};
 
 use super::answer::Response;
+use crate::network::{Guard, Resolver};
 
 /// Most bytes of the body of an answer. A result is 256 KiB at the most; its XML, or its JSON with much
 /// that is escaped, is a few times that.
@@ -55,13 +56,30 @@ pub(in crate::integration) enum Lost {
 pub(in crate::integration) struct Wire {
     client: Client,
     trusts: bool,
+    /// Judges addresses; `None`: where it goes, the settings say.
+    guard: Option<Guard>,
 }
 
 impl Wire {
     /// Trusts whom this system trusts.
     pub(in crate::integration) fn new(connect_patience: Option<Duration>) -> io::Result<Self> {
-        let (client, trusts) = Self::client(connect_patience, None)?;
-        Ok(Self { client, trusts })
+        let client = Self::client(connect_patience, None, None)?;
+        Ok(Self {
+            client: client.0,
+            trusts: client.1,
+            guard: None,
+        })
+    }
+
+    /// The same, which goes to addresses that a guard admits, and to no others: where to, somebody else says
+    /// than the settings. What it grants holds for all ports.
+    pub(in crate::integration) fn guarded(guard: Guard) -> io::Result<Self> {
+        let (client, trusts) = Self::client(None, None, Some(guard.clone()))?;
+        Ok(Self {
+            client,
+            trusts,
+            guard: Some(guard),
+        })
     }
 
     /// A client, which trusts whom this system trusts, and whether it trusts anybody. An answer that nothing
@@ -69,6 +87,7 @@ impl Wire {
     fn client(
         connect_patience: Option<Duration>,
         stalled: Option<Duration>,
+        guard: Option<Guard>,
     ) -> io::Result<(Client, bool)> {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -82,6 +101,9 @@ impl Wire {
         let mut client = Client::builder();
         if let Some(stalled) = stalled {
             client = client.read_timeout(stalled);
+        }
+        if let Some(guard) = guard {
+            client = client.dns_resolver(Arc::new(Resolver::new(guard, 0)));
         }
         let client = client
             .tls_backend_preconfigured(tls)
@@ -97,7 +119,7 @@ impl Wire {
     }
 
     /// Sends a request; waits no longer than `patience` for the end of its response.
-    pub(super) async fn send(
+    pub(in crate::integration) async fn send(
         &self,
         request: http::Request<Bytes>,
         patience: Duration,
@@ -144,6 +166,11 @@ impl Wire {
         }
         let host = host_of(&request);
         let request = reqwest::Request::try_from(request).map_err(|error| broken(error, &host))?;
+        let port = request.url().port_or_known_default().unwrap_or_default();
+        if let (Some(guard), Some(host)) = (&self.guard, request.url().host_str()) {
+            let judged = guard.check(host, port);
+            judged.map_err(|refused| Lost::Unreached(refused.to_string()))?;
+        }
         let response = self.client.execute(request).await;
         response.map_err(|error| broken(error, &host))
     }
@@ -179,7 +206,7 @@ pub(super) struct Connections(Client);
 
 impl Connections {
     pub(super) fn new() -> io::Result<Self> {
-        Wire::client(None, Some(STALLED)).map(|(client, _)| Self(client))
+        Wire::client(None, Some(STALLED), None).map(|(client, _)| Self(client))
     }
 }
 
