@@ -32,8 +32,8 @@ impl Came {
     }
 }
 
-/// Status, headers and body; `None`: there is no answer.
-type Answer = Option<(u16, &'static str, String)>;
+/// Status, headers and body.
+type Answer = (u16, &'static str, String);
 
 /// An API on loopback; what came in is kept. It ends with the process of the test.
 struct Api {
@@ -42,8 +42,10 @@ struct Api {
 }
 
 impl Api {
-    /// `answer` is told how many requests came before.
-    fn start(answer: impl Fn(&Came, usize) -> Answer + Send + Sync + 'static) -> Self {
+    /// `answer` is told how many requests came before; `None`: there is no answer.
+    fn start<A: Into<Option<Answer>>>(
+        answer: impl Fn(&Came, usize) -> A + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let place = listener.local_addr().unwrap().to_string();
         let came: Arc<Mutex<Vec<Came>>> = Arc::default();
@@ -53,7 +55,9 @@ impl Api {
                 let (kept, answer) = (Arc::clone(&kept), Arc::clone(&answer));
                 let Ok(stream) = stream else { return };
                 // Why ok: who hangs up has his reasons.
-                std::thread::spawn(move || talk(stream, &kept, &*answer).ok());
+                std::thread::spawn(move || {
+                    talk(stream, &kept, &|came, before| answer(came, before).into()).ok()
+                });
             }
         });
         Self { place, came }
@@ -67,7 +71,7 @@ impl Api {
 fn talk(
     mut stream: TcpStream,
     kept: &Mutex<Vec<Came>>,
-    answer: &dyn Fn(&Came, usize) -> Answer,
+    answer: &dyn Fn(&Came, usize) -> Option<Answer>,
 ) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut line = String::new();
@@ -108,7 +112,7 @@ fn talk(
 const JSON: &str = "content-type: application/json\r\n";
 
 fn json_of(value: &Value) -> Answer {
-    Some((200, JSON, value.to_string()))
+    (200, JSON, value.to_string())
 }
 
 /// A daemon with these settings, and the file of a secret.
@@ -232,6 +236,12 @@ fn a_password_goes_to_its_host_with_what_the_connection_adds_and_is_nowhere_else
         assert_eq!(told["error"], error, "{told}");
     }
     assert!(other.came().is_empty());
+    let mut waits = state(&at, "crm", &json!({}));
+    waits["Resource"] = json!("arn:aws:states:::http:invoke.waitForTaskToken");
+    waits["Parameters"]["Headers"] = json!({"token.$": "$$.Task.Token"});
+    let told = run(&bed, &mut daemon, "waits", waits);
+    assert_eq!(told["error"], "States.Runtime", "{told}");
+    assert_eq!(echo.came().len(), 1);
 
     // What was rotated counts at once, and what is gone is told by its place.
     bed.write("secret", "another-secret");
@@ -317,7 +327,7 @@ fn an_answer_that_is_none_of_200_is_caught_by_its_status() {
 #[test]
 fn a_form_is_posted_and_tried_again_where_the_state_says_so() {
     let api = Api::start(|_, before| match before {
-        0 => Some((503, "", String::new())),
+        0 => (503, "", String::new()),
         _ => json_of(&json!({"id": 7})),
     });
     let (bed, mut daemon) = start(&format!(
@@ -358,7 +368,7 @@ fn a_token_is_fetched_once_and_anew_when_it_is_refused() {
     let api = Api::start(|came, before| {
         let old = came.header("authorization") == "Bearer token-number-0";
         if old && before >= 2 {
-            return Some((401, "", "expired".to_owned()));
+            return (401, "", "expired".to_owned());
         }
         json_of(&json!({"seen": came.header("authorization")}))
     });

@@ -8,7 +8,7 @@ use std::time::Duration;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use hyper::{
     body::Bytes,
-    http::{self, header},
+    http::{self, HeaderValue, header},
 };
 use serde_json::Value;
 use tokio::{sync::Mutex, time::Instant};
@@ -159,7 +159,9 @@ fn request(kind: &ConnectionKind, secret: &str) -> Option<http::Request<Bytes>> 
         // Spec: RFC 6749, section 2.3.1: both are encoded as in a form first.
         ClientProof::Header => {
             let both = BASE64_STANDARD.encode(format!("{}:{}", encode(client_id), encode(secret)));
-            request = request.header(header::AUTHORIZATION, format!("Basic {both}"));
+            let mut both = HeaderValue::from_str(&format!("Basic {both}")).ok()?;
+            both.set_sensitive(true);
+            request = request.header(header::AUTHORIZATION, both);
         }
         ClientProof::Body => {
             fields.push(("client_id", client_id));

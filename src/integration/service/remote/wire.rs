@@ -264,3 +264,40 @@ fn words(error: &reqwest::Error, host: &str) -> String {
     }
     words.join(": ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::Grant;
+
+    async fn lost(grants: &[&str], url: &str) -> String {
+        let grants = grants.iter().map(|it| Grant::parse(it).unwrap()).collect();
+        let wire = Wire::guarded(Guard::new(grants)).unwrap();
+        let request = http::Request::get(url).body(Bytes::new()).unwrap();
+        match wire.send(request, Duration::from_secs(20)).await {
+            Err(Lost::Unreached(why)) => why,
+            other => panic!("{url}: {other:?}"),
+        }
+    }
+
+    /// Nobody listens at port 1, so that what is admitted is refused by the machine.
+    #[tokio::test]
+    async fn a_guarded_client_judges_what_is_written_and_what_a_name_resolves_to() {
+        for (grants, url, admitted) in [
+            (&[][..], "http://127.0.0.1:1/", false),
+            (&[], "http://localhost:1/", false),
+            (&[], "http://169.254.169.254/latest/meta-data", false),
+            (&["localhost"], "http://169.254.169.254/", false),
+            (&[], "http://[fd00:ec2::254]/", false),
+            (&["localhost"], "http://localhost:1/", true),
+            (&["127.0.0.1"], "http://127.0.0.1:1/", true),
+        ] {
+            let why = lost(grants, url).await;
+            assert_eq!(
+                !why.contains("not on the public Internet"),
+                admitted,
+                "{url}: {why}"
+            );
+        }
+    }
+}

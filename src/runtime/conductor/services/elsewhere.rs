@@ -110,6 +110,14 @@ impl Elsewhere {
                     within(wanted.timeout, task, ask_own(&*api, task, parameters, id)).await
                 }
                 Way::Buckets(buckets) => ask_buckets(buckets, &wanted).await,
+                // Spec: an HTTP task answers, and has nothing that ends later.
+                Way::Api(_) if task.pattern != Pattern::RequestResponse => {
+                    let cause = format!(
+                        "{} does not go with http:invoke; write arn:aws:states:::http:invoke",
+                        wanted.resource
+                    );
+                    Err(Failure::new("States.Runtime", cause))
+                }
                 Way::Api(invoker) => {
                     let parameters = wanted.parameters.value();
                     invoker.call(parameters, wanted.timeout, secret).await
@@ -184,9 +192,6 @@ impl Work {
         let config = self.engine.config();
         // Why first: where services are says nothing about APIs.
         if task.service == "http" && task.action == "invoke" && !task.sdk {
-            if task.pattern != Pattern::RequestResponse {
-                return Ok(None);
-            }
             let invoker = self.engine.reach().invoker(&config.connections);
             return Ok(Some(Way::Api(invoker.map_err(ServicesError::Client)?)));
         }
