@@ -6,7 +6,7 @@
 //!
 //! | rank | modules |
 //! |---|---|
-//! | 0 | [`arn`] [`ids`] [`payload`] [`time`] [`config`] [`telemetry`] |
+//! | 0 | [`arn`] [`ids`] [`payload`] [`time`] [`config`] [`telemetry`] `network` |
 //! | 1 | [`asl`] [`limiter`] [`plugin`] [`integration`] |
 //! | 2 | [`machine`] [`iteration`] |
 //! | 3 | [`store`] |
@@ -24,6 +24,7 @@ pub mod integration;
 pub mod iteration;
 pub mod limiter;
 pub mod machine;
+mod network;
 pub mod payload;
 pub mod plugin;
 pub mod runtime;

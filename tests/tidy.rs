@@ -16,7 +16,18 @@ use source::{Named, Source};
 
 /// The ranks of the modules; each imports only from ranks below its own.
 const RANKS: [(u8, &[&str]); 8] = [
-    (0, &["arn", "ids", "payload", "time", "config", "telemetry"]),
+    (
+        0,
+        &[
+            "arn",
+            "ids",
+            "payload",
+            "time",
+            "config",
+            "telemetry",
+            "network",
+        ],
+    ),
     (1, &["asl", "limiter", "plugin", "integration"]),
     (2, &["machine", "iteration"]),
     (3, &["store"]),
@@ -27,9 +38,14 @@ const RANKS: [(u8, &[&str]); 8] = [
 ];
 
 /// Who may import from its own rank nevertheless: (importer, imported, why).
-const SAME_RANK: [(&str, &str, &str); 4] = [
+const SAME_RANK: [(&str, &str, &str); 5] = [
     ("config", "time", "files hold durations and instants"),
     ("config", "ids", "files name what has an identity"),
+    (
+        "config",
+        "network",
+        "a host that no secret may go to is refused where it is written",
+    ),
     (
         "config",
         "telemetry",
@@ -97,6 +113,7 @@ const CONFINED: [(&str, &[&str], &str); 14] = [
             "src/plugin/manifest/http.rs",
             "src/plugin/host/http/",
             "src/integration/service/remote/wire.rs",
+            "src/network/",
         ],
         "requests are made by confined workers, which judge addresses; the daemon's own go where settings say",
     ),

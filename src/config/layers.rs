@@ -13,8 +13,8 @@ use std::{
 use toml::de::DeValue;
 
 use super::{
-    Config, ConfigError, ConfigPlace, Environment, LimitSpec, OneService, Overrides, TopicSettings,
-    TriggerKind, TriggerSpec,
+    Config, ConfigError, ConfigPlace, ConnectionSpec, Environment, LimitSpec, OneService,
+    Overrides, TopicSettings, TriggerKind, TriggerSpec,
     document::{Document, Section, locate, read_text},
     problem::{Findings, Origin, Problem, Problems, near, nearest, quoted},
     services::endpoint,
@@ -29,6 +29,9 @@ const PREFIX: &str = "ITERD_";
 
 /// Most buckets of the settings; beyond some dozens they belong into one folder.
 const BUCKETS_MAX: usize = 1000;
+
+/// Most connections of the settings; each is an API that somebody has an account at.
+const CONNECTIONS_MAX: usize = 1000;
 
 /// Most limiters of the settings; each is a row and a clock of its own.
 const LIMITERS_MAX: usize = 1000;
@@ -123,7 +126,7 @@ impl Settings {
     }
 
     /// Every setting, in the order of the defaults; then the limiters, the buckets, single services,
-    /// the topics and the triggers, each as one table.
+    /// the connections, the topics and the triggers, each as one table.
     #[must_use]
     pub fn rows(&self) -> Vec<Row> {
         let keys = KEYS.iter().map(|key| Row {
@@ -151,6 +154,11 @@ impl Settings {
                 value: service.show(),
                 origin: self.origin(&format!("services.{name}")),
             });
+        let connections = self.config.connections.iter().map(|(name, spec)| Row {
+            key: format!("connections.{}", quote(name)),
+            value: spec.show(),
+            origin: self.origin(&format!("connections.{name}")),
+        });
         let topics = self.config.topics.iter().map(|(name, topic)| Row {
             key: format!("topics.{}", quote(name)),
             value: topic.show(),
@@ -164,6 +172,7 @@ impl Settings {
         keys.chain(limiters)
             .chain(buckets)
             .chain(services)
+            .chain(connections)
             .chain(topics)
             .chain(triggers)
             .collect()
@@ -210,6 +219,9 @@ impl Settings {
         }
         if let Some(buckets) = root.section("buckets") {
             self.read_buckets(&buckets);
+        }
+        if let Some(connections) = root.section("connections") {
+            self.read_connections(&connections);
         }
         if let Some(topics) = root.section("topics") {
             self.read_topics(&topics);
@@ -267,6 +279,24 @@ impl Settings {
             }
             section.finish();
             self.origins.insert(format!("buckets.{named}"), origin);
+        }
+    }
+
+    fn read_connections(&mut self, connections: &Section<'_>) {
+        let sections = connections.sections();
+        if sections.len() > CONNECTIONS_MAX {
+            connections.report(|| format!("more than {CONNECTIONS_MAX} connections"));
+            return;
+        }
+        for (named, section) in sections {
+            let origin = connections.origin(&named);
+            if let Err(why) = name(&DeValue::String(Cow::Borrowed(&named))) {
+                connections.report_key(&named, || why);
+            }
+            if let Some(spec) = ConnectionSpec::read(section) {
+                self.config.connections.insert(named.clone(), spec);
+            }
+            self.origins.insert(format!("connections.{named}"), origin);
         }
     }
 

@@ -5,6 +5,7 @@
 //! [`Environment`] it is given. Invariant: a file that is refused is refused with everything that is
 //! wrong in it, each with its place and its mend.
 
+mod connections;
 mod directories;
 mod document;
 pub mod job;
@@ -21,8 +22,12 @@ mod values;
 
 use std::path::PathBuf;
 
-pub(crate) use self::topics::{is_address, topic_name, webhook};
+pub(crate) use self::{
+    connections::is_safe,
+    topics::{is_address, topic_name, webhook},
+};
 pub use self::{
+    connections::{ClientProof, ConnectionHost, ConnectionKind, ConnectionSpec},
     directories::{ConfigPlace, Environment},
     document::FILE_BYTES_MAX,
     layers::{Row, Settings},

@@ -10,7 +10,8 @@ use std::{
 use toml::de::DeValue;
 
 use super::{
-    Endpoint, LimitSpec, MailServer, MailSettings, ServiceSettings, TopicSettings, TriggerSpec,
+    ConnectionSpec, Endpoint, LimitSpec, MailServer, MailSettings, ServiceSettings, TopicSettings,
+    TriggerSpec,
     problem::quoted,
     services::{endpoint, profile},
     size::{quote, show_duration, show_size},
@@ -57,6 +58,8 @@ pub struct Config {
     pub buckets: BTreeMap<String, PathBuf>,
     /// `[services]`: where services are that tasks ask.
     pub services: ServiceSettings,
+    /// `[connections.NAME]`: what tasks prove themselves by to APIs.
+    pub connections: BTreeMap<String, ConnectionSpec>,
     /// `[topics.NAME]`: topics that always are, and where their messages go.
     pub topics: BTreeMap<String, TopicSettings>,
     /// `[mail]`: how e-mail leaves.
@@ -177,6 +180,7 @@ impl Default for Config {
             limiters: BTreeMap::new(),
             buckets: BTreeMap::new(),
             services: ServiceSettings::default(),
+            connections: BTreeMap::new(),
             topics: BTreeMap::new(),
             mail: MailSettings::default(),
             triggers: BTreeMap::new(),
@@ -208,8 +212,8 @@ fn put<T>(place: &mut T, value: Result<T, String>) -> Result<(), String> {
 const LOG_FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 const SANDBOXES: [(&str, Sandbox); 2] = [("manifest", Sandbox::Manifest), ("on", Sandbox::On)];
 
-/// Every key but those of what has names: limiters, buckets, single services, topics and triggers. In the
-/// order in which they are shown.
+/// Every key but those of what has names: limiters, buckets, single services, connections, topics and
+/// triggers. In the order in which they are shown.
 #[rustfmt::skip]
 pub(crate) const KEYS: [Key; 30] = [
     Key { name: "listen", set: |c, v| put(&mut c.listen, address(v)), show: |c| quote(&c.listen) },

@@ -263,7 +263,7 @@ fn template(value: &DeValue<'_>) -> Result<Value, String> {
 }
 
 /// JSON as TOML writes it within a line. Its depth is that of the file that it was read from.
-fn toml_of(value: &Value) -> String {
+pub(super) fn toml_of(value: &Value) -> String {
     match value {
         Value::Object(fields) => {
             let mut shown = String::from("{");

@@ -17,7 +17,8 @@ use serde::{Deserialize, Deserializer};
 
 use crate::time::parse_duration;
 
-use super::{access::CallerRole, network::Grant};
+use super::access::CallerRole;
+use crate::network::Grant;
 
 mod http;
 mod keys;

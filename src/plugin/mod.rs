@@ -25,7 +25,6 @@ pub mod host;
 pub mod launch;
 mod lines;
 mod manifest;
-mod network;
 pub mod orphans;
 mod pool;
 mod process;

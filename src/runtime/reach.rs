@@ -1,17 +1,24 @@
-//! The way to services elsewhere: one client for all of an engine, and the threads that keep its
-//! connections.
+//! The way to services elsewhere and to APIs: one client each for all of an engine, and the threads that keep
+//! their connections.
 //!
 //! Owns when a client is made anew: with other settings. Invariant: where the settings lead nowhere, there
 //! is none, and nothing is started.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use super::RuntimeError;
 use crate::{
-    config::{Config, Environment, ServiceSettings},
-    integration::service::remote::{Services, ServicesError, StatesApi},
+    config::{Config, ConnectionSpec, Environment, ServiceSettings},
+    integration::service::{
+        http::Invoker,
+        remote::{Services, ServicesError, StatesApi},
+    },
 };
 
 /// See the module.
@@ -21,6 +28,8 @@ pub(super) struct Reach {
     runtime: Mutex<Option<Runtime>>,
     /// With the settings that it was made of.
     client: Mutex<Option<(ServiceSettings, Services)>>,
+    /// The client of APIs, with the connections that it was made of.
+    invoker: Mutex<Option<Invoker>>,
     /// Its own API, once somebody answers for it.
     own: OnceLock<Arc<dyn StatesApi>>,
 }
@@ -42,6 +51,21 @@ impl Reach {
         let client = Services::new(settings, &config.region, &environment)?;
         *held = Some((settings.clone(), client.clone()));
         Ok(Some(client))
+    }
+
+    /// The client of APIs; its tokens end with other settings of connections.
+    pub(super) fn invoker(
+        &self,
+        connections: &BTreeMap<String, ConnectionSpec>,
+    ) -> io::Result<Invoker> {
+        let held = self.invoker.lock();
+        let mut held = held.unwrap_or_else(PoisonError::into_inner);
+        if let Some(invoker) = &*held
+            && invoker.is_of(connections)
+        {
+            return Ok(invoker.clone());
+        }
+        Ok(held.insert(Invoker::new(connections)?).clone())
     }
 
     /// From now on tasks may ask this; the first one stays.

@@ -15,6 +15,7 @@
 mod bed;
 mod buckets;
 mod canaries;
+mod connections;
 mod data;
 mod deploys;
 mod executions;

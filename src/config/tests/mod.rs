@@ -56,6 +56,7 @@ fn what_is_shown_is_a_file_that_says_the_same() {
         "state_dir = \"/a \\\"b\\\"\"\nretention.results = \"forever\"\nlog.format = \"json\"\n[limiters.\"crm.2\"]\npace = \"1 per s\"\nquota = \"5 per day\"\ntime_zone = \"Asia/Tokyo\"\nreset_hour = 6\nspread = \"even\"\n[limiters.b]",
         "[services]\nendpoint = \"aws\"\nprofile = \"p\"\n[services.dynamodb]\nendpoint = \"http://[::1]:5000/\"\nregion = \"eu-west-1\"\n[services.sqs]",
         "[mail]\nserver = \"smtps://[::1]:465/\"\nfrom = \"a@b\"\nuser = \"u\"\npassword = \"env:P\"\n[topics.t]\nwebhook = \"https://h/p?q=1\"\nsecret = \"file:/k\"\ncommand = [\"page\", \"a \\\"b\\\"\"]\nemail = [\"c@d\", \"e@f\"]\nlog = true\nqueue = \"q\"\n[topics.empty]",
+        "[connections.\"a.b\"]\nkind = \"basic\"\nuser = \"u\"\npassword = \"env:P\"\nhosts = [\"API.example.com\", \"[::1]:9000\"]\nheaders = { \"X-A\" = \"1\" }\nquery = { \"q r\" = \"\\\"\" }\nbody = { n = 1, l = [{ a = true }] }\n[connections.k]\nkind = \"api-key\"\nheader = \"X-Api-Key\"\nvalue = \"file:/k\"\nhosts = [\"h\"]\n[connections.o]\nkind = \"oauth\"\ntoken_url = \"https://h/t?x=1\"\nclient_id = \"i\"\nclient_secret = \"credential:s\"\nclient_in = \"body\"\nscope = \"a b\"\nhosts = [\"h:8443\"]\nparameters = { audience = \"a\" }",
         "[triggers.\"a.b\"]\nkind = \"http\"\nmachine = \"m:live\"\nsignature = \"env:S\"\nwait = true\nname = \"$.body.id\"\n[triggers.\"a.b\".input]\n\"x.$\" = \"$.body\"\ny = [1, 2.5, true, \"\\\"\"]\nz = { a = {} }\n[triggers.t]\nkind = \"http\"\nmachine = \"m\"\ntoken = \"file:/t\"\ninput = \"$.body\"\n[triggers.q]\nkind = \"queue\"\nqueue = \"in\"\nmachine = \"m\"\nat_once = 7\n[triggers.f]\nkind = \"folder\"\npath = \"/in\"\npattern = \"*.csv\"\nmachine = \"m\"",
     ] {
         let settings = Settings::parse(Path::new("iterd.toml"), text).unwrap();
@@ -412,4 +413,67 @@ fn a_command_that_looks_like_a_path_is_found_from_the_file() {
     assert_eq!(command("t").program, folder.join("page"));
     assert_eq!(command("t").folder, folder);
     assert_eq!(command("u").program, Path::new("page"));
+}
+
+#[test]
+fn a_connection_says_where_its_secret_goes_and_holds_none() {
+    check(
+        r#"
+[connections.a]
+kind = "basik"
+[connections.b]
+kind = "basic"
+user = "u:v"
+passwort = "env:P"
+hosts = []
+[connections.c]
+kind = "api-key"
+header = "Host"
+value = "s3cret"
+hosts = ["169.254.169.254", "https://h", "10.0.0.0/8", "0xa9fea9fe", "h:0", "fd00::1"]
+[connections.d]
+kind = "api-key"
+header = "X-Key"
+value = "env:K"
+hosts = ["h"]
+headers = { "x-key" = "1", "a b" = "1", B = "env:TOKEN", C = 1 }
+[connections.e]
+kind = "oauth"
+token_url = "http://login.example.com/"
+client_id = "i"
+client_secret = "env:S"
+parameters = { scope = "s" }
+client_in = "bodi"
+[connections.f]
+kind = "oauth"
+token_url = "https://u:s3cret@h/"
+client_id = "i"
+client_secret = "env:S"
+hosts = ["h"]
+"#,
+        &[
+            r#"3:8: connections.a.kind: unknown value "basik"; did you mean "basic"?"#,
+            "4:1: connections.b.password is missing; write where it is, for example password = \"credential:crm\"",
+            r#"6:8: connections.b.user: "u:v" has a colon in it"#,
+            r#"7:1: unknown key "passwort" in [connections.b]; did you mean "password"?"#,
+            r#"8:9: connections.b.hosts: it goes nowhere; write for example "api.example.com""#,
+            r#"11:10: connections.c.header: "Host" is not a connection's to set; leave it out"#,
+            "12:9: connections.c.value: it is no reference of a secret; write credential:NAME, file:/PATH or env:NAME",
+            r#"13:10: connections.c.hosts: "169.254.169.254" is no address that a connection goes to: what a machine's own network is told by (the metadata of a cloud) and what is no single host; write the API's"#,
+            r#"13:29: connections.c.hosts: "https://h" is no host; write for example "api.example.com" or "127.0.0.1:9000""#,
+            r#"13:42: connections.c.hosts: "10.0.0.0/8" is no host; write for example "api.example.com" or "127.0.0.1:9000""#,
+            r#"13:56: connections.c.hosts: "0xa9fea9fe" is no host; write for example "api.example.com" or "127.0.0.1:9000""#,
+            r#"13:70: connections.c.hosts: "h:0" is no host; write for example "api.example.com" or "127.0.0.1:9000""#,
+            r#"13:77: connections.c.hosts: "fd00::1" is no host; write for example "api.example.com" or "127.0.0.1:9000""#,
+            r#"19:11: connections.d.headers: "B": no reference is looked up here; a connection has one secret, for example header = "x-api-key" with value = "credential:crm""#,
+            r#"19:11: connections.d.headers: "C": expected a text"#,
+            r#"19:11: connections.d.headers: "a b": "a b" is no name of a header"#,
+            r#"19:11: connections.d.headers: "X-Key" is the header that the secret goes in; leave it out"#,
+            r#"20:1: connections.e.hosts is missing; write where its secret may go, for example hosts = ["api.example.com"]"#,
+            r#"22:13: connections.e.token_url: "http://login.example.com/" is no URL that a secret goes to; write https://, for example "https://login.example.com/oauth2/token" (http:// only on this machine)"#,
+            r#"25:14: connections.e.parameters: "scope": "scope" is no further parameter; it is told anyway"#,
+            r#"26:13: connections.e.client_in: unknown value "bodi"; did you mean "body"?"#,
+            "29:13: connections.f.token_url: the URL of a token has no user; write client_id and client_secret",
+        ],
+    );
 }

@@ -32,8 +32,9 @@ use super::{
     served::{self, READY, Request},
 };
 use crate::{
+    network::Grant,
     payload::Failure,
-    plugin::{Instance, Manifest, network::Grant},
+    plugin::{Instance, Manifest},
 };
 
 mod alarm;

@@ -15,18 +15,18 @@ use crate::{integration::service::ServiceTask, payload::Failure};
 
 /// A response, read to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Response {
+pub(in crate::integration) struct Response {
     /// The HTTP status.
-    pub(super) status: u16,
+    pub(in crate::integration) status: u16,
     /// In the order in which they came.
-    pub(super) headers: Vec<(String, String)>,
+    pub(in crate::integration) headers: Vec<(String, String)>,
     /// Its body, decoded.
-    pub(super) body: Vec<u8>,
+    pub(in crate::integration) body: Vec<u8>,
 }
 
 impl Response {
     /// The first header of a name.
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(in crate::integration) fn header(&self, name: &str) -> Option<&str> {
         let found = self
             .headers
             .iter()

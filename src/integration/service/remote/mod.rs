@@ -20,6 +20,8 @@ mod told;
 mod wire;
 mod xml;
 
+pub(in crate::integration) use answer::Response;
+pub(in crate::integration) use told::{cut, too_large};
 pub(in crate::integration) use wire::{Lost, Wire};
 
 pub use own::{StatesApi, ask_own};

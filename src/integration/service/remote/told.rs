@@ -120,7 +120,7 @@ fn sized(task: ServiceTask<'_>, value: Value) -> Result<Payload, Failure> {
 }
 
 /// The failure of a task whose answer is too large.
-pub(super) fn too_large(task: ServiceTask<'_>) -> Failure {
+pub(in crate::integration) fn too_large(task: ServiceTask<'_>) -> Failure {
     let (sdk, service) = (if task.sdk { "aws-sdk:" } else { "" }, task.service);
     let cause = format!(
         "The state/task '{sdk}{service}' returned a result with a size exceeding the maximum number of bytes service limit."
@@ -296,7 +296,7 @@ pub(super) fn pascal(name: &str) -> String {
 }
 
 /// A cause within its bound.
-pub(super) fn cut(mut cause: String) -> String {
+pub(in crate::integration) fn cut(mut cause: String) -> String {
     if let Some((end, _)) = cause.char_indices().nth(CAUSE_CHARS_MAX) {
         cause.truncate(end);
     }

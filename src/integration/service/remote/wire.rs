@@ -15,6 +15,7 @@ use reqwest::{Client, redirect::Policy};
 use rustls::{ClientConfig, RootCertStore};
 
 use super::answer::Response;
+use crate::network::{Guard, Resolver};
 
 /// Most bytes of the body of an answer. A result is 256 KiB at the most; its XML, or its JSON with much
 /// that is escaped, is a few times that.
@@ -55,13 +56,30 @@ pub(in crate::integration) enum Lost {
 pub(in crate::integration) struct Wire {
     client: Client,
     trusts: bool,
+    /// Judges addresses; `None`: where it goes, the settings say.
+    guard: Option<Guard>,
 }
 
 impl Wire {
     /// Trusts whom this system trusts.
     pub(in crate::integration) fn new(connect_patience: Option<Duration>) -> io::Result<Self> {
-        let (client, trusts) = Self::client(connect_patience, None)?;
-        Ok(Self { client, trusts })
+        let client = Self::client(connect_patience, None, None)?;
+        Ok(Self {
+            client: client.0,
+            trusts: client.1,
+            guard: None,
+        })
+    }
+
+    /// The same, which goes to addresses that a guard admits, and to no others: where to, somebody else says
+    /// than the settings. What it grants holds for all ports.
+    pub(in crate::integration) fn guarded(guard: Guard) -> io::Result<Self> {
+        let (client, trusts) = Self::client(None, None, Some(guard.clone()))?;
+        Ok(Self {
+            client,
+            trusts,
+            guard: Some(guard),
+        })
     }
 
     /// A client, which trusts whom this system trusts, and whether it trusts anybody. An answer that nothing
@@ -69,6 +87,7 @@ impl Wire {
     fn client(
         connect_patience: Option<Duration>,
         stalled: Option<Duration>,
+        guard: Option<Guard>,
     ) -> io::Result<(Client, bool)> {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -82,6 +101,9 @@ impl Wire {
         let mut client = Client::builder();
         if let Some(stalled) = stalled {
             client = client.read_timeout(stalled);
+        }
+        if let Some(guard) = guard {
+            client = client.dns_resolver(Arc::new(Resolver::new(guard, 0)));
         }
         let client = client
             .tls_backend_preconfigured(tls)
@@ -97,7 +119,7 @@ impl Wire {
     }
 
     /// Sends a request; waits no longer than `patience` for the end of its response.
-    pub(super) async fn send(
+    pub(in crate::integration) async fn send(
         &self,
         request: http::Request<Bytes>,
         patience: Duration,
@@ -144,6 +166,11 @@ impl Wire {
         }
         let host = host_of(&request);
         let request = reqwest::Request::try_from(request).map_err(|error| broken(error, &host))?;
+        let port = request.url().port_or_known_default().unwrap_or_default();
+        if let (Some(guard), Some(host)) = (&self.guard, request.url().host_str()) {
+            let judged = guard.check(host, port);
+            judged.map_err(|refused| Lost::Unreached(refused.to_string()))?;
+        }
         let response = self.client.execute(request).await;
         response.map_err(|error| broken(error, &host))
     }
@@ -179,7 +206,7 @@ pub(super) struct Connections(Client);
 
 impl Connections {
     pub(super) fn new() -> io::Result<Self> {
-        Wire::client(None, Some(STALLED)).map(|(client, _)| Self(client))
+        Wire::client(None, Some(STALLED), None).map(|(client, _)| Self(client))
     }
 }
 
@@ -236,4 +263,41 @@ fn words(error: &reqwest::Error, host: &str) -> String {
         source = error.source();
     }
     words.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::Grant;
+
+    async fn lost(grants: &[&str], url: &str) -> String {
+        let grants = grants.iter().map(|it| Grant::parse(it).unwrap()).collect();
+        let wire = Wire::guarded(Guard::new(grants)).unwrap();
+        let request = http::Request::get(url).body(Bytes::new()).unwrap();
+        match wire.send(request, Duration::from_secs(20)).await {
+            Err(Lost::Unreached(why)) => why,
+            other => panic!("{url}: {other:?}"),
+        }
+    }
+
+    /// Nobody listens at port 1, so that what is admitted is refused by the machine.
+    #[tokio::test]
+    async fn a_guarded_client_judges_what_is_written_and_what_a_name_resolves_to() {
+        for (grants, url, admitted) in [
+            (&[][..], "http://127.0.0.1:1/", false),
+            (&[], "http://localhost:1/", false),
+            (&[], "http://169.254.169.254/latest/meta-data", false),
+            (&["localhost"], "http://169.254.169.254/", false),
+            (&[], "http://[fd00:ec2::254]/", false),
+            (&["localhost"], "http://localhost:1/", true),
+            (&["127.0.0.1"], "http://127.0.0.1:1/", true),
+        ] {
+            let why = lost(grants, url).await;
+            assert_eq!(
+                !why.contains("not on the public Internet"),
+                admitted,
+                "{url}: {why}"
+            );
+        }
+    }
 }

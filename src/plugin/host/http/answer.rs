@@ -11,8 +11,9 @@ use reqwest::{
 };
 use serde_json::{Map, Value, value::RawValue};
 
-use super::{Settings, client::socket_failure, mask::Mask};
+use super::{Settings, client::socket_failure};
 use crate::{
+    network::Mask,
     payload::{Failure, Payload},
     plugin::{
         lines::first_bytes,

@@ -8,16 +8,11 @@ use std::{
     collections::HashMap,
     error::Error,
     io,
-    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use reqwest::{
-    Client, Response, Url,
-    dns::{Addrs, Name, Resolve, Resolving},
-    redirect::Policy,
-};
+use reqwest::{Client, Response, Url, redirect::Policy};
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject as _},
@@ -25,8 +20,8 @@ use rustls::{
 
 use super::request::{Hop, invalid};
 use crate::{
+    network::{Guard, Refused, Resolver},
     payload::Failure,
-    plugin::network::{Guard, Refused},
 };
 
 /// Clients kept, one for each port; a template that makes up ports starts anew beyond it.
@@ -106,12 +101,9 @@ impl Clients {
         let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
             return Err(invalid("the URL names no host".to_owned()));
         };
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        if let Ok(address) = bare.parse::<IpAddr>() {
-            self.guard
-                .check(address, port)
-                .map_err(|refused| refused_failure(&refused))?;
-        }
+        self.guard
+            .check(host, port)
+            .map_err(|refused| refused_failure(&refused))?;
         if url.scheme() == "https" && !self.trusts {
             return Err(Failure::new(
                 "States.Http.Socket",
@@ -129,10 +121,7 @@ impl Clients {
         if open.len() >= CLIENTS_MAX {
             open.clear();
         }
-        let resolver = Resolver {
-            guard: self.guard.clone(),
-            port,
-        };
+        let resolver = Resolver::new(self.guard.clone(), port);
         let client = Client::builder()
             .tls_backend_preconfigured(self.tls.clone())
             .dns_resolver(Arc::new(resolver))
@@ -149,30 +138,13 @@ impl Clients {
     }
 }
 
-/// Resolves names to addresses that may be talked to.
-struct Resolver {
-    guard: Guard,
-    port: u16,
-}
-
-impl Resolve for Resolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let (guard, port) = (self.guard.clone(), self.port);
-        Box::pin(async move {
-            let host = name.as_str();
-            let found = tokio::net::lookup_host((host, 0)).await?;
-            let admitted = guard.filter(host, found.map(|address| address.ip()), port)?;
-            // Port 0 is the URL's own.
-            let addresses = admitted.into_iter().map(|ip| SocketAddr::new(ip, 0));
-            Ok(Box::new(addresses) as Addrs)
-        })
-    }
-}
-
 fn refused_failure(refused: &Refused) -> Failure {
     Failure {
         retry: Some(false),
-        ..Failure::new("Iterd.AddressRefused", refused.to_string())
+        ..Failure::new(
+            "Iterd.AddressRefused",
+            format!("{refused}; grant it with `network` in plugin.toml if it is meant"),
+        )
     }
 }
 

@@ -27,21 +27,19 @@ use super::{
     served::{self, READY, Request},
 };
 use crate::{
+    network::{Grant, Guard, Mask},
     payload::{Failure, Payload},
     plugin::{
         Call, Manifest,
         manifest::{Plan, ResponseForm, RetryAfter},
-        network::{Grant, Guard},
     },
 };
 use answer::Answers;
 use client::Clients;
-use mask::Mask;
 use request::{Asked, Hop};
 
 mod answer;
 mod client;
-mod mask;
 mod request;
 
 /// The variable that names a file of certificates to trust instead of the system's.

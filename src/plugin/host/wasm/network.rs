@@ -13,7 +13,7 @@ use std::{
 
 use wasmtime_wasi::{WasiCtxBuilder, sockets::SocketAddrUse};
 
-use crate::plugin::network::Grant;
+use crate::network::Grant;
 
 /// What is granted.
 pub(super) struct Network(Vec<Grant>);

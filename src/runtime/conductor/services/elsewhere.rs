@@ -1,5 +1,6 @@
 //! Tasks that are done beside the commits: by services elsewhere (AWS's own, or servers that speak their
-//! protocols, where the settings lead away from here), and by buckets, which are no part of the file.
+//! protocols, where the settings lead away from here), by APIs of anybody, and by buckets, which are no part of
+//! the file.
 //!
 //! Impurity: a call that was sent when the process ended is sent again, because nobody knows what became of
 //! it; AWS's own does the same. A service that takes a token for it would remove that.
@@ -19,8 +20,10 @@ use crate::{
     integration::{
         bucket::Buckets,
         service::{
-            Asked, Pattern, ServiceTask, action, named_failure,
-            remote::{Services, StatesApi, ask_own, unreachable},
+            Asked, Pattern, ServiceTask, action,
+            http::Invoker,
+            named_failure,
+            remote::{Services, ServicesError, StatesApi, ask_own, unreachable},
             result, s3,
         },
     },
@@ -29,6 +32,7 @@ use crate::{
     runtime::{
         RuntimeError,
         conductor::{batch::Item, work::Work},
+        plugins,
     },
     time::{Clock as _, SystemClock},
 };
@@ -52,6 +56,7 @@ enum Way {
     Service(Services),
     Buckets(Buckets),
     Own(Arc<dyn StatesApi>),
+    Api(Invoker),
 }
 
 /// What came of a call.
@@ -105,6 +110,18 @@ impl Elsewhere {
                     within(wanted.timeout, task, ask_own(&*api, task, parameters, id)).await
                 }
                 Way::Buckets(buckets) => ask_buckets(buckets, &wanted).await,
+                // Spec: an HTTP task answers, and has nothing that ends later.
+                Way::Api(_) if task.pattern != Pattern::RequestResponse => {
+                    let cause = format!(
+                        "{} does not go with http:invoke; write arn:aws:states:::http:invoke",
+                        wanted.resource
+                    );
+                    Err(Failure::new("States.Runtime", cause))
+                }
+                Way::Api(invoker) => {
+                    let parameters = wanted.parameters.value();
+                    invoker.call(parameters, wanted.timeout, secret).await
+                }
             };
             drop(turn);
             let outcome = Outcome {
@@ -133,6 +150,12 @@ async fn within(
     tokio::time::timeout(timeout, asking)
         .await
         .unwrap_or_else(|_| Err(unreachable(task, "no answer within the task's time")))
+}
+
+/// The value of a secret. Looked up anew each time: one that was rotated counts at once.
+fn secret(key: &str, reference: &str) -> Result<String, String> {
+    let found = plugins::secrets().value(key, reference);
+    found.map_err(|error| error.to_string())
 }
 
 /// Has buckets that are folders do what a task wants, on a thread that may block.
@@ -166,7 +189,13 @@ impl Work {
                 return Ok(Some(Way::Buckets(buckets)));
             }
         }
-        let client = self.engine.reach().services(&self.engine.config())?;
+        let config = self.engine.config();
+        // Why first: where services are says nothing about APIs.
+        if task.service == "http" && task.action == "invoke" && !task.sdk {
+            let invoker = self.engine.reach().invoker(&config.connections);
+            return Ok(Some(Way::Api(invoker.map_err(ServicesError::Client)?)));
+        }
+        let client = self.engine.reach().services(&config)?;
         let client = client.filter(|client| client.has(task.service));
         if let Some(client) = client {
             return Ok(Some(Way::Service(client)));
@@ -186,6 +215,11 @@ impl Work {
             return Some(wanted);
         };
         let (execution, frame, generation) = (wanted.execution, wanted.frame, wanted.generation);
+        let section = if task.service == "http" {
+            "[connections]"
+        } else {
+            "[services]"
+        };
         let sent = match self.way(task, &wanted) {
             Ok(None) => return Some(wanted),
             Ok(Some(way)) => match self.engine.reach().runtime() {
@@ -194,7 +228,7 @@ impl Work {
             },
             Err(error) => Err(Failure::new(
                 "States.Runtime",
-                format!("[services]: {error}"),
+                format!("{section}: {error}"),
             )),
         };
         if let Err(failure) = sent {

@@ -1,6 +1,6 @@
-//! Which addresses outside a plugin of ours may talk to.
+//! Which addresses outside a request of ours may talk to.
 //!
-//! A [`Grant`] is what an entry of the manifest's `network` means, for every host. Who is given nothing
+//! A [`Grant`] is what an entry of a manifest's `network`, or of a connection's `hosts`, means. Who is given nothing
 //! by default asks the grants themselves; requests of ours ask a [`Guard`]: for those
 //! the public Internet is open; everything that is reached from this machine alone (itself, its
 //! networks, the metadata service of a cloud) is closed unless the manifest's `network` grants it. An
@@ -147,10 +147,9 @@ impl fmt::Display for Refused {
             Some(address) if address.to_string() != *host => write!(
                 f,
                 "{host} is {address}, which is not on the public Internet"
-            )?,
-            Some(_) | None => write!(f, "{host} is not on the public Internet")?,
+            ),
+            Some(_) | None => write!(f, "{host} is not on the public Internet"),
         }
-        f.write_str("; grant it with `network` in plugin.toml if it is meant")
     }
 }
 
@@ -159,8 +158,13 @@ impl Guard {
         Self(grants)
     }
 
-    /// Judges an address as it is written in a URL.
-    pub(crate) fn check(&self, address: IpAddr, port: u16) -> Result<(), Refused> {
+    /// Judges a host as it is written in a URL, where that is an address; a name is judged by whoever
+    /// resolves it.
+    pub(crate) fn check(&self, host: &str, port: u16) -> Result<(), Refused> {
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let Ok(address) = bare.parse::<IpAddr>() else {
+            return Ok(());
+        };
         if self.admits(None, address, port) {
             return Ok(());
         }
@@ -210,6 +214,13 @@ impl Guard {
                 }
         })
     }
+}
+
+/// Whether an operator may mean this address: it is public or internal, and nothing like the metadata
+/// service of a cloud.
+pub(crate) fn may_be_meant(address: IpAddr) -> bool {
+    let address = unmapped(address);
+    is_public(address) || is_internal(address)
 }
 
 /// An IPv4 address in the clothes of an IPv6 one, as what it is.
@@ -301,7 +312,7 @@ mod tests {
     }
 
     fn admits(guard: &Guard, address: &str, port: u16) -> bool {
-        guard.check(address.parse().unwrap(), port).is_ok()
+        guard.check(address, port).is_ok()
     }
 
     #[test]
@@ -416,7 +427,7 @@ mod tests {
         let refused = kept("other.example", &["127.0.0.1"], 80).unwrap_err();
         assert_eq!(
             refused.to_string(),
-            "other.example is 127.0.0.1, which is not on the public Internet; grant it with `network` in plugin.toml if it is meant"
+            "other.example is 127.0.0.1, which is not on the public Internet"
         );
     }
 

@@ -1,4 +1,4 @@
-//! Takes secrets out of what a worker answers: a service may repeat what it was sent.
+//! Takes secrets out of what a service answers: it may repeat what it was sent.
 //!
 //! Why two measures: a cause is for people, and loses any secret however short; a result is data, and a
 //! secret of a few characters or of digits alone is too likely to stand in it by chance.
@@ -12,13 +12,13 @@ const MASK: &str = "***";
 const RESULT_BYTES_MIN: usize = 8;
 
 /// The secrets, in the forms that a response may repeat them in.
-pub(super) struct Mask {
+pub(crate) struct Mask {
     all: Vec<String>,
     in_results: Vec<String>,
 }
 
 impl Mask {
-    pub(super) fn new<'a>(secrets: impl Iterator<Item = &'a String>) -> Self {
+    pub(crate) fn new<'a>(secrets: impl Iterator<Item = &'a String>) -> Self {
         let (mut all, mut in_results) = (Vec::new(), Vec::new());
         for secret in secrets.filter(|secret| !secret.trim().is_empty()) {
             let forms = forms(secret);
@@ -36,17 +36,17 @@ impl Mask {
     }
 
     /// A cause without secrets.
-    pub(super) fn of_failure(&self, text: &str) -> String {
+    pub(crate) fn of_failure(&self, text: &str) -> String {
         masked(text, &self.all).into_owned()
     }
 
     /// A response's body without secrets.
-    pub(super) fn of_result<'a>(&self, text: &'a str) -> Cow<'a, str> {
+    pub(crate) fn of_result<'a>(&self, text: &'a str) -> Cow<'a, str> {
         masked(text, &self.in_results)
     }
 
     /// The longest form, in bytes: what has to be read beyond a cut so that none is cut in two.
-    pub(super) fn longest(&self) -> usize {
+    pub(crate) fn longest(&self) -> usize {
         self.all.first().map_or(0, String::len)
     }
 }
