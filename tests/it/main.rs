@@ -25,6 +25,7 @@ mod kills;
 mod limits;
 mod log;
 mod memory;
+mod queue_source;
 mod readers;
 mod redo;
 mod resumes;

@@ -30,7 +30,7 @@ const WAIT: &str =
     r#"{"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 36000, "End": true}}}"#;
 
 /// A daemon that answers on its socket.
-fn serve(bed: &Bed) -> Daemon {
+pub(crate) fn serve(bed: &Bed) -> Daemon {
     let mut daemon = bed.daemon(&["serve", "--listen", "127.0.0.1:0"]);
     daemon.until("the socket", || {
         UnixStream::connect(bed.path("state/iterd.sock")).is_ok()
@@ -93,7 +93,7 @@ fn local_key(bed: &Bed) -> Key {
 }
 
 /// Asks for an operation, signed with the key of the state directory.
-fn ask(bed: &Bed, target: &str, input: &Value) -> Value {
+pub(crate) fn ask(bed: &Bed, target: &str, input: &Value) -> Value {
     let body = input.to_string();
     let headers = signed(
         &local_key(bed),
