@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::{
     exit::{Code, DONE, Failure, INVALID},
     session::Session,
-    survey::{Survey, survey},
+    survey::{Survey, queue_of, survey},
     unit::{self, Need},
 };
 use crate::{
@@ -73,6 +73,7 @@ pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Fai
     let manifest = plugin_manifest(&file.process.plugin, &settings.config)?;
     let plan = Plan::of(&file, &manifest.name, &settings.config, None)?;
     let survey = survey(
+        session,
         &plan.source,
         &settings.config,
         arguments.quick,
@@ -133,6 +134,7 @@ fn counted(file: &JobFile, manifest: &Manifest, plan: &Plan, survey: &Survey) ->
         "job": file.name,
         "plugin": manifest.name,
         "records": survey.records,
+        "queue": queue_of(survey),
         "malformed": survey.malformed,
         "first_malformed": causes,
         "duplicate_ids": survey.duplicates.records,
@@ -156,10 +158,10 @@ fn needs(file: &JobFile, manifest: &Manifest, plan: &Plan, config: &Config) -> V
         let path = path.canonicalize().unwrap_or(path);
         Need { path, what, write }
     };
-    let mut needs = vec![
-        need(&file.file, "job file", false),
-        need(&plan.source.path, "source", false),
-    ];
+    let mut needs = vec![need(&file.file, "job file", false)];
+    if plan.source.queue().is_none() {
+        needs.push(need(&plan.source.path, "source", false));
+    }
     if let Some(folder) = plugin_folder(&file.process.plugin, config) {
         needs.push(need(&folder, "plugin", false));
     }

@@ -11,7 +11,7 @@ use super::{
     exit::{Code, DONE, Failure, INVALID},
     session::Session,
     show::{count, instant, number, plain, text},
-    survey::survey,
+    survey::{queue_of, show_queue, survey},
 };
 use crate::{
     config::{Settings, job::JobFile},
@@ -52,7 +52,7 @@ impl DryRun {
                 calls.extend(call(file, &manifest, index, record));
             }
         };
-        let survey = survey(&plan.source, &settings.config, false, &mut take)?;
+        let survey = survey(session, &plan.source, &settings.config, false, &mut take)?;
         let now = SystemClock.now();
         let dispatched = survey.records - survey.malformed;
         let times = forecast(&plan, dispatched, now);
@@ -81,6 +81,7 @@ impl DryRun {
             "duplicate_ids": survey.duplicates.records,
             "first_duplicate_ids": twice.collect::<Vec<_>>(),
             "unfinished": survey.unfinished,
+            "queue": queue_of(&survey),
             "stands_at": under_way(session, &file.name),
         });
         session.answer(&answer, people)?;
@@ -131,6 +132,7 @@ fn people(answer: &Value) -> String {
         "{job}: a dry run, nothing was called; {} calls to begin with",
         count(dispatched)
     )];
+    lines.extend(show_queue(&answer["queue"]));
     if let (Some(first), Some(last)) = (
         answer["first_call_at"].as_str(),
         answer["last_call_at"].as_str(),

@@ -15,14 +15,19 @@ use serde_json::{Value, json};
 
 use super::{
     exit::{FAILED, Failure, INVALID},
-    show::count,
+    session::Session,
+    show::{count, plain},
 };
 use crate::{
     config::Config,
-    ids::Cursor,
+    ids::{Cursor, Index},
     integration::source::{
-        self, Ends, Extent, OpenContext, PageBounds, Progress, Record, Source, SourceSpec,
+        self, Ends, Extent, Intake, Messages, OpenContext, PageBounds, Progress, QueueSpec, Record,
+        Source, SourceSpec, Taken,
     },
+    runtime::{missing_queue, queues_are_elsewhere},
+    store::{InQueue, Store},
+    time::{Clock as _, SystemClock},
 };
 
 /// Records that are shown.
@@ -38,6 +43,9 @@ const IDS_MAX: usize = 4 * 1024 * 1024;
 
 /// A quick look ends behind so many bytes of records: a second's reading.
 const QUICK_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Messages of a queue that are looked at; each page passes over those before it.
+const QUEUE_MESSAGES_MAX: u64 = 20_000;
 
 /// What a source holds.
 #[derive(Debug, Default)]
@@ -61,6 +69,9 @@ pub(super) struct Survey {
     pub(super) sample: Vec<Value>,
     /// Where a last record begins that nothing terminates yet.
     pub(super) unfinished: Option<String>,
+    /// Of a queue: what was read are the messages that it has now, and more may come. Its name, and
+    /// whether it is elsewhere, where nothing is read.
+    pub(super) queue: Option<(String, bool)>,
 }
 
 /// Ids that stand more than once.
@@ -123,8 +134,10 @@ impl Survey {
     }
 }
 
-/// Reads a source, all of it unless `quick`; `each` sees every record.
+/// Reads a source, all of it unless `quick`; `each` sees every record. Of a queue the first messages are
+/// looked at, and stay where they are.
 pub(super) fn survey(
+    session: &Session,
     spec: &SourceSpec,
     config: &Config,
     quick: bool,
@@ -142,14 +155,20 @@ pub(super) fn survey(
         spool_bytes_max: u64::MAX,
         progress: &mut progress,
     };
-    let mut source = source::open(spec, &mut context).map_err(failed)?;
+    let (mut source, queue) = match spec.queue() {
+        None => (source::open(spec, &mut context).map_err(failed)?, None),
+        Some(queue) => of_queue(session, spec, queue, config)?,
+    };
     let bounds = PageBounds {
         // A page of some 10 ms; it bounds what is held, and how rarely the bar moves.
         records_max: 10_000,
         bytes_max: 4 * 1024 * 1024,
         record_bytes_max: usize::try_from(config.items.record_bytes_max).unwrap_or(usize::MAX),
     };
-    let mut found = Survey::default();
+    let mut found = Survey {
+        queue,
+        ..Survey::default()
+    };
     let mut at = Cursor::start();
     loop {
         let page = source.read(&at, bounds).map_err(failed)?;
@@ -170,11 +189,60 @@ pub(super) fn survey(
             source.set_ends(Ends::AS_THEY_ARE);
             continue;
         }
+        if found.queue.is_some() && found.read >= QUEUE_MESSAGES_MAX {
+            bar.finish_and_clear();
+            return Ok(found);
+        }
         let enough = quick && found.item_bytes >= QUICK_BYTES;
         if page.end || (enough && extrapolate(&mut found, source.as_ref(), &at)) {
             bar.finish_and_clear();
             return Ok(found);
         }
+    }
+}
+
+/// What a queue has now, and its name and whether it is elsewhere.
+type OfQueue = (Box<dyn Source>, Option<(String, bool)>);
+
+fn of_queue(
+    session: &Session,
+    spec: &SourceSpec,
+    queue: &QueueSpec,
+    config: &Config,
+) -> Result<OfQueue, Failure> {
+    let (name, elsewhere) = (queue.name(), queues_are_elsewhere(config));
+    let there = Some((queue.queue.clone(), elsewhere));
+    if elsewhere {
+        return Ok((Box::new(Messages::new(spec, Box::new(Unseen))), there));
+    }
+    let paths = session.paths()?;
+    let missing = || {
+        let error = source::SourceError::queue(&spec.path, missing_queue(name));
+        Failure::new(INVALID, error.to_string())
+    };
+    // Why: a queue may be asked for before anybody served here.
+    if !paths.root().join(Store::FILE).exists() {
+        return Err(missing());
+    }
+    let store = Store::open_read_only(paths.root())?;
+    if store.in_queue(name)? == InQueue::Missing {
+        return Err(missing());
+    }
+    let queued = store.queued(name, SystemClock.now());
+    Ok((Box::new(Messages::new(spec, queued)), there))
+}
+
+/// A queue elsewhere: whoever looks at a message hides it from others.
+struct Unseen;
+
+impl Intake for Unseen {
+    fn visit(
+        &self,
+        _: Index,
+        _: usize,
+        _: &mut dyn FnMut(Taken) -> ControlFlow<()>,
+    ) -> Result<(), String> {
+        Ok(())
     }
 }
 
@@ -187,6 +255,37 @@ fn extrapolate(found: &mut Survey, source: &dyn Source, at: &Cursor) -> bool {
         u128::from(found.read) * u128::from(extent.bytes_total) / u128::from(extent.bytes);
     found.records = u64::try_from(records).unwrap_or(u64::MAX).max(found.read);
     true
+}
+
+/// The queue that was looked at, where it was one, for programs.
+pub(super) fn queue_of(survey: &Survey) -> Value {
+    match &survey.queue {
+        None => Value::Null,
+        Some((name, elsewhere)) => json!({
+            "name": name,
+            "messages": (!elsewhere).then_some(survey.read),
+            "more": !survey.whole,
+        }),
+    }
+}
+
+/// The same for people.
+pub(super) fn show_queue(queue: &Value) -> Option<String> {
+    let name = plain(queue["name"].as_str()?);
+    Some(match queue["messages"].as_u64() {
+        None => format!("  the queue {name} is elsewhere, and was not looked at"),
+        Some(messages) => {
+            let more = if queue["more"] == true {
+                " or more"
+            } else {
+                ""
+            };
+            let messages = count(messages);
+            format!(
+                "  the queue {name} has {messages}{more} messages now; what comes later is taken too"
+            )
+        }
+    })
 }
 
 fn style(template: &str) -> ProgressStyle {

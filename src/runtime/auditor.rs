@@ -8,7 +8,9 @@ use std::{cmp::Ordering, collections::VecDeque};
 
 use crate::{
     ids::{Cursor, Index, RunId},
-    integration::source::{self, OpenContext, PageBounds, Progress, SourceError, SourceSpec},
+    integration::source::{
+        self, Messages, OpenContext, PageBounds, Progress, Source, SourceError, SourceSpec,
+    },
     store::{Page, Place, PlaceKind, RunRow, Store, StoreError},
 };
 
@@ -108,7 +110,10 @@ pub fn audit(
         bytes_max: PAGE_BYTES,
         record_bytes_max,
     };
-    let mut source = source::open(spec, context)?;
+    let mut source: Box<dyn Source> = match spec.queue() {
+        Some(_) => Box::new(Messages::new(spec, store.intake(run.id))),
+        None => source::open(spec, context)?,
+    };
     let mut auditor = Auditor::new(store, run);
     let mut at = Cursor::start();
     loop {

@@ -234,7 +234,7 @@ impl Engine {
         let known = known.ok_or_else(|| super::unknown_job(self.store(), job))?;
         let file = self.job_file(&known)?;
         let plan = self.plan_again(&file, StoredPlan::from_json(&row.plan)?)?;
-        let source = self.open_again(&plan).await?;
+        let source = self.open_again(&plan, row.id).await?;
         let from = (row.checkpoint.watermark, row.checkpoint.cursor.clone());
         let wanted = names.to_vec();
         let found = self
@@ -377,7 +377,12 @@ impl Engine {
         opening: &Opening,
         plan: &Plan,
     ) -> Result<Beginning, RuntimeError> {
-        let source = || self.open_again(plan);
+        let somewhere = opening.sample.is_some() || opening.from.is_some();
+        if plan.source.queue().is_some() && somewhere {
+            let problem = "a queue has no records before a run takes its messages; start it without a place or a sample";
+            return Err(RuntimeError::Conflict(format!("job {job:?}: {problem}")));
+        }
+        let source = || self.open_again(plan, run);
         let mut checkpoint = match &opening.from {
             Some(name) => self.begin_at(job, name, source().await?).await?,
             None => Checkpoint::default(),

@@ -21,12 +21,14 @@ use super::{
     keeper::Keeper,
     overrides::in_force,
     plan::{Plan, StoredPlan},
-    run::{Days, Order, Origin, OriginSetup, Reconfigured, SPOOL_BYTES_MAX},
+    run::{Days, Order, Origin, OriginSetup, Reconfigured, SPOOL_BYTES_MAX, Tap},
 };
 use crate::{
     config::job::JobFile,
     ids::RunId,
-    integration::source::{self, Fingerprint, OpenContext, Source, SourceSpec},
+    integration::source::{
+        self, Fingerprint, Messages, OpenContext, Source, SourceSpec, WhenEmpty,
+    },
     iteration::{Input, RunStatus},
     limiter::Limits,
     plugin::Version,
@@ -155,6 +157,10 @@ impl Engine {
             retry_share: plan.retry_share,
             schedule: plan.schedule,
             on_change: plan.source.on_change,
+            when_empty: plan
+                .source
+                .queue()
+                .map_or_else(WhenEmpty::default, |it| it.when_empty),
             version,
         };
         Ok((new, plan.limiter, plan.limits))
@@ -498,9 +504,13 @@ impl Engine {
     }
 
     /// The source once more, for whoever looks through it beside the run.
-    pub(super) async fn open_again(&self, plan: &Plan) -> Result<Box<dyn Source>, RuntimeError> {
+    pub(super) async fn open_again(
+        &self,
+        plan: &Plan,
+        run: RunId,
+    ) -> Result<Box<dyn Source>, RuntimeError> {
         let (engine, job, spec) = (self.clone(), plan.job.clone(), plan.source.clone());
-        tokio::task::spawn_blocking(move || engine.open_source(&job, &spec))
+        tokio::task::spawn_blocking(move || engine.open_source(&job, run, &spec))
             .await
             .map_err(|_| RuntimeError::Closed)?
     }
@@ -508,8 +518,12 @@ impl Engine {
     pub(super) fn open_source(
         &self,
         job: &str,
+        run: RunId,
         spec: &SourceSpec,
     ) -> Result<Box<dyn Source>, RuntimeError> {
+        if spec.queue().is_some() {
+            return Ok(Box::new(Messages::new(spec, self.store().intake(run))));
+        }
         let spool_dir = self.paths().spool();
         let closing = self.closing();
         let mut progress = |_| {
@@ -543,6 +557,7 @@ impl Engine {
             spool_dir: self.paths().spool(),
             closing: self.closing(),
         })
+        .tapping(Tap::new(self.clone(), &plan.job, &plan.source))
     }
 
     /// Where relative output paths start, where that is not beside the job's file.

@@ -57,8 +57,8 @@ pub struct Plan {
     pub stored: StoredPlan,
 }
 
-/// The key of `[source]` that may change while a run goes on.
-const ON_CHANGE: &str = "on_change";
+/// The keys of `[source]` that may change while a run goes on.
+const MAY_CHANGE: [&str; 2] = ["on_change", "when_empty"];
 
 /// What a run keeps of the job it was started with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,7 +108,9 @@ impl StoredPlan {
     pub fn has_source_of(&self, file: &JobFile) -> bool {
         let rest = |source: &Map<String, Value>| {
             let mut rest = source.clone();
-            rest.remove(ON_CHANGE);
+            for key in MAY_CHANGE {
+                rest.remove(key);
+            }
             rest
         };
         rest(&self.source) == rest(&file.source)

@@ -33,7 +33,7 @@ impl Records {
     /// Opens the source of a run as it was when the run began; blocks.
     pub(super) fn open(engine: &Engine, row: &RunRow) -> Result<Self, RuntimeError> {
         let spec = StoredPlan::from_json(&row.plan)?.source_spec()?;
-        let source = engine.open_source(&row.job, &spec)?;
+        let source = engine.open_source(&row.job, row.id, &spec)?;
         let items = engine.config().items.clone();
         let bytes = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
         let bounds = PageBounds {

@@ -11,7 +11,7 @@ use super::{
     history, interventions, jobs, limiters, map_runs, notifications, plugins, pruning, results,
     runs, sessions, sources, timers, workers,
 };
-use super::{Position, RedoRow, TriggerChange, positions, redo, services::topics};
+use super::{IntakeChange, Position, RedoRow, TriggerChange, positions, redo, services::topics};
 use crate::{
     config::Overrides,
     ids::{ExecutionId, FrameId, Index, RunId},
@@ -391,6 +391,8 @@ pub enum Change {
     Machine(MachineChange),
     /// Something about what triggers have started.
     Trigger(TriggerChange),
+    /// Messages are taken out of queues.
+    Intake(IntakeChange),
     /// Removes rows of an ended run: results, failures, children, a batch of each.
     PruneRun {
         /// Which.
@@ -542,6 +544,7 @@ impl Change {
             Self::Session { change, at } => sessions::put(db, change, *at),
             Self::Machine(change) => change.apply(db),
             Self::Trigger(change) => change.apply(db),
+            Self::Intake(change) => change.apply(db),
             Self::PruneRun { run, rows_max } => pruning::prune_run(db, *run, *rows_max),
             Self::RemoveExecution { execution } => pruning::remove_execution(db, *execution),
             Self::PruneEvents { before, rows_max } => pruning::prune_events(db, *before, *rows_max),

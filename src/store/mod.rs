@@ -102,7 +102,10 @@ pub use results::ResultRow;
 pub use runs::RunRow;
 /// A value of a column that is changed while rows are copied.
 pub use rusqlite::types::Value as CopiedValue;
-pub use services::topics::OutboxRow;
+pub use services::{
+    intake::{InQueue, IntakeChange, ReceivedMessage},
+    topics::OutboxRow,
+};
 pub use sessions::{SessionChange, SessionRow};
 pub use sources::SourceRow;
 pub use tags::TagOwner;

@@ -14,13 +14,14 @@ use crate::{
 
 /// What hangs on a run by its number and may be many. Not `late_results`: they are what is
 /// undelivered.
-const TABLES: [&str; 6] = [
+const TABLES: [&str; 7] = [
     "result_rows",
     "failure_rows",
     "children",
     "superseded_rows",
     "positions",
     "interventions",
+    "run_intake",
 ];
 
 /// A run that may go: ended, delivered, and not the newest of its job.
@@ -33,6 +34,7 @@ const HAS_ROWS: &str = "(EXISTS (SELECT 1 FROM result_rows AS r WHERE r.run = ru
      OR EXISTS (SELECT 1 FROM superseded_rows AS s WHERE s.run = runs.id)
      OR EXISTS (SELECT 1 FROM positions AS p WHERE p.run = runs.id)
      OR EXISTS (SELECT 1 FROM interventions AS i WHERE i.run = runs.id)
+     OR EXISTS (SELECT 1 FROM run_intake AS t WHERE t.run = runs.id)
      OR EXISTS (SELECT 1 FROM children AS c WHERE c.run = runs.id))";
 
 pub(super) fn prune_run(db: &Connection, run: RunId, rows_max: u32) -> rusqlite::Result<()> {

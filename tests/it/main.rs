@@ -26,6 +26,7 @@ mod kills;
 mod limits;
 mod log;
 mod memory;
+mod queue_source;
 mod readers;
 mod redo;
 mod resumes;

@@ -53,6 +53,9 @@ fn finding(file: &JobFile, key: &'static str, instead: impl Into<String>) -> Fin
 fn source(file: &JobFile, plan: &Plan) -> Vec<Finding> {
     let instead = match plan.source.kind {
         SourceKind::Sql(_) => "AWS reads no SQLite file; export it as CSV or JSON Lines to S3",
+        SourceKind::Queue(_) => {
+            "AWS's Distributed Map reads no queue; let an EventBridge pipe start an execution for each message"
+        }
         SourceKind::Directory(_) => {
             "AWS reads no directory; put the files into S3 and use an ItemReader with listObjectsV2"
         }

@@ -4,7 +4,10 @@ use serde_json::Value;
 
 use super::Arguments;
 use crate::{
-    cli::show::{count, duration, instant, number, plain, seconds, size, text},
+    cli::{
+        show::{count, duration, instant, number, plain, seconds, size, text},
+        survey::show_queue,
+    },
     payload::gist,
 };
 
@@ -18,6 +21,7 @@ const STATE_SHOWN: u64 = 10 * 1024 * 1024;
 pub(super) fn people(answer: &Value, arguments: &Arguments) -> String {
     let mut lines = vec![summary(answer)];
     estimate(answer, &mut lines);
+    lines.extend(show_queue(&answer["queue"]));
     let malformed = number(answer, "malformed");
     if malformed > 0 {
         lines.push(format!(

@@ -22,6 +22,7 @@ impl ReaderError {
             }
             SourceError::Io { .. }
             | SourceError::Sql { .. }
+            | SourceError::Queue { .. }
             | SourceError::Unsuitable { .. }
             | SourceError::Damaged { .. }
             | SourceError::Shrunk { .. }

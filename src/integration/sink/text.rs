@@ -97,7 +97,8 @@ impl RecordText {
             SourceKind::Json(_)
             | SourceKind::Jsonl
             | SourceKind::Directory(_)
-            | SourceKind::Sql(_) => Self::jsonl(),
+            | SourceKind::Sql(_)
+            | SourceKind::Queue(_) => Self::jsonl(),
         }
     }
 

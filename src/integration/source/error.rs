@@ -86,6 +86,14 @@ pub enum SourceError {
         /// Why it could not be read.
         error: rusqlite::Error,
     },
+    /// What was taken of a queue cannot be read, or nothing can be taken of it.
+    #[error("cannot take messages from the {queue}: {problem}")]
+    Queue {
+        /// The queue.
+        queue: String,
+        /// Why not, and the mend.
+        problem: String,
+    },
     /// What is there is not what the spec says.
     #[error("cannot take records from {path}: {problem}")]
     Unsuitable {
@@ -155,6 +163,15 @@ impl SourceError {
         Self::Io {
             path: path.display().to_string(),
             error,
+        }
+    }
+
+    /// Nothing can be taken of a queue.
+    #[must_use]
+    pub fn queue(path: &Path, problem: String) -> Self {
+        Self::Queue {
+            queue: path.display().to_string(),
+            problem,
         }
     }
 

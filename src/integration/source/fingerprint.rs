@@ -120,6 +120,10 @@ impl Fingerprint {
                 let (columns, last) = columns_and_last(spec, sql)?;
                 Ok(Self::Table { columns, last })
             }
+            SourceKind::Queue(_) => {
+                let problem = "a queue has nothing to be known again by".to_owned();
+                Err(SourceError::queue(&spec.path, problem))
+            }
         }
     }
 
@@ -243,9 +247,11 @@ fn changed_at(metadata: &fs::Metadata) -> (i64, i64) {
 fn closer(spec: &SourceSpec) -> bool {
     match &spec.kind {
         SourceKind::Json(json) => !spec.gzip && json.pointer.tokens().is_empty(),
-        SourceKind::Csv(_) | SourceKind::Jsonl | SourceKind::Directory(_) | SourceKind::Sql(_) => {
-            false
-        }
+        SourceKind::Csv(_)
+        | SourceKind::Jsonl
+        | SourceKind::Directory(_)
+        | SourceKind::Sql(_)
+        | SourceKind::Queue(_) => false,
     }
 }
 

@@ -18,6 +18,7 @@ mod jsonl;
 mod page;
 pub(in crate::integration) mod place;
 mod pointer;
+mod queue;
 mod samples;
 mod spec;
 pub(in crate::integration) mod spool;
@@ -44,6 +45,7 @@ pub use self::{
     identity::ID_BYTES_MAX,
     json::JsonSpec,
     pointer::Pointer,
+    queue::{Intake, Messages, QueueSpec, Taken, WhenEmpty},
     spec::{OnChange, SourceKind, SourceSpec},
     sql::{Relation, SqlSpec},
     watched::{Look, Watched},
@@ -152,7 +154,7 @@ pub struct Progress {
     pub extent: Option<Extent>,
 }
 
-/// Opens a source, of whichever kind; decompresses it first where that has not been done.
+/// Opens a source, of whichever kind but a queue (see [`Messages`]); decompresses it first where that has not been done.
 pub fn open(
     spec: &SourceSpec,
     context: &mut OpenContext<'_>,
@@ -165,5 +167,9 @@ pub fn open(
             Box::new(directory::Directory::open(spec, directory.clone())?)
         }
         SourceKind::Sql(sql) => Box::new(sql::Table::open(spec, sql)?),
+        SourceKind::Queue(_) => {
+            let problem = "its messages are read where a run has taken them".to_owned();
+            return Err(SourceError::queue(&spec.path, problem));
+        }
     })
 }

@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{CsvSpec, DirectorySpec, JsonSpec, Pointer, SqlSpec};
+use super::{CsvSpec, DirectorySpec, JsonSpec, Pointer, QueueSpec, SqlSpec};
 use crate::integration::spec::{SpecError, Table};
 
 /// Where the items of a job come from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SourceSpec {
-    /// The file or directory; relative to the job's file until [`SourceSpec::resolve_paths`].
+    /// The file or directory; relative to the job's file until [`SourceSpec::resolve_paths`]. Of a
+    /// queue: what messages call it.
     pub path: PathBuf,
     /// Which field of a record is its identity; none: its index.
     pub id: Option<Pointer>,
@@ -53,6 +54,8 @@ pub enum SourceKind {
     Directory(DirectorySpec),
     /// The rows of a table or a query in a SQLite file.
     Sql(SqlSpec),
+    /// The messages of a queue.
+    Queue(QueueSpec),
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -65,7 +68,7 @@ enum Compression {
 type ReadKind = fn(&mut Table) -> Result<SourceKind, SpecError>;
 
 /// The kinds by name, each with what takes its keys.
-const KINDS: [(&str, ReadKind); 5] = [
+const KINDS: [(&str, ReadKind); 6] = [
     ("csv", |table| CsvSpec::take(table).map(SourceKind::Csv)),
     ("json", |table| JsonSpec::take(table).map(SourceKind::Json)),
     ("jsonl", |_| Ok(SourceKind::Jsonl)),
@@ -73,6 +76,9 @@ const KINDS: [(&str, ReadKind); 5] = [
         DirectorySpec::take(table).map(SourceKind::Directory)
     }),
     ("sql", |table| SqlSpec::take(table).map(SourceKind::Sql)),
+    ("queue", |table| {
+        QueueSpec::take(table).map(SourceKind::Queue)
+    }),
 ];
 
 impl SourceSpec {
@@ -80,7 +86,15 @@ impl SourceSpec {
     pub fn from_json(table: Value) -> Result<Self, SpecError> {
         let mut table = Table::new("source", table)?;
         let take_kind = table.kind(&KINDS)?;
-        let path: PathBuf = table.require("path")?;
+        let kind = take_kind(&mut table)?;
+        let path: PathBuf = match &kind {
+            SourceKind::Queue(queue) => format!("queue {}", queue.queue).into(),
+            SourceKind::Csv(_)
+            | SourceKind::Json(_)
+            | SourceKind::Jsonl
+            | SourceKind::Directory(_)
+            | SourceKind::Sql(_) => table.require("path")?,
+        };
         if path.as_os_str().is_empty() {
             return Err(table.refuse("path", &Value::from(""), "a path is not empty"));
         }
@@ -91,8 +105,15 @@ impl SourceSpec {
                     .map_err(|problem| table.refuse("id", &Value::from(id), &problem))
             })
             .transpose()?;
-        let on_change = table.take("on_change")?.unwrap_or_default();
-        let kind = take_kind(&mut table)?;
+        let on_change = match kind {
+            // Why: what a run has taken does not change, and the queue itself is nothing but change.
+            SourceKind::Queue(_) => OnChange::Ignore,
+            SourceKind::Csv(_)
+            | SourceKind::Json(_)
+            | SourceKind::Jsonl
+            | SourceKind::Directory(_)
+            | SourceKind::Sql(_) => table.take("on_change")?.unwrap_or_default(),
+        };
         let gzip = match kind {
             SourceKind::Csv(_) | SourceKind::Json(_) | SourceKind::Jsonl => {
                 match table.take("compression")? {
@@ -103,7 +124,7 @@ impl SourceSpec {
                         .is_some_and(|ending| ending.eq_ignore_ascii_case("gz")),
                 }
             }
-            SourceKind::Directory(_) | SourceKind::Sql(_) => false,
+            SourceKind::Directory(_) | SourceKind::Sql(_) | SourceKind::Queue(_) => false,
         };
         table.finish()?;
         Ok(Self {
@@ -117,7 +138,22 @@ impl SourceSpec {
 
     /// Makes a relative path one below `base_dir`, the directory of the job's file.
     pub fn resolve_paths(&mut self, base_dir: &Path) {
-        self.path = base_dir.join(&self.path);
+        if self.queue().is_none() {
+            self.path = base_dir.join(&self.path);
+        }
+    }
+
+    /// The keys of a queue, where it is one.
+    #[must_use]
+    pub const fn queue(&self) -> Option<&QueueSpec> {
+        match &self.kind {
+            SourceKind::Queue(queue) => Some(queue),
+            SourceKind::Csv(_)
+            | SourceKind::Json(_)
+            | SourceKind::Jsonl
+            | SourceKind::Directory(_)
+            | SourceKind::Sql(_) => None,
+        }
     }
 
     /// Whether an unterminated record at the end may yet be completed by its writer.
@@ -141,6 +177,8 @@ mod tests {
             json!({"kind": "directory", "path": "in", "pattern": "*.png", "recursive": true}),
             json!({"kind": "sql", "path": "a.db", "table": "t", "key": "id"}),
             json!({"kind": "sql", "path": "a.db", "query": "SELECT 1 AS id", "key": "id"}),
+            json!({"kind": "queue", "queue": "orders", "when_empty": "end", "id": "order"}),
+            json!({"kind": "queue", "queue": "https://sqs.eu-west-1.amazonaws.com/1/orders"}),
         ] {
             SourceSpec::from_json(table).unwrap();
         }
@@ -203,6 +241,19 @@ mod tests {
             (
                 json!({"kind": "sql", "path": "a", "key": "id", "table": "t", "query": "q"}),
                 r#"[source] query = "q": either table or query, not both"#,
+            ),
+            (json!({"kind": "queue"}), "[source] lacks queue = .."),
+            (
+                json!({"kind": "queue", "queue": "a/"}),
+                r#"[source] queue = "a/": a queue has a name, or a URL that ends with it"#,
+            ),
+            (
+                json!({"kind": "queue", "queue": "a", "when_empty": "stop"}),
+                r#"[source] when_empty = "stop": unknown variant `stop`, expected `wait` or `end`"#,
+            ),
+            (
+                json!({"kind": "queue", "queue": "a", "on_change": "pause"}),
+                r#"[source] has no key "on_change" for kind = "queue"; there are id, queue, when_empty"#,
             ),
         ] {
             assert_eq!(

@@ -124,6 +124,9 @@ impl Watched {
 impl Glance {
     /// `None` where it would not tell a change.
     fn of(spec: &SourceSpec) -> Result<Option<Self>, SourceError> {
+        if spec.queue().is_some() {
+            return Ok(None);
+        }
         let main = stat(&spec.path).map_err(|error| SourceError::io(&spec.path, error))?;
         let log = match &spec.kind {
             // Why: a directory does not change when one below it does.
@@ -136,7 +139,8 @@ impl Glance {
             SourceKind::Csv(_)
             | SourceKind::Json(_)
             | SourceKind::Jsonl
-            | SourceKind::Directory(_) => None,
+            | SourceKind::Directory(_)
+            | SourceKind::Queue(_) => None,
         };
         Ok(Some(Self { main, log }))
     }

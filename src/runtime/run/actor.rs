@@ -18,7 +18,7 @@ use super::{
 use crate::{
     config::job::Schedule,
     ids::{Generation, Index, RunId},
-    integration::source::{Fingerprint, OnChange, PageBounds},
+    integration::source::{Fingerprint, OnChange, PageBounds, WhenEmpty},
     iteration::{Counters, Course, Ending, Input, Options, PauseReason, RowStatus, Run, RunStatus},
     limiter::Share,
     machine::Machine,
@@ -151,6 +151,7 @@ pub(in crate::runtime) struct Reconfigured {
     pub(in crate::runtime) retry_share: Share,
     pub(in crate::runtime) schedule: Option<Schedule>,
     pub(in crate::runtime) on_change: OnChange,
+    pub(in crate::runtime) when_empty: WhenEmpty,
     /// The plugin, where another one is to do the work.
     pub(in crate::runtime) version: Option<Version>,
 }
@@ -229,6 +230,8 @@ impl Actor {
         let mut run = Run::restore(options, setup.row.checkpoint, &rows, queued, held);
         run.restore_ahead(setup.store.traces_from(id, high_mark, Run::AHEAD_MAX)?);
         let (orders, order_queue) = mpsc::channel(ORDERS_MAX);
+        let mut pages = Pages::new(setup.origin, setup.bounds, position);
+        pages.read_for(id);
         let quit = Arc::new(Notify::new());
         let first = RunView::first(&run, setup.pool.version(), Arc::clone(&setup.course));
         let (view, view_of) = watch::channel(first);
@@ -239,7 +242,7 @@ impl Actor {
             run,
             wanted: setup.options,
             machine: setup.machine,
-            pages: Pages::new(setup.origin, setup.bounds, position),
+            pages,
             growth_told: None,
             live: HashMap::new(),
             ghosts: Ghosts::default(),
@@ -459,6 +462,7 @@ impl Actor {
         self.hours = Hours::new(new.schedule);
         self.machine = new.machine;
         self.pages.set_on_change(new.on_change);
+        self.pages.set_when_empty(new.when_empty);
         let concurrency = NonZeroU32::new(new.options.slots).unwrap_or(NonZeroU32::MIN);
         self.pool.set_concurrency(concurrency);
         if let Some(version) = new.version {

@@ -17,6 +17,7 @@ mod origin;
 mod pages;
 mod patience;
 mod step;
+mod tap;
 mod view;
 
 #[cfg(test)]
@@ -25,4 +26,5 @@ mod tests;
 pub(super) use actor::{Actor, ActorSetup, Order, REQUEUE_PAGE_MAX, Reconfigured};
 pub(super) use days::{Days, count_resting};
 pub(super) use origin::{Origin, OriginSetup, SPOOL_BYTES_MAX};
+pub(super) use tap::Tap;
 pub use view::RunView;

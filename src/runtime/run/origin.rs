@@ -8,11 +8,12 @@ use std::{ops::ControlFlow, path::PathBuf, time::Duration};
 
 use tokio::sync::watch;
 
+use super::tap::{Reader, Tap};
 use crate::{
-    ids::{Cursor, Index},
+    ids::{Cursor, Index, RunId},
     integration::source::{
         self, Ends, Extent, Fingerprint, Look, OnChange, OpenContext, Page, PageBounds, Source,
-        SourceError, SourceSpec, Watched,
+        SourceError, SourceSpec, Watched, WhenEmpty,
     },
     time::Timestamp,
 };
@@ -36,6 +37,8 @@ pub(in crate::runtime) struct Origin {
     open: Option<Box<dyn Source>>,
     watch: Option<Watch>,
     note: Option<Note>,
+    /// Of a queue: nothing else is opened or looked at then.
+    tap: Option<Tap>,
 }
 
 /// What it takes to look at the source and to open it again.
@@ -78,6 +81,18 @@ pub(super) enum Found {
     Page(Page, Option<Extent>),
     /// The last record is being written, or the process ends: not before that instant.
     NotBefore(Timestamp),
+    /// Its queue has nothing for now.
+    Waits(Waits),
+}
+
+/// What a run waits for whose queue has nothing for it.
+pub(super) struct Waits {
+    /// Not before that instant, unless something is told.
+    pub(super) until: Timestamp,
+    /// What for, for people.
+    pub(super) what: String,
+    /// The commit that puts messages into queues tells it.
+    pub(super) told: bool,
 }
 
 /// A place in the source: the position of a record and its index.
@@ -104,7 +119,19 @@ impl Origin {
                 closing: setup.closing,
             }),
             note: None,
+            tap: None,
         }
+    }
+
+    /// The same, whose messages come out of this.
+    pub(in crate::runtime) fn tapping(mut self, tap: Option<Tap>) -> Self {
+        self.tap = tap;
+        self
+    }
+
+    /// It is read for that run from now on; `None` where it is no queue.
+    pub(super) fn read_for(&mut self, run: RunId) -> Option<Reader> {
+        self.tap.as_mut().map(|tap| tap.draw_for(run))
     }
 
     /// A source that is open, and that nobody looks at.
@@ -114,6 +141,7 @@ impl Origin {
             open: Some(source),
             watch: None,
             note: None,
+            tap: None,
         }
     }
 
@@ -122,6 +150,9 @@ impl Origin {
         &mut self,
         now: Timestamp,
     ) -> Result<Option<Fingerprint>, SourceError> {
+        if let Some(tap) = &mut self.tap {
+            return tap.begin().map(|()| None);
+        }
         if let Some(watch) = &mut self.watch {
             watch.watched.look()?;
             (watch.looked, watch.since) = (Some(now), now);
@@ -143,6 +174,13 @@ impl Origin {
         if let Some(watch) = &mut self.watch {
             watch.watched.set_on_change(on_change);
             self.open = None;
+        }
+    }
+
+    /// What is to be done when its queue is empty from now on.
+    pub(super) const fn set_when_empty(&mut self, when_empty: WhenEmpty) {
+        if let Some(tap) = &mut self.tap {
+            tap.set_when_empty(when_empty);
         }
     }
 
@@ -214,7 +252,11 @@ impl Origin {
         if due {
             self.look(at, now)?;
         }
-        match self.page(&at.0, bounds, now, idle) {
+        let read = match &mut self.tap {
+            Some(tap) => tap.read(at, bounds, now, idle),
+            None => self.page(&at.0, bounds, now, idle),
+        };
+        match read {
             Ok(found) => Ok(found),
             Err(SourceError::Interrupted { .. }) => Ok(Found::NotBefore(Timestamp::MAX)),
             Err(error) => {
@@ -321,7 +363,7 @@ impl Watch {
     fn unreadable(&self, error: &SourceError) -> String {
         let job = &self.job;
         let mend = match error {
-            SourceError::Io { .. } | SourceError::Sql { .. } => {
+            SourceError::Io { .. } | SourceError::Sql { .. } | SourceError::Queue { .. } => {
                 format!("once it can be read: iterd resume {job}")
             }
             SourceError::Shrunk { .. } => {

@@ -1,17 +1,20 @@
 //! Reads pages of the source on threads that may block, one at a time, and keeps the records that
 //! were read and not dispatched. Between the pages it has the source looked at.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tokio::{task::JoinHandle, time::Instant};
 
 use super::{
     child::Child,
     origin::{Found, Note, Origin, Position},
+    tap::Reader,
 };
 use crate::{
     ids::{Cursor, Index, RunId},
-    integration::source::{Extent, Fingerprint, OnChange, Page, PageBounds, RecordError},
+    integration::source::{
+        Extent, Fingerprint, OnChange, Page, PageBounds, RecordError, WhenEmpty,
+    },
     iteration::{self, Input, PauseReason},
     store::{self, Change, POSITION_EVERY_ITEMS},
     time::{Clock, Timestamp},
@@ -45,11 +48,18 @@ pub(super) struct Pages {
     look_after: Duration,
     /// Somebody asked for a page after the source was lost.
     lost: bool,
+    /// Of a queue.
+    reader: Option<Reader>,
+    /// What its run waits for, where it has nothing; whether commits tell; and whether the run would
+    /// have ended when it was looked at.
+    waits: Option<(Arc<str>, bool)>,
+    was_idle: bool,
 }
 
 /// What is to be done with the source once it is at hand.
 enum SourceOrder {
     OnChange(OnChange),
+    WhenEmpty(WhenEmpty),
     Accept(Box<Fingerprint>),
 }
 
@@ -85,7 +95,20 @@ impl Pages {
             look_at: Instant::now() + LOOK_AFTER,
             look_after: LOOK_AFTER,
             lost: false,
+            reader: None,
+            waits: None,
+            was_idle: false,
         }
+    }
+
+    /// The source is read for that run.
+    pub(super) fn read_for(&mut self, run: RunId) {
+        self.reader = self.origin.as_mut().and_then(|it| it.read_for(run));
+    }
+
+    /// What the run waits for in its queue, for people.
+    pub(super) fn waits_for(&self) -> Option<&Arc<str>> {
+        self.waits.as_ref().map(|(what, _)| what)
     }
 
     /// Reads from there as soon as may be; the core never asks twice at a time.
@@ -98,6 +121,14 @@ impl Pages {
     /// What is to be done about changes of the source from now on.
     pub(super) fn set_on_change(&mut self, on_change: OnChange) {
         self.orders.push(SourceOrder::OnChange(on_change));
+    }
+
+    /// What is to be done when the queue is empty from now on.
+    pub(super) fn set_when_empty(&mut self, when_empty: WhenEmpty) {
+        self.orders.push(SourceOrder::WhenEmpty(when_empty));
+        if self.reader.is_some() {
+            self.not_before = None;
+        }
     }
 
     /// The source is taken as it is now.
@@ -118,9 +149,13 @@ impl Pages {
                 return failed(broken_off("it broke off before"));
             }
             let now = clock.now();
-            let due = self.not_before.is_none_or(|at| at <= now);
+            let at_once = self.reader.is_some() && idle && !self.was_idle;
+            let due = at_once || self.not_before.is_none_or(|at| at <= now);
+            // Why: a run that is held takes nothing from others who take from its queue.
+            let open = running || self.reader.is_none();
             if self.busy.is_none()
                 && due
+                && open
                 && let Some(wanted) = self.wanted.clone()
             {
                 self.begin(Some(wanted), idle, now);
@@ -131,14 +166,28 @@ impl Pages {
                 if let Some(news) = self.take_back(back) {
                     return news;
                 }
+            } else if !open {
+                return std::future::pending().await;
             } else if let (Some(at), Some(_)) = (self.not_before, &self.wanted) {
-                clock.wait_until(at).await;
+                self.wait(at, clock).await;
             } else if running && self.origin.as_ref().is_some_and(Origin::is_watched) {
                 tokio::time::sleep_until(self.look_at).await;
                 self.begin(None, idle, clock.now());
             } else {
                 return std::future::pending().await;
             }
+        }
+    }
+
+    /// Waits until then, or until messages have come into queues.
+    async fn wait(&mut self, at: Timestamp, clock: &dyn Clock) {
+        let told = self.waits.as_ref().is_some_and(|(_, told)| *told);
+        match &mut self.reader {
+            Some(reader) if told => tokio::select! {
+                () = clock.wait_until(at) => {}
+                Ok(()) = reader.messages.changed() => self.not_before = None,
+            },
+            Some(_) | None => clock.wait_until(at).await,
         }
     }
 
@@ -164,6 +213,7 @@ impl Pages {
         for order in self.orders.drain(..) {
             match order {
                 SourceOrder::OnChange(on_change) => origin.set_on_change(on_change),
+                SourceOrder::WhenEmpty(when_empty) => origin.set_when_empty(when_empty),
                 SourceOrder::Accept(known) => origin.accept(*known, now),
             }
         }
@@ -173,6 +223,11 @@ impl Pages {
         };
         self.look_at = Instant::now() + self.look_after;
         self.not_before = None;
+        self.was_idle = idle;
+        if let Some(reader) = &mut self.reader {
+            // Why before: what comes while it is looked at is looked at again.
+            reader.messages.borrow_and_update();
+        }
         let (bounds, position) = (self.bounds, self.position.clone());
         let standing = (self.at_end, idle);
         self.busy = Some(tokio::task::spawn_blocking(move || {
@@ -212,9 +267,18 @@ impl Pages {
             (Ok(Some(Found::Page(page, extent))), Some((_, first))) => {
                 self.wanted = None;
                 self.extent = extent.or(self.extent);
+                self.waits = None;
                 news.inputs.push(self.take_in(first, page));
             }
             (Ok(Some(Found::NotBefore(at))), _) => self.not_before = Some(at),
+            (Ok(Some(Found::Waits(waits))), _) => {
+                self.not_before = Some(waits.until);
+                if self.waits_for().is_none_or(|what| **what != *waits.what) {
+                    // Why: whoever looks at the run is to see it.
+                    news.inputs.push(Input::Tick);
+                }
+                self.waits = Some((waits.what.into(), waits.told));
+            }
             (Ok(Some(Found::Page(..)) | None), _) => {}
         }
         let grown = news.note.as_ref().is_some_and(|note| note.grown.is_some());

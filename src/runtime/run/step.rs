@@ -562,7 +562,7 @@ impl Actor {
             return false;
         }
         match figures.wake {
-            None => true,
+            None => self.pages.waits_for().is_none(),
             Some((_, WakeReason::Due)) => false,
             // Why: without a worker the limiter is not asked, and the core waits for it all the same.
             Some((_, WakeReason::Throttled(_))) => {
@@ -587,6 +587,7 @@ impl Actor {
             figures,
             pause: self.run.pause_reason().cloned(),
             source_share: self.pages.share(),
+            source_waits: self.pages.waits_for().cloned(),
             disk_full: self.disk.is_full(),
             starting: self.pool.ready() == 0,
             version: self.pool.version(),

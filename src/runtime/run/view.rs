@@ -20,6 +20,8 @@ pub struct RunView {
     pub rate: Option<f64>,
     /// How much of the source lies before the next record to be read, 0 to 1, where it is known.
     pub source_share: Option<f64>,
+    /// What it waits for in its queue, where that has nothing for it.
+    pub source_waits: Option<Arc<str>>,
     /// The disk is too full to dispatch anything.
     pub disk_full: bool,
     /// No worker is ready yet, or none any more.
@@ -50,6 +52,7 @@ impl RunView {
             pause: run.pause_reason().cloned(),
             rate: None,
             source_share: None,
+            source_waits: None,
             disk_full: false,
             starting: false,
             version,

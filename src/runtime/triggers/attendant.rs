@@ -8,10 +8,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use tokio::{sync::watch, task::JoinHandle};
 
-use super::{Trigger, elsewhere::Elsewhere, receiver::queues_are_elsewhere, watcher::Watcher};
+use super::{Trigger, elsewhere::Elsewhere, watcher::Watcher};
 use crate::{
     config::{ServiceSettings, TriggerKind},
-    runtime::Engine,
+    runtime::{Engine, queue_elsewhere::queues_are_elsewhere},
 };
 
 /// The service.

@@ -7,20 +7,18 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::watch;
 
 use super::{Seat, Trigger, came_of, hidden_for};
 use crate::{
     arn::is_name,
-    config::Environment,
-    integration::service::{Pattern, ServiceTask, remote::Services},
     payload::Failure,
-    runtime::{Engine, RuntimeError},
+    runtime::{
+        Engine, RuntimeError,
+        queue_elsewhere::{MESSAGES_MAX, QueueElsewhere},
+    },
 };
-
-/// Messages of one answer. Spec: `MaxNumberOfMessages`.
-const MESSAGES_MAX: usize = 10;
 
 /// How long a server may wait for a message before it answers that there is none. Spec: `WaitTimeSeconds`.
 const POLL_S: u32 = 20;
@@ -33,12 +31,6 @@ pub(super) struct Elsewhere {
     engine: Engine,
     trigger: Arc<Trigger>,
     queue: String,
-}
-
-/// How a queue is reached.
-struct Reached {
-    services: Services,
-    url: String,
 }
 
 impl Elsewhere {
@@ -95,50 +87,22 @@ impl Elsewhere {
 
     async fn receive(
         &self,
-        reached: &mut Option<Reached>,
+        reached: &mut Option<QueueElsewhere>,
         most: usize,
     ) -> Result<Vec<Value>, Failure> {
         let reached = match reached {
             Some(reached) => reached,
-            None => reached.insert(self.reach().await?),
+            None => {
+                reached.insert(QueueElsewhere::reach(&self.engine.config(), &self.queue).await?)
+            }
         };
-        let asked = json!({
-            "QueueUrl": reached.url,
-            "MaxNumberOfMessages": most,
-            "WaitTimeSeconds": POLL_S,
-            "AttributeNames": ["All"],
-            "MessageAttributeNames": ["All"],
-        });
-        let mut told = ask(&reached.services, "receiveMessage", &asked).await?;
-        Ok(match told["Messages"].take() {
-            Value::Array(messages) => messages,
-            Value::Null
-            | Value::Bool(_)
-            | Value::Number(_)
-            | Value::String(_)
-            | Value::Object(_) => Vec::new(),
-        })
-    }
-
-    async fn reach(&self) -> Result<Reached, Failure> {
-        let config = self.engine.config();
-        let environment = Environment::of_process();
-        let services = Services::new(&config.services, &config.region, &environment)
-            .map_err(|error| Failure::new("States.Runtime", error.to_string()))?;
-        let url = if self.queue.contains("://") {
-            self.queue.clone()
-        } else {
-            let asked = json!({ "QueueName": self.queue });
-            let told = ask(&services, "getQueueUrl", &asked).await?;
-            told["QueueUrl"].as_str().unwrap_or_default().to_owned()
-        };
-        Ok(Reached { services, url })
+        reached.receive(most, POLL_S).await
     }
 
     /// Starts an execution for each message, and deletes those; what goes wrong with all of them is answered.
     async fn serve(
         &self,
-        reached: &Reached,
+        reached: &QueueElsewhere,
         messages: Vec<Value>,
         seats: Vec<Option<Seat>>,
     ) -> Result<(), String> {
@@ -149,22 +113,18 @@ impl Elsewhere {
 
     async fn serve_one(
         &self,
-        reached: &Reached,
+        reached: &QueueElsewhere,
         message: &Value,
         seat: Option<Seat>,
     ) -> Result<(), String> {
-        let mut asked = json!({
-            "QueueUrl": reached.url,
-            "ReceiptHandle": message["ReceiptHandle"],
-        });
         match self.start(message, seat).await {
             Ok(()) => {
                 self.engine
                     .triggers()
                     .is_well(&self.trigger.name, self.engine.now());
                 // Crash: the message comes again, and finds its execution.
-                let deleted = ask(&reached.services, "deleteMessage", &asked).await;
-                deleted.map(drop).map_err(|failure| failure.cause)
+                let deleted = reached.delete(message).await;
+                deleted.map_err(|failure| failure.cause)
             }
             Err(why) => {
                 let received = message["Attributes"]["ApproximateReceiveCount"].as_str();
@@ -184,9 +144,8 @@ impl Elsewhere {
                 self.engine
                     .triggers()
                     .is_troubled(trigger, &told, Some(stands));
-                asked["VisibilityTimeout"] = hidden.as_secs().into();
-                let put_off = ask(&reached.services, "changeMessageVisibility", &asked).await;
-                put_off.map(drop).map_err(|failure| failure.cause)
+                let put_off = reached.hide(message, hidden.as_secs()).await;
+                put_off.map_err(|failure| failure.cause)
             }
         }
     }
@@ -206,15 +165,4 @@ impl Elsewhere {
         let begun = self.engine.start_seated(asked, seat).await;
         begun.map(drop).map_err(told)
     }
-}
-
-async fn ask(services: &Services, action: &'static str, asked: &Value) -> Result<Value, Failure> {
-    let task = ServiceTask {
-        service: "sqs",
-        action,
-        sdk: true,
-        pattern: Pattern::RequestResponse,
-    };
-    let told = services.call(task, asked, None).await?;
-    Ok(told.value().clone())
 }

@@ -11,11 +11,12 @@ use tokio::sync::oneshot;
 
 use super::{Came, Trigger};
 use crate::{
-    config::{Config, TriggerKind},
+    config::TriggerKind,
     payload::Payload,
     runtime::{
         Engine, RuntimeError,
         conductor::{Order, Receive},
+        queue_elsewhere::queues_are_elsewhere,
     },
     time::Timestamp,
 };
@@ -70,14 +71,6 @@ pub(in crate::runtime) fn came_of(message: &Value, now: Timestamp) -> Came {
         whole,
         now,
     }
-}
-
-/// Whether queues are elsewhere than here.
-pub(super) fn queues_are_elsewhere(config: &Config) -> bool {
-    let services = &config.services;
-    let own = services.named.get("sqs");
-    let own = own.and_then(|own| own.endpoint.as_ref());
-    own.or(services.endpoint.as_ref()).is_some()
 }
 
 /// The service.

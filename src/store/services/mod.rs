@@ -1,6 +1,7 @@
 //! What embedded services keep, and calls of them within a transaction. A file for each port of theirs;
 //! what services mean by it is theirs.
 
+pub(super) mod intake;
 mod queues;
 mod tables;
 pub(super) mod topics;

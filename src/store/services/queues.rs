@@ -71,6 +71,8 @@ impl Queues for Kept<'_> {
     }
 
     fn create_queue(&self, queue: &Queue) -> rusqlite::Result<()> {
+        // Why: a run may wait for its queue to be there (again).
+        self.1.set(true);
         self.0
             .prepare_cached(
                 "INSERT INTO service_queues (name, visibility_s, delay_s, retention_s, created_us)

@@ -197,6 +197,9 @@ fn waits_for(api: &Api, view: &RunView) -> Option<Wait> {
     if view.starting && view.off_hours.is_none() && !calling {
         return Some(Wait::new("worker", "a worker to start"));
     }
+    if let Some(what) = view.source_waits.as_ref().filter(|_| !calling) {
+        return Some(Wait::new("messages", what.as_ref()));
+    }
     let (at, reason) = view.figures.wake?;
     let (word, why) = match reason {
         WakeReason::Throttled(why) => throttle(why),

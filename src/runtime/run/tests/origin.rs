@@ -56,6 +56,7 @@ impl Bench {
     fn read(&mut self, idle: bool) -> Result<Vec<String>, String> {
         match self.origin.read(&self.at, BOUNDS, self.now, (true, idle))? {
             Found::NotBefore(at) => Err(format!("not before {}", at.since(self.now).as_secs())),
+            Found::Waits(waits) => Err(format!("waits for {}", waits.what)),
             Found::Page(page, _) => Ok(page
                 .records
                 .into_iter()
