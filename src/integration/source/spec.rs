@@ -253,7 +253,7 @@ mod tests {
             ),
             (
                 json!({"kind": "queue", "queue": "a", "on_change": "pause"}),
-                r#"[source] has no key "on_change" for kind = "queue"; there are id, queue, when_empty"#,
+                r#"[source] has no key "on_change" for kind = "queue"; there are id, kind, queue, when_empty"#,
             ),
         ] {
             assert_eq!(
