@@ -8,6 +8,8 @@ mod dto;
 mod receive;
 mod service;
 
+use std::sync::Arc;
+
 use axum::{
     body::Body,
     extract::Request,
@@ -18,6 +20,7 @@ use s3s::{
     S3Error, S3Result,
     access::{S3Access, S3AccessContext},
     auth::{S3Auth, SecretKey},
+    config::{S3Config, StaticConfigProvider},
     s3_error,
     service::{S3Service, S3ServiceBuilder},
 };
@@ -28,12 +31,25 @@ use super::{Api, KeyRing, Role};
 /// What the scope of a signature ends with that is made for S3.
 const SCOPE: &str = "/s3/aws4_request";
 
+/// Longest XML of a request: the ten thousand parts of an upload take two of these four mebibytes.
+const XML_BYTES_MAX: usize = 4 << 20;
+
+/// Largest form.
+const FORM_BYTES_MAX: usize = 64 << 10;
+
 /// See the module.
 pub(super) struct Buckets(S3Service);
 
 impl Buckets {
     pub(super) fn new(api: Api, keys: KeyRing) -> Self {
         let mut builder = S3ServiceBuilder::new(Objects::new(api));
+        let mut bounds = S3Config::default();
+        bounds.xml_max_body_size = XML_BYTES_MAX;
+        // A form of a browser is held whole; nobody has one for buckets here.
+        bounds.form_max_fields_size = FORM_BYTES_MAX;
+        bounds.form_max_field_size = FORM_BYTES_MAX;
+        bounds.post_object_max_file_size = FORM_BYTES_MAX as u64;
+        builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(bounds))));
         builder.set_auth(Keys(keys.clone()));
         builder.set_access(Roles(keys));
         Self(builder.build())

@@ -122,10 +122,17 @@ fn pieces(
     })
 }
 
+/// Whether an access list gives more to others than the default of all does.
+fn is_public(list: Option<&dto::ObjectCannedACL>) -> bool {
+    const OF_OWNERS: [&str; 3] = ["private", "bucket-owner-read", "bucket-owner-full-control"];
+    list.is_some_and(|list| !OF_OWNERS.contains(&list.as_str()))
+}
+
 /// Parameters of a new object that a folder cannot keep. Spec: what says something to caches, or is the
 /// default of all, is taken and passed over.
 fn check_new(input: &PutObjectInput) -> S3Result<()> {
     let refused = [
+        ("access lists", is_public(input.acl.as_ref())),
         (
             "metadata",
             input.metadata.as_ref().is_some_and(|m| !m.is_empty()),

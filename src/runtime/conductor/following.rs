@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     ids::ExecutionId,
+    integration::service::{ServiceTask, remote},
     iteration,
     machine::{Effect, Input, is_activity},
     payload::Failure,
@@ -156,12 +157,7 @@ impl Work {
         if let Some(item) = Served::new(wanted).item() {
             return self.queue.push_back(item);
         }
-        let failure = Failure::new(
-            "States.Runtime",
-            format!(
-                "no service of this daemon answers to the resource {resource}; [services] in iterd.toml leads to others"
-            ),
-        );
+        let failure = Failure::new("States.Runtime", nobody_answers(&resource));
         let input = Input::TaskFailed {
             frame,
             generation,
@@ -208,4 +204,17 @@ impl Work {
             self.hurry_redrives(execution);
         }
     }
+}
+
+/// Says that nobody does a task, and where somebody would be named who does.
+fn nobody_answers(resource: &str) -> String {
+    let named = ServiceTask::of(resource).filter(|task| remote::knows(task.service));
+    let mend = named.map_or_else(
+        || "write for example arn:aws:states:::sqs:sendMessage".to_owned(),
+        |task| {
+            let name = task.service;
+            format!("[services.{name}] endpoint in iterd.toml leads to one that does")
+        },
+    );
+    format!("no service of this daemon answers to the resource {resource}; {mend}")
 }

@@ -7,7 +7,6 @@ use std::ops::ControlFlow;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::COUNTED_MAX;
 use crate::{
     ids::{Index, RunId},
     integration::source::{Intake, Taken},
@@ -255,18 +254,6 @@ impl Store {
                 Some(None) => InQueue::Nothing,
                 Some(Some(at)) => InQueue::From(Timestamp(at)),
             })
-        })
-    }
-
-    /// How many messages a queue of ours has, hidden ones included; of many some.
-    pub fn messages_in(&self, queue: &str) -> Result<u64, StoreError> {
-        self.readers.with(|db| {
-            Ok(db
-                .prepare_cached(
-                    "SELECT count(*) FROM (SELECT 1 FROM service_queues q
-                     JOIN service_messages m ON m.owner = q.id WHERE q.name = ?1 LIMIT ?2)",
-                )?
-                .query_row(params![queue, COUNTED_MAX], |row| row.get(0).map(unsigned))?)
         })
     }
 }

@@ -26,5 +26,5 @@ pub(in crate::integration) use wire::{Lost, Wire};
 
 pub use own::{StatesApi, ask_own};
 pub use request::encode;
-pub use services::{Services, ServicesError, check_names};
+pub use services::{Services, ServicesError, check_names, knows};
 pub use told::{RESULT_BYTES_MAX, Refused, Told, failure, told, unreachable};

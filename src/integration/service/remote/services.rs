@@ -82,6 +82,12 @@ pub fn check_names(settings: &ServiceSettings) -> Result<(), ServicesError> {
     }
 }
 
+/// Whether there is such a service, by the name that resources have.
+#[must_use]
+pub fn knows(service: &str) -> bool {
+    catalogue::find(service).is_some()
+}
+
 impl Services {
     /// A client for what the settings say; nothing is sent, and nobody's credentials are looked up yet.
     ///
