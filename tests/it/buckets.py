@@ -108,7 +108,7 @@ def clients():
     refused(torn, "BadDigest", 400)
     refused(lambda: get("x"), "NoSuchKey", 404)
     refused(lambda: objects.delete_bucket(Bucket="pics"), "BucketNotEmpty", 409)
-    refused(lambda: objects.create_bucket(Bucket="pics"), "BucketAlreadyOwnedByYou", 409)
+    objects.create_bucket(Bucket="pics")
     refused(lambda: objects.get_bucket_acl(Bucket="pics"), "NotImplemented", 501)
     other = boto3.client("s3", aws_access_key_id="nobody", aws_secret_access_key="x")
     refused(lambda: other.get_object(Bucket="pics", Key="copy"), "InvalidAccessKeyId", 403)

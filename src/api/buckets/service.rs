@@ -80,6 +80,19 @@ impl Objects {
         })
     }
 
+    /// Refuses bodies while nothing is dispatched either: below `store.disk_free_min`.
+    fn check_disk(&self) -> S3Result<()> {
+        let engine = self.api.engine();
+        let engine = engine.map_err(|error| s3_error!(ServiceUnavailable, "{}", error.message))?;
+        if engine.disk().is_full() {
+            return Err(s3_error!(
+                ServiceUnavailable,
+                "the disk has less than store.disk_free_min; make room, and try again"
+            ));
+        }
+        Ok(())
+    }
+
     async fn page(&self, name: String, wanted: Wanted) -> S3Result<Page> {
         let bucket = self.bucket(&name)?;
         blocking(move || bucket.page(&wanted).map_err(refused)).await
@@ -219,6 +232,7 @@ impl S3 for Objects {
         let mut input = request.input;
         check_new(&input)?;
         let bucket = self.bucket(&input.bucket)?;
+        self.check_disk()?;
         let _leave = self.leave.ask().await?;
         let sums = Sums {
             told: dto::Checksum {
@@ -479,6 +493,7 @@ impl S3 for Objects {
     ) -> S3Result<S3Response<UploadPartOutput>> {
         let mut input = request.input;
         let uploads = self.uploads()?;
+        self.check_disk()?;
         let _leave = self.leave.ask().await?;
         let sums = Sums {
             told: dto::Checksum {

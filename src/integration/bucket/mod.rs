@@ -52,9 +52,6 @@ pub enum BucketError {
         /// How there would be one.
         mend: String,
     },
-    /// There is one already.
-    #[error("the bucket {0} is there already")]
-    BucketExists(String),
     /// It has objects.
     #[error("the bucket {0} is not empty")]
     BucketNotEmpty(String),
@@ -214,39 +211,34 @@ impl Buckets {
         Ok(found)
     }
 
-    /// Makes a bucket: a folder among the others.
+    /// Makes a bucket: a folder among the others. Spec: in us-east-1 one that is its owner's already may be
+    /// made again.
     pub fn create(&self, name: &str) -> Result<(), BucketError> {
-        let path = self.own(name)?;
-        match fs::create_dir(&path) {
-            Ok(()) => Ok(()),
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                Err(BucketError::BucketExists(name.to_owned()))
-            }
-            Err(error) => Err(folder::io_error(name, "the folder", &error)),
+        if !is_bucket_name(name) {
+            return Err(BucketError::InvalidName(name.to_owned()));
         }
+        let path = self.named.get(name).cloned();
+        let path = path.unwrap_or_else(|| self.root.join(name));
+        if path.is_dir() {
+            return Ok(());
+        }
+        fs::create_dir(&path).map_err(|error| folder::io_error(name, "the folder", &error))
     }
 
-    /// Removes a bucket that is empty.
+    /// Removes a bucket that is empty and that no setting names.
     pub fn remove(&self, name: &str) -> Result<(), BucketError> {
         self.bucket(name)?;
-        fs::remove_dir(self.own(name)?).map_err(|error| {
+        if self.named.contains_key(name) {
+            let error = std::io::Error::other(format!("[buckets.{name}] in iterd.toml names it"));
+            return Err(folder::io_error(name, "the folder", &error));
+        }
+        fs::remove_dir(self.root.join(name)).map_err(|error| {
             if error.kind() == std::io::ErrorKind::DirectoryNotEmpty {
                 BucketError::BucketNotEmpty(name.to_owned())
             } else {
                 folder::io_error(name, "the folder", &error)
             }
         })
-    }
-
-    /// The folder of a bucket that this daemon may make and remove.
-    fn own(&self, name: &str) -> Result<PathBuf, BucketError> {
-        if !is_bucket_name(name) {
-            return Err(BucketError::InvalidName(name.to_owned()));
-        }
-        if self.named.contains_key(name) {
-            return Err(BucketError::BucketExists(name.to_owned()));
-        }
-        Ok(self.root.join(name))
     }
 }
 

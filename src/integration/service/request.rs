@@ -63,7 +63,7 @@ impl Refusal {
         match code {
             "AccessDenied" | "AuthorizationError" => 403,
             "NoSuchBucket" | "NoSuchKey" | "NotFound" => 404,
-            "BucketAlreadyOwnedByYou" | "BucketNotEmpty" => 409,
+            "BucketNotEmpty" => 409,
             "InvalidRange" => 416,
             "Throttled" => 429,
             _ => 400,

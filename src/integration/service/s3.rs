@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     integration::bucket::{
-        Bucket, BucketError, Buckets, Object, PAGE_MAX, Page, Wanted, read_part,
+        Bucket, BucketError, Buckets, Object, PAGE_MAX, Page, Wanted, is_bucket_name, read_part,
     },
     time::Timestamp,
 };
@@ -47,7 +47,6 @@ impl From<BucketError> for Refusal {
     fn from(error: BucketError) -> Self {
         let code = match &error {
             BucketError::NoSuchBucket { .. } => "NoSuchBucket",
-            BucketError::BucketExists(_) => "BucketAlreadyOwnedByYou",
             BucketError::BucketNotEmpty(_) => "BucketNotEmpty",
             BucketError::InvalidName(_) => "InvalidBucketName",
             BucketError::NoSuchKey { .. } => "NoSuchKey",
@@ -57,8 +56,8 @@ impl From<BucketError> for Refusal {
             BucketError::Io { .. } => "InternalError",
         };
         // In AWS's words, which programs look at.
-        if let BucketError::NoSuchBucket { mend, .. } = &error {
-            return Self::new(code, format!("The specified bucket does not exist{mend}"));
+        if let BucketError::NoSuchBucket { .. } = &error {
+            return Self::new(code, "The specified bucket does not exist");
         }
         if let BucketError::NoSuchKey { .. } = &error {
             return Self::new(code, "The specified key does not exist.");
@@ -93,7 +92,7 @@ pub fn call(buckets: &Buckets, action: &str, parameters: &Value) -> Result<Value
         }
         _ => {}
     }
-    let bucket = buckets.bucket(name)?;
+    let bucket = named(buckets, name)?;
     match action {
         "HeadBucket" => {
             given.end(&WORDS)?;
@@ -122,6 +121,17 @@ pub fn call(buckets: &Buckets, action: &str, parameters: &Value) -> Result<Value
         "CopyObject" => copy(buckets, &bucket, given),
         other => Err(WORDS.unsupported(other)),
     }
+}
+
+/// A bucket. Recorded: what can be no bucket's name names none.
+fn named(buckets: &Buckets, name: &str) -> Result<Bucket, Refusal> {
+    if !is_bucket_name(name) {
+        return Err(Refusal::new(
+            "NoSuchBucket",
+            "The specified bucket does not exist",
+        ));
+    }
+    Ok(buckets.bucket(name)?)
 }
 
 fn required<'a>(given: &mut Parameters<'a>, name: &'static str) -> Result<&'a str, Refusal> {

@@ -37,7 +37,8 @@ pub fn failure(asked: &Asked<'_>, refusal: &Refusal) -> Failure {
         message: message.clone(),
         status: Refusal::status(code),
         request_id: asked.request.clone(),
-        extended_id: None,
+        // Spec: Amazon S3 tells a second id.
+        extended_id: (asked.task.service == "s3").then(|| asked.request.clone()),
         attempts: 1,
     };
     remote::failure(asked.task, &refused)
