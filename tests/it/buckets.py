@@ -106,6 +106,11 @@ def clients():
     once = boto3.client("s3", config=Config(retries={"max_attempts": 0}))
     torn = lambda: once.put_object(Bucket="pics", Key="x", Body=b"abc", ChecksumCRC32="AAAAAA==")
     refused(torn, "BadDigest", 400)
+    # Sums that follow the body, of each kind.
+    secure = boto3.client("s3", config=Config(s3={"payload_signing_enabled": False}))
+    for kind in ["CRC32", "SHA1", "SHA256"]:
+        secure.put_object(Bucket="pics", Key="summed", Body=io.BytesIO(b"sum"), ChecksumAlgorithm=kind)
+        assert get("summed")["Body"].read() == b"sum"
     refused(lambda: get("x"), "NoSuchKey", 404)
     refused(lambda: objects.delete_bucket(Bucket="pics"), "BucketNotEmpty", 409)
     objects.create_bucket(Bucket="pics")

@@ -69,9 +69,33 @@ pub(super) struct Sums {
     pub(super) told: Checksum,
     /// Behind the body.
     pub(super) trailing: Option<TrailingHeaders>,
+    /// Which headers are to follow it, as `x-amz-trailer` says.
+    pub(super) announced: String,
     /// `Content-MD5`.
     pub(super) md5: Option<String>,
 }
+
+/// What the body of a request is to add up to; its headers are fields of the two kinds of uploads.
+macro_rules! sums {
+    ($input:expr, $request:expr) => {{
+        let announced = $request.headers.get("x-amz-trailer");
+        let announced = announced.and_then(|names| names.to_str().ok());
+        $crate::api::buckets::receive::Sums {
+            told: s3s::dto::Checksum {
+                checksum_crc32: $input.checksum_crc32.take(),
+                checksum_crc32c: $input.checksum_crc32c.take(),
+                checksum_crc64nvme: $input.checksum_crc64nvme.take(),
+                checksum_sha1: $input.checksum_sha1.take(),
+                checksum_sha256: $input.checksum_sha256.take(),
+                ..s3s::dto::Checksum::default()
+            },
+            announced: announced.unwrap_or_default().to_ascii_lowercase(),
+            trailing: $request.trailing_headers,
+            md5: $input.content_md5.take(),
+        }
+    }};
+}
+pub(super) use sums;
 
 /// Writes a body to where `open` opens, and finishes it there: what `finish` answers.
 ///
@@ -142,8 +166,8 @@ async fn next(body: &mut StreamingBlob) -> S3Result<Option<hyper::body::Bytes>> 
 /// Sums up what the sender told sums of.
 fn hasher(sums: &Sums) -> ChecksumHasher {
     let trailing = |name: &str| {
-        let names = sums.trailing.as_ref();
-        names.is_some_and(|_| name == "crc32" || name == "crc64nvme" || name == "crc32c")
+        let mut names = sums.announced.split(',');
+        names.any(|known| known.trim().strip_prefix("x-amz-checksum-") == Some(name))
     };
     let told = &sums.told;
     let mut hasher = ChecksumHasher::default();
@@ -156,10 +180,10 @@ fn hasher(sums: &Sums) -> ChecksumHasher {
     if told.checksum_crc64nvme.is_some() || trailing("crc64nvme") {
         hasher.crc64nvme = Some(s3s::crypto::Crc64Nvme::new());
     }
-    if told.checksum_sha1.is_some() {
+    if told.checksum_sha1.is_some() || trailing("sha1") {
         hasher.sha1 = Some(s3s::crypto::Sha1::new());
     }
-    if told.checksum_sha256.is_some() {
+    if told.checksum_sha256.is_some() || trailing("sha256") {
         hasher.sha256 = Some(s3s::crypto::Sha256::new());
     }
     hasher

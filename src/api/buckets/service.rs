@@ -26,7 +26,7 @@ use super::{
         Spelling, check, instant, io, objects, prefixes, refused, size, tag, unsupported,
         upload_refused,
     },
-    receive::{Leave, Sums, blocking, receive},
+    receive::{Leave, blocking, receive, sums},
 };
 use crate::{
     api::Api,
@@ -234,18 +234,7 @@ impl S3 for Objects {
         let bucket = self.bucket(&input.bucket)?;
         self.check_disk()?;
         let _leave = self.leave.ask().await?;
-        let sums = Sums {
-            told: dto::Checksum {
-                checksum_crc32: input.checksum_crc32.take(),
-                checksum_crc32c: input.checksum_crc32c.take(),
-                checksum_crc64nvme: input.checksum_crc64nvme.take(),
-                checksum_sha1: input.checksum_sha1.take(),
-                checksum_sha256: input.checksum_sha256.take(),
-                ..dto::Checksum::default()
-            },
-            trailing: request.trailing_headers,
-            md5: input.content_md5.take(),
-        };
+        let sums = sums!(input, request);
         let (to, key) = (bucket.clone(), input.key.clone());
         let open = move || to.create(&key).map_err(refused);
         let written = receive(input.body, sums, open, move |writer| {
@@ -495,18 +484,7 @@ impl S3 for Objects {
         let uploads = self.uploads()?;
         self.check_disk()?;
         let _leave = self.leave.ask().await?;
-        let sums = Sums {
-            told: dto::Checksum {
-                checksum_crc32: input.checksum_crc32.take(),
-                checksum_crc32c: input.checksum_crc32c.take(),
-                checksum_crc64nvme: input.checksum_crc64nvme.take(),
-                checksum_sha1: input.checksum_sha1.take(),
-                checksum_sha256: input.checksum_sha256.take(),
-                ..dto::Checksum::default()
-            },
-            trailing: request.trailing_headers,
-            md5: input.content_md5.take(),
-        };
+        let sums = sums!(input, request);
         let number = u32::try_from(input.part_number).unwrap_or(0);
         let open = move || {
             let part = uploads.part(&input.bucket, &input.key, &input.upload_id, number);
