@@ -254,3 +254,36 @@ pub(super) async fn blocking<T: Send + 'static>(
         Err::<T, S3Error>(dto::io(&error))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_announced_behind_a_body_is_summed_up_and_nothing_else() {
+        let of = |announced: &str| {
+            let hasher = hasher(&Sums {
+                told: Checksum::default(),
+                trailing: None,
+                announced: announced.to_owned(),
+                md5: None,
+            });
+            [
+                hasher.crc32.is_some(),
+                hasher.crc32c.is_some(),
+                hasher.crc64nvme.is_some(),
+                hasher.sha1.is_some(),
+                hasher.sha256.is_some(),
+            ]
+        };
+        assert_eq!(of(""), [false; 5]);
+        assert_eq!(
+            of("x-amz-checksum-sha256"),
+            [false, false, false, false, true]
+        );
+        assert_eq!(
+            of("x-amz-meta, x-amz-checksum-crc32"),
+            [true, false, false, false, false]
+        );
+    }
+}
