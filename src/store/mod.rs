@@ -104,7 +104,7 @@ pub use runs::RunRow;
 pub use rusqlite::types::Value as CopiedValue;
 pub use services::{
     intake::{InQueue, IntakeChange, ReceivedMessage},
-    topics::OutboxRow,
+    topics::{OutboxFigures, OutboxRow},
 };
 pub use sessions::{SessionChange, SessionRow};
 pub use sources::SourceRow;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::overview::undelivered;
 use crate::{
     cli::{
         client::{self, Access},
@@ -25,6 +26,9 @@ const FAILED_MIN: u64 = 10;
 
 /// One failed item in so many that have ended is many.
 const FAILED_ONE_IN: u64 = 10;
+
+/// What was given up so long ago has been told often enough.
+const GIVEN_UP_TOLD: Duration = Duration::from_hours(24);
 
 /// How bad something is; the worst makes the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,6 +89,8 @@ pub(super) fn verdict(
     let jobs = answer["jobs"].as_array().map_or(&[][..], Vec::as_slice);
     let mut findings = Vec::new();
     findings.extend(daemon(answer, jobs));
+    findings.extend(triggers(answer));
+    findings.extend(topics(answer, now));
     for job in jobs {
         let found = about(job, stalled, now).into_iter();
         findings.extend(found.map(|(level, what)| Finding {
@@ -160,6 +166,42 @@ fn daemon(answer: &Value, jobs: &[Value]) -> Option<Finding> {
     }
     (answer["disk"]["full"].as_bool() == Some(true))
         .then(|| finding("the disk is full, nothing is dispatched".to_owned()))
+}
+
+/// Triggers that start nothing for now.
+fn triggers(answer: &Value) -> impl Iterator<Item = Finding> {
+    let triggers = answer["triggers"].as_array().into_iter().flatten();
+    triggers.filter_map(|trigger| {
+        let why = plain(gist(trigger["trouble"].as_str()?));
+        let name = plain(text(trigger, "trigger"));
+        Some(attention(format!(
+            "the trigger {name} starts nothing: {why}"
+        )))
+    })
+}
+
+/// Topics whose messages do not arrive, or were given up of late.
+fn topics(answer: &Value, now: Timestamp) -> impl Iterator<Item = Finding> {
+    let topics = answer["topics"].as_array().into_iter().flatten();
+    let of_late = move |topic: &Value| {
+        let at = text(topic, "given_up_at").parse::<Timestamp>().ok();
+        at.and_then(|at| Duration::try_from(now.duration_since(at)).ok())
+            .is_some_and(|ago| ago < GIVEN_UP_TOLD)
+    };
+    let failing = move |topic: &&Value| number(topic, "failing") > 0 || of_late(topic);
+    topics.filter(failing).map(|topic| {
+        let name = plain(text(topic, "topic"));
+        attention(format!("the topic {name} has {}", undelivered(topic)))
+    })
+}
+
+/// What asks for attention and is no job's.
+const fn attention(what: String) -> Finding {
+    Finding {
+        level: Level::Attention,
+        job: None,
+        what,
+    }
 }
 
 /// What a job gives cause for.

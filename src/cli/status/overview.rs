@@ -1,4 +1,5 @@
-//! Every job in a line: what matters first, readable on a terminal of 80 columns. Below them the triggers.
+//! Every job in a line: what matters first, readable on a terminal of 80 columns. Below them the triggers, and the
+//! topics whose messages are not all delivered.
 //!
 //! Pure: the answer of `ListJobs` in, lines out. Only the column of the status bends.
 
@@ -25,9 +26,10 @@ const HEADER: [&str; 6] = ["JOB", "STATUS", "DONE", "FAILED", "RATE", "TO GO"];
 /// The table of all jobs in lines of at most `width` characters, if the names let it.
 pub(in crate::cli) fn table(answer: &Value, width: usize, colours: bool) -> String {
     let jobs = answer["jobs"].as_array().map_or(&[][..], Vec::as_slice);
-    let triggers = triggers(answer, colours);
-    if jobs.is_empty() && !triggers.is_empty() {
-        return triggers.join("\n");
+    let mut others = triggers(answer, colours);
+    others.extend(topics(answer, colours));
+    if jobs.is_empty() && !others.is_empty() {
+        return others.join("\n");
     }
     if jobs.is_empty() {
         return "no jobs here yet; run one with: iterd run FILE".to_owned();
@@ -39,18 +41,18 @@ pub(in crate::cli) fn table(answer: &Value, width: usize, colours: bool) -> Stri
             *width = (*width).max(cell.chars().count());
         }
     }
-    let others: usize = widths.iter().sum::<usize>() - widths[1] + GAP * (widths.len() - 1);
-    widths[1] = widths[1].min(width.saturating_sub(others).max(STATUS_MIN));
+    let taken: usize = widths.iter().sum::<usize>() - widths[1] + GAP * (widths.len() - 1);
+    widths[1] = widths[1].min(width.saturating_sub(taken).max(STATUS_MIN));
     let mut lines = vec![line(&HEADER.map(str::to_owned), &widths, str::to_owned)];
     for (job, row) in jobs.iter().zip(&rows) {
         lines.push(line(row, &widths, |status| {
             paint(status, tone(job), colours)
         }));
     }
-    if !triggers.is_empty() {
+    if !others.is_empty() {
         lines.push(String::new());
     }
-    lines.extend(triggers);
+    lines.extend(others);
     lines.join("\n")
 }
 
@@ -71,6 +73,34 @@ fn triggers(answer: &Value, colours: bool) -> Vec<String> {
         )
     });
     shown.collect()
+}
+
+/// A line for each topic whose messages are not all delivered.
+fn topics(answer: &Value, colours: bool) -> Vec<String> {
+    let topics = answer["topics"].as_array().into_iter().flatten();
+    let shown = topics.map(|topic| {
+        let (name, words) = (plain(text(topic, "topic")), undelivered(topic));
+        let tone = topic["error"].as_str().map(|_| Tone::Bad);
+        let words = tone.map_or_else(|| words.clone(), |tone| paint(&words, tone, colours));
+        format!("topic {name}: {words}")
+    });
+    shown.collect()
+}
+
+/// How many messages of a topic are not delivered, and why.
+pub(super) fn undelivered(topic: &Value) -> String {
+    let (waiting, given_up) = (number(topic, "waiting"), number(topic, "given_up"));
+    let mut parts = Vec::new();
+    if waiting > 0 {
+        parts.push(format!("{} to deliver", count(waiting)));
+    }
+    if given_up > 0 {
+        parts.push(format!("{} given up", count(given_up)));
+    }
+    if let Some(error) = topic["error"].as_str() {
+        parts.push(format!("the last failure: {}", plain(gist(error))));
+    }
+    parts.join("; ")
 }
 
 fn line(row: &[String; 6], widths: &[usize; 6], status: impl Fn(&str) -> String) -> String {

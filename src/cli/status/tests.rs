@@ -257,3 +257,39 @@ fn triggers_stand_below_the_jobs_with_what_is_wrong_with_them() {
     );
     assert!(both.ends_with(&format!("\n\n{expected}")), "{both}");
 }
+
+#[test]
+fn topics_tell_what_is_not_delivered_and_a_check_warns_of_what_fails() {
+    let owed = json!({ "topic": "fresh", "waiting": 2, "given_up": 0, "given_up_at": null, "error": null });
+    let failing = json!({
+        "topic": "shop", "waiting": 3, "failing": 1, "given_up": 1, "given_up_at": "2026-11-20T00:00:00Z",
+        "error": "it answers 503",
+    });
+    let old = json!({
+        "topic": "gone", "waiting": 0, "given_up": 1, "given_up_at": "2026-11-25T18:47:59Z", "error": "refused",
+    });
+    let late = json!({
+        "topic": "late", "waiting": 0, "given_up": 1, "given_up_at": "2026-11-25T18:48:01Z", "error": "refused",
+    });
+    let all = json!({ "jobs": [], "served": true, "topics": [owed, failing, old, late] });
+    let expected = "topic fresh: 2 to deliver\n\
+                    topic shop: 3 to deliver; 1 given up; the last failure: it answers 503\n\
+                    topic gone: 1 given up; the last failure: refused\n\
+                    topic late: 1 given up; the last failure: refused";
+    assert_eq!(table(&all, 80, false), expected);
+    let (code, line, _) = verdict(&all, Duration::from_hours(2), now());
+    let expected = "ITERD WARNING - the topic shop has 3 to deliver; 1 given up; the last failure: it answers 503; \
+                    the topic late has 1 given up; the last failure: refused | jobs=0 done=0 failed=0 retrying=0";
+    assert_eq!((code, line.as_str()), (1, expected));
+}
+
+#[test]
+fn a_check_warns_of_triggers_that_start_nothing() {
+    let trigger = json!({ "trigger": "in", "kind": "folder", "machine": "m", "trouble": "no state machine m" });
+    let fine = json!({ "trigger": "shop", "kind": "http", "machine": "m", "trouble": null });
+    let answer = json!({ "jobs": [], "served": true, "triggers": [trigger, fine] });
+    let (code, line, _) = verdict(&answer, Duration::from_hours(2), now());
+    assert_eq!(code, 1);
+    let told = "ITERD WARNING - the trigger in starts nothing: no state machine m |";
+    assert!(line.starts_with(told), "{line}");
+}

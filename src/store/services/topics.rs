@@ -30,6 +30,23 @@ pub struct OutboxRow {
     pub due: Timestamp,
 }
 
+/// How the messages of a topic fare that are not delivered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxFigures {
+    /// Which.
+    pub topic: String,
+    /// Deliveries that are still owed.
+    pub waiting: u64,
+    /// Of these, what has failed at least once.
+    pub failing: u64,
+    /// Deliveries that were given up, of those that are kept.
+    pub given_up: u64,
+    /// When the last of them was given up.
+    pub given_up_at: Option<Timestamp>,
+    /// What went wrong last, if anything did.
+    pub error: Option<String>,
+}
+
 const SUBSCRIPTION: &str = "id, subscription_id, topic, protocol, endpoint, raw";
 
 fn read_subscription(row: &Row<'_>) -> rusqlite::Result<Subscription> {
@@ -334,6 +351,36 @@ impl Store {
         })
     }
 
+    /// Topics whose messages are not all delivered, by their names; of a large outbox the newest count.
+    pub fn outbox_figures(&self, rows_max: u32) -> Result<Vec<OutboxFigures>, StoreError> {
+        self.readers.with(|db| {
+            // The error is the one of the row that has the largest of these numbers.
+            let mut statement = db.prepare_cached(
+                "SELECT n.topic, sum(d.status = 'waiting'), sum(d.status = 'waiting' AND d.attempts > 0),
+                        sum(d.status = 'given_up'),
+                        (SELECT max(given.due_us) FROM service_deliveries AS given
+                         JOIN service_notices AS of ON of.id = given.notice
+                         WHERE given.status = 'given_up' AND of.topic = n.topic),
+                        max(CASE WHEN d.error IS NULL THEN 0 ELSE d.id END), d.error
+                 FROM (SELECT id, notice, status, attempts, error FROM service_deliveries
+                       ORDER BY id DESC LIMIT ?1) AS d
+                 JOIN service_notices AS n ON n.id = d.notice
+                 GROUP BY n.topic ORDER BY n.topic LIMIT ?2",
+            )?;
+            let rows = statement.query_map([COUNTED_MAX, rows_max], |row| {
+                Ok(OutboxFigures {
+                    topic: row.get(0)?,
+                    waiting: unsigned(row.get(1)?),
+                    failing: unsigned(row.get(2)?),
+                    given_up: unsigned(row.get(3)?),
+                    given_up_at: row.get::<_, Option<i64>>(4)?.map(Timestamp),
+                    error: row.get(6)?,
+                })
+            })?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
     /// A subscription by its name.
     pub fn subscription(&self, id: &str) -> Result<Option<Subscription>, StoreError> {
         self.readers.with(|db| Ok(subscription(db, id)?))
@@ -406,6 +453,12 @@ mod tests {
         assert_eq!(next("b"), Some((3, "m-2".to_owned(), 0)));
         settle(&store, 3, Delivery::Told);
         assert_eq!(next("b"), Some((1, "m-1".to_owned(), 1)));
+        let figures = store.outbox_figures(10).unwrap();
+        let figures: Vec<_> = figures
+            .iter()
+            .map(|it| (it.waiting, it.failing, it.given_up, it.error.clone()))
+            .collect();
+        assert_eq!(figures, [(3, 1, 0, Some(error()))]);
         settle(&store, 4, Delivery::Unwanted);
         assert_eq!(owed(), [place("a", 1), place("b", 50)]);
         assert_eq!(
@@ -416,6 +469,16 @@ mod tests {
         settle(&store, 1, Delivery::GivenUp { error: error() });
         settle(&store, 2, Delivery::Told);
         assert_eq!(owed(), []);
+        let figures = store.outbox_figures(10).unwrap();
+        let expected = OutboxFigures {
+            topic: "t".to_owned(),
+            waiting: 0,
+            failing: 0,
+            given_up: 1,
+            given_up_at: Some(Timestamp(1000)),
+            error: Some(error()),
+        };
+        assert_eq!(figures, [expected]);
         assert_eq!(
             count(&store, "service_notices"),
             1,

@@ -1,9 +1,13 @@
-//! `ListJobs`: every job that is known, each with where it stands; of a daemon its triggers, too.
+//! `ListJobs`: every job that is known, each with where it stands; topics whose messages are not all delivered;
+//! of a daemon its triggers, too.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Api, ApiError, describe_job, standing};
+
+/// Topics that are shown: more than people read.
+const TOPICS_MAX: u32 = 100;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -14,7 +18,18 @@ pub(super) fn call(api: &Api, _: &Input) -> Result<Value, ApiError> {
     for job in api.store.jobs()? {
         jobs.push(standing::of(api, &job)?);
     }
-    let mut shown = json!({ "jobs": jobs });
+    let topics = api.store.outbox_figures(TOPICS_MAX)?.into_iter().map(|it| {
+        json!({
+            "topic": it.topic,
+            "waiting": it.waiting,
+            "failing": it.failing,
+            "given_up": it.given_up,
+            "given_up_at": it.given_up_at.map(|at| at.to_string()),
+            "error": it.error,
+        })
+    });
+    let topics: Vec<Value> = topics.collect();
+    let mut shown = json!({ "jobs": jobs, "topics": topics });
     // Of who serves: the file alone does not know what the settings of a daemon are.
     if let Ok(engine) = api.engine()
         && engine.is_service()
