@@ -159,6 +159,11 @@ impl Frame {
         self.generation
     }
 
+    /// What the frame asks for next goes by the generation of what it asked for before.
+    pub(super) fn ask_the_same(&mut self) {
+        self.generation = Generation(self.generation.0.wrapping_sub(1));
+    }
+
     /// Whether the items of its fork were written, if it has any.
     pub(super) fn items_stored(&self) -> bool {
         match &self.phase {

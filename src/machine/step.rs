@@ -255,6 +255,12 @@ impl<'a> Stepper<'a, '_> {
             .collect();
         for id in lost {
             if let Some(frame) = self.execution.frame_mut(id) {
+                if let Kind::Task(task) = &definition.state(frame.state).kind
+                    && task.waits_for_token()
+                {
+                    // Why: somebody may have its token already, and can answer by it.
+                    frame.ask_the_same();
+                }
                 frame.enter(Phase::Ready { again: true });
                 self.execution.ready.insert(id);
             }

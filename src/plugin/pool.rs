@@ -4,12 +4,12 @@
 //! Everything goes through one short lock, under which nothing waits: a decision and the orders that
 //! follow from it are one step, so that orders reach a worker in the order of the decisions.
 //!
-//! Invariant: every call that was submitted is answered exactly once, whatever happens to workers
-//! and to the pool. An answer is sent after the roster knows of it, so that whoever submits the next
+//! Invariant: every call that was submitted is answered exactly once, unless it was withdrawn, whatever happens
+//! to workers and to the pool. An answer is sent after the roster knows of it, so that whoever submits the next
 //! call because of it finds the room that it left.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
     num::NonZeroU32,
     path::PathBuf,
@@ -299,6 +299,22 @@ impl Pool {
                     sender.send(call).ok();
                 }
             }
+        }
+    }
+
+    /// Takes calls back that no worker has yet, and answers which: these are not answered. What a worker
+    /// has, it finishes.
+    #[must_use]
+    pub fn withdraw(&self, tickets: &HashSet<u64>) -> Vec<u64> {
+        match &self.kind {
+            Kind::Workers(shared) => {
+                let mut taken = Vec::new();
+                shared.decide(|roster, out| taken = roster.withdraw(tickets, out));
+                taken
+            }
+            Kind::Identity { .. } => Vec::new(),
+            #[cfg(test)]
+            Kind::Scripted { .. } => Vec::new(),
         }
     }
 

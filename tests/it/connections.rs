@@ -138,8 +138,8 @@ fn state(url: &str, connection: &str, further: &Value) -> Value {
     })
 }
 
-/// Runs a machine of one state to its end; answers what is told of the execution.
-fn run(bed: &Bed, daemon: &mut Daemon, name: &str, state: Value) -> Value {
+/// Begins a machine of one state; answers what names the execution.
+fn begin(bed: &Bed, name: &str, state: Value) -> Value {
     let mut states = json!({});
     if state.get("Catch").is_some() {
         states["Caught"] = json!({"Type": "Pass", "End": true});
@@ -151,7 +151,12 @@ fn run(bed: &Bed, daemon: &mut Daemon, name: &str, state: Value) -> Value {
     let made = ask(bed, "AWSStepFunctions.CreateStateMachine", &input);
     let input = json!({"stateMachineArn": made["stateMachineArn"], "input": "{}"});
     let started = ask(bed, "AWSStepFunctions.StartExecution", &input);
-    let whom = json!({"executionArn": started["executionArn"]});
+    json!({"executionArn": started["executionArn"]})
+}
+
+/// Runs a machine of one state to its end; answers what is told of the execution.
+fn run(bed: &Bed, daemon: &mut Daemon, name: &str, state: Value) -> Value {
+    let whom = begin(bed, name, state);
     let mut told = Value::Null;
     daemon.until("the execution's end", || {
         told = ask(bed, "AWSStepFunctions.DescribeExecution", &whom);
@@ -322,6 +327,25 @@ fn an_answer_that_is_none_of_200_is_caught_by_its_status() {
     // Nothing is sent twice by itself.
     assert_eq!(api.came().len(), 4);
     nothing_is_left(&bed, daemon, &[SECRET]);
+}
+
+/// The server sees that nobody waits for its answer any more.
+#[test]
+fn a_call_of_an_execution_that_is_stopped_is_broken_off() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = listener.local_addr().unwrap();
+    let (bed, mut daemon) = start(&format!(
+        "[connections.slow]\nkind = \"api-key\"\nheader = \"X-Key\"\nvalue = \"SECRET\"\nhosts = [\"{place}\"]\n"
+    ));
+    let url = format!("http://{place}/");
+    let started = begin(&bed, "slow", state(&url, "slow", &json!({})));
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut whole = Vec::new();
+    let server = std::thread::spawn(move || stream.read_to_end(&mut whole));
+    ask(&bed, "AWSStepFunctions.StopExecution", &started);
+    daemon.until("the call to be broken off", || server.is_finished());
+    let told = ask(&bed, "AWSStepFunctions.DescribeExecution", &started);
+    assert_eq!(told["status"], "ABORTED", "{told}");
 }
 
 #[test]

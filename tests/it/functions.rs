@@ -212,6 +212,35 @@ fn calls_of_a_function_that_does_not_start_fail_and_are_never_run() {
     assert_eq!(bed.words().matches("called").count(), 1);
 }
 
+/// The second and the third wait for the only worker until their time is over; the fourth comes next.
+#[test]
+fn a_call_whose_time_is_over_does_not_begin_any_more() {
+    let bed = Bed::new();
+    bed.write(
+        "plugins/slow/plugin.toml",
+        "name = \"slow\"\nhandler = \"handler.py:handle\"\nworkers = 1\n",
+    );
+    bed.write(
+        "plugins/slow/handler.py",
+        "import time\n\ndef handle(event):\n    print('began', event['name'])\n    time.sleep(3)\n    return 1\n",
+    );
+    let machine = json!({"StartAt": "Call", "States": {
+        "Call": {"Type": "Task", "Resource": format!("{ARN}:slow"), "TimeoutSecondsPath": "$.limit", "End": true}}});
+    let input = |name: &str, limit: u32| json!({"name": name, "limit": limit});
+    let inputs = [input("a", 60), input("b", 1), input("c", 1), input("d", 60)];
+    let ids = begin(&bed, &machine, &inputs);
+    let rows = finish(&bed, &ids);
+    for at in [0, 3] {
+        assert_eq!(output(&rows[at]), 1);
+    }
+    for at in [1, 2] {
+        assert_eq!(rows[at].error.as_deref(), Some("States.Timeout"));
+    }
+    let words = bed.words();
+    let began = ["a", "b", "c", "d"].map(|name| words.matches(&format!("began {name}")).count());
+    assert_eq!(began, [1, 0, 0, 1], "{words}");
+}
+
 /// Who names a version or an alias gets that one, whatever is in force.
 #[test]
 fn qualified_names_find_their_versions() {

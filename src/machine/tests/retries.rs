@@ -135,6 +135,24 @@ fn a_failed_task_is_asked_for_again_after_its_delay() {
     assert_eq!(error_of(outcome), ("Busy", "later"));
 }
 
+#[test]
+fn what_went_with_a_process_is_asked_for_anew_and_a_token_that_is_out_stays_good() {
+    for (pattern, again) in [("", 2), (".waitForTaskToken", 1)] {
+        let definition = format!(
+            r#"{{"StartAt":"T","States":{{"T":{{"Type":"Task","Resource":"arn:aws:states:::sqs:sendMessage{pattern}",
+            "Parameters":{{"QueueUrl":"q","MessageBody.$":"$$.Task.Token"}},"End":true}}}}}}"#
+        )
+        .replace("$$.Task.Token", if pattern.is_empty() { "$" } else { "$$.Task.Token" });
+        let mut world = World::new(&definition);
+        world.start(json!("x"));
+        let effects = deeds(world.step(Input::Interrupted));
+        let [Effect::Invoke { generation, .. }] = &effects[..] else {
+            panic!("{effects:?}");
+        };
+        assert_eq!(generation.0, again, "{pattern}");
+    }
+}
+
 /// What a task that fails once by this error comes to, under these policies.
 fn once(error: &str, fields: &str) -> Outcome {
     let definition = task(fields).replace(

@@ -267,6 +267,27 @@ impl Roster {
         self.assign(out);
     }
 
+    /// Takes calls out that no worker has, and answers which.
+    pub(crate) fn withdraw(&mut self, tickets: &HashSet<u64>, out: &mut Vec<Effect>) -> Vec<u64> {
+        let mut taken = Vec::new();
+        for waiting in [
+            &mut self.waiting,
+            &mut self.waiting_suspects,
+            &mut self.waiting_canary,
+        ] {
+            waiting.retain(|call| {
+                let wanted = !tickets.contains(&call.ticket);
+                if !wanted {
+                    taken.push(call.ticket);
+                }
+                wanted
+            });
+        }
+        // Why: a worker may be kept free for one of them.
+        self.assign(out);
+        taken
+    }
+
     /// The number of workers where the manifest names none is another one from now on.
     pub(crate) fn set_concurrency(&mut self, concurrency: NonZeroU32, out: &mut Vec<Effect>) {
         self.concurrency = concurrency;

@@ -474,3 +474,18 @@ fn a_version_proven_elsewhere_is_trusted_until_it_fails_here() {
 
 #[path = "canary_tests.rs"]
 mod canary;
+
+#[test]
+fn what_is_withdrawn_waits_no_more_and_what_a_worker_has_stays() {
+    let mut world = World::new(1, 1);
+    world.started(0);
+    world.submit(1..=4);
+    world.look();
+    let tickets = HashSet::from([1, 2, 4, 9]);
+    let taken = world.roster.withdraw(&tickets, &mut world.effects);
+    assert_eq!(taken, [2, 4]);
+    world.answered(0, 1);
+    assert_eq!(world.look(), ["0 takes 3"]);
+    world.answered(0, 1);
+    assert_eq!(world.look(), [""; 0]);
+}

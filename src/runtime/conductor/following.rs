@@ -59,6 +59,7 @@ impl Work {
         for (execution, effect) in after.effects {
             self.follow(execution, effect);
         }
+        self.withdraw();
         for token in after.beaten {
             self.activities.has_beaten(token);
             self.agenda.stored(self.engine.now());
@@ -121,14 +122,15 @@ impl Work {
                 frame,
                 generation,
             }),
-            Effect::Cancel { frame, .. } => {
+            Effect::Cancel { frame, generation } => {
+                self.withdrawn.push((execution, frame, generation));
                 let cancelled = |run: &&MapRun| run.parent == (execution, frame);
                 if let Some(run) = self.runs.values().find(cancelled) {
                     let id = run.row.run;
                     let abort = vec![RunInput::Core(iteration::Input::Abort)];
                     self.queue.push_back(Item::Run(id, abort));
                 }
-                self.stop_awaited(execution, frame);
+                self.stop_awaited(execution, frame, generation);
             }
             Effect::Ended { .. } => self.tell_end(execution),
             // In the commit already, or taken in by the step; or queued before the commit.
@@ -164,6 +166,14 @@ impl Work {
             failure,
         };
         self.push(execution, input);
+    }
+
+    /// Takes back what nobody waits for any more: nothing of it begins later, and no answer to a service is
+    /// waited for. What a worker has in hand, it finishes.
+    pub(super) fn withdraw(&mut self) {
+        let withdrawn = std::mem::take(&mut self.withdrawn);
+        self.functions.withdraw(&withdrawn);
+        self.elsewhere.withdraw(&withdrawn);
     }
 
     fn tell_end(&mut self, execution: ExecutionId) {

@@ -19,7 +19,7 @@ use super::{
     map_run::MapRun,
     redrive::Redrive,
     runs::RunInput,
-    services::{Elsewhere, seats_taken},
+    services::{Elsewhere, Served, Whom, seats_taken},
 };
 use crate::{
     ids::{ExecutionId, FrameId, Generation, RunId},
@@ -66,8 +66,13 @@ pub(super) struct Work {
     /// Tasks that nobody took come back here; no more than workers wait.
     pub(super) back: mpsc::UnboundedSender<ActivityTaskRow>,
     returned: mpsc::UnboundedReceiver<ActivityTaskRow>,
+    /// Tasks that wait for messages come back here, to ask again.
+    pub(super) patient: mpsc::UnboundedSender<Box<Served>>,
+    asking: mpsc::UnboundedReceiver<Box<Served>>,
     pub(super) functions: Functions,
     pub(super) elsewhere: Elsewhere,
+    /// Tasks that nobody waits for any more.
+    pub(super) withdrawn: Vec<Whom>,
     /// Map Runs under way.
     pub(super) runs: HashMap<RunId, MapRun>,
     /// Executions whose end a task waits for.
@@ -83,6 +88,7 @@ pub(super) struct Work {
 impl Work {
     pub(super) fn new(engine: Engine, answers: mpsc::UnboundedSender<Answer>) -> Self {
         let (back, returned) = mpsc::unbounded_channel();
+        let (patient, asking) = mpsc::unbounded_channel();
         Self {
             line: engine.store().line(),
             bounds: Bounds::of(&engine.config().history),
@@ -96,8 +102,11 @@ impl Work {
             activities: Activities::default(),
             back,
             returned,
+            patient,
+            asking,
             functions: Functions::new(answers),
             elsewhere: Elsewhere::default(),
+            withdrawn: Vec::new(),
             runs: HashMap::new(),
             awaited: HashMap::new(),
             // Why here: nobody serves a trigger yet.
@@ -156,6 +165,7 @@ impl Work {
                 Some(news) = self.functions.news(), if room => self.take_news(news),
                 Some(outcome) = self.elsewhere.outcome(), if room => self.take_outcome(outcome),
                 Some(row) = self.returned.recv(), if room => self.queue.push_back(Item::PutBack(row)),
+                Some(served) = self.asking.recv(), if room => self.queue.push_back(Item::Service(served)),
                 _ = answers.recv_many(&mut answered, BATCH_MAX), if room => {
                     for answer in answered.drain(..) {
                         self.take_answer(answer);
@@ -196,6 +206,9 @@ impl Work {
         self.agenda = Agenda::new();
         self.beginning.clear();
         self.activities.forget();
+        // Why: whoever is awake asks again.
+        self.functions.withdraw_all();
+        self.elsewhere.withdraw_all();
         self.runs.clear();
         self.redrives.clear();
         // Why before those that were taken are given back: nobody may come in between.
@@ -280,11 +293,15 @@ impl Work {
         self.step_runs(now, &mut batch)?;
         let changes = self.seal(&mut batch)?;
         self.let_go_of_loaded();
-        let at_once = After {
-            effects: std::mem::take(&mut batch.at_once),
-            ..After::default()
-        };
+        let mut at_once = After::default();
+        if asked.is_none() && changes.is_empty() {
+            at_once.effects = std::mem::take(&mut batch.at_once);
+        } else {
+            // Why: what nothing is written of may have called a service, or begun an execution, in this commit.
+            batch.after.effects.append(&mut batch.at_once);
+        }
         self.carry_out(at_once);
+        self.withdraw();
         if let Some(asked) = asked {
             let committed = asked.commit(changes);
             self.on_their_way.push_back((committed, batch.after));
@@ -318,6 +335,10 @@ impl Work {
                     return Ok(());
                 }
                 let known = self.tell(execution, input, now, batch)?;
+                if let Some(row) = &timer {
+                    // Why before it is durable: whoever was asked is late in any case.
+                    self.withdrawn.push((execution, row.frame, row.generation));
+                }
                 if self.damaged.contains(&execution) {
                     if let Some(row) = timer {
                         self.agenda.set_aside(row);

@@ -6,10 +6,10 @@
 //! Opening a function and looking which version of it is in force happen on threads of their own, because
 //! they read folders and may install what a version requires; calls wait meanwhile.
 //!
-//! Invariant: a call that has failed is in no pool any more: nothing of it runs later.
+//! Invariant: a call that nobody waits for any more waits for no worker: nothing of it begins later.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     num::NonZeroU32,
     path::PathBuf,
     time::{Duration, Instant},
@@ -17,7 +17,7 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::work::Work;
+use super::{services::Whom, work::Work};
 use crate::{
     config::job::PluginRef,
     ids::{ExecutionId, FrameId, Generation, VersionNumber},
@@ -63,6 +63,8 @@ pub(super) struct Task {
 pub(super) struct Functions {
     known: HashMap<String, Function>,
     calls: HashMap<u64, Under>,
+    /// The calls' tickets, by whom their answers are for.
+    tickets: HashMap<Whom, u64>,
     /// The next ticket, and the next function's number.
     next: u64,
     answers: mpsc::UnboundedSender<Answer>,
@@ -96,6 +98,12 @@ struct Under {
     name: String,
 }
 
+impl Under {
+    const fn whom(&self) -> Whom {
+        (self.execution, self.frame, self.generation)
+    }
+}
+
 /// What happened to a function.
 pub(super) struct News {
     name: String,
@@ -120,6 +128,7 @@ impl Functions {
         Self {
             known: HashMap::new(),
             calls: HashMap::new(),
+            tickets: HashMap::new(),
             next: 0,
             answers,
             tell,
@@ -181,8 +190,48 @@ impl Functions {
             call,
             name,
         };
+        self.tickets.insert(under.whom(), ticket);
         self.calls.insert(ticket, under);
         Ok(())
+    }
+
+    /// Takes every call back that waits for a worker; what others are answered is not heard.
+    pub(super) fn withdraw_all(&mut self) {
+        let all: Vec<Whom> = self.tickets.keys().copied().collect();
+        self.withdraw(&all);
+        self.calls.clear();
+        self.tickets.clear();
+        for function in self.known.values_mut() {
+            function.calls = 0;
+        }
+    }
+
+    /// Takes calls back that wait for a worker.
+    pub(super) fn withdraw(&mut self, withdrawn: &[Whom]) {
+        let mut tickets: HashMap<String, HashSet<u64>> = HashMap::new();
+        for whom in withdrawn {
+            if let Some(ticket) = self.tickets.get(whom)
+                && let Some(under) = self.calls.get(ticket)
+            {
+                let of_function = tickets.entry(under.name.clone()).or_default();
+                of_function.insert(*ticket);
+            }
+        }
+        for (name, tickets) in tickets {
+            let Some(function) = self.known.get_mut(&name) else {
+                continue;
+            };
+            let taken = match &mut function.stage {
+                Stage::Opening(waiting) => {
+                    let taken = waiting.extract_if(.., |call| tickets.contains(&call.ticket));
+                    taken.map(|call| call.ticket).collect()
+                }
+                Stage::Open(pool, ..) => pool.withdraw(&tickets),
+            };
+            for ticket in taken {
+                self.take(ticket);
+            }
+        }
     }
 
     /// Has the version of a function found that was not called before.
@@ -257,12 +306,16 @@ impl Functions {
         let gone = self.calls.extract_if(|_, under| under.name == name);
         let mut gone: Vec<_> = gone.collect();
         gone.sort_by_key(|(ticket, _)| *ticket);
+        for (_, under) in &gone {
+            self.tickets.remove(&under.whom());
+        }
         gone.into_iter().map(|(_, under)| under).collect()
     }
 
     /// A call that was answered.
     fn take(&mut self, ticket: u64) -> Option<Under> {
         let under = self.calls.remove(&ticket)?;
+        self.tickets.remove(&under.whom());
         if let Some(function) = self.known.get_mut(&under.name) {
             function.calls = function.calls.saturating_sub(1);
         }
@@ -391,12 +444,16 @@ impl Work {
             },
             Outcome::Interrupted | Outcome::FailedCanary(_) | Outcome::Reached(_) => {
                 // Counts as no attempt: its worker went away for reasons of its own, or ran a version
-                // that has to prove itself.
-                if let Some(function) = self.functions.known.get_mut(&under.name)
+                // that has to prove itself. Why an error is a yes: what is told in the end tells it again.
+                if self
+                    .waits(under.execution, frame, generation)
+                    .unwrap_or(true)
+                    && let Some(function) = self.functions.known.get_mut(&under.name)
                     && let Stage::Open(pool, ..) = &function.stage
                 {
                     pool.submit(vec![under.call.clone()]);
                     function.calls += 1;
+                    self.functions.tickets.insert(under.whom(), answer.ticket);
                     self.functions.calls.insert(answer.ticket, under);
                 }
                 return;

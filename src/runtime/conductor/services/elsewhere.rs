@@ -5,15 +5,16 @@
 //! Impurity: a call that was sent when the process ended is sent again, because nobody knows what became of
 //! it; AWS's own does the same. A service that takes a token for it would remove that.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use serde_json::Value;
 use tokio::{
     runtime::Handle,
     sync::{Semaphore, mpsc},
+    task::AbortHandle,
 };
 
-use super::Wanted;
+use super::{Wanted, Whom};
 use crate::{
     asl::intrinsic::uuid_of,
     ids::{ExecutionId, FrameId, Generation},
@@ -46,7 +47,7 @@ const CALLS_MAX: usize = 10_000;
 /// Calls under way, and what comes of them.
 pub(in crate::runtime::conductor) struct Elsewhere {
     turns: Arc<Semaphore>,
-    under_way: usize,
+    under_way: HashMap<Whom, AbortHandle>,
     tell: mpsc::UnboundedSender<Outcome>,
     outcomes: mpsc::UnboundedReceiver<Outcome>,
 }
@@ -73,7 +74,7 @@ impl Default for Elsewhere {
         let (tell, outcomes) = mpsc::unbounded_channel();
         Self {
             turns: Arc::new(Semaphore::new(AT_ONCE_MAX)),
-            under_way: 0,
+            under_way: HashMap::new(),
             tell,
             outcomes,
         }
@@ -86,16 +87,36 @@ impl Elsewhere {
         self.outcomes.recv().await
     }
 
+    /// Breaks off every call.
+    pub(in crate::runtime::conductor) fn withdraw_all(&mut self) {
+        for (_, call) in self.under_way.drain() {
+            call.abort();
+        }
+    }
+
+    /// Breaks off calls that nobody waits for any more: what was not sent never is.
+    pub(in crate::runtime::conductor) fn withdraw(&mut self, withdrawn: &[Whom]) {
+        for whom in withdrawn {
+            if let Some(call) = self.under_way.remove(whom) {
+                call.abort();
+            }
+        }
+    }
+
     fn send(&mut self, runtime: &Handle, way: Way, wanted: Wanted) -> Result<(), Failure> {
-        if self.under_way >= CALLS_MAX {
+        if self.under_way.len() >= CALLS_MAX {
             let cause = format!("{CALLS_MAX} calls of services are under way");
             return Err(Failure::new("States.TaskFailed", cause));
         }
         let (turns, tell) = (Arc::clone(&self.turns), self.tell.clone());
-        self.under_way += 1;
-        runtime.spawn(async move {
-            // Why ok: nobody closes it.
-            let turn = turns.acquire_owned().await.ok();
+        let whom = (wanted.execution, wanted.frame, wanted.generation);
+        let call = runtime.spawn(async move {
+            let turn = match &way {
+                // Why without one: it may wait for an execution whose own tasks take turns.
+                Way::Own(_) => None,
+                // Why ok: nobody closes it.
+                Way::Service(_) | Way::Buckets(_) | Way::Api(_) => turns.acquire_owned().await.ok(),
+            };
             let Some(task) = ServiceTask::of(&wanted.resource) else {
                 return;
             };
@@ -134,6 +155,7 @@ impl Elsewhere {
             // Why ok: a conductor that is gone has sent all of it again.
             tell.send(outcome).ok();
         });
+        self.under_way.insert(whom, call.abort_handle());
         Ok(())
     }
 }
@@ -244,7 +266,6 @@ impl Work {
 
     /// A service elsewhere has answered.
     pub(in crate::runtime::conductor) fn take_outcome(&mut self, outcome: Outcome) {
-        self.elsewhere.under_way = self.elsewhere.under_way.saturating_sub(1);
         let Outcome {
             execution,
             frame,
@@ -252,6 +273,11 @@ impl Work {
             pattern,
             answer,
         } = outcome;
+        let whom = (execution, frame, generation);
+        if self.elsewhere.under_way.remove(&whom).is_none() {
+            // It had come already when it was withdrawn.
+            return;
+        }
         let input = match answer {
             Ok(output) if pattern == Pattern::WaitForTaskToken => Input::Submitted {
                 frame,

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::Served;
 use crate::{
     arn::{Place, is_name},
-    ids::{ExecutionId, FrameId},
+    ids::{ExecutionId, FrameId, Generation},
     integration::service::{Pattern, Refusal, named_failure, result},
     machine::Input,
     payload::{Failure, Payload},
@@ -189,8 +189,12 @@ impl Work {
         &mut self,
         parent: ExecutionId,
         frame: FrameId,
+        generation: Generation,
     ) {
-        let of_frame = |row: &&AwaitedRow| row.parent == parent && row.frame == frame;
+        // Why of that generation: one that an earlier try began is left alone, as AWS does.
+        let of_frame = |row: &&AwaitedRow| {
+            (row.parent, row.frame, row.generation) == (parent, frame, generation)
+        };
         if let Some(row) = self.awaited.values().flatten().find(of_frame).copied() {
             let stop = Input::Stop {
                 error: None,

@@ -9,6 +9,9 @@ mod messages;
 
 use std::{sync::Arc, time::Duration};
 
+use serde_json::Value;
+use tokio::sync::watch;
+
 use super::{batch::Item, work::Work};
 use crate::{
     asl::intrinsic::uuid_of,
@@ -30,6 +33,16 @@ pub(super) use {
     messages::{Received, seats_taken},
 };
 
+/// How long a task may wait for messages. Spec: `WaitTimeSeconds`.
+const WAIT_MAX: Duration = Duration::from_secs(20);
+
+/// How often it is looked, for a task that waits, whether a message that was delayed or hidden can be received
+/// by now; those that are sent wake by themselves.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Whom an answer is for: it is heard if the frame waits for that generation still.
+pub(super) type Whom = (ExecutionId, FrameId, Generation);
+
 /// A task that somebody is to do.
 pub(super) struct Wanted {
     pub(super) execution: ExecutionId,
@@ -47,6 +60,8 @@ pub(super) struct Served {
     wanted: Wanted,
     /// Of this call alone.
     random: (u64, u64),
+    /// Until when it waits for messages, once it has been asked.
+    until: Option<Timestamp>,
 }
 
 impl Served {
@@ -54,10 +69,30 @@ impl Served {
         Self {
             wanted,
             random: (rand::random(), rand::random()),
+            until: None,
         }
     }
 
-    const fn whom(&self) -> (ExecutionId, FrameId, Generation) {
+    /// Whether it goes on waiting, because it wants to and there was no message. Spec: `WaitTimeSeconds`.
+    fn is_patient(&mut self, answer: &Result<Value, Refusal>, now: Timestamp) -> bool {
+        let task = self.task();
+        if (task.service, &*action(task)) != ("sqs", "ReceiveMessage") {
+            return false;
+        }
+        let seconds = self.wanted.parameters.value().get("WaitTimeSeconds");
+        let Some(seconds) = seconds.and_then(Value::as_u64) else {
+            return false;
+        };
+        let until = *self
+            .until
+            .get_or_insert_with(|| now.after(Duration::from_secs(seconds).min(WAIT_MAX)));
+        let none = answer
+            .as_ref()
+            .is_ok_and(|answer| answer.get("Messages").is_none());
+        none && until > now
+    }
+
+    const fn whom(&self) -> Whom {
         let Wanted {
             execution,
             frame,
@@ -117,7 +152,7 @@ impl Served {
     }
 
     /// What the execution is told.
-    fn taken(&self, answer: Result<serde_json::Value, Refusal>, now: Timestamp) -> Item {
+    fn taken(&self, answer: Result<Value, Refusal>, now: Timestamp) -> Item {
         let (execution, frame, generation) = self.whom();
         let asked = self.asked(now);
         let answer = answer.map_err(|refusal| named_failure(&asked, &refusal));
@@ -188,13 +223,21 @@ impl Work {
             *queued = others;
             return Ok(None);
         }
+        // Why before it asks: what comes in between wakes whoever found nothing.
+        let messages = self.engine.store().messages();
         let mut asked = self.line().ask(calls).await?;
         let mut answers = asked.answers().await?.into_iter();
         for asking in wanted {
             match asking {
-                Asking::Task(served) => {
-                    let answer = answers.next();
-                    queued.extend(answer.map(|answer| served.taken(answer, now)));
+                Asking::Task(mut served) => {
+                    let Some(answer) = answers.next() else {
+                        continue;
+                    };
+                    if served.is_patient(&answer, now) {
+                        self.wait_for_messages(served, messages.clone());
+                    } else {
+                        queued.push(served.taken(answer, now));
+                    }
                 }
                 Asking::Queue(receive, count) => {
                     let received = receive.taken(answers.by_ref().take(count));
@@ -204,6 +247,16 @@ impl Work {
         }
         queued.append(&mut others);
         Ok(Some(asked))
+    }
+
+    /// Has a task asked again when messages have come, or may be there.
+    fn wait_for_messages(&self, served: Box<Served>, mut messages: watch::Receiver<u64>) {
+        let patient = self.patient.clone();
+        tokio::spawn(async move {
+            // Why either way the same: it is asked again. Its execution may have ended: then it is not.
+            drop(tokio::time::timeout(LOOK_EVERY, messages.changed()).await);
+            patient.send(served).ok();
+        });
     }
 }
 

@@ -175,6 +175,65 @@ async fn a_call_is_in_the_commit_of_its_states_exit() {
     assert_eq!(bodies, (0..200).collect::<Vec<_>>());
 }
 
+/// While it waits nothing is done; whoever sends wakes it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_waits_for_messages_as_long_as_it_says() {
+    let world = World::new();
+    let engine = world.open();
+    with_table_and_queue(&engine).await;
+    let receives = |seconds: u32| {
+        let receive = json!({"QueueUrl": "jobs", "WaitTimeSeconds": seconds});
+        let task = task("aws-sdk:sqs:receiveMessage", &receive, r#""End": true"#);
+        let text = format!(r#"{{"StartAt": "R", "States": {{"R": {task}}}}}"#);
+        program(&engine, ExecutionKind::Standard, &text)
+    };
+    let (long, short) = (receives(20), receives(1));
+    let begun = std::time::Instant::now();
+    let none = id_of(&start(&engine, &short, None, "{}").await);
+    let row = end(&engine, none).await;
+    assert_eq!(row.output.as_deref(), Some("{}"), "{:?}", row.cause);
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+    let waits = id_of(&start(&engine, &long, None, "{}").await);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let row = engine.store().execution(waits).unwrap().unwrap();
+    assert_eq!(row.status, ExecutionStatus::Running);
+    let message = json!({"QueueUrl": "jobs", "MessageBody": "at last"});
+    ask(&engine, Embedded::Sqs, "SendMessage", message).await;
+    let row = end(&engine, waits).await;
+    let output: Value = serde_json::from_str(row.output.as_deref().unwrap()).unwrap();
+    assert_eq!(output["Messages"][0]["Body"], "at last");
+}
+
+/// Nothing is written of such an execution, but what it has called is: whoever waits is told behind it.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_waits_for_an_express_execution_is_told_when_its_calls_are_durable() {
+    let world = World::new();
+    let engine = world.open();
+    with_table_and_queue(&engine).await;
+    let put = json!({"TableName": "orders", "Item": {"id": {"S.$": "$"}}});
+    let text = format!(
+        r#"{{"StartAt": "Put", "States": {{"Put": {}}}}}"#,
+        task("dynamodb:putItem", &put, r#""End": true"#)
+    );
+    let puts = program(&engine, ExecutionKind::Express, &text);
+    let items = || {
+        let db = rusqlite::Connection::open(engine.store().path()).unwrap();
+        let sql = "SELECT count(*) FROM service_items";
+        db.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    for n in 1..=50 {
+        let asked = StartExecution {
+            program: puts.clone(),
+            name: None,
+            input: Payload::from(json!(n.to_string())),
+            trace_header: None,
+        };
+        let end = engine.run_execution(asked).await.unwrap();
+        assert_eq!(end.status, ExecutionStatus::Succeeded, "{:?}", end.cause);
+        assert_eq!(items(), n);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_carries_a_token_is_sent_once_and_its_answer_is_the_result() {
     let world = World::new();
