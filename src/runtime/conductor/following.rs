@@ -93,6 +93,7 @@ impl Work {
                 payload,
                 timeout,
                 attempt,
+                credentials,
                 ..
             } => {
                 self.have_done(Wanted {
@@ -104,6 +105,7 @@ impl Work {
                     resource,
                     parameters: payload,
                     timeout,
+                    credentials: credentials.is_some(),
                 });
             }
             Effect::StartRun {
