@@ -111,3 +111,18 @@ impl fmt::Display for Cursor {
         self.0.fmt(f)
     }
 }
+
+/// The UUID, of version 4, that two random numbers make.
+pub(crate) fn uuid_of(high: u64, low: u64) -> String {
+    let high = high & 0xffff_ffff_ffff_0fff | 0x4000;
+    let low = low & 0x3fff_ffff_ffff_ffff | 0x8000_0000_0000_0000;
+    let digits = format!("{high:016x}{low:016x}");
+    let mut text = String::with_capacity(36);
+    for (place, digit) in digits.chars().enumerate() {
+        if matches!(place, 8 | 12 | 16 | 20) {
+            text.push('-');
+        }
+        text.push(digit);
+    }
+    text
+}

@@ -69,9 +69,7 @@ impl Access for HandlerAccess {
         let mut variables = client_variables(&server, &key);
         let settings = &self.api.config().services;
         for service in ["dynamodb", "s3", "sns", "sqs"] {
-            let own = settings.named.get(service);
-            let own = own.and_then(|own| own.endpoint.as_ref());
-            if let Some(Endpoint::Url(place)) = own.or(settings.endpoint.as_ref()) {
+            if let Some(Endpoint::Url(place)) = settings.endpoint_of(service) {
                 variables.insert(endpoint_of(service), place.clone());
             }
         }

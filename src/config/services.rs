@@ -26,6 +26,16 @@ pub struct ServiceSettings {
     pub named: BTreeMap<String, OneService>,
 }
 
+impl ServiceSettings {
+    /// Where a service is that the daemon would be itself; `None`: here.
+    #[must_use]
+    pub fn endpoint_of(&self, service: &str) -> Option<&Endpoint> {
+        let own = self.named.get(service);
+        let own = own.and_then(|own| own.endpoint.as_ref());
+        own.or(self.endpoint.as_ref())
+    }
+}
+
 /// `[services.NAME]`: what is different for one service.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OneService {

@@ -58,3 +58,20 @@ fn everything_that_is_wrong_with_a_definition_is_told_at_once_with_its_place() {
         assert!(answer.err.contains(words), "{words:?}: {answer:?}");
     }
 }
+
+#[test]
+fn a_definition_that_asks_a_service_elsewhere_for_what_it_cannot_give_is_warned_of() {
+    let world = World::new();
+    let text = r#"{"StartAt": "Run", "States": {"Run": {"Type": "Task", "TimeoutSeconds": 60,
+        "Resource": "arn:aws:states:::glue:startJobRun.sync", "Parameters": {"JobName": "j"}, "End": true}}}"#;
+    world.write("run.asl.json", text);
+    world.write("config/iterd.toml", "[services.sqs]\nendpoint = \"aws\"\n");
+    let here = world.iterd(&["check", "--strict", "run.asl.json"]);
+    assert_eq!(here.code, 0, "{here:?}");
+    world.write("config/iterd.toml", "[services.glue]\nendpoint = \"aws\"\n");
+    let away = world.iterd(&["check", "--strict", "run.asl.json"]);
+    assert_eq!(away.code, i32::from(iterd::cli::exit::INVALID));
+    for words in ["Run (Resource)", "glue is elsewhere", "leave .sync out"] {
+        assert!(away.out.contains(words), "{words:?}: {away:?}");
+    }
+}

@@ -291,7 +291,8 @@ async fn each_message_of_a_queue_elsewhere_has_one_result_though_the_daemon_dies
     bed.write("iterd.toml", settings);
     bed.handler("", "return item");
     job(&bed, "when_empty = \"end\"", "");
-    let daemon = serve(&bed);
+    let mut daemon = serve(&bed);
+    daemon.until("it to serve", || bed.words().contains(" serving "));
     bed.ask(&["start", "j"]);
     daemon.kill();
     let mut daemon = serve(&bed);
@@ -307,4 +308,42 @@ async fn each_message_of_a_queue_elsewhere_has_one_result_though_the_daemon_dies
     )
     .await;
     assert_eq!(told["Attributes"]["ApproximateNumberOfMessages"], "0");
+}
+
+#[tokio::test]
+async fn a_run_over_a_queue_elsewhere_does_not_end_while_others_hide_messages() {
+    let moto = Moto::start();
+    let services = client(&moto.place);
+    let asked = async |action: &str, input: Value| {
+        let resource = format!("aws-sdk:sqs:{action}");
+        services::ask(&services, &resource, input, None)
+            .await
+            .unwrap()
+    };
+    let made = json!({"QueueName": "q", "Attributes": {"VisibilityTimeout": "600"}});
+    let url = asked("createQueue", made).await["QueueUrl"].clone();
+    for body in numbers(0..1) {
+        asked("sendMessage", json!({"QueueUrl": url, "MessageBody": body})).await;
+    }
+    let hidden = asked("receiveMessage", json!({"QueueUrl": url})).await;
+    let bed = Bed::new();
+    let settings = format!("[services.sqs]\nendpoint = \"{}\"\n", moto.place);
+    bed.write("iterd.toml", settings);
+    bed.handler("", "return item");
+    job(&bed, "when_empty = \"end\"", "");
+    let mut daemon = serve(&bed);
+    // Why: it answers on its socket before it knows the jobs of its folder.
+    daemon.until("it to serve", || bed.words().contains(" serving "));
+    bed.ask(&["start", "j"]);
+    daemon.until("it to wait for what is hidden", || {
+        let waits = bed.status()["waits_for"].to_string();
+        waits.contains("hidden for now")
+    });
+    let shown = json!({
+        "QueueUrl": url, "ReceiptHandle": hidden["Messages"][0]["ReceiptHandle"],
+        "VisibilityTimeout": 0,
+    });
+    asked("changeMessageVisibility", shown).await;
+    daemon.until("the message", || done(&bed) == 1);
+    check_results(&bed, 1);
 }

@@ -466,12 +466,16 @@ fn take(listener: &TcpListener) -> Signed {
 
 /// What botocore signs it with.
 fn signature_of_botocore(place: &str, service: &str, signed: &Signed, names: &str) -> String {
-    let headers: serde_json::Map<String, Value> = signed
-        .headers
-        .iter()
-        .filter(|(name, _)| names.split(';').any(|known| known == name))
-        .map(|(name, value)| (name.clone(), value.clone().into()))
-        .collect();
+    let mut headers = std::collections::BTreeMap::<&str, String>::new();
+    for (name, value) in &signed.headers {
+        if names.split(';').any(|known| known == name) {
+            let values = headers.entry(name).or_default();
+            if !values.is_empty() {
+                values.push(',');
+            }
+            values.push_str(value);
+        }
+    }
     let sent = json!({
         "service": service, "region": "us-east-1", "key": "AKIDEXAMPLE", "secret": SECRET,
         "method": signed.method, "url": format!("{place}{}", signed.target),
@@ -524,6 +528,15 @@ async fn botocore_signs_the_same_requests_alike() {
             "lambda:invoke",
             "lambda",
             json!({"FunctionName": "arn:aws:lambda:us-east-1:111111111111:function:f:$LATEST", "Payload": {"a": 1}}),
+        ),
+        (
+            "apigateway:invoke",
+            "execute-api",
+            json!({
+                "ApiEndpoint": "id.execute-api.us-east-1.amazonaws.com", "Method": "POST", "Stage": "s",
+                "Path": "a b/ü:+(1)~'!*@", "Headers": {"x-mine": ["1", "2"]}, "QueryParameters": {"q": ["b c", "a"]},
+                "AuthType": "IAM_ROLE",
+            }),
         ),
     ] {
         let (services, sent) = (services.clone(), listener.try_clone().unwrap());

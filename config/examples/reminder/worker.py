@@ -1,7 +1,7 @@
 """Sends what reminders want sent, until it is stopped. Here sending is a line on the screen.
 
 E-mail is an activity: the worker asks for a task and answers it. Short messages come from a queue, each with the token of the
-task that waits for it.
+task that waits for it. A task whose execution has been stopped waits for nobody any more; then there is nothing to answer.
 """
 
 import json
@@ -14,6 +14,17 @@ states = boto3.client("stepfunctions", config=Config(read_timeout=70))
 queues = boto3.client("sqs")
 
 
+def answer(token, output):
+    try:
+        states.send_task_success(taskToken=token, output=json.dumps(output))
+    except (
+        states.exceptions.TaskTimedOut,
+        states.exceptions.TaskDoesNotExist,
+        states.exceptions.InvalidToken,
+    ) as gone:
+        print("nobody waits for that any more:", gone, flush=True)
+
+
 def emails():
     activity = states.create_activity(name="send-email")["activityArn"]
     while True:
@@ -21,7 +32,7 @@ def emails():
         if task.get("taskToken"):
             message = json.loads(task["input"])["message"]
             print("e-mail:", message, flush=True)
-            states.send_task_success(taskToken=task["taskToken"], output=json.dumps({"email": message}))
+            answer(task["taskToken"], {"email": message})
 
 
 def short_messages():
@@ -30,7 +41,7 @@ def short_messages():
         for found in queues.receive_message(QueueUrl=url, WaitTimeSeconds=20).get("Messages", []):
             order = json.loads(found["Body"])
             print("short message:", order["message"], flush=True)
-            states.send_task_success(taskToken=order["token"], output=json.dumps({"sms": order["message"]}))
+            answer(order["token"], {"sms": order["message"]})
             queues.delete_message(QueueUrl=url, ReceiptHandle=found["ReceiptHandle"])
 
 

@@ -18,8 +18,8 @@ use std::{fmt, ops::RangeInclusive};
 
 use serde_json::Value;
 
+pub(crate) use crate::ids::uuid_of;
 pub(crate) use encoding::digest;
-pub(crate) use string::uuid_of;
 
 use super::{
     path::{Exhausted, Path},

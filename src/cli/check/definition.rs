@@ -7,10 +7,15 @@ use serde_json::{Value, json};
 
 use super::{Arguments, Target};
 use crate::{
-    asl::{DEFINITION_BYTES_MAX, Definition, Dialect, lint},
+    asl::{DEFINITION_BYTES_MAX, Definition, Dialect, lint, states::Kind},
     cli::{
         exit::{Code, DONE, Failure, INVALID},
         session::Session,
+    },
+    config::ServiceSettings,
+    integration::service::{
+        ServiceTask,
+        remote::{beyond, leads_away},
     },
 };
 
@@ -51,7 +56,7 @@ pub(super) fn check(session: &Session, arguments: &Arguments) -> Result<Code, Fa
         Failure::new(INVALID, lines.join("\n"))
     })?;
     let aws = arguments.target.is_some_and(|Target::Aws| true);
-    let findings: Vec<Value> = lint(&definition)
+    let mut findings: Vec<Value> = lint(&definition)
         .into_iter()
         .filter(|finding| aws || !finding.aws)
         .map(|finding| {
@@ -63,6 +68,8 @@ pub(super) fn check(session: &Session, arguments: &Arguments) -> Result<Code, Fa
             })
         })
         .collect();
+    let settings = session.settings(&[])?.config.services;
+    tell_beyond(&definition, &settings, &mut findings);
     let answer = json!({
         "definition": file.display().to_string(),
         "states": definition.states().len(),
@@ -71,6 +78,28 @@ pub(super) fn check(session: &Session, arguments: &Arguments) -> Result<Code, Fa
     session.answer(&answer, people)?;
     let refused = arguments.strict && !findings.is_empty();
     Ok(Code(if refused { INVALID } else { DONE }))
+}
+
+/// What tasks want of services that the settings lead to elsewhere, and that those are not asked.
+fn tell_beyond(definition: &Definition, settings: &ServiceSettings, found: &mut Vec<Value>) {
+    for state in definition.states() {
+        if let Some(processor) = state.processor() {
+            tell_beyond(processor, settings, found);
+        }
+        let Kind::Task(task) = &state.kind else {
+            continue;
+        };
+        let asked = ServiceTask::of(&task.resource);
+        let away = asked.filter(|asked| leads_away(settings, asked.service));
+        if let Some(beyond) = away.and_then(|away| beyond(away, task.credentials.is_some())) {
+            found.push(json!({
+                "state": &*state.name,
+                "field": beyond.field,
+                "problem": beyond.problem,
+                "mend": beyond.mend,
+            }));
+        }
+    }
 }
 
 fn people(answer: &Value) -> String {

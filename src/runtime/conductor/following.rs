@@ -94,6 +94,7 @@ impl Work {
                 payload,
                 timeout,
                 attempt,
+                credentials,
                 ..
             } => {
                 self.have_done(Wanted {
@@ -105,6 +106,7 @@ impl Work {
                     resource,
                     parameters: payload,
                     timeout,
+                    credentials: credentials.is_some(),
                 });
             }
             Effect::StartRun {

@@ -9,7 +9,6 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use serde_json::Value;
 use tokio::{runtime::Handle, sync::watch};
 
 use super::origin::{Found, Position, Waits};
@@ -21,7 +20,9 @@ use crate::{
     payload::Failure,
     runtime::{
         Engine, missing_queue as missing,
-        queue_elsewhere::{MESSAGES_MAX, QueueElsewhere, queues_are_elsewhere},
+        queue_elsewhere::{
+            MESSAGES_MAX, POLL_S, QueueElsewhere, RETRY_AFTER, queues_are_elsewhere,
+        },
     },
     store::{InQueue, IntakeChange, ReceivedMessage, StoreError},
     time::Timestamp,
@@ -39,17 +40,13 @@ const LOOKS_MAX: u32 = 3;
 /// at any time, and nobody tells.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
-/// How long a server elsewhere may wait for a message before it answers that there is none. Spec:
-/// `WaitTimeSeconds`.
-const POLL_S: u32 = 20;
-
-/// The same for a run that is to end then; more than nothing, so that all of the queue is looked at.
+/// How long a server elsewhere may wait for a message where the run is to end once there is none; more than
+/// nothing, so that all of the queue is looked at.
 const POLL_AT_END_S: u32 = 2;
 
-/// How long a queue elsewhere is left alone that cannot be asked.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
-
 const NO_RUN: &str = "no run takes them";
+
+const HIDDEN: &str = "; what it has is hidden for now";
 
 /// See the module.
 pub(in crate::runtime) struct Tap {
@@ -102,7 +99,7 @@ impl Tap {
     pub(super) fn begin(&mut self) -> Result<(), SourceError> {
         let config = self.engine.config();
         let problem = if queues_are_elsewhere(&config) {
-            let reached = QueueElsewhere::reach(&config, &self.queue.queue);
+            let reached = QueueElsewhere::reach(&self.engine, &self.queue.queue);
             Handle::current()
                 .block_on(reached)
                 .err()
@@ -189,7 +186,7 @@ impl Tap {
                     WhenEmpty::Wait => at,
                     WhenEmpty::End => at.min(now.after(LOOK_AGAIN)),
                 };
-                Came::Later(self.waits(until, "; what it has is hidden for now"))
+                Came::Later(self.waits(until, HIDDEN))
             }
             InQueue::Nothing => Came::Nothing(self.waits(Timestamp::MAX, "")),
             InQueue::Missing => {
@@ -202,8 +199,17 @@ impl Tap {
     /// Receives messages of a queue elsewhere, and deletes those that are in an intake then.
     fn receive(&mut self, now: Timestamp, ends: bool) -> Result<Came, SourceError> {
         let (run, wait_s) = (self.run()?, if ends { POLL_AT_END_S } else { POLL_S });
-        let messages = match self.received(wait_s)? {
-            Ok(messages) => messages,
+        let received = self.ask(async |queue| {
+            let messages = queue.receive(MESSAGES_MAX, wait_s).await?;
+            let more = if ends && messages.is_empty() {
+                queue.messages().await?
+            } else {
+                0
+            };
+            Ok((messages, more))
+        });
+        let (messages, more) = match received? {
+            Ok(received) => received,
             Err(failure) => {
                 self.elsewhere = None;
                 let until =
@@ -212,6 +218,10 @@ impl Tap {
             }
         };
         self.trouble = None;
+        if more > 0 {
+            let until = now.after(LOOK_AGAIN);
+            return Ok(Came::Later(self.waits(until, HIDDEN)));
+        }
         if messages.is_empty() {
             // Why at once: the server has waited already.
             return Ok(Came::Nothing(self.waits(Timestamp(0), "")));
@@ -245,28 +255,30 @@ impl Tap {
     }
 
     /// What a queue elsewhere answers; given up where nobody reads any more.
-    fn received(&mut self, wait_s: u32) -> Result<Result<Vec<Value>, Failure>, SourceError> {
-        let config = self.engine.config();
+    fn ask<T>(
+        &mut self,
+        what: impl AsyncFnOnce(&QueueElsewhere) -> Result<T, Failure>,
+    ) -> Result<Result<T, Failure>, SourceError> {
         let mut closing = self.engine.closing();
         let Some(mut reader) = self.reader.clone() else {
             return Err(SourceError::interrupted(&self.spec.path));
         };
-        let (elsewhere, queue) = (&mut self.elsewhere, &self.queue.queue);
+        let (engine, elsewhere, queue) = (&self.engine, &mut self.elsewhere, &self.queue.queue);
         let asking = async {
             let reached = match elsewhere {
                 Some(reached) => reached,
-                None => elsewhere.insert(QueueElsewhere::reach(&config, queue).await?),
+                None => elsewhere.insert(QueueElsewhere::reach(engine, queue).await?),
             };
-            reached.receive(MESSAGES_MAX, wait_s).await
+            what(reached).await
         };
-        let received = Handle::current().block_on(async {
+        let told = Handle::current().block_on(async {
             tokio::select! {
-                received = asking => Some(received),
+                told = asking => Some(told),
                 _ = closing.wait_for(|closing| *closing) => None,
                 _ = reader.changed() => None,
             }
         });
-        received.ok_or_else(|| SourceError::interrupted(&self.spec.path))
+        told.ok_or_else(|| SourceError::interrupted(&self.spec.path))
     }
 
     fn run(&self) -> Result<RunId, SourceError> {

@@ -16,15 +16,9 @@ use crate::{
     payload::Failure,
     runtime::{
         Engine, RuntimeError,
-        queue_elsewhere::{MESSAGES_MAX, QueueElsewhere},
+        queue_elsewhere::{MESSAGES_MAX, POLL_S, QueueElsewhere, RETRY_AFTER},
     },
 };
-
-/// How long a server may wait for a message before it answers that there is none. Spec: `WaitTimeSeconds`.
-const POLL_S: u32 = 20;
-
-/// How long a queue is left alone that cannot be asked.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// The task of one trigger.
 pub(super) struct Elsewhere {
@@ -92,9 +86,7 @@ impl Elsewhere {
     ) -> Result<Vec<Value>, Failure> {
         let reached = match reached {
             Some(reached) => reached,
-            None => {
-                reached.insert(QueueElsewhere::reach(&self.engine.config(), &self.queue).await?)
-            }
+            None => reached.insert(QueueElsewhere::reach(&self.engine, &self.queue).await?),
         };
         reached.receive(most, POLL_S).await
     }

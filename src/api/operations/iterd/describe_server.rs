@@ -21,11 +21,7 @@ pub(super) fn call(api: &Api, _: &Input) -> Result<Value, ApiError> {
     };
     let place = api.place();
     let settings = &api.config().services;
-    let is_ours = |service: &&str| {
-        let own = settings.named.get(*service);
-        let own = own.and_then(|own| own.endpoint.as_ref());
-        own.or(settings.endpoint.as_ref()).is_none()
-    };
+    let is_ours = |service: &&str| settings.endpoint_of(service).is_none();
     let all = Embedded::ALL.into_iter().map(Embedded::name).chain(["s3"]);
     let services: Vec<&str> = all.filter(is_ours).collect();
     Ok(json!({

@@ -65,7 +65,8 @@ pub(super) fn answer(task: ServiceTask<'_>, service: &Service, response: Respons
             Err(failure) => Answer::Failed(failure),
         };
     }
-    if !(200..300).contains(&response.status) {
+    let refuses = matches!(service.protocol, Protocol::S3) && s3::refuses(task.action, &response);
+    if refuses || !(200..300).contains(&response.status) {
         return Answer::Refused(refused(task, service, &response));
     }
     let read = match &service.protocol {
@@ -131,16 +132,22 @@ fn of_query(task: ServiceTask<'_>, response: &Response) -> Read {
     ))
 }
 
+/// What is said of a function's error that has no type, before what it answered. Spec: recordings.
+const UNKNOWN_CAUSE: &str = "The cause could not be determined because Lambda did not return an error type. Returned payload: ";
+
 /// Spec: a function's answer is its `Payload`, its error the task's own, with the answer as the cause.
 fn of_lambda(task: ServiceTask<'_>, response: &Response) -> Result<Value, Failure> {
     let text = String::from_utf8_lossy(&response.body);
     let payload: Option<Value> = serde_json::from_str(&text).ok();
-    if let Some(kind) = response.header("x-amz-function-error") {
+    if response.header("x-amz-function-error").is_some() {
         let named = payload
             .as_ref()
             .and_then(|payload| payload.get("errorType"));
-        let error = named.and_then(Value::as_str).unwrap_or(kind);
-        return Err(Failure::new(error, cut(text.into_owned())));
+        let failure = match named.and_then(Value::as_str) {
+            Some(error) => Failure::new(error, cut(text.into_owned())),
+            None => Failure::new("Lambda.Unknown", cut(format!("{UNKNOWN_CAUSE}{text}"))),
+        };
+        return Err(failure);
     }
     let mut members = Map::new();
     for (member, header) in [
@@ -246,9 +253,11 @@ impl Refused {
     ///
     /// Spec: the standard retry mode of AWS's SDKs.
     pub(super) fn is_transient(&self) -> bool {
-        const CODES: [&str; 14] = [
+        const CODES: [&str; 15] = [
             "BandwidthLimitExceeded",
             "EC2ThrottledException",
+            // Of a copy that was begun with 200; others have 500.
+            "InternalError",
             "LimitExceededException",
             "PriorRequestNotComplete",
             "ProvisionedThroughputExceededException",
@@ -332,7 +341,7 @@ mod tests {
     /// Spec: recordings of AWS Step Functions, with an id of a request in their place; of AWS KMS, and of
     /// what has no body, what the SDKs do.
     #[rustfmt::skip]
-    const RECORDED: [Recorded; 15] = [
+    const RECORDED: [Recorded; 17] = [
         ("dynamodb:putItem", 400, ID, MISSING, "DynamoDB.ResourceNotFoundException", "Requested resource not found (Service: AmazonDynamoDBv2; Status Code: 400; Error Code: ResourceNotFoundException; Request ID: R1; Proxy: null)"),
         ("dynamodb:putItem", 400, ID, INVALID, "DynamoDB.AmazonDynamoDBException", "1 validation error detected: Value null at 'item' failed to satisfy constraint: Member must not be null (Service: AmazonDynamoDBv2; Status Code: 400; Error Code: ValidationException; Request ID: R1; Proxy: null)"),
         ("aws-sdk:dynamodb:putItem", 400, ID, MISSING, "DynamoDb.ResourceNotFoundException", "Requested resource not found (Service: DynamoDb, Status Code: 400, Request ID: R1)"),
@@ -348,6 +357,8 @@ mod tests {
         ("aws-sdk:kms:decrypt", 400, ID, r#"{"__type":"KMSInvalidStateException","message":"m"}"#, "Kms.KmsInvalidStateException", "m (Service: Kms, Status Code: 400, Request ID: R1) (SDK Attempt Count: 1)"),
         ("aws-sdk:s3:headObject", 404, &[("x-amz-request-id", "R1")], "", "S3.NoSuchKeyException", "null (Service: S3, Status Code: 404, Request ID: R1)"),
         ("lambda:invoke", 200, &[("x-amz-function-error", "Unhandled")], r#"{"errorMessage":"no","errorType":"KeyError"}"#, "KeyError", r#"{"errorMessage":"no","errorType":"KeyError"}"#),
+        ("lambda:invoke", 200, &[("x-amz-function-error", "Unhandled")], r#"{"errorMessage":"no"}"#, "Lambda.Unknown", r#"The cause could not be determined because Lambda did not return an error type. Returned payload: {"errorMessage":"no"}"#),
+        ("aws-sdk:s3:copyObject", 200, &[], "<Error><Code>InternalError</Code><Message>m</Message><RequestId>R1</RequestId><HostId>H1</HostId></Error>", "S3.S3Exception", "m (Service: S3, Status Code: 200, Request ID: R1, Extended Request ID: H1)"),
     ];
 
     #[test]

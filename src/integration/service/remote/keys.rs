@@ -21,7 +21,10 @@ use reqsign_core::{
 };
 use tokio::{sync::Mutex, time::Instant};
 
-use super::wire::{Lost, Wire};
+use super::{
+    request::encode,
+    wire::{Lost, Wire},
+};
 use crate::config::Environment;
 
 /// How long credentials without an end of their own are used before they are looked up anew: people
@@ -33,6 +36,10 @@ const METADATA_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long all providers together may take.
 const CHAIN_PATIENCE: Duration = Duration::from_secs(15);
+
+/// How long nobody is asked again after nothing was found: many calls wait for a look-up, and each would look
+/// for itself.
+const FAILED_FOR: Duration = Duration::from_secs(10);
 
 /// Largest file of profiles or tokens that is read.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -57,6 +64,10 @@ pub(super) enum KeyError {
         "Unable to load credentials from any of the providers in the chain: the environment, shared files, web identity, container, instance"
     )]
     None,
+    #[error(
+        "Unable to load credentials of the profile {0:?}, neither from shared files nor by single sign-on: aws configure --profile {0} makes it, and [services] profile in iterd.toml names another"
+    )]
+    NoneOf(String),
     #[error("the request cannot be signed: {0}")]
     Unsignable(String),
 }
@@ -66,8 +77,10 @@ pub(super) struct Keys {
     context: Context,
     near: Vec<Provider>,
     far: Vec<Provider>,
-    aws: Mutex<Option<Held>>,
-    server: Mutex<Option<Held>>,
+    /// Whose alone will do.
+    profile: Option<String>,
+    aws: Mutex<Known>,
+    server: Mutex<Known>,
 }
 
 /// A provider with what it is called in the log.
@@ -77,8 +90,26 @@ type Provider = (
 );
 
 /// Credentials and since when.
-#[derive(Clone)]
 struct Held(Credential, Instant);
+
+/// What look-ups have come to.
+#[derive(Default)]
+struct Known {
+    held: Option<Held>,
+    /// When nothing was found last.
+    failed: Option<Instant>,
+}
+
+impl Known {
+    /// Whether it is time for a look-up. After one that failed, old ones do: they may have a minute left.
+    fn wants(&self) -> bool {
+        let good = self.held.as_ref().is_some_and(|Held(credential, since)| {
+            // Spec: valid is what ends in two minutes or later, so it is renewed before it ends.
+            credential.is_valid() && (credential.expires_in.is_some() || since.elapsed() < USED_FOR)
+        });
+        !good && self.failed.is_none_or(|at| at.elapsed() >= FAILED_FOR)
+    }
+}
 
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -87,7 +118,8 @@ impl fmt::Debug for Keys {
 }
 
 impl Keys {
-    /// Nothing is looked up yet. A profile that is named comes before what the environment holds.
+    /// Nothing is looked up yet. Where a profile is named, nobody else's credentials count: who names one means
+    /// whom requests are made as.
     pub(super) fn new(profile: Option<&str>, environment: &Environment) -> std::io::Result<Self> {
         let text = |name: &str| environment.get(name)?.clone().into_string().ok();
         let variables = environment.beginning("AWS_");
@@ -113,17 +145,18 @@ impl Keys {
             None => near.push(("environment", Box::new(EnvCredentialProvider::new()))),
         }
         near.push(("shared files", Box::new(shared)));
-        let web = AssumeRoleWithWebIdentityCredentialProvider::new();
-        let far: Vec<Provider> = vec![
-            ("single sign-on", Box::new(sso)),
-            ("web identity", Box::new(web)),
-            ("container", Box::new(ECSCredentialProvider::new())),
-            ("instance", Box::new(IMDSv2CredentialProvider::new())),
-        ];
+        let mut far: Vec<Provider> = vec![("single sign-on", Box::new(sso))];
+        if profile.is_none() {
+            let web = AssumeRoleWithWebIdentityCredentialProvider::new();
+            far.push(("web identity", Box::new(web)));
+            far.push(("container", Box::new(ECSCredentialProvider::new())));
+            far.push(("instance", Box::new(IMDSv2CredentialProvider::new())));
+        }
         Ok(Self {
             context,
             near,
             far,
+            profile: profile.map(str::to_owned),
             aws: Mutex::default(),
             server: Mutex::default(),
         })
@@ -137,18 +170,26 @@ impl Keys {
         (service, region): (&str, &str),
     ) -> std::result::Result<(), KeyError> {
         let credential = self.credential(whom).await?;
+        let unsigned = as_signed(request, service)?;
+        let mut signed = unsigned.clone();
         RequestSigner::new(service, region)
-            .sign_request(&self.context, request, Some(&credential), None)
+            .sign_request(&self.context, &mut signed, Some(&credential), None)
             .await
-            .map_err(|error| KeyError::Unsignable(error.to_string()))
+            .map_err(|error| KeyError::Unsignable(error.to_string()))?;
+        for (name, value) in &signed.headers {
+            if unsigned.headers.get(name) != Some(value) {
+                request.headers.insert(name, value.clone());
+            }
+        }
+        Ok(())
     }
 
     /// Looks credentials up anew at the next request: a service does not take these any more.
     pub(super) async fn forget(&self, whom: Whom) {
-        *self.held(whom).lock().await = None;
+        self.known(whom).lock().await.held = None;
     }
 
-    fn held(&self, whom: Whom) -> &Mutex<Option<Held>> {
+    fn known(&self, whom: Whom) -> &Mutex<Known> {
         match whom {
             Whom::Aws => &self.aws,
             Whom::Server => &self.server,
@@ -157,24 +198,22 @@ impl Keys {
 
     /// Invariant: one look-up at a time; who comes meanwhile waits for it.
     async fn credential(&self, whom: Whom) -> std::result::Result<Credential, KeyError> {
-        let mut held = self.held(whom).lock().await;
-        if let Some(Held(credential, since)) = &*held
-            // Spec: valid is what ends in two minutes or later, so it is renewed before it ends.
-            && credential.is_valid()
-            && (credential.expires_in.is_some() || since.elapsed() < USED_FOR)
-        {
-            return Ok(credential.clone());
-        }
-        let found = tokio::time::timeout(CHAIN_PATIENCE, self.find(whom)).await;
-        match (found.ok().flatten(), &*held) {
-            (Some(credential), _) => {
-                *held = Some(Held(credential.clone(), Instant::now()));
-                Ok(credential)
+        let mut known = self.known(whom).lock().await;
+        if known.wants() {
+            let found = tokio::time::timeout(CHAIN_PATIENCE, self.find(whom)).await;
+            let now = Instant::now();
+            if let Some(credential) = found.ok().flatten() {
+                known.held = Some(Held(credential, now));
+                known.failed = None;
+            } else {
+                known.failed = Some(now);
             }
-            // Why the old ones: they may have a minute left, and the next request looks again.
-            (None, Some(Held(credential, _))) => Ok(credential.clone()),
-            (None, None) => Err(KeyError::None),
         }
+        let held = known.held.as_ref().map(|Held(found, _)| found.clone());
+        held.ok_or_else(|| match &self.profile {
+            Some(profile) => KeyError::NoneOf(profile.clone()),
+            None => KeyError::None,
+        })
     }
 
     async fn find(&self, whom: Whom) -> Option<Credential> {
@@ -201,6 +240,43 @@ impl Keys {
             ..Credential::default()
         })
     }
+}
+
+/// A request as it is signed, where the signer would read it otherwise than its receiver does.
+fn as_signed(
+    request: &http::request::Parts,
+    service: &str,
+) -> std::result::Result<http::request::Parts, KeyError> {
+    let mut signed = request.clone();
+    // Spec: of all services but S3 a path that is encoded is encoded once more.
+    if service != "s3" {
+        let parts = request.uri.path().split('/').map(encode);
+        let mut target = parts.collect::<Vec<_>>().join("/");
+        if let Some(query) = request.uri.query() {
+            target.push('?');
+            target.push_str(query);
+        }
+        let mut uri = request.uri.clone().into_parts();
+        let none = |_| KeyError::Unsignable("its path is none".to_owned());
+        uri.path_and_query = Some(target.try_into().map_err(none)?);
+        signed.uri = http::Uri::from_parts(uri)
+            .map_err(|_| KeyError::Unsignable("its place is none".to_owned()))?;
+    }
+    // Spec: the values of a header that comes more than once are one, with commas.
+    for name in request.headers.keys() {
+        let values: Vec<&[u8]> = request
+            .headers
+            .get_all(name)
+            .iter()
+            .map(http::HeaderValue::as_bytes)
+            .collect();
+        if values.len() > 1 {
+            let joined = http::HeaderValue::from_bytes(&values.join(&b','))
+                .map_err(|_| KeyError::Unsignable(format!("its header {name} is none")))?;
+            signed.headers.insert(name, joined);
+        }
+    }
+    Ok(signed)
 }
 
 /// Hands credentials to what signs for itself: the client of buckets.
@@ -350,6 +426,51 @@ mod tests {
         });
         let instance = [("AWS_EC2_METADATA_SERVICE_ENDPOINT", place.as_str())];
         assert_eq!(key_of(None, &instance, Whom::Aws).await.unwrap(), "K7");
+    }
+
+    #[tokio::test]
+    async fn what_found_nothing_is_not_asked_again_at_once_and_what_is_old_is_used_meanwhile() {
+        let (place, asked) = metadata(|_, count| match count {
+            1 => document(1, LONG_AGO),
+            _ => "{".to_owned(),
+        });
+        let environment = [
+            ("AWS_CONTAINER_CREDENTIALS_FULL_URI", place.as_str()),
+            ("AWS_EC2_METADATA_DISABLED", "true"),
+        ];
+        let keys = Keys::new(None, &environment.into_iter().collect()).unwrap();
+        for _ in 0..3 {
+            let none = keys.credential(Whom::Aws).await;
+            assert_eq!(none.err(), Some(KeyError::None));
+        }
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+        // As if the time had passed.
+        keys.known(Whom::Aws).lock().await.failed = None;
+        for count in [2, 3, 3] {
+            let found = keys.credential(Whom::Aws).await.unwrap();
+            assert_eq!(found.access_key_id, "K1");
+            assert_eq!(asked.load(Ordering::SeqCst), count);
+        }
+        keys.forget(Whom::Aws).await;
+        assert_eq!(keys.credential(Whom::Aws).await.err(), Some(KeyError::None));
+        assert_eq!(asked.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test]
+    async fn a_profile_that_gives_nothing_is_named_and_nobody_else_is_asked() {
+        let (place, asked) = metadata(|_, count| document(count, LATER));
+        let environment = [
+            ("AWS_CONTAINER_CREDENTIALS_FULL_URI", place.as_str()),
+            ("AWS_EC2_METADATA_SERVICE_ENDPOINT", place.as_str()),
+        ];
+        let error = key_of(Some("prod"), &environment, Whom::Aws).await;
+        let error = error.unwrap_err();
+        assert_eq!(error, KeyError::NoneOf("prod".to_owned()));
+        assert!(
+            error.to_string().contains("the profile \"prod\""),
+            "{error}"
+        );
+        assert_eq!(asked.load(Ordering::SeqCst), 0);
     }
 
     #[tokio::test]

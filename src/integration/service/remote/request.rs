@@ -77,7 +77,8 @@ pub(super) fn request(
         ));
     };
     let whole = parameters;
-    let parameters = texts(task, members::without_nulls(parameters));
+    // Why in this order: documents that are texts for the service are the user's, and keep their nulls.
+    let parameters = members::without_nulls(&texts(task, parameters.clone()));
     let operation = members::large(task.action);
     let request = match &service.protocol {
         Protocol::Json {
@@ -111,8 +112,8 @@ pub(super) fn request(
             request.body = pairs.collect::<Vec<_>>().join("&").into_bytes();
             request
         }
-        Protocol::S3 => s3::request(task.action, &parameters)?,
-        Protocol::Lambda => lambda(task.action, &parameters)?,
+        Protocol::S3 => s3::request(task.action, &parameters, whole)?,
+        Protocol::Lambda => lambda(task.action, &parameters, whole)?,
         Protocol::Gateway => gateway::request(task.action, &parameters, whole)?,
     };
     bounded(request)
@@ -180,6 +181,7 @@ fn texts(task: ServiceTask<'_>, mut parameters: Value) -> Value {
 fn text(of: &mut Value, member: &str) {
     if let Some(value) = of.get_mut(member)
         && !value.is_string()
+        && !value.is_null()
     {
         *value = value.to_string().into();
     }
@@ -249,8 +251,9 @@ fn flatten(form: &mut Vec<(String, String)>, prefix: &str, value: &Value) {
     }
 }
 
-/// AWS Lambda: `invoke` alone; all its other operations are about functions, not of them.
-fn lambda(action: &str, parameters: &Value) -> Result<Request, Failure> {
+/// AWS Lambda: `invoke` alone; all its other operations are about functions, not of them. `parameters` are
+/// without nulls, of which `whole` has all.
+fn lambda(action: &str, parameters: &Value, whole: &Value) -> Result<Request, Failure> {
     if action != "invoke" {
         return Err(unknown("lambda", action, &["invoke"]));
     }
@@ -280,8 +283,8 @@ fn lambda(action: &str, parameters: &Value) -> Result<Request, Failure> {
             request = request.header(header, value);
         }
     }
-    request.body = match parameters.get("Payload") {
-        None => b"{}".to_vec(),
+    request.body = match whole.get("Payload") {
+        None | Some(Value::Null) => b"{}".to_vec(),
         Some(payload) => payload.to_string().into_bytes(),
     };
     Ok(request)
@@ -377,6 +380,53 @@ mod tests {
             ),
             r#"{"Entries":[{"Detail":"{\"a\":1}"},{"Detail":"\"x\""}]}"#
         );
+    }
+
+    /// Nulls of what the user sends are the user's.
+    #[test]
+    fn documents_of_the_user_keep_their_nulls() {
+        let document = json!({"a": null, "b": [null, {"c": null}]});
+        let text = document.to_string();
+        for (resource, parameters, sent) in [
+            (
+                "lambda:invoke",
+                json!({"FunctionName": "f", "Qualifier": null, "Payload": document}),
+                text.clone(),
+            ),
+            (
+                "lambda:invoke",
+                json!({"FunctionName": "f", "Payload": null}),
+                "{}".to_owned(),
+            ),
+            (
+                "aws-sdk:s3:putObject",
+                json!({"Bucket": "b", "Key": "k", "CacheControl": null, "Body": document}),
+                text.clone(),
+            ),
+            (
+                "sqs:sendMessage",
+                json!({"QueueUrl": "u", "DelaySeconds": null, "MessageBody": document}),
+                json!({"QueueUrl": "u", "MessageBody": text}).to_string(),
+            ),
+            (
+                "events:putEvents",
+                json!({"Entries": [{"Detail": document, "Source": null}]}),
+                json!({"Entries": [{"Detail": text}]}).to_string(),
+            ),
+            (
+                "aws-sdk:sfn:startSyncExecution",
+                json!({"Input": document, "Name": null}),
+                json!({"input": text}).to_string(),
+            ),
+            (
+                "states:startExecution",
+                json!({"Input": null}),
+                "{}".to_owned(),
+            ),
+        ] {
+            let resource = format!("arn:aws:states:::{resource}");
+            assert_eq!(body(&resource, &parameters), sent, "{resource}");
+        }
     }
 
     #[test]

@@ -15,12 +15,14 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     answer::{self, Answer},
+    beyond::Beyond,
     catalogue::{self, Protocol, Service},
     keys::{KeyError, Keys, Signer, Whom},
     place::{self, Place},
     request::{self, Request},
-    told::{self, client_failure, unreachable},
-    wire::{Connections, Lost, Wire},
+    tokens,
+    told::{self, Refused, Told, client_failure, unreachable},
+    wire::{ANSWER_BYTES_MAX, Connections, Lost, Wire},
 };
 use crate::{
     config::{Endpoint, Environment, OneService, ServiceSettings},
@@ -51,6 +53,9 @@ pub enum ServicesError {
     /// `$AWS_REGION` is no region.
     #[error("the environment variable AWS_REGION is no region; write for example eu-central-1")]
     Region,
+    /// A task wants of a service elsewhere what it is not asked.
+    #[error("{}; {}", .0.problem, .0.mend)]
+    Beyond(Beyond),
     /// The system refuses to make one.
     #[error("no client for services: {0}")]
     Client(#[from] io::Error),
@@ -86,6 +91,15 @@ pub fn check_names(settings: &ServiceSettings) -> Result<(), ServicesError> {
 #[must_use]
 pub fn knows(service: &str) -> bool {
     catalogue::find(service).is_some()
+}
+
+/// Whether settings lead to a service elsewhere: see [`Services::has`].
+#[must_use]
+pub fn leads_away(settings: &ServiceSettings, service: &str) -> bool {
+    match catalogue::find(service) {
+        Some(service) => endpoint(settings, service).is_some(),
+        None => settings.endpoint.is_some(),
+    }
 }
 
 impl Services {
@@ -124,17 +138,14 @@ impl Services {
     /// embedded here is not asked. So of a service that is not known, where they lead away for all.
     #[must_use]
     pub fn has(&self, service: &str) -> bool {
-        match catalogue::find(service) {
-            Some(service) => self.endpoint(service).is_some(),
-            None => self.0.settings.endpoint.is_some(),
-        }
+        leads_away(&self.0.settings, service)
     }
 
     /// The region of a service, as histories tell it.
     #[must_use]
     pub fn region(&self, service: &str) -> &str {
         let one = catalogue::find(service)
-            .and_then(|service| self.section(service, |one| one.region.as_ref()));
+            .and_then(|service| section(&self.0.settings, service, |one| one.region.as_ref()));
         one.unwrap_or(&self.0.region)
     }
 
@@ -154,6 +165,36 @@ impl Services {
         parameters: &Value,
         timeout: Option<Duration>,
     ) -> Result<Payload, Failure> {
+        let asking = self.asked(task, parameters, ANSWER_BYTES_MAX);
+        let told = match timeout {
+            None => asking.await,
+            Some(timeout) => tokio::time::timeout(timeout, asking)
+                .await
+                .unwrap_or_else(|_| Err(unreachable(task, "no answer within the task's time"))),
+        };
+        told::told(task, told?)
+    }
+
+    /// Asks a service what is no task's result, so that the answer may be larger: `bytes_max` as it is sent.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn answer(
+        &self,
+        task: ServiceTask<'_>,
+        parameters: &Value,
+        bytes_max: usize,
+    ) -> Result<Value, Failure> {
+        let asking = self.asked(task, parameters, bytes_max);
+        asking.await.map(|told| told.value)
+    }
+
+    async fn asked(
+        &self,
+        task: ServiceTask<'_>,
+        parameters: &Value,
+        bytes_max: usize,
+    ) -> Result<Told, Failure> {
         let Some(service) = catalogue::find(task.service) else {
             return Err(request::refuse(unknown_service(task.service)));
         };
@@ -163,16 +204,13 @@ impl Services {
                 "nothing says where {name} is; [services.{name}] endpoint in iterd.toml does"
             )));
         };
+        // Why here: each time that it is sent it has the same.
+        let filled = tokens::filled(task, parameters);
+        let parameters = filled.as_ref().unwrap_or(parameters);
         let request = request::request(task, service, parameters)?;
         let where_to = (endpoint, self.region(task.service));
         let place = place::place(task, service, where_to, &request, parameters)?;
-        let asking = self.ask(task, service, &request, &place);
-        match timeout {
-            None => asking.await,
-            Some(timeout) => tokio::time::timeout(timeout, asking)
-                .await
-                .unwrap_or_else(|_| Err(unreachable(task, "no answer within the task's time"))),
-        }
+        self.ask(task, (service, bytes_max), &request, &place).await
     }
 
     /// Where a service is, by the name that resources have; `None` where the settings do not lead away.
@@ -197,16 +235,16 @@ impl Services {
     async fn ask(
         &self,
         task: ServiceTask<'_>,
-        service: &Service,
+        (service, bytes_max): (&Service, usize),
         request: &Request,
         place: &Place,
-    ) -> Result<Payload, Failure> {
+    ) -> Result<Told, Failure> {
         let mut renewed = false;
         let mut attempt = 1;
         loop {
-            let (failure, again) = match self.send(service, request, place).await {
+            let (failure, again) = match self.send((service, bytes_max), request, place).await {
                 Ok(response) => match answer::answer(task, service, response) {
-                    Answer::Told(told) => return told::told(task, told),
+                    Answer::Told(told) => return Ok(told),
                     Answer::Failed(failure) => return Err(failure),
                     Answer::Refused(mut refused) => {
                         refused.attempts = attempt;
@@ -215,7 +253,10 @@ impl Services {
                             self.0.keys.forget(place.whom).await;
                             continue;
                         }
-                        (told::failure(task, &refused), refused.is_transient())
+                        (
+                            told::failure(task, &refused),
+                            is_sent_again(service, &refused),
+                        )
                     }
                 },
                 Err(Unsent::Lost(Lost::TooLarge)) => return Err(told::too_large(task)),
@@ -237,7 +278,7 @@ impl Services {
 
     async fn send(
         &self,
-        service: &Service,
+        (service, bytes_max): (&Service, usize),
         request: &Request,
         place: &Place,
     ) -> Result<answer::Response, Unsent> {
@@ -270,29 +311,33 @@ impl Services {
                 PATIENCE
             }
         };
-        let sent = self
-            .0
-            .wire
-            .send(http::Request::from_parts(parts, body), patience);
+        let sent =
+            self.0
+                .wire
+                .send_for(http::Request::from_parts(parts, body), patience, bytes_max);
         sent.await.map_err(Unsent::Lost)
     }
 
     fn endpoint(&self, service: &Service) -> Option<&Endpoint> {
-        let own = self.section(service, |one| one.endpoint.as_ref());
-        let all = self.0.settings.endpoint.as_ref();
-        own.or_else(|| all.filter(|_| !place::is_ours(service)))
+        endpoint(&self.0.settings, service)
     }
+}
 
-    /// What a section of a service says, whichever of its names it has.
-    fn section<'s, T>(
-        &'s self,
-        service: &Service,
-        says: impl Fn(&'s OneService) -> Option<&'s T>,
-    ) -> Option<&'s T> {
-        let named = &self.0.settings.named;
-        let mut sections = service.names.iter().filter_map(|name| named.get(*name));
-        sections.find_map(says)
-    }
+fn endpoint<'s>(settings: &'s ServiceSettings, service: &Service) -> Option<&'s Endpoint> {
+    let own = section(settings, service, |one| one.endpoint.as_ref());
+    let all = settings.endpoint.as_ref();
+    own.or_else(|| all.filter(|_| !place::is_ours(service)))
+}
+
+/// What a section of a service says, whichever of its names it has.
+fn section<'s, T>(
+    settings: &'s ServiceSettings,
+    service: &Service,
+    says: impl Fn(&'s OneService) -> Option<&'s T>,
+) -> Option<&'s T> {
+    let named = &settings.named;
+    let mut sections = service.names.iter().filter_map(|name| named.get(*name));
+    sections.find_map(says)
 }
 
 /// Whether what may have been carried out is sent again. So the SDKs do with all; but a user's own code
@@ -302,6 +347,12 @@ fn may_be_sent_twice(service: &Service) -> bool {
         Protocol::Lambda | Protocol::Gateway => false,
         Protocol::Json { .. } | Protocol::Query { .. } | Protocol::S3 => true,
     }
+}
+
+/// Whether what was refused is sent again. A function that is throttled did not run; of any other refusal
+/// nobody knows: a gateway's 502 tells of the way back, too.
+fn is_sent_again(service: &Service, refused: &Refused) -> bool {
+    refused.is_transient() && (may_be_sent_twice(service) || refused.status == 429)
 }
 
 /// Why nothing came back.
@@ -421,6 +472,30 @@ mod tests {
             refused.to_string(),
             "services.dynamdb: there is no such service; did you mean \"dynamodb\"?"
         );
+    }
+
+    #[test]
+    fn a_function_that_may_have_run_is_not_run_again() {
+        let refused = |status: u16| Refused {
+            code: "ServiceException".to_owned(),
+            shape: None,
+            message: String::new(),
+            status,
+            request_id: String::new(),
+            extended_id: None,
+            attempts: 1,
+        };
+        for (service, status, again) in [
+            ("lambda", 429, true),
+            ("lambda", 500, false),
+            ("lambda", 502, false),
+            ("sqs", 429, true),
+            ("sqs", 502, true),
+            ("sqs", 400, false),
+        ] {
+            let service = catalogue::find(service).unwrap();
+            assert_eq!(is_sent_again(service, &refused(status)), again, "{status}");
+        }
     }
 
     #[test]

@@ -17,8 +17,8 @@ use rustls::{ClientConfig, RootCertStore};
 use super::answer::Response;
 use crate::network::{Guard, Resolver};
 
-/// Most bytes of the body of an answer. A result is 256 KiB at the most; its XML, or its JSON with much
-/// that is escaped, is a few times that.
+/// Most bytes of the body of an answer to a task. A result is 256 KiB at the most; its XML, or its JSON with
+/// much that is escaped, is a few times that.
 pub(super) const ANSWER_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// Most bytes of all headers of an answer together; AWS's are below two thousand.
@@ -43,7 +43,7 @@ const STALLED: Duration = Duration::from_secs(30);
 /// Why there is no response.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::integration) enum Lost {
-    /// It has more than [`ANSWER_BYTES_MAX`].
+    /// It has more bytes than were to be read.
     TooLarge,
     /// Nobody was reached, so that nothing was sent; the cause in a line.
     Unreached(String),
@@ -118,16 +118,27 @@ impl Wire {
         Ok((client, trusts))
     }
 
-    /// Sends a request; waits no longer than `patience` for the end of its response.
+    /// Sends a request; waits no longer than `patience` for the end of its response, whose body has
+    /// [`ANSWER_BYTES_MAX`] at the most.
     pub(in crate::integration) async fn send(
         &self,
         request: http::Request<Bytes>,
         patience: Duration,
     ) -> Result<Response, Lost> {
+        self.send_for(request, patience, ANSWER_BYTES_MAX).await
+    }
+
+    /// The same for a body of another size.
+    pub(super) async fn send_for(
+        &self,
+        request: http::Request<Bytes>,
+        patience: Duration,
+        bytes_max: usize,
+    ) -> Result<Response, Lost> {
         let host = host_of(&request);
         let sending = async {
             let response = self.begin(request).await?;
-            read(response, |error| broken(error, &host)).await
+            read(response, bytes_max, |error| broken(error, &host)).await
         };
         within(sending, patience, &host).await
     }
@@ -218,6 +229,7 @@ impl HttpConnector for Connections {
 
 async fn read(
     mut response: reqwest::Response,
+    bytes_max: usize,
     broken: impl Fn(reqwest::Error) -> Lost,
 ) -> Result<Response, Lost> {
     let status = response.status().as_u16();
@@ -235,7 +247,7 @@ async fn read(
     }
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(&broken)? {
-        if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+        if body.len() + chunk.len() > bytes_max {
             return Err(Lost::TooLarge);
         }
         body.extend_from_slice(&chunk);

@@ -3,7 +3,7 @@
 //! the file.
 //!
 //! Impurity: a call that was sent when the process ended is sent again, because nobody knows what became of
-//! it; AWS's own does the same. A service that takes a token for it would remove that.
+//! it; AWS's own does the same. Tokens that outlive the process, for services that take some, would remove that.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -24,7 +24,7 @@ use crate::{
             Asked, Pattern, ServiceTask, action,
             http::Invoker,
             named_failure,
-            remote::{Services, ServicesError, StatesApi, ask_own, unreachable},
+            remote::{Services, ServicesError, StatesApi, ask_own, beyond, unreachable},
             result, s3,
         },
     },
@@ -220,6 +220,9 @@ impl Work {
         let client = self.engine.reach().services(&config)?;
         let client = client.filter(|client| client.has(task.service));
         if let Some(client) = client {
+            if let Some(beyond) = beyond(task, wanted.credentials) {
+                return Err(ServicesError::Beyond(beyond).into());
+            }
             return Ok(Some(Way::Service(client)));
         }
         // Why not that action: it begins one in the commit of its state's exit.

@@ -53,6 +53,8 @@ pub(super) struct Wanted {
     pub(super) resource: Arc<str>,
     pub(super) parameters: Payload,
     pub(super) timeout: Option<Duration>,
+    /// It is to be done with credentials of its own.
+    pub(super) credentials: bool,
 }
 
 /// A task that waits for its turn to be done here.

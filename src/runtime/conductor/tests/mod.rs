@@ -35,7 +35,10 @@ impl World {
     }
 
     fn open(&self) -> Engine {
-        let mut config = Config::default();
+        self.open_with(Config::default())
+    }
+
+    fn open_with(&self, mut config: Config) -> Engine {
         config.history.events_max = 100;
         let setup = EngineSetup {
             config,

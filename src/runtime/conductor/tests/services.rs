@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::integration::service::{Call, Embedded, Moment, Refusal};
+use crate::{
+    config::{Endpoint, OneService},
+    integration::service::{Call, Embedded, Moment, Refusal},
+};
 
 /// A client's call of a service, and what is answered.
 async fn call(
@@ -139,6 +142,42 @@ async fn states_use_tables_and_queues_and_errors_have_the_names_that_catch_knows
     let cause = output["Last"]["Cause"].as_str().unwrap();
     assert!(cause.contains("[services.dynamodb] endpoint"), "{cause}");
     assert_eq!(messages(&engine, "jobs").await, [r#"{"order":"1.50"}"#]);
+}
+
+/// Nobody listens at that port: what was sent would fail otherwise.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_service_elsewhere_cannot_be_asked_for_fails_before_it_is_sent() {
+    let world = World::new();
+    let mut config = Config::default();
+    let place = Endpoint::Url("http://127.0.0.1:1".to_owned());
+    config.services.endpoint = Some(place.clone());
+    let states = OneService {
+        endpoint: Some(place),
+        region: None,
+    };
+    config.services.named.insert("states".to_owned(), states);
+    let engine = world.open_with(config);
+    let credentials = r#""Credentials": {"RoleArn": "arn:aws:iam::000000000001:role/other"}"#;
+    for (resource, rest, words) in [
+        ("glue:startJobRun.sync", "", "leave .sync out"),
+        ("states:startExecution.sync:2", "", "leave .sync out"),
+        ("dynamodb:putItem", credentials, "the daemon's credentials"),
+    ] {
+        let rest = format!(
+            r#"{rest}{} "End": true"#,
+            if rest.is_empty() { "" } else { "," }
+        );
+        let text = format!(
+            r#"{{"StartAt": "A", "States": {{"A": {}}}}}"#,
+            task(resource, &json!({}), &rest)
+        );
+        let program = program(&engine, ExecutionKind::Standard, &text);
+        let begun = start(&engine, &program, None, "{}").await;
+        let row = end(&engine, id_of(&begun)).await;
+        assert_eq!(row.error.as_deref(), Some("States.Runtime"), "{resource}");
+        let cause = row.cause.unwrap_or_default();
+        assert!(cause.contains(words), "{resource}: {cause}");
+    }
 }
 
 /// Between the call and the next commit there is nothing that a kill could divide.
