@@ -1,8 +1,9 @@
 //! Durable transitions per second of executions, beside what SQLite does with the same rows.
 //!
 //! `cargo bench --bench executions [-- WORD]` runs a chain of ten Pass states with full history, 64 executions at a
-//! time and one at a time, and an inline Map over 10,000 items; the floor is raw rusqlite that inserts
-//! the very rows that iterd left, into the same schema, in as many transactions as iterd made commits.
+//! time and one at a time, an inline Map over 10,000 items, and a chain of ten states that put an item each; the
+//! floor is raw rusqlite that inserts the very rows that iterd left, into the same schema, in as many transactions
+//! as iterd made commits.
 //! Both sides take turns, because the speed of a disk changes within seconds.
 
 #![expect(
@@ -12,6 +13,7 @@
 )]
 
 use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -19,6 +21,7 @@ use std::{
 
 use iterd::{
     config::Config,
+    integration::service::{Call, Embedded, Moment},
     payload::Payload,
     plugin::Launcher,
     runtime::{Begun, Engine, EngineSetup, Program, StartExecution},
@@ -26,6 +29,7 @@ use iterd::{
     time::SystemClock,
 };
 use rusqlite::{Connection, params_from_iter, types::Value};
+use serde_json::json;
 
 /// Rounds of each pair; the median of the ratios is quoted.
 const ROUNDS: usize = 5;
@@ -46,6 +50,10 @@ const ITEMS: u32 = 10_000;
 /// Tables that executions write.
 const TABLES: [&str; 4] = ["executions", "history", "history_payloads", "frames"];
 
+/// The table that states put items into; and where these are rows.
+const TABLE: &str = "bench";
+const ITEM_ROWS: &str = "service_items";
+
 fn main() {
     if std::env::args().any(|argument| argument == "--test") {
         // Why: `cargo test --benches` runs this too, and wants no figures.
@@ -53,6 +61,7 @@ fn main() {
     }
     let chain = chain();
     let map = map();
+    let puts = puts();
     let cases = [
         (
             "a chain of ten, 64 at a time",
@@ -63,6 +72,20 @@ fn main() {
         ),
         ("a chain of ten, one at a time", &chain, ALONE, 1, CHAIN),
         ("an inline Map of 10,000", &map, 1, 1, 2 * ITEMS),
+        (
+            "a chain of ten puts, 64 at a time",
+            &puts,
+            TOGETHER / 4,
+            IN_FLIGHT,
+            CHAIN,
+        ),
+        (
+            "a chain of ten puts, one at a time",
+            &puts,
+            ALONE / 10,
+            1,
+            CHAIN,
+        ),
     ];
     let words: Vec<String> = std::env::args()
         .skip(1)
@@ -125,6 +148,7 @@ fn round(definition: &str, executions: u32, in_flight: u32, transitions: u32) ->
     };
     let engine = Engine::open(&state, setup).unwrap();
     let program = program(&engine, definition);
+    runtime.block_on(create_table(&engine));
     let before = engine.store().pulse().unwrap().commits;
     let started = Instant::now();
     runtime.block_on(async {
@@ -181,12 +205,33 @@ async fn run(engine: &Engine, program: &Program) {
     }
 }
 
+/// The table that states put items into.
+async fn create_table(engine: &Engine) {
+    let call = Call {
+        service: Embedded::DynamoDb,
+        action: "CreateTable".to_owned(),
+        parameters: json!({
+            "TableName": TABLE,
+            "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+            "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
+        }),
+        moment: Moment {
+            now: engine.now(),
+            random: 0,
+        },
+        base: engine.queues(),
+        settings: engine.config(),
+        by_task: false,
+    };
+    engine.store().call(call).await.unwrap().unwrap();
+}
+
 /// The rows that iterd left, once more, in as many transactions.
 fn floor(state: &Path, directory: &Path, commits: u64) -> Duration {
     let theirs = Connection::open(state.join(Store::FILE)).unwrap();
     let mut rows: Vec<(usize, Vec<Value>)> = Vec::new();
     let mut statements = Vec::new();
-    for (place, table) in TABLES.iter().enumerate() {
+    for (place, table) in TABLES.iter().chain([&ITEM_ROWS]).enumerate() {
         let mut statement = theirs.prepare(&format!("SELECT * FROM {table}")).unwrap();
         let columns = statement.column_count();
         let marks = vec!["?"; columns].join(", ");
@@ -197,6 +242,11 @@ fn floor(state: &Path, directory: &Path, commits: u64) -> Duration {
             rows.push((place, values.collect()));
         }
     }
+    let (mut items, mut rows): (Vec<_>, Vec<_>) = rows
+        .into_iter()
+        .partition(|(place, _)| *place == TABLES.len());
+    // Why in disorder: names of executions are random, and so were the places of their items.
+    items.sort_by_cached_key(|(_, values)| hash_of(values));
     // As they were written: an execution and its history side by side.
     rows.sort_by_key(|(place, values)| {
         let id = match &values[0] {
@@ -213,13 +263,14 @@ fn floor(state: &Path, directory: &Path, commits: u64) -> Duration {
     drop(Store::open(&ours, settings).unwrap());
     let mut db = Connection::open(ours.join(Store::FILE)).unwrap();
     db.pragma_update(None, "synchronous", "FULL").unwrap();
-    let share = rows
-        .len()
-        .div_ceil(usize::try_from(commits.max(1)).unwrap());
+    let commits = usize::try_from(commits.max(1)).unwrap();
+    let share = |all: &[(usize, Vec<Value>)]| all.len().div_ceil(commits).max(1);
+    let (share, share_of_items) = (share(&rows), share(&items));
+    let mut items = items.chunks(share_of_items);
     let started = Instant::now();
     for some in rows.chunks(share) {
         let transaction = db.transaction().unwrap();
-        for (place, values) in some {
+        for (place, values) in some.iter().chain(items.next().unwrap_or_default()) {
             transaction
                 .prepare_cached(&statements[*place])
                 .unwrap()
@@ -229,6 +280,12 @@ fn floor(state: &Path, directory: &Path, commits: u64) -> Duration {
         transaction.commit().unwrap();
     }
     started.elapsed()
+}
+
+fn hash_of(values: &[Value]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    format!("{values:?}").hash(&mut hasher);
+    hasher.finish()
 }
 
 fn program(engine: &Engine, definition: &str) -> Program {
@@ -255,6 +312,31 @@ fn chain() -> String {
                 format!("\"Next\": \"S{}\"", number + 1)
             };
             format!("\"S{number}\": {{\"Type\": \"Pass\", {next}}}")
+        })
+        .collect();
+    format!(
+        "{{\"StartAt\": \"S0\", \"States\": {{{}}}}}",
+        states.join(", ")
+    )
+}
+
+fn puts() -> String {
+    let states: Vec<String> = (0..CHAIN)
+        .map(|number| {
+            let next = if number + 1 == CHAIN {
+                json!({"End": true})
+            } else {
+                json!({"Next": format!("S{}", number + 1)})
+            };
+            let id = format!("States.Format('{{}}-{number}', $$.Execution.Name)");
+            let item = json!({"id": {"S.$": id}, "country": {"S.$": "$.country"}});
+            let mut state = json!({
+                "Type": "Task", "Resource": "arn:aws:states:::dynamodb:putItem", "ResultPath": null,
+                "Parameters": {"TableName": TABLE, "Item": item},
+            });
+            let next = next.as_object().unwrap().clone();
+            state.as_object_mut().unwrap().extend(next);
+            format!("\"S{number}\": {state}")
         })
         .collect();
     format!(
