@@ -35,19 +35,23 @@ impl World {
     }
 
     fn open(&self) -> Engine {
+        let engine = self.engine(false);
+        engine.conduct();
+        engine
+    }
+
+    fn engine(&self, service: bool) -> Engine {
         let mut config = Config::default();
         config.history.events_max = 100;
         let setup = EngineSetup {
             config,
             clock: Arc::new(SystemClock),
             working: true,
-            service: false,
+            service,
             hidden: Vec::new(),
             launcher: Launcher::default(),
         };
-        let engine = tokio::task::block_in_place(|| Engine::open(&self.state(), setup).unwrap());
-        engine.conduct();
-        engine
+        tokio::task::block_in_place(|| Engine::open(&self.state(), setup).unwrap())
     }
 
     /// Another process.
