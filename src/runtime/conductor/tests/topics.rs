@@ -16,8 +16,12 @@ async fn sns(engine: &Engine, action: &str, parameters: Value) -> Value {
 }
 
 fn settle(engine: &Engine, text: &str) {
-    let settings = Settings::parse(&engine.paths().root().join("iterd.toml"), text).unwrap();
-    engine.set_config(settings.config);
+    let file = std::path::Path::new("iterd.toml");
+    let mut config = Settings::parse(file, text).unwrap().config;
+    for topic in config.topics.values_mut() {
+        topic.found_in(engine.paths().root());
+    }
+    engine.set_config(config);
 }
 
 /// All that the outbox owes, by destination.
