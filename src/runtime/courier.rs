@@ -529,7 +529,18 @@ fn secret(key: &str, reference: &str) -> Result<String, NotTaken> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use serde_json::json;
+
     use super::*;
+    use crate::{
+        config::Settings,
+        integration::service::{Call, Embedded, Moment},
+        plugin::Launcher,
+        runtime::EngineSetup,
+        time::SystemClock,
+    };
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp(seconds * 1_000_000)
@@ -559,5 +570,49 @@ mod tests {
         rounds.note("dead".to_owned(), &turn(true, false), at(300));
         assert_eq!(first(&rounds), ("dead".to_owned(), at(0)));
         assert!(rounds.resting.is_empty());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_place_that_is_dead_gives_up_what_it_was_owed_for_too_long_and_no_other_does() {
+        let directory = tempfile::tempdir().unwrap();
+        let setup = EngineSetup {
+            config: Config::default(),
+            clock: Arc::new(SystemClock),
+            working: true,
+            service: true,
+            hidden: Vec::new(),
+            launcher: Launcher::default(),
+        };
+        let engine = tokio::task::block_in_place(|| Engine::open(directory.path(), setup).unwrap());
+        let settings = Settings::parse(Path::new("iterd.toml"), "[topics.t]\nlog = true").unwrap();
+        for hours in [80, 79, 78, 1] {
+            let ago = Duration::from_hours(hours).as_micros();
+            let call = Call {
+                service: Embedded::Sns,
+                action: "Publish".to_owned(),
+                parameters: json!({"TopicArn": "arn:aws:sns:r:a:t", "Message": "m"}),
+                moment: Moment {
+                    now: Timestamp(engine.now().0 - i64::try_from(ago).unwrap()),
+                    random: hours.into(),
+                },
+                base: String::new(),
+                settings: Arc::new(settings.config.clone()),
+                by_task: false,
+            };
+            engine.store().call(call).await.unwrap().unwrap();
+        }
+        let webhooks = Webhooks::new().unwrap();
+        let carrier = Carrier { engine, webhooks };
+        let file = rusqlite::Connection::open(carrier.engine.store().path()).unwrap();
+        let given_up = || -> i64 {
+            let sql = "SELECT count(*) FROM service_deliveries WHERE status = 'given_up'";
+            file.query_row(sql, [], |row| row.get(0)).unwrap()
+        };
+        for (is_dead, expected) in [(false, 0), (true, 1)] {
+            // The settings in force name no such place.
+            let turn = carrier.serve("log:t", is_dead).await.unwrap();
+            assert!(turn.failure.is_some() && !turn.took);
+            assert_eq!(given_up(), expected);
+        }
     }
 }
