@@ -7,7 +7,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    body::Body,
+    body::{Body, HttpBody as _},
     extract::{Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
@@ -32,13 +32,20 @@ use crate::{
     time::{Clock as _, SystemClock},
 };
 
-/// The largest body: what AWS takes, and more than any of our own operations need.
+/// The largest body: what AWS takes, and more than any of our own operations need; but see [`bytes_max`].
 pub const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// Spec: the largest of DynamoDB, 25 items in a BatchWriteItem.
+const TABLES_BYTES_MAX: usize = 16 << 20;
+
+/// The largest of SQS: a message of 1 MiB, as JSON has it.
+const QUEUES_BYTES_MAX: usize = 2 << 20;
 
 /// A body of more bytes than this is a large one.
 const SMALL_BODY_BYTES_MAX: usize = 64 << 10;
 
-/// Large bodies that one listener takes in at a time; whoever sends another one waits.
+/// Large bodies that one listener takes in at a time, where each has no more than [`BODY_BYTES_MAX`]; a larger one
+/// counts as so many. Whoever sends another one waits.
 const LARGE_BODIES_MAX: usize = 64;
 
 /// What the target header of our own operations begins with.
@@ -53,7 +60,7 @@ pub(super) const REQUEST_ID: &str = "x-amzn-requestid";
 /// A header of errors that have a second name, for clients that go by it.
 const QUERY_ERROR: &str = "x-amzn-query-error";
 
-/// How long a body may take: the largest one over a line of 64 KiB/s takes half of it.
+/// How long a body may take: one of a MiB over a line of 64 KiB/s takes half of it, the largest one of 1 MiB/s.
 const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// How long a large body waits for others to be taken in; then its sender is to try again.
@@ -153,7 +160,7 @@ async fn handle(
         // Why before the body: nobody sends us a megabyte for nothing.
         return Err(unproven(target, form.is_some(), SignatureError::Missing));
     }
-    let (body, large) = read(body, &server.large_bodies).await?;
+    let (body, large) = read(body, bytes_max(target), &server.large_bodies).await?;
     let signed = sigv4::Request {
         method: parts.method.as_str(),
         path: parts.uri.path(),
@@ -336,13 +343,24 @@ fn is_ours(host: &str, listening: IpAddr) -> bool {
         || (address.is_loopback() && listening.is_loopback())
 }
 
+/// How long the body of a request to this target may be.
+fn bytes_max(target: &str) -> usize {
+    match Family::of(target) {
+        Ok(Family::Service(Embedded::DynamoDb, _)) => TABLES_BYTES_MAX,
+        Ok(Family::Service(Embedded::Sqs, _)) => QUEUES_BYTES_MAX,
+        Ok(Family::Service(Embedded::Sns, _) | Family::Iterd(_) | Family::States(_)) | Err(_) => {
+            BODY_BYTES_MAX
+        }
+    }
+}
+
 /// Why there is no body.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unread {
     #[error("the body broke off: {0}")]
     Broken(axum::Error),
-    #[error("the body is longer than {BODY_BYTES_MAX} bytes")]
-    TooLong,
+    #[error("the body is longer than {0} bytes")]
+    TooLong(usize),
     #[error("too many large requests at a time; try again")]
     Crowded,
     #[error("the body did not come in time")]
@@ -353,7 +371,9 @@ impl From<Unread> for ApiError {
     fn from(why: Unread) -> Self {
         match why {
             Unread::Crowded => Self::states(Fault::ServiceUnavailable, why.to_string()),
-            Unread::Broken(_) | Unread::TooLong | Unread::Late => Self::validation(why.to_string()),
+            Unread::Broken(_) | Unread::TooLong(_) | Unread::Late => {
+                Self::validation(why.to_string())
+            }
         }
     }
 }
@@ -361,8 +381,16 @@ impl From<Unread> for ApiError {
 /// The body, with the leave to hold a large one.
 pub(super) async fn read(
     mut body: Body,
+    bytes_max: usize,
     large_bodies: &Arc<Semaphore>,
 ) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), Unread> {
+    // Why by what was announced, once: who holds a part and waits for more keeps others from theirs.
+    let announced = body.size_hint().upper();
+    let announced = announced.map_or(bytes_max, |bytes| {
+        usize::try_from(bytes).map_or(bytes_max, |bytes| bytes.min(bytes_max))
+    });
+    let parts = announced.div_ceil(BODY_BYTES_MAX).max(1);
+    let parts = u32::try_from(parts).unwrap_or(u32::MAX);
     let reading = async {
         let (mut bytes, mut large) = (Vec::new(), None);
         while let Some(frame) = body.frame().await {
@@ -370,11 +398,11 @@ pub(super) async fn read(
             let Ok(data) = frame.into_data() else {
                 continue;
             };
-            if bytes.len() + data.len() > BODY_BYTES_MAX {
-                return Err(Unread::TooLong);
+            if bytes.len() + data.len() > bytes_max {
+                return Err(Unread::TooLong(bytes_max));
             }
             if bytes.len() + data.len() > SMALL_BODY_BYTES_MAX && large.is_none() {
-                let leave = Arc::clone(large_bodies).acquire_owned();
+                let leave = Arc::clone(large_bodies).acquire_many_owned(parts);
                 let leave = tokio::time::timeout(LEAVE_TIME_MAX, leave).await;
                 let Ok(Ok(leave)) = leave else {
                     return Err(Unread::Crowded);
@@ -433,6 +461,38 @@ mod tests {
         ] {
             let found = is_ours(host, listening.parse().unwrap());
             assert_eq!(found, ours, "{host} at {listening}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_large_body_has_leave_for_each_part_and_its_service_says_how_large_it_may_be() {
+        let tables = bytes_max("DynamoDB_20120810.BatchWriteItem");
+        let cases = [
+            (tables, 16 << 20, Some(16)),
+            (tables, (16 << 20) + 1, None),
+            (bytes_max("AmazonSQS.SendMessage"), (1 << 20) + 1, Some(2)),
+            (
+                bytes_max("AWSStepFunctions.StartExecution"),
+                1 << 20,
+                Some(1),
+            ),
+            (
+                bytes_max("AWSStepFunctions.StartExecution"),
+                (1 << 20) + 1,
+                None,
+            ),
+            (bytes_max("AmazonSQS.SendMessage"), 1000, Some(0)),
+        ];
+        for (most, bytes, parts) in cases {
+            let large_bodies = Arc::new(Semaphore::new(LARGE_BODIES_MAX));
+            let body = Body::from(vec![b' '; bytes]);
+            let outcome = read(body, most, &large_bodies).await;
+            let held = LARGE_BODIES_MAX - large_bodies.available_permits();
+            match (outcome, parts) {
+                (Ok((body, _leave)), Some(parts)) => assert_eq!((body.len(), held), (bytes, parts)),
+                (Err(Unread::TooLong(said)), None) => assert_eq!(said, most),
+                (Ok(_) | Err(_), _) => panic!("{bytes} of {most}"),
+            }
         }
     }
 }

@@ -17,7 +17,7 @@ use subtle::ConstantTimeEq as _;
 use super::{
     ApiError, ErrorKind, Fault, Role,
     operations::{Triggered, fresh_uuid, now, start_for, trigger},
-    server::{REQUEST_ID, Server, Unread, check_host, read, text_headers},
+    server::{BODY_BYTES_MAX, REQUEST_ID, Server, Unread, check_host, read, text_headers},
     sigv4,
 };
 use crate::{
@@ -121,7 +121,7 @@ async fn handle(server: &Server, request: Request) -> Result<Triggered, Refusal>
         ));
     }
     let proof = Proven::before_the_body(&trigger, &headers)?;
-    let (body, large) = read(body, &server.large_bodies)
+    let (body, large) = read(body, BODY_BYTES_MAX, &server.large_bodies)
         .await
         .map_err(|why| unread(&why))?;
     proof.check(server, &parts, &headers, &body)?;
@@ -348,7 +348,7 @@ fn decoded(text: &str, plus_is_space: bool) -> Option<String> {
 
 fn unread(why: &Unread) -> Refusal {
     let (status, error) = match why {
-        Unread::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLarge"),
+        Unread::TooLong(_) => (StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLarge"),
         Unread::Late => (StatusCode::REQUEST_TIMEOUT, "RequestTimeout"),
         Unread::Crowded => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
         Unread::Broken(_) => (StatusCode::BAD_REQUEST, "BadRequest"),

@@ -123,6 +123,7 @@ async fn listen(
     if !address.ip().is_loopback() {
         tracing::warn!(%address, "requests are signed, and neither they nor the answers are encrypted");
     }
+    engine.listens_on(address);
     let api = Api::of_engine(engine.clone()).listening_on(address);
     let mut listening = JoinSet::new();
     let (socket, served, ring) = (engine.paths().socket(), api.clone(), keys.clone());

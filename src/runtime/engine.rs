@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
@@ -90,6 +91,10 @@ struct Shared {
     telling: tokio::sync::Mutex<()>,
     /// Where orders for the conductor go, once there is one, and when it has ended.
     conductor: OnceLock<(mpsc::Sender<conductor::Order>, Gone)>,
+    /// When the courier has ended, once there was one.
+    courier: OnceLock<Gone>,
+    /// Where clients reach it over TCP, whatever the settings say by now; set by who listens.
+    listening: OnceLock<SocketAddr>,
     programs: Programs,
     tokens: Tokens,
     reach: Reach,
@@ -179,6 +184,8 @@ impl Engine {
             jobs_changed: Notify::new(),
             telling: tokio::sync::Mutex::new(()),
             conductor: OnceLock::new(),
+            courier: OnceLock::new(),
+            listening: OnceLock::new(),
             programs: Programs::default(),
             tokens,
             reach: Reach::default(),
@@ -187,7 +194,7 @@ impl Engine {
     }
 
     /// Sets the services going that work behind the jobs, until the engine closes: they watch the
-    /// disk, remove what is old, write down what happens, tell it, and deliver messages.
+    /// disk, remove what is old, write down what happens, tell it, and, a service's, deliver messages.
     pub fn spawn_services(&self) {
         self.conduct();
         tokio::spawn(self.disk().clone().watch());
@@ -195,9 +202,17 @@ impl Engine {
         tokio::spawn(Chronicler::new(self.clone()).work());
         tokio::spawn(Lookout::new(self.clone()).work());
         tokio::spawn(Notifier::new(self.clone()).work());
-        tokio::spawn(Courier::new(self.clone()).work());
-        // Why a service's alone: a command goes away when its job is done.
+        // Why a service's alone: a command goes away when its job is done, and has whatever settings were
+        // at hand.
         if self.is_service() {
+            let (working, gone) = Gone::when_dropped();
+            let courier = Courier::new(self.clone());
+            // Why ok: nobody spawns them twice.
+            self.0.courier.set(gone).ok();
+            tokio::spawn(async move {
+                courier.work().await;
+                drop(working);
+            });
             tokio::spawn(Receiver::new(self.clone()).work());
             tokio::spawn(Attendant::new(self.clone()).work());
         }
@@ -294,7 +309,14 @@ impl Engine {
     #[must_use]
     pub fn queues(&self) -> String {
         let config = self.config();
-        format!("http://{}/{}", config.listen, config.account)
+        let address = self.0.listening.get().unwrap_or(&config.listen);
+        format!("http://{address}/{}", config.account)
+    }
+
+    /// It is reached over TCP at this address from now on; called once, by who listens.
+    pub fn listens_on(&self, address: SocketAddr) {
+        // Why ok: nobody listens twice.
+        self.0.listening.set(address).ok();
     }
 
     /// The settings in force.
@@ -419,6 +441,13 @@ impl Engine {
     /// Waits until the conductor has ended, which it does when the engine closes.
     pub(super) async fn conductor_gone(&self) {
         if let Some((_, gone)) = self.0.conductor.get() {
+            gone.clone().wait().await;
+        }
+    }
+
+    /// Waits until the courier has ended, which it does when the engine closes.
+    pub(super) async fn courier_gone(&self) {
+        if let Some(gone) = self.0.courier.get() {
             gone.clone().wait().await;
         }
     }

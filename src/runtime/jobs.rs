@@ -652,6 +652,8 @@ impl Engine {
         {
             tracing::error!("the conductor has not ended; it is left to the end of the process");
         }
+        // Why no bound: the courier has one of its own.
+        self.courier_gone().await;
         if self.is_working() {
             Notifier::new(self.clone()).last_words().await;
         }

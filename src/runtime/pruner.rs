@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use tokio::{sync::watch, time::Instant};
+
 use super::{Engine, RuntimeError, copies};
 use crate::{
     config::Retention,
@@ -18,6 +20,13 @@ const FIRST_AFTER: Duration = Duration::from_mins(1);
 
 /// How often it looks: an hour is the shortest retention.
 const LOOK_EVERY: Duration = Duration::from_hours(1);
+
+/// How often it looks at what embedded services keep: queues that were emptied, and messages whose time is over.
+/// Three look-ups where there is nothing.
+const SERVICES_EVERY: Duration = Duration::from_mins(1);
+
+/// Rows of theirs that are removed in one commit: a message may have 1 MiB, whose pages are freed one by one.
+const SERVICE_ROWS_MAX: u32 = 500;
 
 /// Rows of a kind that are removed in one commit: some 50 ms of the writer's time.
 const BATCH_ROWS_MAX: u32 = 5000;
@@ -43,20 +52,42 @@ impl Pruner {
     /// Works until the engine closes.
     pub async fn work(self) {
         let mut closing = self.engine.closing();
-        let mut pause = FIRST_AFTER;
+        let mut next = Instant::now() + FIRST_AFTER;
+        let mut ticks = tokio::time::interval(SERVICES_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        self.deliver_rest().await;
         loop {
-            if let Err(error) = self.engine.deliver_rest().await {
-                tracing::error!(%error, "cannot write what is owed to outputs");
-            }
             tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                _ = closing.wait_for(|closing| *closing) => return,
+                _ = ticks.tick() => {}
+                () = closed(&mut closing) => return,
             }
-            pause = LOOK_EVERY;
+            if let Err(error) = self.look_at_services().await {
+                tracing::error!(%error, "cannot remove what services keep no longer");
+            }
+            if Instant::now() < next {
+                continue;
+            }
+            next = Instant::now() + LOOK_EVERY;
             if let Err(error) = self.look().await {
                 tracing::error!(%error, "cannot remove what is old");
             }
+            self.deliver_rest().await;
         }
+    }
+
+    async fn deliver_rest(&self) {
+        if let Err(error) = self.engine.deliver_rest().await {
+            tracing::error!(%error, "cannot write what is owed to outputs");
+        }
+    }
+
+    async fn look_at_services(&self) -> Result<(), RuntimeError> {
+        let (store, closing) = (self.engine.store().clone(), self.engine.closing());
+        let now = self.engine.now();
+        let halted = move || *closing.borrow();
+        let work = tokio::task::spawn_blocking(move || prune_services(&store, now, halted));
+        work.await.map_err(|_| RuntimeError::Closed)??;
+        Ok(())
     }
 
     async fn look(&self) -> Result<(), RuntimeError> {
@@ -76,6 +107,24 @@ impl Pruner {
         }
         Ok(())
     }
+}
+
+async fn closed(closing: &mut watch::Receiver<bool>) {
+    // Why either way: whoever would say it is gone.
+    drop(closing.wait_for(|closing| *closing).await);
+}
+
+/// Removes what embedded services keep no longer, in batches, until nothing is left or it is halted; blocks.
+fn prune_services(
+    store: &Store,
+    now: Timestamp,
+    halted: impl Fn() -> bool,
+) -> Result<(), StoreError> {
+    let rows_max = SERVICE_ROWS_MAX;
+    while !halted() && store.has_spent_of_services(now)? {
+        store.commit_blocking(vec![Change::PruneServices { now, rows_max }])?;
+    }
+    Ok(())
 }
 
 /// Removes what may go, in batches, until nothing is left or it is halted; blocks. Answers how many
@@ -140,11 +189,15 @@ fn before(now: Timestamp, kept: Option<Duration>) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use rusqlite::Connection;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::{
         ids::{ExecutionId, FrameId, RunId},
+        integration::service::{Call, Embedded, Moment},
         iteration::{Checkpoint, RowStatus, RunStatus},
         payload::Payload,
         store::{
@@ -385,6 +438,176 @@ mod tests {
         });
         assert_eq!(left.unwrap().len(), 1);
         assert_ne!(ExecutionId(0), world.store.next_execution_id());
+    }
+
+    /// A call of a service, as a client makes it.
+    fn call(
+        world: &World,
+        service: Embedded,
+        action: &str,
+        parameters: Value,
+        now: Timestamp,
+    ) -> Value {
+        let call = Call {
+            service,
+            action: action.to_owned(),
+            parameters,
+            moment: Moment { now, random: 1 },
+            base: String::new(),
+            settings: Arc::default(),
+            by_task: false,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        runtime.block_on(world.store.call(call)).unwrap().unwrap()
+    }
+
+    /// As many messages as that in a queue, sent then.
+    fn fill(world: &World, queue: &str, count: i64, sent: Timestamp) {
+        let db = Connection::open(world.store.path()).unwrap();
+        db.execute(
+            "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?3)
+             INSERT INTO service_messages (owner, message_id, body, sent_us, visible_us, receives)
+             SELECT id, 'm', 'b', ?2, ?2, 0 FROM service_queues, n WHERE name = ?1",
+            rusqlite::params![queue, sent.0, count],
+        )
+        .unwrap();
+    }
+
+    #[test]
+    fn messages_whose_time_is_over_go_also_where_nobody_receives() {
+        let world = World::new();
+        for (name, days) in [("short", 1), ("long", 10)] {
+            let retention = (days * 86_400).to_string();
+            let queue =
+                json!({"QueueName": name, "Attributes": {"MessageRetentionPeriod": retention}});
+            call(&world, Embedded::Sqs, "CreateQueue", queue, day(1));
+            fill(&world, name, 1200, day(1));
+            fill(&world, name, 3, day(4));
+        }
+        let url = json!({"QueueUrl": "short"});
+        let received = call(&world, Embedded::Sqs, "ReceiveMessage", url, day(4));
+        assert!(
+            received.get("Messages").is_none(),
+            "not all at once: {received}"
+        );
+        let commits = world.store.pulse().unwrap().commits;
+        prune_services(&world.store, day(4), || false).unwrap();
+        assert_eq!(
+            world.store.pulse().unwrap().commits,
+            commits + 2,
+            "in batches"
+        );
+        assert_eq!(
+            world.count("SELECT count(*) FROM service_messages"),
+            3 + 1203
+        );
+        let url = json!({"QueueUrl": "short"});
+        let received = call(&world, Embedded::Sqs, "ReceiveMessage", url, day(4));
+        assert_eq!(received["Messages"].as_array().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn what_is_emptied_or_gone_is_so_at_once_and_its_rows_go_in_batches() {
+        let world = World::new();
+        let (sqs, dynamodb) = (Embedded::Sqs, Embedded::DynamoDb);
+        for name in ["gone", "emptied", "kept"] {
+            call(
+                &world,
+                sqs,
+                "CreateQueue",
+                json!({"QueueName": name}),
+                day(1),
+            );
+            fill(&world, name, 1200, day(1));
+        }
+        let table = json!({
+            "TableName": "things",
+            "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+            "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
+        });
+        call(&world, dynamodb, "CreateTable", table.clone(), day(1));
+        for n in 0..3 {
+            let item = json!({"TableName": "things", "Item": {"id": {"S": n.to_string()}}});
+            call(&world, dynamodb, "PutItem", item, day(1));
+        }
+        call(
+            &world,
+            sqs,
+            "DeleteQueue",
+            json!({"QueueUrl": "gone"}),
+            day(1),
+        );
+        call(
+            &world,
+            sqs,
+            "PurgeQueue",
+            json!({"QueueUrl": "emptied"}),
+            day(1),
+        );
+        call(
+            &world,
+            dynamodb,
+            "DeleteTable",
+            json!({"TableName": "things"}),
+            day(1),
+        );
+        assert_eq!(
+            world.count("SELECT count(*) FROM service_messages"),
+            3600,
+            "none yet"
+        );
+        call(
+            &world,
+            sqs,
+            "CreateQueue",
+            json!({"QueueName": "gone"}),
+            day(1),
+        );
+        call(&world, dynamodb, "CreateTable", table, day(1));
+        for name in ["gone", "emptied"] {
+            let url = json!({"QueueUrl": name});
+            let received = call(&world, sqs, "ReceiveMessage", url, day(1));
+            assert!(received.get("Messages").is_none(), "{name}: {received}");
+        }
+        let scanned = call(
+            &world,
+            dynamodb,
+            "Scan",
+            json!({"TableName": "things"}),
+            day(1),
+        );
+        assert_eq!(scanned["Count"], 0);
+        prune_services(&world.store, day(1), || false).unwrap();
+        assert_eq!(world.count("SELECT count(*) FROM service_messages"), 1200);
+        assert_eq!(world.count("SELECT count(*) FROM service_items"), 0);
+    }
+
+    /// Whoever writes waits for these: none may look at all rows of a queue, a table, or the outbox.
+    #[test]
+    fn what_is_asked_of_services_all_the_time_is_a_look_up_in_an_index() {
+        let world = World::new();
+        let db = Connection::open(world.store.path()).unwrap();
+        for (sql, index) in [
+            (
+                "SELECT id FROM service_messages WHERE owner = 1 AND sent_us < 5 ORDER BY sent_us LIMIT 9",
+                "service_messages_sent (owner=? AND sent_us<?)",
+            ),
+            (
+                "SELECT status FROM service_notices AS n CROSS JOIN service_deliveries AS d
+                 ON d.notice = n.id WHERE n.topic = 't' LIMIT 9",
+                "service_notices_of_topic (topic=?)",
+            ),
+        ] {
+            let mut statement = db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let steps = statement
+                .query_map([], |row| row.get::<_, String>(3))
+                .unwrap();
+            let steps: Vec<String> = steps.map(Result::unwrap).collect();
+            let steps = steps.join("; ");
+            assert!(steps.contains(index) && !steps.contains("SCAN"), "{steps}");
+        }
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! How programs of people are told something, and how often it is tried: for the notifier and the courier.
 //!
 //! A program is started without a shell, in a process group of its own, with nothing of this process's
-//! environment. Invariant: whatever it does, it is gone within its time, and what is kept of its words is
-//! bounded.
+//! environment. Invariant: whatever it does, it is gone within its time, or with whoever tells it, and what is
+//! kept of its words is bounded. What it leaves behind when it ends by itself is its own business.
 
 use std::{
     path::Path,
+    pin::pin,
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -24,6 +25,10 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Between SIGTERM and SIGKILL of a command that takes longer.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// How long the last words of a command are waited for once it has ended: what it has started may hold its
+/// outputs open for good.
+const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
 
 /// The delay before the second try; it doubles from there.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
@@ -114,33 +119,60 @@ impl Program<'_> {
     }
 }
 
+/// The group of a command that has not ended. Dropped, as with a process that goes away, it is killed.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0.take() {
+            // Why ok: it may have ended just now.
+            kill_process_group(group, Signal::KILL).ok();
+        }
+    }
+}
+
 /// Hands the event over, and waits; what went wrong, and what it said.
 async fn converse(mut child: Child, event: &Value) -> (Option<String>, String) {
     let group = child
         .id()
         .and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
-    let (mut stdin, stdout, stderr) =
-        (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let mut group = Group(group);
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let line = format!("{event}\n");
-    let talk = async {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let whole = {
         let write = async {
-            if let Some(mut stdin) = stdin.take() {
+            if let Some(mut stdin) = stdin {
                 // Why ok: a command need not read what it is told.
                 stdin.write_all(line.as_bytes()).await.ok();
             }
         };
-        let ((), out, err) = tokio::join!(write, read(stdout), read(stderr));
-        format!("{out}{err}")
+        let mut talk = pin!(async {
+            tokio::join!(write, read(stdout, &mut out), read(stderr, &mut err));
+        });
+        let whole = async {
+            let mut ended = pin!(child.wait());
+            let status = tokio::select! {
+                status = &mut ended => status,
+                () = &mut talk => return ended.await,
+            };
+            // Why either way: it is judged by how it ended.
+            drop(tokio::time::timeout(LAST_WORDS_MAX, talk).await);
+            status
+        };
+        tokio::time::timeout(TIMEOUT, whole).await
     };
-    let whole = async { tokio::join!(talk, child.wait()) };
-    let Ok((output, status)) = tokio::time::timeout(TIMEOUT, whole).await else {
-        end(&mut child, group).await;
+    let Ok(status) = whole else {
+        end(&mut child, group.0).await;
+        group.0 = None;
         let failure = format!(
             "it took longer than {} s, and was killed",
             TIMEOUT.as_secs()
         );
         return (Some(failure), String::new());
     };
+    group.0 = None;
+    let output = String::from_utf8_lossy(&out) + String::from_utf8_lossy(&err);
     let failure = match status {
         Ok(status) if status.success() => None,
         Ok(status) => {
@@ -154,7 +186,7 @@ async fn converse(mut child: Child, event: &Value) -> (Option<String>, String) {
         }
         Err(error) => Some(error.to_string()),
     };
-    (failure, output)
+    (failure, output.into_owned())
 }
 
 /// Ends a command and what it has started.
@@ -170,21 +202,17 @@ async fn end(child: &mut Child, group: Option<Pid>) {
 }
 
 /// The beginning of what it says; the rest is read and dropped, so that it never blocks on us.
-async fn read(pipe: Option<impl AsyncRead + Unpin>) -> String {
-    let Some(mut pipe) = pipe else {
-        return String::new();
-    };
-    let mut kept = Vec::new();
+async fn read(pipe: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) {
+    let Some(mut pipe) = pipe else { return };
     // Why ok, twice: what cannot be read was not said.
     (&mut pipe)
         .take(OUTPUT_BYTES_MAX)
-        .read_to_end(&mut kept)
+        .read_to_end(kept)
         .await
         .ok();
     tokio::io::copy(&mut pipe, &mut tokio::io::sink())
         .await
         .ok();
-    String::from_utf8_lossy(&kept).into_owned()
 }
 
 #[cfg(test)]
@@ -211,5 +239,63 @@ mod tests {
         let error = "broken".to_owned();
         assert_eq!(last, Delivery::GivenUp { error });
         assert_eq!(told, "given up after 20 tries");
+    }
+
+    fn shell(script: &str) -> [String; 2] {
+        ["-c".to_owned(), script.to_owned()]
+    }
+
+    fn program<'a>(arguments: &'a [String], folder: &'a Path) -> Program<'a> {
+        Program {
+            path: Path::new("/bin/sh"),
+            arguments,
+            folder,
+            place: "a folder of the test",
+        }
+    }
+
+    #[tokio::test]
+    async fn a_command_is_judged_by_how_it_ended_whatever_holds_its_outputs_open() {
+        let directory = tempfile::tempdir().unwrap();
+        let arguments = shell("sleep 20 & echo $! > left; echo told");
+        let said = program(&arguments, directory.path())
+            .tell(&Value::Null)
+            .await;
+        assert_eq!(said.failure, None);
+        assert_eq!(said.output, "told\n");
+        let left = std::fs::read_to_string(directory.path().join("left")).unwrap();
+        let left = Path::new("/proc").join(left.trim());
+        assert!(left.exists(), "what it left is its own business");
+    }
+
+    #[tokio::test]
+    async fn whoever_stops_telling_takes_the_command_and_what_it_started_along() {
+        let directory = tempfile::tempdir().unwrap();
+        let arguments = shell("sleep 600 & echo $! > now; mv now left; wait");
+        let left = directory.path().join("left");
+        let child = {
+            let program = program(&arguments, directory.path());
+            let mut telling = pin!(program.tell(&Value::Null));
+            loop {
+                let tick = Duration::from_millis(10);
+                drop(tokio::time::timeout(tick, telling.as_mut()).await);
+                if let Ok(pid) = std::fs::read_to_string(&left) {
+                    break Path::new("/proc").join(pid.trim()).join("stat");
+                }
+            }
+        };
+        let is_there = || {
+            let stat = std::fs::read_to_string(&child).unwrap_or_default();
+            !stat.is_empty() && !stat.contains(") Z ")
+        };
+        for _ in 0..6000 {
+            if !is_there() {
+                return;
+            }
+            tokio::time::timeout(Duration::from_millis(10), std::future::pending::<()>())
+                .await
+                .unwrap_err();
+        }
+        panic!("it is there still");
     }
 }

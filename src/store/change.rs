@@ -11,7 +11,9 @@ use super::{
     history, interventions, jobs, limiters, map_runs, notifications, plugins, pruning, results,
     runs, sessions, sources, timers, workers,
 };
-use super::{IntakeChange, Position, RedoRow, TriggerChange, positions, redo, services::topics};
+use super::{
+    IntakeChange, Position, RedoRow, TriggerChange, positions, redo, services, services::topics,
+};
 use crate::{
     config::Overrides,
     ids::{ExecutionId, FrameId, Index, RunId},
@@ -412,6 +414,13 @@ pub enum Change {
         /// So many at most.
         rows_max: u32,
     },
+    /// Removes a batch of what embedded services keep no longer.
+    PruneServices {
+        /// The time.
+        now: Timestamp,
+        /// So many rows of a kind at most.
+        rows_max: u32,
+    },
     /// Gives free pages of the file back to the disk.
     Vacuum {
         /// So many at most.
@@ -548,6 +557,7 @@ impl Change {
             Self::PruneRun { run, rows_max } => pruning::prune_run(db, *run, *rows_max),
             Self::RemoveExecution { execution } => pruning::remove_execution(db, *execution),
             Self::PruneEvents { before, rows_max } => pruning::prune_events(db, *before, *rows_max),
+            Self::PruneServices { now, rows_max } => services::pruning::prune(db, *now, *rows_max),
             Self::Vacuum { pages_max } => pruning::vacuum(db, *pages_max),
         }
     }

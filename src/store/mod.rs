@@ -119,7 +119,7 @@ use tokio::sync::watch;
 
 use crate::{
     ids::{ActivityId, ExecutionId, MachineId, RunId},
-    integration::service::{Call, Refusal},
+    integration::service::{Call, Embedded, Refusal},
 };
 
 /// The open file. Cheap to clone.
@@ -201,11 +201,15 @@ impl Store {
         }
     }
 
-    /// Has a call of an embedded service carried out; answered when it is durable.
+    /// Has a call of an embedded service carried out; answered when it is durable. One that changes nothing
+    /// keeps nobody waiting who writes.
     pub async fn call(&self, call: Call) -> Result<Result<serde_json::Value, Refusal>, StoreError> {
-        let mut asked = self.line().ask(vec![call]).await?;
-        let answers = asked.answers().await?;
-        asked.commit(Vec::new()).await?;
+        if Embedded::only_reads(&call.action) {
+            let store = self.clone();
+            let looked_up = tokio::task::spawn_blocking(move || store.look_up(&call));
+            return looked_up.await.map_err(|_| StoreError::Closed)?;
+        }
+        let answers = self.line().ask(vec![call]).await?.0.alone().await?;
         answers.into_iter().next().ok_or(StoreError::Closed)
     }
 

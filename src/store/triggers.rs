@@ -2,9 +2,9 @@
 //!
 //! Invariant: what an execution was started for goes with the commit that begins it.
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, params};
 
-use super::{Change, Store, StoreError};
+use super::{Change, InQueue, Store, StoreError};
 use crate::{ids::ExecutionId, time::Timestamp};
 
 /// A file that an execution was started for, as it was then.
@@ -130,15 +130,9 @@ impl Store {
 
     /// When the first message of a queue can be received; `None`: there is none, or no such queue.
     pub fn first_message(&self, queue: &str) -> Result<Option<Timestamp>, StoreError> {
-        self.readers.with(|db| {
-            Ok(db
-                .prepare_cached(
-                    "SELECT m.visible_us FROM service_queues q
-                     JOIN service_messages m ON m.owner = q.id WHERE q.name = ?1
-                     ORDER BY m.visible_us LIMIT 1",
-                )?
-                .query_row([queue], |row| row.get(0).map(Timestamp))
-                .optional()?)
+        Ok(match self.in_queue(queue)? {
+            InQueue::From(at) => Some(at),
+            InQueue::Missing | InQueue::Nothing => None,
         })
     }
 }

@@ -140,6 +140,15 @@ impl Asked {
         }
     }
 
+    /// What was answered, once it is durable; nothing follows from it, and so the writer waits for nobody.
+    pub(super) async fn alone(mut self) -> Result<Outcomes, StoreError> {
+        // Why ok: a writer that does not wait any more has refused it.
+        self.rest.send(Vec::new()).ok();
+        let outcomes = self.answers().await?;
+        self.committed.await?;
+        Ok(outcomes)
+    }
+
     pub(super) fn commit(self, changes: Vec<Change>) -> Committed {
         // Why ok: a writer that does not wait any more has refused it.
         self.rest.send(changes).ok();

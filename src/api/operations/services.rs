@@ -7,8 +7,9 @@ use tokio::time::Instant;
 
 use super::Api;
 use crate::{
-    api::{ApiError, ErrorKind, Role},
+    api::{ApiError, ErrorKind, Fault, Role},
     integration::service::{Call, Embedded, Moment},
+    store::InQueue,
 };
 
 /// What changes topics: a subscription is a place that this daemon sends to.
@@ -49,23 +50,60 @@ pub(in crate::api) async fn call_service(
     action: String,
     parameters: Value,
 ) -> Result<Value, ApiError> {
-    let wait = parameters.get("WaitTimeSeconds").and_then(Value::as_u64);
-    let wait = wait.filter(|_| waits_for_messages(service, &action));
-    let Some(wait) = wait.map(|s| Duration::from_secs(s).min(WAIT_MAX)) else {
+    check_disk(api, service, &action)?;
+    if !waits_for_messages(service, &action) {
         return call_once(api, service, action, parameters).await;
-    };
-    let over = Instant::now() + wait;
+    }
+    let over = Instant::now() + wait(api, &parameters)?;
     let mut messages = api.store.messages();
     loop {
         messages.mark_unchanged();
         let answer = call_once(api, service, action.clone(), parameters.clone()).await?;
-        let left = over.saturating_duration_since(Instant::now());
-        if answer.get("Messages").is_some() || left.is_zero() {
+        if answer.get("Messages").is_some() {
             return Ok(answer);
         }
-        // Why either way the same: it is looked again.
-        drop(tokio::time::timeout(left.min(LOOK_EVERY), messages.changed()).await);
+        // Why without the call until then: that is a turn of the writer, which all who write wait for, and a
+        // message of any queue wakes those who wait.
+        loop {
+            let left = over.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(answer);
+            }
+            // Why either way the same: it is looked again.
+            drop(tokio::time::timeout(left.min(LOOK_EVERY), messages.changed()).await);
+            match api.store.in_queue(queue(&parameters))? {
+                InQueue::From(at) if at > api.engine()?.now() => {}
+                InQueue::Nothing => {}
+                InQueue::Missing | InQueue::From(_) => break,
+            }
+        }
     }
+}
+
+/// The name of the queue that parameters lead to: the last part of its URL.
+fn queue(parameters: &Value) -> &str {
+    let url = parameters["QueueUrl"].as_str().unwrap_or_default();
+    url.rsplit('/').next().unwrap_or_default()
+}
+
+/// How long a receiver waits: as he says, or else as his queue does.
+fn wait(api: &Api, parameters: &Value) -> Result<Duration, ApiError> {
+    let said = parameters.get("WaitTimeSeconds").and_then(Value::as_u64);
+    let seconds = match said {
+        Some(seconds) => seconds,
+        None => api.store.queue_wait(queue(parameters))?.unwrap_or(0).into(),
+    };
+    Ok(Duration::from_secs(seconds).min(WAIT_MAX))
+}
+
+/// Refuses what would add to the file while nothing is dispatched either: below `store.disk_free_min`. What makes
+/// room is done.
+fn check_disk(api: &Api, service: Embedded, action: &str) -> Result<(), ApiError> {
+    if service.adds(action) && api.engine()?.disk().is_full() {
+        let message = "the disk has less than store.disk_free_min; make room, and try again";
+        return Err(ApiError::states(Fault::ServiceUnavailable, message));
+    }
+    Ok(())
 }
 
 /// Whether an action may wait for messages.
@@ -94,4 +132,94 @@ async fn call_once(
     };
     let answer = api.store.call(call).await?;
     answer.map_err(|refusal| ApiError::new(ErrorKind::Service(refusal.code), refusal.message))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        config::Config,
+        plugin::Launcher,
+        runtime::{Engine, EngineSetup},
+        time::SystemClock,
+    };
+
+    fn open(directory: &tempfile::TempDir) -> Engine {
+        let setup = EngineSetup {
+            config: Config::default(),
+            clock: Arc::new(SystemClock),
+            working: true,
+            service: true,
+            hidden: Vec::new(),
+            launcher: Launcher::default(),
+        };
+        tokio::task::block_in_place(|| Engine::open(directory.path(), setup).unwrap())
+    }
+
+    async fn sqs(api: &Api, action: &str, parameters: Value) -> Result<Value, ApiError> {
+        call_service(api, Embedded::Sqs, action.to_owned(), parameters).await
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_disk_that_is_full_takes_nothing_more_and_gives_what_it_has() {
+        let directory = tempfile::tempdir().unwrap();
+        let engine = open(&directory);
+        let api = Api::of_engine(engine.clone());
+        let queue = json!({"QueueUrl": "jobs"});
+        let message = json!({"QueueUrl": "jobs", "MessageBody": "m"});
+        sqs(&api, "CreateQueue", json!({"QueueName": "jobs"}))
+            .await
+            .unwrap();
+        sqs(&api, "SendMessage", message.clone()).await.unwrap();
+        let mut full = Config::default();
+        full.store.disk_free_min = u64::MAX;
+        engine.set_config(full);
+        let refusal = sqs(&api, "SendMessage", message.clone()).await.unwrap_err();
+        assert_eq!(refusal.kind, ErrorKind::States(Fault::ServiceUnavailable));
+        assert_eq!(refusal.kind.http_status(), 503, "clients try that again");
+        let received = sqs(&api, "ReceiveMessage", queue.clone()).await.unwrap();
+        let receipt = &received["Messages"][0]["ReceiptHandle"];
+        let done = json!({"QueueUrl": "jobs", "ReceiptHandle": receipt});
+        sqs(&api, "DeleteMessage", done).await.unwrap();
+        sqs(&api, "PurgeQueue", queue).await.unwrap();
+        engine.set_config(Config::default());
+        sqs(&api, "SendMessage", message).await.unwrap();
+    }
+
+    /// Nobody who writes waits for those who wait for messages, whatever comes into other queues.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_receiver_waits_as_long_as_its_queue_says_and_without_commits() {
+        let directory = tempfile::tempdir().unwrap();
+        let api = Api::of_engine(open(&directory));
+        let attributes = json!({"ReceiveMessageWaitTimeSeconds": "2"});
+        let waiting = json!({"QueueName": "waiting", "Attributes": attributes});
+        sqs(&api, "CreateQueue", waiting).await.unwrap();
+        sqs(&api, "CreateQueue", json!({"QueueName": "other"}))
+            .await
+            .unwrap();
+        let receive = || {
+            let api = api.clone();
+            let queue = json!({"QueueUrl": "waiting"});
+            tokio::spawn(async move { sqs(&api, "ReceiveMessage", queue).await.unwrap() })
+        };
+        let commits = || api.store.pulse().unwrap().commits;
+        let (before, begun) = (commits(), Instant::now());
+        let receiving = receive();
+        for _ in 0..10 {
+            let message = json!({"QueueUrl": "other", "MessageBody": "m"});
+            sqs(&api, "SendMessage", message).await.unwrap();
+        }
+        assert_eq!(receiving.await.unwrap(), json!({}));
+        assert!(begun.elapsed() >= Duration::from_secs(2));
+        assert!(commits() <= before + 11, "one look, and ten that were sent");
+        let receiving = receive();
+        let message = json!({"QueueUrl": "waiting", "MessageBody": "m"});
+        sqs(&api, "SendMessage", message).await.unwrap();
+        let received = receiving.await.unwrap();
+        assert_eq!(received["Messages"][0]["Body"], "m");
+    }
 }

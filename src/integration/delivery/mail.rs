@@ -27,9 +27,10 @@ use crate::{
 /// take half a minute.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// What servers answer to a message or an address that they will never take. Not what they say of a wrong
-/// password, which somebody mends. Spec: RFC 5321, 4.2.3.
-const LASTING: [u16; 6] = [550, 551, 552, 553, 554, 556];
+/// What servers say of an address that they will never take, where they say no more than a code. Not 552 and 554:
+/// a full mailbox, a server that greets nobody, mail that is passed on for nobody; all that is mended by somebody.
+/// Spec: RFC 5321, 4.2.3.
+const LASTING: [u16; 3] = [550, 551, 553];
 
 /// A message.
 #[derive(Debug)]
@@ -57,10 +58,10 @@ impl Mail<'_> {
     ) -> Result<(), NotTaken> {
         let message = self.message()?;
         let broken = |error: lettre::transport::smtp::Error| {
-            let code = error.status().map(u16::from);
+            let (code, said) = (error.status().map(u16::from), words(&error));
             NotTaken {
-                error: format!("{server}: {}", words(&error)),
-                lasting: code.is_some_and(|code| LASTING.contains(&code)),
+                lasting: code.is_some_and(|code| is_lasting(code, &said)),
+                error: format!("{server}: {said}"),
             }
         };
         let parameters = || TlsParameters::new(server.host.clone()).map_err(broken);
@@ -117,6 +118,23 @@ impl Mail<'_> {
     }
 }
 
+/// Whether a server's answer means that it will never take this message to this address. Spec: RFC 3463, which
+/// says more than a code: 5.1 is about the address (but .7 and .8, which are about the sender's), 5.2 about the
+/// mailbox, 5.3.4 about the message's size.
+fn is_lasting(code: u16, said: &str) -> bool {
+    let enhanced = said.split_whitespace().find_map(|word| {
+        let mut parts = word.strip_prefix("5.")?.splitn(2, '.');
+        let mut number = || parts.next()?.parse::<u16>().ok();
+        Some((number()?, number()?))
+    });
+    match enhanced {
+        Some((1, detail)) => !matches!(detail, 7 | 8),
+        Some((2, _) | (3, 4)) => true,
+        Some(_) => false,
+        None => LASTING.contains(&code),
+    }
+}
+
 /// What an error and all beneath it say, in a line.
 fn words(error: &dyn std::error::Error) -> String {
     let mut words: Vec<String> = Vec::new();
@@ -134,6 +152,38 @@ fn words(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_somebody_can_mend_is_no_lasting_refusal() {
+        for (code, said, lasting) in [
+            (550, "permanent error (550): no such user", true),
+            (550, "permanent error (550): 5.1.1 <a@b> unknown", true),
+            (553, "permanent error (553): not allowed", true),
+            (552, "permanent error (552): 5.2.2 over quota", true),
+            (552, "permanent error (552): 5.3.4 too large", true),
+            (552, "permanent error (552): try later", false),
+            (
+                550,
+                "permanent error (550): 5.7.1 rejected by policy",
+                false,
+            ),
+            (
+                550,
+                "permanent error (550): 5.1.8 sender's domain not found",
+                false,
+            ),
+            (
+                554,
+                "permanent error (554): 5.7.1 <a@b>: Relay access denied",
+                false,
+            ),
+            (554, "permanent error (554): no SMTP service here", false),
+            (535, "permanent error (535): 5.7.8 wrong password", false),
+            (550, "permanent error (550): 5.1.2.3 is on a list", true),
+        ] {
+            assert_eq!(is_lasting(code, said), lasting, "{said}");
+        }
+    }
 
     #[test]
     fn a_message_names_itself_and_holds_whatever_was_written() {

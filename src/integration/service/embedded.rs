@@ -99,6 +99,20 @@ impl Embedded {
         }
     }
 
+    /// Whether an action adds something to what is kept. Clients try those again that are refused for now.
+    #[must_use]
+    pub fn adds(self, action: &str) -> bool {
+        let verbs = [
+            "Create",
+            "Put",
+            "BatchWrite",
+            "Publish",
+            "Send",
+            "Subscribe",
+        ];
+        self.actions().contains(&action) && verbs.iter().any(|verb| action.starts_with(verb))
+    }
+
     /// Whether an action changes nothing.
     #[must_use]
     pub fn only_reads(action: &str) -> bool {
@@ -132,5 +146,43 @@ impl Call {
                 (&self.base, &self.settings),
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_action_reads_or_adds_or_makes_room() {
+        let mut left = Vec::new();
+        for service in Embedded::ALL {
+            for action in service.actions() {
+                assert!(
+                    !(service.adds(action) && Embedded::only_reads(action)),
+                    "{action}"
+                );
+                if !service.adds(action) && !Embedded::only_reads(action) {
+                    left.push(*action);
+                }
+            }
+        }
+        assert_eq!(
+            left,
+            [
+                "DeleteItem",
+                "DeleteTable",
+                "DeleteTopic",
+                "SetSubscriptionAttributes",
+                "Unsubscribe",
+                "ChangeMessageVisibility",
+                "DeleteMessage",
+                "DeleteMessageBatch",
+                "DeleteQueue",
+                "PurgeQueue",
+                "ReceiveMessage",
+            ]
+        );
+        assert!(!Embedded::Sqs.adds("PutItem"), "no action of that service");
     }
 }

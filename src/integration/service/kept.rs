@@ -80,9 +80,15 @@ pub struct Queue {
     pub delay_s: u32,
     /// After how many seconds a message is forgotten; 60 to 1,209,600.
     pub retention_s: u32,
+    /// For how many seconds a receiver waits who says nothing of it; at most 20.
+    pub wait_s: u32,
     /// When it was made.
     pub created: Timestamp,
 }
+
+/// Messages that were kept long enough and are removed at a time, before somebody receives: some milliseconds,
+/// for which all who write wait.
+pub const EXPIRED_MAX: u32 = 500;
 
 /// A message that was received.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -201,8 +207,13 @@ pub trait Queues {
 
     /// A queue by its name.
     fn queue(&self, name: &str) -> Result<Option<Queue>, Self::Error>;
-    /// The names of queues behind one, in order.
-    fn queue_names(&self, after: &str, rows_max: u32) -> Result<Vec<String>, Self::Error>;
+    /// The names of queues that begin so, behind one, in order.
+    fn queue_names(
+        &self,
+        prefix: &str,
+        after: &str,
+        rows_max: u32,
+    ) -> Result<Vec<String>, Self::Error>;
     /// How many messages a queue has; of a long one some.
     fn figures(&self, queue: i64, now: Timestamp) -> Result<QueueFigures, Self::Error>;
     /// Makes a queue.
@@ -224,8 +235,10 @@ pub trait Queues {
     fn note(&self, queue: i64, message: &Message) -> Result<(), Self::Error>;
     /// Removes a message.
     fn remove_message(&self, queue: i64, message: i64) -> Result<(), Self::Error>;
-    /// Removes all messages, or those that were sent before an instant.
-    fn purge(&self, queue: i64, before: Option<Timestamp>) -> Result<(), Self::Error>;
+    /// Removes messages that were sent before an instant, the oldest first; whether there may be more.
+    fn expire(&self, queue: i64, before: Timestamp, rows_max: u32) -> Result<bool, Self::Error>;
+    /// Makes a queue a new one of the same name and attributes: it has no messages.
+    fn empty(&self, queue: &Queue) -> Result<(), Self::Error>;
 }
 
 /// Topics, who gets their messages, and what is still to be delivered.

@@ -19,8 +19,8 @@ mod told;
 
 pub use embedded::{Call, Embedded};
 pub use kept::{
-    ItemKey, KeyKind, KeyPart, Message, Notice, Queue, QueueFigures, Queues, Subscription, Table,
-    Tables, Topic, Topics,
+    EXPIRED_MAX, ItemKey, KeyKind, KeyPart, Message, Notice, Queue, QueueFigures, Queues,
+    Subscription, Table, Tables, Topic, Topics,
 };
 pub use request::{Moment, Refusal};
 pub use resource::{Pattern, ServiceTask};

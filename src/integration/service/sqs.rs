@@ -10,7 +10,7 @@ use md5::{Digest as _, Md5};
 use serde_json::{Map, Value, json};
 
 use super::{
-    kept::{Message, Queue, QueueFigures, Queues},
+    kept::{EXPIRED_MAX, Message, Queue, QueueFigures, Queues},
     request::{Answer, Moment, Parameters, Refusal, UNREACHABLE, Words, granted},
 };
 use crate::{config::Config, time::Timestamp};
@@ -35,6 +35,9 @@ const DELAY_MAX_S: u32 = 900;
 const RETENTION_S: u32 = 345_600;
 const RETENTION_MIN_S: u32 = 60;
 const RETENTION_MAX_S: u32 = 1_209_600;
+
+/// Spec: how long a receiver may wait for a message.
+pub(super) const WAIT_MAX_S: u32 = 20;
 
 /// Spec: names in an answer of ListQueues.
 const NAMES_MAX: u32 = 1000;
@@ -115,7 +118,7 @@ pub(super) fn call<K: Queues>(
             let queue = granted!(named(kept, &mut given)?);
             granted!(given.end(&WORDS));
             if action == "PurgeQueue" {
-                kept.purge(queue.id, None)?;
+                kept.empty(&queue)?;
             } else {
                 kept.drop_queue(queue.id)?;
             }
@@ -191,6 +194,7 @@ struct Chosen {
     visibility: u32,
     delay: u32,
     retention: u32,
+    wait: u32,
 }
 
 fn chosen(given: Option<&Value>) -> Result<Chosen, Refusal> {
@@ -210,9 +214,12 @@ fn chosen(given: Option<&Value>) -> Result<Chosen, Refusal> {
                 &WORDS,
             )?
             .unwrap_or(RETENTION_S),
+        wait: given
+            .number("ReceiveMessageWaitTimeSeconds", (0, WAIT_MAX_S), &WORDS)?
+            .unwrap_or(0),
     };
-    // The bound of messages is ours, and who waits for one is answered at once.
-    given.pass_over(&["MaximumMessageSize", "ReceiveMessageWaitTimeSeconds"]);
+    // The bound of messages is ours.
+    given.pass_over(&["MaximumMessageSize"]);
     given.end(&WORDS)?;
     Ok(chosen)
 }
@@ -225,6 +232,7 @@ pub(super) fn plain(name: &str, now: Timestamp) -> Queue {
         visibility_s: VISIBILITY_S,
         delay_s: 0,
         retention_s: RETENTION_S,
+        wait_s: 0,
         created: now,
     }
 }
@@ -249,8 +257,20 @@ fn create<K: Queues>(
         )));
     }
     if let Some(there) = kept.queue(name)? {
-        let same = (there.visibility_s, there.delay_s, there.retention_s)
-            == (chosen.visibility, chosen.delay, chosen.retention);
+        let Queue {
+            visibility_s,
+            delay_s,
+            retention_s,
+            wait_s,
+            ..
+        } = there;
+        let same = (visibility_s, delay_s, retention_s, wait_s)
+            == (
+                chosen.visibility,
+                chosen.delay,
+                chosen.retention,
+                chosen.wait,
+            );
         return Ok(if same {
             Ok(json!({ "QueueUrl": url(base, name) }))
         } else {
@@ -265,6 +285,7 @@ fn create<K: Queues>(
         visibility_s: chosen.visibility,
         delay_s: chosen.delay,
         retention_s: chosen.retention,
+        wait_s: chosen.wait,
         created: now,
     };
     kept.create_queue(&queue)?;
@@ -276,11 +297,10 @@ fn list<K: Queues>(kept: &K, mut given: Parameters<'_>, base: &str) -> Answer<K:
     let most = granted!(given.number("MaxResults", (1, NAMES_MAX), &WORDS)).unwrap_or(NAMES_MAX);
     let after = granted!(given.text("NextToken", &WORDS)).unwrap_or_default();
     granted!(given.end(&WORDS));
-    let names = kept.queue_names(after, most + 1)?;
+    let names = kept.queue_names(prefix, after, most + 1)?;
     let more = names.len() > most as usize;
     let names = &names[..names.len().min(most as usize)];
-    let urls = names.iter().filter(|name| name.starts_with(prefix));
-    let urls: Vec<_> = urls.map(|name| url(base, name)).collect();
+    let urls: Vec<_> = names.iter().map(|name| url(base, name)).collect();
     let mut answer = json!({ "QueueUrls": urls });
     if more && let Some(last) = names.last() {
         answer["NextToken"] = last.clone().into();
@@ -538,7 +558,10 @@ fn receive<K: Queues>(kept: &K, mut given: Parameters<'_>, now: Timestamp) -> An
     ]);
     granted!(given.end(&WORDS));
     let oldest = Timestamp(now.0 - i64::from(queue.retention_s) * 1_000_000);
-    kept.purge(queue.id, Some(oldest))?;
+    if kept.expire(queue.id, oldest, EXPIRED_MAX)? {
+        // Why nothing: what is in front may be as old. Whoever receives asks again.
+        return Ok(Ok(json!({})));
+    }
     let mut messages = Vec::new();
     for mut message in kept.receivable(queue.id, now, most)? {
         message.receives += 1;
@@ -588,6 +611,6 @@ fn attributes(queue: &Queue, figures: QueueFigures) -> Value {
         "DelaySeconds": queue.delay_s.to_string(),
         "MessageRetentionPeriod": queue.retention_s.to_string(),
         "MaximumMessageSize": MESSAGE_BYTES_MAX.to_string(),
-        "ReceiveMessageWaitTimeSeconds": "0",
+        "ReceiveMessageWaitTimeSeconds": queue.wait_s.to_string(),
     })
 }

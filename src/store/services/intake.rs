@@ -7,9 +7,13 @@ use std::ops::ControlFlow;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::queues::expire;
 use crate::{
     ids::{Index, RunId},
-    integration::source::{Intake, Taken},
+    integration::{
+        service::EXPIRED_MAX,
+        source::{Intake, Taken},
+    },
     store::{
         Change, Store, StoreError,
         change::{signed, unsigned},
@@ -106,8 +110,11 @@ fn take(
     let Some((owner, retention_s)): Option<(i64, i64)> = found else {
         return Ok(());
     };
-    db.prepare_cached("DELETE FROM service_messages WHERE owner = ?1 AND sent_us < ?2")?
-        .execute(params![owner, now.0 - retention_s * 1_000_000])?;
+    let oldest = Timestamp(now.0 - retention_s * 1_000_000);
+    if expire(db, owner, oldest, EXPIRED_MAX)? {
+        // Why nothing: what is in front may be as old. It is taken again.
+        return Ok(());
+    }
     let (mut index, mut bytes, mut gone) = (next_place(db, run)?, 0, Vec::new());
     let mut statement = db.prepare_cached(
         "SELECT id, message_id, body FROM service_messages

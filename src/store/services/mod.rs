@@ -2,6 +2,7 @@
 //! what services mean by it is theirs.
 
 pub(super) mod intake;
+pub(super) mod pruning;
 mod queues;
 mod tables;
 pub(super) mod topics;
@@ -16,7 +17,7 @@ use rusqlite::{Connection, Savepoint};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use super::{Change, StoreError};
+use super::{Change, Store, StoreError};
 use crate::integration::service::{Call, Refusal};
 
 /// How long a transaction is held open for what follows from its answers: a step of the machine, which
@@ -32,6 +33,14 @@ pub(super) type Outcomes = Vec<Result<Value, Refusal>>;
 /// What embedded services keep, within a transaction, and whether messages have come into it, or others can be
 /// received.
 struct Kept<'a>(&'a Connection, &'a Cell<bool>);
+
+impl Store {
+    /// Has a call answered that changes nothing, without the writer; blocks.
+    pub(super) fn look_up(&self, call: &Call) -> Result<Result<Value, Refusal>, StoreError> {
+        self.readers
+            .with(|db| Ok(call.answer(&Kept(db, &Cell::default()))?))
+    }
+}
 
 /// Calls that are part of a request, and what is written beside them, which depends on their answers.
 pub(super) struct Calls {

@@ -1,10 +1,14 @@
 //! Queues of messages.
+//!
+//! Invariant: a queue that is gone, or was emptied, has given up its number for good; what it had is nobody's, and
+//! the pruner's to remove.
 
-use rusqlite::{OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{COUNTED_MAX, Kept};
 use crate::{
     integration::service::{Message, Queue, QueueFigures, Queues},
+    store::{Store, StoreError},
     time::Timestamp,
 };
 
@@ -15,8 +19,42 @@ fn read_queue(row: &Row<'_>) -> rusqlite::Result<Queue> {
         visibility_s: row.get(2)?,
         delay_s: row.get(3)?,
         retention_s: row.get(4)?,
-        created: Timestamp(row.get(5)?),
+        wait_s: row.get(5)?,
+        created: Timestamp(row.get(6)?),
     })
+}
+
+/// Removes messages of a queue that were sent before an instant, the oldest first; whether there may be more.
+pub(super) fn expire(
+    db: &Connection,
+    queue: i64,
+    before: Timestamp,
+    rows_max: u32,
+) -> rusqlite::Result<bool> {
+    let removed = db
+        .prepare_cached(
+            "DELETE FROM service_messages WHERE id IN
+                 (SELECT id FROM service_messages WHERE owner = ?1 AND sent_us < ?2
+                  ORDER BY sent_us LIMIT ?3)",
+        )?
+        .execute(params![queue, before.0, rows_max])?;
+    Ok(removed >= rows_max as usize)
+}
+
+fn insert(db: &Connection, queue: &Queue) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "INSERT INTO service_queues (name, visibility_s, delay_s, retention_s, wait_s, created_us)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?
+    .execute(params![
+        queue.name,
+        queue.visibility_s,
+        queue.delay_s,
+        queue.retention_s,
+        queue.wait_s,
+        queue.created.0
+    ])?;
+    Ok(())
 }
 
 fn read_message(row: &Row<'_>) -> rusqlite::Result<Message> {
@@ -38,18 +76,26 @@ impl Queues for Kept<'_> {
     fn queue(&self, name: &str) -> rusqlite::Result<Option<Queue>> {
         self.0
             .prepare_cached(
-                "SELECT id, name, visibility_s, delay_s, retention_s, created_us
+                "SELECT id, name, visibility_s, delay_s, retention_s, wait_s, created_us
                  FROM service_queues WHERE name = ?1",
             )?
             .query_row([name], read_queue)
             .optional()
     }
 
-    fn queue_names(&self, after: &str, rows_max: u32) -> rusqlite::Result<Vec<String>> {
+    fn queue_names(
+        &self,
+        prefix: &str,
+        after: &str,
+        rows_max: u32,
+    ) -> rusqlite::Result<Vec<String>> {
+        // Why: no name has a character behind these.
+        let end = format!("{prefix}\u{7f}");
         let mut statement = self.0.prepare_cached(
-            "SELECT name FROM service_queues WHERE name > ?1 ORDER BY name LIMIT ?2",
+            "SELECT name FROM service_queues WHERE name > ?1 AND name >= ?2 AND name < ?3
+             ORDER BY name LIMIT ?4",
         )?;
-        let names = statement.query_map(params![after, rows_max], |row| row.get(0))?;
+        let names = statement.query_map(params![after, prefix, end, rows_max], |row| row.get(0))?;
         names.collect()
     }
 
@@ -73,23 +119,10 @@ impl Queues for Kept<'_> {
     fn create_queue(&self, queue: &Queue) -> rusqlite::Result<()> {
         // Why: a run may wait for its queue to be there (again).
         self.1.set(true);
-        self.0
-            .prepare_cached(
-                "INSERT INTO service_queues (name, visibility_s, delay_s, retention_s, created_us)
-                 VALUES (?1, ?2, ?3, ?4, ?5)",
-            )?
-            .execute(params![
-                queue.name,
-                queue.visibility_s,
-                queue.delay_s,
-                queue.retention_s,
-                queue.created.0
-            ])?;
-        Ok(())
+        insert(self.0, queue)
     }
 
     fn drop_queue(&self, queue: i64) -> rusqlite::Result<()> {
-        self.purge(queue, None)?;
         self.0
             .prepare_cached("DELETE FROM service_queues WHERE id = ?1")?
             .execute([queue])?;
@@ -164,12 +197,24 @@ impl Queues for Kept<'_> {
         Ok(())
     }
 
-    fn purge(&self, queue: i64, before: Option<Timestamp>) -> rusqlite::Result<()> {
-        self.0
-            .prepare_cached(
-                "DELETE FROM service_messages WHERE owner = ?1 AND (?2 IS NULL OR sent_us < ?2)",
-            )?
-            .execute(params![queue, before.map(|before| before.0)])?;
-        Ok(())
+    fn expire(&self, queue: i64, before: Timestamp, rows_max: u32) -> rusqlite::Result<bool> {
+        expire(self.0, queue, before, rows_max)
+    }
+
+    fn empty(&self, queue: &Queue) -> rusqlite::Result<()> {
+        self.drop_queue(queue.id)?;
+        insert(self.0, queue)
+    }
+}
+
+impl Store {
+    /// For how many seconds a receiver waits who says nothing of it; `None`: there is no such queue.
+    pub fn queue_wait(&self, queue: &str) -> Result<Option<u32>, StoreError> {
+        self.readers.with(|db| {
+            Ok(db
+                .prepare_cached("SELECT wait_s FROM service_queues WHERE name = ?1")?
+                .query_row([queue], |row| row.get(0))
+                .optional()?)
+        })
     }
 }

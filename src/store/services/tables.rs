@@ -1,4 +1,7 @@
 //! Tables by key.
+//!
+//! Invariant: a table that is gone has given up its number for good; its items are nobody's, and the pruner's to
+//! remove.
 
 use rusqlite::{OptionalExtension as _, Row, params};
 
@@ -54,8 +57,9 @@ impl Tables for Kept<'_> {
     fn size(&self, table: i64) -> rusqlite::Result<(u64, u64)> {
         self.0
             .prepare_cached(
-                "SELECT count(*), coalesce(sum(length(item)), 0)
-                 FROM (SELECT item FROM service_items WHERE owner = ?1 LIMIT ?2)",
+                // Why not length(): that reads a text to its end.
+                "SELECT count(*), coalesce(sum(bytes), 0)
+                 FROM (SELECT octet_length(item) AS bytes FROM service_items WHERE owner = ?1 LIMIT ?2)",
             )?
             .query_row(params![table, COUNTED_MAX], |row| {
                 let (items, bytes): (i64, i64) = (row.get(0)?, row.get(1)?);
@@ -83,9 +87,6 @@ impl Tables for Kept<'_> {
     }
 
     fn drop_table(&self, table: i64) -> rusqlite::Result<()> {
-        self.0
-            .prepare_cached("DELETE FROM service_items WHERE owner = ?1")?
-            .execute([table])?;
         self.0
             .prepare_cached("DELETE FROM service_tables WHERE id = ?1")?
             .execute([table])?;

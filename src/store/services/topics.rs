@@ -220,8 +220,8 @@ impl Topics for Kept<'_> {
             .prepare_cached(
                 "SELECT count(*) FILTER (WHERE status = 'waiting'),
                         count(*) FILTER (WHERE status = 'given_up')
-                 FROM (SELECT status FROM service_deliveries AS d
-                       JOIN service_notices AS n ON n.id = d.notice
+                 FROM (SELECT status FROM service_notices AS n
+                       CROSS JOIN service_deliveries AS d ON d.notice = n.id
                        WHERE n.topic = ?1 LIMIT ?2)",
             )?
             .query_row(params![topic, COUNTED_MAX], |row| {

@@ -19,22 +19,28 @@ const ITEM_BYTES_MAX: usize = 400 << 10;
 /// Spec: attributes nest so deep.
 const DEPTH_MAX: u32 = 32;
 
+/// Spec: what a list or a map counts beside what is in it.
+const NESTED_BYTES: usize = 3;
+
 /// Spec: the longest partition key and the longest sort key.
 const HASH_BYTES_MAX: usize = 2048;
 const RANGE_BYTES_MAX: usize = 1024;
 
-/// The key of an item that is one.
-pub(super) fn checked(table: &Table, item: &Value) -> Result<ItemKey, Refusal> {
+/// The key of an item that is one, and it as it is kept, JSON.
+pub(super) fn checked(table: &Table, item: &Value) -> Result<(ItemKey, String), Refusal> {
     let fields = item
         .as_object()
         .ok_or_else(|| WORDS.invalid("the item is no map of attributes"))?;
+    let (mut kept, mut bytes) = (Map::new(), 0);
     for (name, value) in fields {
-        check(name, value, DEPTH_MAX)?;
+        let (value, size) = settled(name, value, DEPTH_MAX)?;
+        bytes += name.len() + size;
+        kept.insert(name.clone(), value);
     }
-    if item.to_string().len() > ITEM_BYTES_MAX {
+    if bytes > ITEM_BYTES_MAX {
         return Err(WORDS.invalid("Item size has exceeded the maximum allowed size"));
     }
-    key(table, fields)
+    Ok((key(table, &kept)?, Value::Object(kept).to_string()))
 }
 
 /// The key in attributes.
@@ -105,64 +111,78 @@ fn typed(value: &Value) -> Option<(&str, &Value)> {
     }
 }
 
-fn check(name: &str, value: &Value, depth: u32) -> Result<(), Refusal> {
-    let wrong = |what: &str| Err(WORDS.invalid(format!("the attribute {name} {what}")));
+/// An attribute as it is kept: numbers by their value, as DynamoDB tells them; and how many bytes of its item it
+/// counts. Spec: "DynamoDB item sizes and formats".
+fn settled(name: &str, value: &Value, depth: u32) -> Result<(Value, usize), Refusal> {
+    let wrong = |what: &str| WORDS.invalid(format!("the attribute {name} {what}"));
     if depth == 0 {
         return Err(WORDS.invalid("Nesting Levels have exceeded supported limits"));
     }
     let Some((kind, value)) = typed(value) else {
-        return wrong("is no typed attribute, such as {\"S\": \"text\"}");
+        return Err(wrong("is no typed attribute, such as {\"S\": \"text\"}"));
     };
-    let is_text = |value: &Value| value.is_string();
-    let is_number = |value: &Value| {
-        value
-            .as_str()
-            .is_some_and(|it| number::ordered(it).is_some())
-    };
-    let is_binary = |value: &Value| {
-        value
-            .as_str()
-            .is_some_and(|it| BASE64_STANDARD.decode(it).is_ok())
-    };
-    let is_set = |of: &dyn Fn(&Value) -> bool| {
-        let values = value.as_array();
-        values.is_some_and(|values| {
-            let distinct = || {
-                let mut texts: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
-                texts.sort_unstable();
-                texts.windows(2).all(|pair| pair[0] != pair[1])
-            };
-            !values.is_empty() && values.iter().all(of) && distinct()
-        })
-    };
-    let fits = match kind {
-        "S" => is_text(value),
-        "N" => is_number(value),
-        "B" => is_binary(value),
-        "BOOL" => value.is_boolean(),
-        "NULL" => *value == Value::Bool(true),
-        "SS" => is_set(&is_text),
-        "NS" => is_set(&is_number),
-        "BS" => is_set(&is_binary),
-        "L" => {
-            for value in value.as_array().into_iter().flatten() {
-                check(name, value, depth - 1)?;
+    let found = match kind {
+        "S" | "N" | "B" => scalar(kind, value),
+        "BOOL" => value.is_boolean().then(|| (value.clone(), 1)),
+        "NULL" => (*value == Value::Bool(true)).then(|| (value.clone(), 1)),
+        "SS" | "NS" | "BS" => set(&kind[..1], value),
+        "L" => match value.as_array() {
+            None => None,
+            Some(values) => {
+                let (mut kept, mut bytes) = (Vec::with_capacity(values.len()), NESTED_BYTES);
+                for value in values {
+                    let (value, size) = settled(name, value, depth - 1)?;
+                    bytes += size + 1;
+                    kept.push(value);
+                }
+                Some((kept.into(), bytes))
             }
-            value.is_array()
-        }
-        "M" => {
-            for value in value.as_object().into_iter().flat_map(Map::values) {
-                check(name, value, depth - 1)?;
+        },
+        "M" => match value.as_object() {
+            None => None,
+            Some(fields) => {
+                let (mut kept, mut bytes) = (Map::new(), NESTED_BYTES);
+                for (field, value) in fields {
+                    let (value, size) = settled(name, value, depth - 1)?;
+                    bytes += field.len() + size + 1;
+                    kept.insert(field.clone(), value);
+                }
+                Some((kept.into(), bytes))
             }
-            value.is_object()
+        },
+        _ => {
+            return Err(wrong(&format!(
+                "has the type {kind:?}, which there is none of"
+            )));
         }
-        _ => return wrong(&format!("has the type {kind:?}, which there is none of")),
     };
-    if fits {
-        Ok(())
-    } else {
-        wrong(&format!("has a value that does not fit its type {kind}"))
+    let misfit = || wrong(&format!("has a value that does not fit its type {kind}"));
+    let (value, bytes) = found.ok_or_else(misfit)?;
+    let typed = Map::from_iter([(kind.to_owned(), value)]);
+    Ok((typed.into(), bytes))
+}
+
+fn scalar(kind: &str, value: &Value) -> Option<(Value, usize)> {
+    let text = value.as_str()?;
+    match kind {
+        "N" => number::plain(text).map(|(plain, bytes)| (plain.into(), bytes)),
+        "B" => {
+            let bytes = BASE64_STANDARD.decode(text).ok()?;
+            Some((value.clone(), bytes.len()))
+        }
+        _ => Some((value.clone(), text.len())),
     }
+}
+
+fn set(kind: &str, value: &Value) -> Option<(Value, usize)> {
+    let values = value.as_array().filter(|values| !values.is_empty())?;
+    let members = values.iter().map(|value| scalar(kind, value));
+    let (members, sizes): (Vec<Value>, Vec<usize>) =
+        members.collect::<Option<Vec<_>>>()?.into_iter().unzip();
+    let mut texts: Vec<&str> = members.iter().filter_map(Value::as_str).collect();
+    texts.sort_unstable();
+    let distinct = texts.windows(2).all(|pair| pair[0] != pair[1]);
+    distinct.then(|| (members.into(), sizes.iter().sum()))
 }
 
 #[cfg(test)]
@@ -193,13 +213,30 @@ mod tests {
             "n": {"N": "1.50"},
             "more": {"M": {"list": {"L": [{"NULL": true}, {"BOOL": false}, {"NS": ["1", "2"]}]}}},
         });
-        let key = checked(&table(), &item).unwrap();
+        let (key, kept) = checked(&table(), &item).unwrap();
         assert_eq!(key.hash, b"c");
+        let kept: Value = serde_json::from_str(&kept).unwrap();
         let same = json!({"customer": {"S": "c"}, "n": {"N": "15E-1"}});
-        assert_eq!(checked(&table(), &same).unwrap(), key);
+        assert_eq!(checked(&table(), &same).unwrap().0, key);
         assert_eq!(
-            key_fields(&table(), &item),
-            json!({"customer": {"S": "c"}, "n": {"N": "1.50"}})
+            key_fields(&table(), &kept),
+            json!({"customer": {"S": "c"}, "n": {"N": "1.5"}})
+        );
+        assert_eq!(kept["more"], item["more"]);
+    }
+
+    #[test]
+    fn an_item_counts_the_bytes_of_its_names_and_values_and_not_those_of_their_json() {
+        let item = |bytes: usize| json!({"customer": {"S": "c"}, "n": {"N": "1"}, "x": {"S": "\"".repeat(bytes)}});
+        let rest = "customer".len() + 1 + "n".len() + 2 + "x".len();
+        assert!(checked(&table(), &item(ITEM_BYTES_MAX - rest)).is_ok());
+        assert!(checked(&table(), &item(ITEM_BYTES_MAX - rest + 1)).is_err());
+        let size = |value: Value| settled("a", &value, DEPTH_MAX).unwrap().1;
+        assert_eq!(size(json!({"B": "AAAA"})), 3);
+        assert_eq!(size(json!({"L": [{"NULL": true}, {"S": "ab"}]})), 3 + 2 + 3);
+        assert_eq!(
+            size(json!({"M": {"key": {"NS": ["1", "22"]}}})),
+            3 + 1 + 3 + 4
         );
     }
 
@@ -226,6 +263,10 @@ mod tests {
             (json!({"x": {"N": 1}}), "does not fit its type N"),
             (json!({"x": {"N": "one"}}), "does not fit its type N"),
             (json!({"x": {"SS": ["a", "a"]}}), "does not fit its type SS"),
+            (
+                json!({"x": {"NS": ["1", "1.0"]}}),
+                "does not fit its type NS",
+            ),
             (json!({"x": {"SS": []}}), "does not fit its type SS"),
             (json!({"x": {"Z": []}}), "has the type \"Z\""),
             (json!({"x": deep}), "Nesting Levels"),

@@ -96,11 +96,11 @@ pub(super) fn call<K: Tables>(
         "PutItem" => {
             let item = granted!(required(given.take("Item"), "item"));
             let (table, _) = granted!(named(kept, &mut given)?);
-            let key = granted!(item::checked(&table, item));
+            let (key, item) = granted!(item::checked(&table, item));
             let returns = granted!(returns_old(&mut given));
             granted!(given.end(&WORDS));
             let old = old(kept, &table, &key, returns)?;
-            kept.put_item(table.id, &key, &item.to_string())?;
+            kept.put_item(table.id, &key, &item)?;
             Ok(Ok(old))
         }
         "DeleteItem" => {
@@ -405,7 +405,8 @@ fn batch_write<K: Tables>(kept: &K, mut given: Parameters<'_>) -> Answer<K::Erro
             let (put, delete) = (&request["PutRequest"], &request["DeleteRequest"]);
             let (key, item) = if put.is_object() {
                 let item = granted!(required(put.get("Item"), "item"));
-                (granted!(item::checked(&table, item)), Some(item))
+                let (key, item) = granted!(item::checked(&table, item));
+                (key, Some(item))
             } else if delete.is_object() {
                 (granted!(key_of(&table, delete.get("Key"), "key")), None)
             } else {
@@ -417,7 +418,7 @@ fn batch_write<K: Tables>(kept: &K, mut given: Parameters<'_>) -> Answer<K::Erro
                 return Ok(Err(WORDS.invalid(message)));
             }
             match item {
-                Some(item) => kept.put_item(table.id, &key, &item.to_string())?,
+                Some(item) => kept.put_item(table.id, &key, &item)?,
                 None => kept.remove_item(table.id, &key)?,
             }
             seen.push((table.id, key));

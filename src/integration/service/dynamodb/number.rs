@@ -1,4 +1,5 @@
-//! Decimal numbers as bytes that compare as the numbers do, however they are written.
+//! Decimal numbers, however they are written: as bytes that compare as the numbers do, and as the one text that
+//! each is kept by.
 //!
 //! Spec: a number has up to 38 digits, and lies between 1E-130 and 9.99..E+125, or is zero.
 
@@ -14,8 +15,16 @@ const POSITIVE: u8 = 3;
 /// Behind the digits of a negative number, so that the longer one is the smaller.
 const END_OF_NEGATIVE: u8 = 0xff;
 
-/// The bytes of a number; `None` where the text is none, or one beyond the bounds.
-pub(super) fn ordered(text: &str) -> Option<Vec<u8>> {
+/// A number that is one.
+struct Decimal {
+    negative: bool,
+    /// Without zeros in front and behind; zero has none.
+    digits: Vec<u8>,
+    /// Of the first digit.
+    exponent: i32,
+}
+
+fn parse(text: &str) -> Option<Decimal> {
     let (negative, rest) = match text.as_bytes().first()? {
         b'-' => (true, &text[1..]),
         b'+' => (false, &text[1..]),
@@ -38,25 +47,75 @@ pub(super) fn ordered(text: &str) -> Option<Vec<u8>> {
         .count();
     let significant = &digits[leading..digits.len() - trailing];
     if significant.is_empty() {
-        return Some(vec![ZERO]);
+        return Some(Decimal {
+            negative: false,
+            digits: Vec::new(),
+            exponent: 0,
+        });
     }
-    // Of the first digit.
     let place = i32::try_from(whole.len()).ok()? - 1 - i32::try_from(leading).ok()?;
     let exponent = exponent.checked_add(place)?;
     if significant.len() > DIGITS_MAX || !(EXPONENT_MIN..=EXPONENT_MAX).contains(&exponent) {
         return None;
     }
+    Some(Decimal {
+        negative,
+        digits: significant.to_vec(),
+        exponent,
+    })
+}
+
+/// The bytes of a number; `None` where the text is none, or one beyond the bounds.
+pub(super) fn ordered(text: &str) -> Option<Vec<u8>> {
+    let Decimal {
+        negative,
+        digits,
+        exponent,
+    } = parse(text)?;
+    if digits.is_empty() {
+        return Some(vec![ZERO]);
+    }
     let exponent = u8::try_from(exponent - EXPONENT_MIN).ok()?;
-    let mut bytes = Vec::with_capacity(significant.len() + 3);
+    let mut bytes = Vec::with_capacity(digits.len() + 3);
     if negative {
         bytes.extend([NEGATIVE, !exponent]);
-        bytes.extend(significant.iter().map(|digit| !digit));
+        bytes.extend(digits.iter().map(|digit| !digit));
         bytes.push(END_OF_NEGATIVE);
     } else {
         bytes.extend([POSITIVE, exponent]);
-        bytes.extend(significant);
+        bytes.extend(digits);
     }
     Some(bytes)
+}
+
+/// The one text of a number, without an exponent, and how many bytes of an item it counts: one for two digits,
+/// and one more. `None` as for [`ordered`].
+pub(super) fn plain(text: &str) -> Option<(String, usize)> {
+    let Decimal {
+        negative,
+        digits,
+        exponent,
+    } = parse(text)?;
+    let bytes = digits.len().div_ceil(2) + 1 + usize::from(negative);
+    let mut plain = String::from(if negative { "-" } else { "" });
+    // How many digits stand before the point; with none of them there are zeros behind it first.
+    let whole = usize::try_from(exponent + 1).unwrap_or(0);
+    if digits.is_empty() || whole == 0 {
+        plain.push('0');
+    }
+    if !digits.is_empty() {
+        let before = &digits[..whole.min(digits.len())];
+        plain.extend(before.iter().copied().map(char::from));
+        plain.extend(std::iter::repeat_n('0', whole - before.len()));
+        let behind = &digits[before.len()..];
+        if !behind.is_empty() {
+            plain.push('.');
+            let zeros = usize::try_from(-1 - exponent).unwrap_or(0);
+            plain.extend(std::iter::repeat_n('0', zeros));
+            plain.extend(behind.iter().copied().map(char::from));
+        }
+    }
+    Some((plain, bytes))
 }
 
 #[cfg(test)]
@@ -105,6 +164,26 @@ mod tests {
             assert_eq!(ordered(one), ordered(other), "{one} {other}");
             assert!(ordered(one).is_some());
         }
+    }
+
+    #[test]
+    fn a_number_is_told_by_its_value() {
+        for (text, expected, bytes) in [
+            ("1.50", "1.5", 2),
+            ("007", "7", 2),
+            ("-0.0", "0", 1),
+            ("1E2", "100", 2),
+            ("-12.5e-3", "-0.0125", 4),
+            ("+.5", "0.5", 2),
+            ("12345E-2", "123.45", 4),
+            ("1e-5", "0.00001", 2),
+        ] {
+            let (told, counted) = plain(text).unwrap();
+            assert_eq!((told.as_str(), counted), (expected, bytes), "{text}");
+            assert_eq!(ordered(&told), ordered(text), "{text}");
+        }
+        assert_eq!(plain("9e125").unwrap().0.len(), 126);
+        assert_eq!(plain("1e126"), None);
     }
 
     #[test]

@@ -38,19 +38,23 @@ impl World {
         self.open_with(Config::default())
     }
 
-    fn open_with(&self, mut config: Config) -> Engine {
+    fn open_with(&self, config: Config) -> Engine {
+        let engine = self.engine(config, false);
+        engine.conduct();
+        engine
+    }
+
+    fn engine(&self, mut config: Config, service: bool) -> Engine {
         config.history.events_max = 100;
         let setup = EngineSetup {
             config,
             clock: Arc::new(SystemClock),
             working: true,
-            service: false,
+            service,
             hidden: Vec::new(),
             launcher: Launcher::default(),
         };
-        let engine = tokio::task::block_in_place(|| Engine::open(&self.state(), setup).unwrap());
-        engine.conduct();
-        engine
+        tokio::task::block_in_place(|| Engine::open(&self.state(), setup).unwrap())
     }
 
     /// Another process.

@@ -135,13 +135,109 @@ async fn states_use_tables_and_queues_and_errors_have_the_names_that_catch_knows
     let output: Value = serde_json::from_str(row.output.as_deref().unwrap()).unwrap();
     assert_eq!(
         output["got"]["Item"],
-        json!({"id": {"S": "a"}, "n": {"N": "1.50"}})
+        json!({"id": {"S": "a"}, "n": {"N": "1.5"}}),
+        "a number is its value"
     );
     assert_eq!(output["got"]["SdkHttpMetadata"]["HttpStatusCode"], 200);
     assert_eq!(output["sent"]["MessageId"].as_str().unwrap().len(), 36);
     let cause = output["Last"]["Cause"].as_str().unwrap();
     assert!(cause.contains("[services.dynamodb] endpoint"), "{cause}");
-    assert_eq!(messages(&engine, "jobs").await, [r#"{"order":"1.50"}"#]);
+    assert_eq!(messages(&engine, "jobs").await, [r#"{"order":"1.5"}"#]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queues_are_listed_by_how_they_begin_and_say_how_long_their_receivers_wait() {
+    let world = World::new();
+    let engine = world.open();
+    let sqs = |action: &'static str, parameters: Value| {
+        let engine = engine.clone();
+        async move { ask(&engine, Embedded::Sqs, action, parameters).await }
+    };
+    for name in ["a-1", "a-2", "b-1", "b-2", "b_3", "c"] {
+        sqs("CreateQueue", json!({"QueueName": name})).await;
+    }
+    let mut wanted = json!({"QueueNamePrefix": "b", "MaxResults": 2});
+    let mut names = Vec::new();
+    loop {
+        let page = sqs("ListQueues", wanted.clone()).await;
+        let urls = page["QueueUrls"].as_array().unwrap();
+        names.extend(urls.iter().map(|url| {
+            let name = url.as_str().unwrap().rsplit('/').next();
+            name.unwrap().to_owned()
+        }));
+        match page.get("NextToken") {
+            Some(token) => wanted["NextToken"] = token.clone(),
+            None => break,
+        }
+    }
+    assert_eq!(names, ["b-1", "b-2", "b_3"]);
+
+    let attributes = json!({"ReceiveMessageWaitTimeSeconds": "7"});
+    let waiting = json!({"QueueName": "waiting", "Attributes": attributes});
+    sqs("CreateQueue", waiting.clone()).await;
+    sqs("CreateQueue", waiting).await;
+    let plain = json!({"QueueName": "waiting"});
+    let refusal = refused(&engine, Embedded::Sqs, "CreateQueue", plain).await;
+    assert_eq!(refusal.code, "QueueAlreadyExists");
+    sqs("PurgeQueue", json!({"QueueUrl": "waiting"})).await;
+    let told = sqs("GetQueueAttributes", json!({"QueueUrl": "waiting"})).await;
+    assert_eq!(told["Attributes"]["ReceiveMessageWaitTimeSeconds"], "7");
+    assert_eq!(engine.store().queue_wait("waiting").unwrap(), Some(7));
+    let long = json!({"QueueName": "long", "Attributes": {"ReceiveMessageWaitTimeSeconds": "21"}});
+    refused(&engine, Embedded::Sqs, "CreateQueue", long).await;
+
+    // Whatever the settings say by now.
+    engine.listens_on("127.0.0.1:4444".parse().unwrap());
+    engine.set_config(Config::default());
+    let told = sqs("GetQueueUrl", json!({"QueueName": "c"})).await;
+    assert_eq!(told["QueueUrl"], "http://127.0.0.1:4444/000000000000/c");
+}
+
+/// Whoever writes does not wait for them, and they do not wait for a disk that is full.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changes_nothing_takes_no_commit() {
+    let world = World::new();
+    let engine = world.open();
+    with_table_and_queue(&engine).await;
+    ask(
+        &engine,
+        Embedded::Sns,
+        "CreateTopic",
+        json!({"Name": "told"}),
+    )
+    .await;
+    let before = engine.store().pulse().unwrap().commits;
+    let topic = "arn:aws:sns:us-east-1:000000000000:told";
+    for (service, action, parameters) in [
+        (Embedded::DynamoDb, "ListTables", json!({})),
+        (
+            Embedded::DynamoDb,
+            "DescribeTable",
+            json!({"TableName": "orders"}),
+        ),
+        (Embedded::DynamoDb, "Scan", json!({"TableName": "orders"})),
+        (
+            Embedded::DynamoDb,
+            "GetItem",
+            json!({"TableName": "orders", "Key": {"id": {"S": "a"}}}),
+        ),
+        (Embedded::Sqs, "ListQueues", json!({})),
+        (
+            Embedded::Sqs,
+            "GetQueueAttributes",
+            json!({"QueueUrl": "jobs"}),
+        ),
+        (Embedded::Sns, "ListTopics", json!({})),
+        (Embedded::Sns, "ListSubscriptions", json!({})),
+        (
+            Embedded::Sns,
+            "GetTopicAttributes",
+            json!({"TopicArn": topic}),
+        ),
+    ] {
+        ask(&engine, service, action, parameters).await;
+    }
+    assert_eq!(engine.store().pulse().unwrap().commits, before);
 }
 
 /// Nobody listens at that port: what was sent would fail otherwise.

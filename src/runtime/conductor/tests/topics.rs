@@ -16,8 +16,12 @@ async fn sns(engine: &Engine, action: &str, parameters: Value) -> Value {
 }
 
 fn settle(engine: &Engine, text: &str) {
-    let settings = Settings::parse(std::path::Path::new("iterd.toml"), text).unwrap();
-    engine.set_config(settings.config);
+    let file = std::path::Path::new("iterd.toml");
+    let mut config = Settings::parse(file, text).unwrap().config;
+    for topic in config.topics.values_mut() {
+        topic.found_in(engine.paths().root());
+    }
+    engine.set_config(config);
 }
 
 /// All that the outbox owes, by destination.
@@ -114,6 +118,58 @@ async fn a_message_goes_to_whoever_subscribed_and_to_whom_the_settings_name() {
     assert_eq!(figures["Attributes"]["MessagesPublished"], "1");
     let listed = sns(&engine, "ListTopics", json!({})).await;
     assert_eq!(listed["Topics"].as_array().unwrap().len(), 2);
+}
+
+/// A figure of the file, once it is that.
+async fn becomes(engine: &Engine, sql: &str, wanted: i64) {
+    let file = rusqlite::Connection::open(engine.store().path()).unwrap();
+    let patience = std::time::Instant::now() + Duration::from_mins(1);
+    loop {
+        let found: i64 = file.query_row(sql, [], |row| row.get(0)).unwrap();
+        if found == wanted {
+            return;
+        }
+        assert!(std::time::Instant::now() < patience, "{sql}: {found}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_owed_to_a_place_that_the_settings_do_not_name_waits_until_they_do() {
+    let world = World::new();
+    let engine = world.engine(Config::default(), true);
+    settle(&engine, "[topics.alerts]\nlog = true");
+    sns(&engine, "Publish", json!({"TopicArn": ARN, "Message": "m"})).await;
+    settle(&engine, "");
+    engine.spawn_services();
+    let tries = "SELECT max(attempts) FROM service_deliveries WHERE status = 'waiting'";
+    becomes(&engine, tries, 1).await;
+    settle(&engine, "[topics.alerts]\nlog = true");
+    becomes(&engine, "SELECT count(*) FROM service_deliveries", 0).await;
+    let told = "SELECT count(*) FROM events WHERE kind = 'message'";
+    becomes(&engine, told, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_ends_in_good_order_waits_for_what_it_is_telling() {
+    let world = World::new();
+    let engine = world.engine(Config::default(), true);
+    let folder = world.directory.path().display();
+    let script = format!("touch {folder}/begun; sleep 0.5; touch {folder}/told");
+    settle(
+        &engine,
+        &format!("[topics.alerts]\ncommand = [\"/bin/sh\", \"-c\", \"{script}\"]"),
+    );
+    engine.spawn_services();
+    sns(&engine, "Publish", json!({"TopicArn": ARN, "Message": "m"})).await;
+    let patience = std::time::Instant::now() + Duration::from_mins(1);
+    while !world.directory.path().join("begun").exists() {
+        assert!(std::time::Instant::now() < patience, "it does not begin");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    engine.shut_down(Duration::from_secs(5)).await;
+    assert!(world.directory.path().join("told").exists());
+    becomes(&engine, "SELECT count(*) FROM service_deliveries", 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
