@@ -125,6 +125,18 @@ impl Gone {
     }
 }
 
+/// Removes what a killed predecessor left of objects that were never whole.
+fn sweep_buckets(paths: &StatePaths, config: &Config) {
+    let buckets = Buckets {
+        root: paths.buckets(),
+        named: config.buckets.clone(),
+        elsewhere: None,
+    };
+    if let Err(error) = buckets.sweep() {
+        tracing::warn!(%error, "what was left in a bucket is not removed");
+    }
+}
+
 /// The right to change a job, or the state machines, until it is dropped.
 pub(super) type Turn = OwnedMutexGuard<()>;
 
@@ -142,6 +154,7 @@ impl Engine {
         if setup.working {
             state.empty_scratch()?;
             tester::sweep(&paths.tests());
+            sweep_buckets(&paths, &setup.config);
             // Why not waited for: it comes before everything that follows, and a full disk must not
             // keep the daemon from saying that it is full.
             store.commit_soon(chronicler::begin(&store, setup.clock.now())?)?;

@@ -41,11 +41,7 @@ impl Elsewhere {
     pub(super) fn bucket(&self, name: &str) -> Result<Far, BucketError> {
         let store = self.services.objects(name);
         let store = store.map_err(|error| io_error(name, "the service", &*error))?;
-        Ok(Far {
-            name: name.into(),
-            store: Arc::new(store),
-            runtime: self.runtime.clone(),
-        })
+        Ok(Far::new(name, store, self.runtime.clone()))
     }
 }
 
@@ -58,8 +54,25 @@ pub(super) struct Far {
 }
 
 impl Far {
+    pub(super) fn new(name: &str, store: AmazonS3, runtime: Handle) -> Self {
+        Self {
+            name: name.into(),
+            store: Arc::new(store),
+            runtime,
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(super) fn store(&self) -> &dyn ObjectStore {
         &*self.store
+    }
+
+    /// Does something that nobody waits for.
+    pub(super) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        drop(self.runtime.spawn(future));
     }
 
     pub(super) fn wait<T>(&self, future: impl Future<Output = T>) -> T {

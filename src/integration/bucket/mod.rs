@@ -9,6 +9,7 @@ mod folder;
 mod listing;
 mod name;
 mod page;
+mod staged;
 mod uploads;
 mod writer;
 
@@ -20,9 +21,6 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-
-use futures::executor::block_on;
-use object_store::ObjectStore;
 
 pub use self::{
     elsewhere::Elsewhere,
@@ -69,6 +67,26 @@ pub enum BucketError {
     /// That key leads out of its bucket, or is none.
     #[error("access denied: {key:?} is no key of an object in the bucket {bucket}")]
     Denied {
+        /// The bucket.
+        bucket: String,
+        /// The key.
+        key: String,
+    },
+    /// That key is longer than a folder keeps.
+    #[error(
+        "the key {key:?} of the bucket {bucket} is too long: a key has at most {KEY_BYTES_MAX} bytes, and 255 between two slashes"
+    )]
+    KeyTooLong {
+        /// The bucket.
+        bucket: String,
+        /// The key, as far as there are keys.
+        key: String,
+    },
+    /// Its file would be a folder, or lie in a file.
+    #[error(
+        "access denied: {key:?} cannot be written in the bucket {bucket}, which is a folder: another object's key begins with this one and a slash, or this one with another's"
+    )]
+    Taken {
         /// The bucket.
         bucket: String,
         /// The key.
@@ -225,12 +243,25 @@ impl Buckets {
         fs::create_dir(&path).map_err(|error| folder::io_error(name, "the folder", &error))
     }
 
+    /// Removes what a process left that ended while it wrote objects to folders. What others write stays.
+    pub fn sweep(&self) -> Result<(), BucketError> {
+        for name in self.folders()?.into_keys() {
+            if let At::Folder(folder) = self.bucket(&name)?.at {
+                folder.sweep()?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes a bucket that is empty and that no setting names.
     pub fn remove(&self, name: &str) -> Result<(), BucketError> {
-        self.bucket(name)?;
+        let bucket = self.bucket(name)?;
         if self.named.contains_key(name) {
             let error = std::io::Error::other(format!("[buckets.{name}] in iterd.toml names it"));
             return Err(folder::io_error(name, "the folder", &error));
+        }
+        if let At::Folder(folder) = &bucket.at {
+            folder.sweep()?;
         }
         fs::remove_dir(self.root.join(name)).map_err(|error| {
             if error.kind() == std::io::ErrorKind::DirectoryNotEmpty {
@@ -280,14 +311,19 @@ impl Bucket {
 
     /// A part of an object in a folder, and the object: what its bytes are read from, at the first of them.
     pub fn open(&self, key: &str) -> Result<(Object, File), BucketError> {
+        self.folder(key)?.open_object(key)
+    }
+
+    fn folder(&self, what: &str) -> Result<&Folder, BucketError> {
         match &self.at {
-            At::Folder(folder) => folder.open_object(key),
-            At::Elsewhere(_) => Err(folder::io_error(
-                &self.name,
-                key,
-                &std::io::Error::other("it is elsewhere"),
-            )),
+            At::Folder(folder) => Ok(folder),
+            At::Elsewhere(_) => Err(self.is_elsewhere(what)),
         }
+    }
+
+    fn is_elsewhere(&self, what: &str) -> BucketError {
+        let error = std::io::Error::other("it is elsewhere");
+        folder::io_error(&self.name, what, &error)
     }
 
     /// The first objects whose keys begin with `prefix` and come after `after`, at most
@@ -301,29 +337,10 @@ impl Bucket {
 
     /// Begins an object; what was there under its key stays until the new one is whole.
     pub fn create(&self, key: &str) -> Result<ObjectWriter, BucketError> {
-        let location = match &self.at {
-            At::Folder(folder) => folder.new_place(key)?,
-            At::Elsewhere(far) => far.place(key)?,
-        };
-        Ok(ObjectWriter::new(self.clone(), location))
-    }
-
-    fn store(&self) -> &dyn ObjectStore {
         match &self.at {
-            At::Folder(folder) => folder.store(),
-            At::Elsewhere(far) => far.store(),
+            At::Folder(folder) => ObjectWriter::in_folder(folder, key),
+            At::Elsewhere(far) => ObjectWriter::elsewhere(far, key),
         }
-    }
-
-    fn wait<T>(&self, future: impl Future<Output = T>) -> T {
-        match &self.at {
-            At::Folder(_) => block_on(future),
-            At::Elsewhere(far) => far.wait(future),
-        }
-    }
-
-    fn store_error(&self, key: &str, error: &object_store::Error) -> BucketError {
-        elsewhere::store_error(&self.name, key, error)
     }
 
     /// Removes an object; one that is not there is removed.

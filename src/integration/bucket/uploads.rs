@@ -6,14 +6,19 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::{self, Read as _, Write as _},
+    io::{self, Read as _},
     path::{Path, PathBuf},
     time::{Duration, UNIX_EPOCH},
 };
 
 use serde::{Deserialize, Serialize};
 
-use super::{Bucket, BucketError, folder::io_error, listing};
+use super::{
+    Bucket, BucketError,
+    folder::io_error,
+    listing,
+    staged::{STAGING, Staged},
+};
 use crate::time::{Clock as _, SystemClock};
 
 /// Uploads that are not complete, at a time.
@@ -73,8 +78,8 @@ pub enum UploadError {
 impl Uploads {
     /// Begins an upload; its id.
     pub fn begin(&self, bucket: &Bucket, key: &str) -> Result<String, UploadError> {
-        // Why made and dropped: a key that is none is told now, and not after the last part.
-        drop(bucket.create(key)?);
+        // Why: a key that is none is told now, and not after the last part.
+        bucket.folder(key)?.new_place(key)?;
         let io = |error: io::Error| io_error(bucket.name(), key, &error);
         if self.sweep().map_err(io)? >= UPLOADS_MAX {
             return Err(UploadError::TooMany);
@@ -107,13 +112,9 @@ impl Uploads {
             return Err(UploadError::Number(number));
         }
         let io = |error: io::Error| io_error(bucket, key, &error);
-        let partial = folder.join(format!("{number}.{:016x}", rand::random::<u64>()));
-        let file = File::create_new(&partial).map_err(io)?;
-        Ok(PartWriter {
-            file,
-            partial,
-            whole: folder.join(number.to_string()),
-        })
+        let whole = folder.join(number.to_string());
+        let staged = Staged::create(&folder.join(STAGING)).map_err(io)?;
+        Ok(PartWriter { staged, whole })
     }
 
     /// The parts that were sent: their numbers, sizes and tags.
@@ -218,28 +219,19 @@ fn about(folder: &Path) -> Option<About> {
 /// A part that is being received; it is there once [`PartWriter::finish`] has answered.
 #[derive(Debug)]
 pub struct PartWriter {
-    file: File,
-    partial: PathBuf,
+    staged: Staged,
     whole: PathBuf,
 }
 
 impl PartWriter {
     /// Appends.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)
+        self.staged.write(bytes)
     }
 
     /// Makes the part be there; its tag. Why not on disk: the object is, once it is complete.
     pub fn finish(self) -> io::Result<String> {
-        fs::rename(&self.partial, &self.whole)?;
-        let metadata = self.file.metadata()?;
+        let metadata = self.staged.place(&self.whole)?;
         Ok(listing::object(String::new(), &metadata).etag)
-    }
-}
-
-impl Drop for PartWriter {
-    fn drop(&mut self) {
-        // Why dropped: once it is whole there is none of that name.
-        drop(fs::remove_file(&self.partial));
     }
 }
