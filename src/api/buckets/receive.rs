@@ -12,7 +12,7 @@ use s3s::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::dto;
+use super::{body::Broken, dto};
 use crate::integration::bucket::{ObjectWriter, PartWriter};
 
 /// Bodies that are taken in at a time; whoever sends another one waits. Each holds a piece here, and a part
@@ -21,9 +21,6 @@ const AT_ONCE_MAX: usize = 24;
 
 /// How long a body waits for others to be taken in.
 const LEAVE_TIME_MAX: Duration = Duration::from_secs(30);
-
-/// How long the next bytes of a body may take.
-const STALLED: Duration = Duration::from_secs(30);
 
 /// Bytes that are gathered before they are written.
 const PIECE_BYTES: usize = 1 << 20;
@@ -155,11 +152,16 @@ fn write<S: Sink>(
 }
 
 async fn next(body: &mut StreamingBlob) -> S3Result<Option<hyper::body::Bytes>> {
-    match tokio::time::timeout(STALLED, body.next()).await {
-        Ok(None) => Ok(None),
-        Ok(Some(Ok(bytes))) => Ok(Some(bytes)),
-        Ok(Some(Err(error))) => Err(s3_error!(IncompleteBody, "the body broke off: {error}")),
-        Err(_) => Err(s3_error!(RequestTimeout, "the body did not come in time")),
+    match body.next().await {
+        None => Ok(None),
+        Some(Ok(bytes)) => Ok(Some(bytes)),
+        Some(Err(error)) => {
+            let words = error.to_string();
+            if words.ends_with(Broken::LATE) {
+                return Err(s3_error!(RequestTimeout, "{}", Broken::LATE));
+            }
+            Err(s3_error!(IncompleteBody, "the body broke off: {words}"))
+        }
     }
 }
 
