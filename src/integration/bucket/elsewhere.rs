@@ -123,7 +123,11 @@ impl Far {
     }
 
     /// The copy of an object; made where there is none of what it is now.
-    pub(super) fn fetch(&self, key: &str, spool: Spool<'_>) -> Result<PathBuf, BucketError> {
+    pub(super) fn fetch(
+        &self,
+        key: &str,
+        spool: Spool<'_>,
+    ) -> Result<(Object, PathBuf), BucketError> {
         let object = self.object(key)?;
         if object.size > spool.bytes_max {
             return Err(BucketError::TooLarge {
@@ -159,7 +163,7 @@ impl Far {
             copied?;
             remove_superseded(spool.directory, &prefix, &name).map_err(io)?;
         }
-        Ok(copy)
+        Ok((object, copy))
     }
 
     fn copy(&self, key: &str, object: &Object, to: &Path) -> Result<(), BucketError> {

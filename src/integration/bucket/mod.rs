@@ -301,10 +301,10 @@ impl Bucket {
         }
     }
 
-    /// The file of an object: its own, or what it was fetched to.
-    pub fn fetch(&self, key: &str, spool: Spool<'_>) -> Result<PathBuf, BucketError> {
+    /// An object and its file: its own, or what it was fetched to.
+    pub fn fetch(&self, key: &str, spool: Spool<'_>) -> Result<(Object, PathBuf), BucketError> {
         match &self.at {
-            At::Folder(folder) => folder.file(key),
+            At::Folder(folder) => Ok((folder.object(key)?, folder.file(key)?)),
             At::Elsewhere(far) => far.fetch(key, spool),
         }
     }

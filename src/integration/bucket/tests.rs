@@ -24,7 +24,7 @@ fn file(bucket: &Bucket, key: &str) -> Result<PathBuf, BucketError> {
         directory: Path::new("/nowhere"),
         bytes_max: 0,
     };
-    bucket.fetch(key, spool)
+    Ok(bucket.fetch(key, spool)?.1)
 }
 
 fn put(bucket: &Bucket, key: &str, text: &str) -> Result<u64, BucketError> {
