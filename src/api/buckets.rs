@@ -5,6 +5,7 @@
 //! not signed by a key of ours reaches no bucket, and nothing of its body is read; a body is held a piece at a time.
 
 mod body;
+mod conditions;
 mod dto;
 mod receive;
 mod service;

@@ -1,4 +1,4 @@
-//! What buckets say, in the words of S3's protocol, and what it says of ranges and conditions.
+//! What buckets say, in the words of S3's protocol.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -73,28 +73,19 @@ pub(super) fn prefixes(prefixes: Vec<String>, keys: Spelling) -> Vec<CommonPrefi
     prefixes.into_iter().map(told).collect()
 }
 
-/// Whether the object is as `If-Match` and `If-None-Match` want it.
-pub(super) fn check(
-    object: &Object,
-    matches: Option<&dto::ETagCondition>,
-    none_matches: Option<&dto::ETagCondition>,
-) -> Result<(), S3Error> {
-    let is_it = |condition: &dto::ETagCondition| {
-        condition.is_any() || condition.as_etag().is_some_and(|etag| *etag == tag(object))
-    };
-    if matches.is_some_and(|condition| !is_it(condition)) {
-        return Err(S3Error::new(S3ErrorCode::PreconditionFailed));
-    }
-    if none_matches.is_some_and(is_it) {
-        return Err(S3Error::new(S3ErrorCode::NotModified));
-    }
-    Ok(())
-}
-
 pub(super) fn refused(error: impl Into<Refusal>) -> S3Error {
     let refusal = error.into();
     let code = S3ErrorCode::from_bytes(refusal.code.as_bytes());
     S3Error::with_message(code.unwrap_or(S3ErrorCode::InternalError), refusal.message)
+}
+
+/// An error of the protocol, which those of buckets become.
+pub(super) struct Refused(pub(super) S3Error);
+
+impl<E: Into<Refusal>> From<E> for Refused {
+    fn from(error: E) -> Self {
+        Self(refused(error))
+    }
 }
 
 pub(super) fn upload_refused(error: UploadError) -> S3Error {
