@@ -30,7 +30,7 @@ use super::{
 use crate::{
     config::Config,
     integration::{
-        bucket::{Buckets, Elsewhere},
+        bucket::{Buckets, Elsewhere, Uploads},
         reader::Places,
         service::remote::StatesApi,
         source::PageBounds,
@@ -125,7 +125,7 @@ impl Gone {
     }
 }
 
-/// Removes what a killed predecessor left of objects that were never whole.
+/// Removes what a killed predecessor left of objects that were never whole, and what nobody completed.
 fn sweep_buckets(paths: &StatePaths, config: &Config) {
     let buckets = Buckets {
         root: paths.buckets(),
@@ -134,6 +134,12 @@ fn sweep_buckets(paths: &StatePaths, config: &Config) {
     };
     if let Err(error) = buckets.sweep() {
         tracing::warn!(%error, "what was left in a bucket is not removed");
+    }
+    let uploads = Uploads {
+        root: paths.uploads(),
+    };
+    if let Err(error) = uploads.sweep() {
+        tracing::warn!(%error, "uploads that nobody completed are not removed");
     }
 }
 
@@ -153,6 +159,7 @@ impl Engine {
         let paths = state.paths().clone();
         if setup.working {
             state.empty_scratch()?;
+            state.sweep_spool()?;
             tester::sweep(&paths.tests());
             sweep_buckets(&paths, &setup.config);
             // Why not waited for: it comes before everything that follows, and a full disk must not

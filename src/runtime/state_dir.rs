@@ -194,6 +194,21 @@ impl StateDir {
         &self.paths
     }
 
+    /// Removes copies that were never whole: who made them was killed.
+    pub(super) fn sweep_spool(&self) -> Result<(), StateError> {
+        let path = self.paths.spool();
+        let swept = std::fs::read_dir(&path).and_then(|mut entries| {
+            entries.try_for_each(|entry| {
+                let file = entry?.path();
+                if file.extension().is_some_and(|ending| ending == "partial") {
+                    std::fs::remove_file(file)?;
+                }
+                Ok(())
+            })
+        });
+        swept.map_err(|error| StateError::Io { path, error })
+    }
+
     /// Removes what workers left in their scratch directories. Nobody works in them any more.
     pub(super) fn empty_scratch(&self) -> Result<(), StateError> {
         let path = self.paths.scratch();

@@ -4,12 +4,12 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use s3s::{
     S3Error, S3ErrorCode,
-    dto::{self, CommonPrefix, ETag, EncodingType, ObjectStorageClass},
+    dto::{self, CommonPrefix, ETag, EncodingType, MultipartUpload, ObjectStorageClass},
 };
 
 use crate::{
     integration::{
-        bucket::{BucketError, Object, UploadError},
+        bucket::{Begun, BucketError, Object, UploadError},
         service::{Refusal, remote::encode},
     },
     time::Timestamp as Instant,
@@ -66,6 +66,15 @@ pub(super) fn objects(objects: Vec<Object>, keys: Spelling) -> Vec<dto::Object> 
     objects.into_iter().map(told).collect()
 }
 
+pub(super) fn upload(begun: Begun, keys: Spelling) -> MultipartUpload {
+    MultipartUpload {
+        initiated: Some(instant(begun.at)),
+        key: Some(keys.written(begun.key)),
+        upload_id: Some(begun.id),
+        ..MultipartUpload::default()
+    }
+}
+
 pub(super) fn prefixes(prefixes: Vec<String>, keys: Spelling) -> Vec<CommonPrefix> {
     let told = |prefix| CommonPrefix {
         prefix: Some(keys.written(prefix)),
@@ -94,6 +103,7 @@ pub(super) fn upload_refused(error: UploadError) -> S3Error {
         UploadError::Part(_) => S3ErrorCode::InvalidPart,
         UploadError::Order => S3ErrorCode::InvalidPartOrder,
         UploadError::Number(_) => S3ErrorCode::InvalidArgument,
+        UploadError::Busy => S3ErrorCode::OperationAborted,
         UploadError::TooMany => S3ErrorCode::SlowDown,
         UploadError::Bucket(_) => S3ErrorCode::InternalError,
     };

@@ -14,12 +14,14 @@ use s3s::{
         DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, ETag,
         GetBucketLocationInput, GetBucketLocationOutput, GetObjectInput, GetObjectOutput,
         HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput, ListBucketsInput,
-        ListBucketsOutput, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input,
-        ListObjectsV2Output, ListPartsInput, ListPartsOutput, Part, PutObjectInput,
-        PutObjectOutput, StreamingBlob, UploadPartInput, UploadPartOutput,
+        ListBucketsOutput, ListMultipartUploadsInput, ListMultipartUploadsOutput, ListObjectsInput,
+        ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, ListPartsInput,
+        ListPartsOutput, Part, PutObjectInput, PutObjectOutput, StreamingBlob, UploadPartInput,
+        UploadPartOutput,
     },
     s3_error,
 };
+use tokio::sync::Semaphore;
 
 use super::{
     conditions::{
@@ -27,7 +29,7 @@ use super::{
         check_put,
     },
     dto::{
-        Refused, Spelling, instant, io, objects, prefixes, refused, size, tag, unsupported,
+        Refused, Spelling, instant, io, objects, prefixes, refused, size, tag, unsupported, upload,
         upload_refused,
     },
     receive::{Leave, Room, blocking, check_size, receive, sums},
@@ -36,7 +38,7 @@ use crate::{
     api::Api,
     integration::{
         bucket::{
-            Bucket, BucketError, Buckets, Object, PAGE_MAX, Page, Uploads, Wanted, read_part,
+            Begun, Bucket, BucketError, Buckets, Object, PAGE_MAX, Page, Uploads, Wanted, read_part,
         },
         service::s3::{CONTENT_TYPE, copy_object},
     },
@@ -45,16 +47,23 @@ use crate::{
 /// Bytes of an object that are read at a time.
 const PIECE_BYTES: u64 = 256 * 1024;
 
+/// Listings that are made at a time; each goes through folders of any size.
+const LISTINGS_MAX: usize = 8;
+
 /// See the module.
 pub(super) struct Objects {
     api: Api,
     leave: Leave,
+    listings: Semaphore,
 }
 
 impl Objects {
     pub(super) fn new(api: Api) -> Self {
-        let leave = Leave::new();
-        Self { api, leave }
+        Self {
+            api,
+            leave: Leave::new(),
+            listings: Semaphore::new(LISTINGS_MAX),
+        }
     }
 
     fn buckets(&self) -> S3Result<Buckets> {
@@ -101,6 +110,8 @@ impl Objects {
 
     async fn page(&self, name: String, wanted: Wanted) -> S3Result<Page> {
         let bucket = self.bucket(&name)?;
+        // Why no error: it is never closed.
+        let _leave = self.listings.acquire().await.ok();
         blocking(move || bucket.page(&wanted).map_err(refused)).await
     }
 }
@@ -529,20 +540,73 @@ impl S3 for Objects {
         let parts = parts.filter(|parts| !parts.is_empty());
         let parts = parts.ok_or_else(|| s3_error!(MalformedXML, "the parts are not told"))?;
         let (key, id) = (input.key.clone(), input.upload_id);
+        let checked = blocking(move || {
+            let bytes = uploads.check(&bucket, &key, &id, &parts);
+            room.check(bytes.map_err(upload_refused)?)?;
+            Ok((uploads, bucket, key, id, parts))
+        });
+        let (uploads, bucket, key, id, parts) = checked.await?;
         let whole = blocking(move || {
-            let sent = uploads.parts(bucket.name(), &key, &id);
-            let sent = sent.map_err(upload_refused)?;
-            room.check(sent.values().map(|(size, _)| size).sum())?;
             let done = uploads.complete(&bucket, &key, &id, &parts);
             done.map_err(upload_refused)?;
             bucket.object(&key).map_err(refused)
         });
-        let whole: Object = whole.await?;
+        // Spec: the answer begins at once, and the line is kept alive until the object is whole.
+        let future = async move {
+            let whole: Object = whole.await?;
+            Ok(CompleteMultipartUploadOutput {
+                bucket: Some(input.bucket),
+                key: Some(input.key),
+                e_tag: Some(tag(&whole)),
+                ..CompleteMultipartUploadOutput::default()
+            })
+        };
         Ok(S3Response::new(CompleteMultipartUploadOutput {
-            bucket: Some(input.bucket),
-            key: Some(input.key),
-            e_tag: Some(tag(&whole)),
+            future: Some(Box::pin(future)),
             ..CompleteMultipartUploadOutput::default()
+        }))
+    }
+
+    async fn list_multipart_uploads(
+        &self,
+        request: S3Request<ListMultipartUploadsInput>,
+    ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
+        let input = request.input;
+        if input.delimiter.is_some() {
+            return Err(unsupported("listings of uploads by a delimiter"));
+        }
+        let (uploads, bucket) = (self.uploads()?, self.bucket(&input.bucket)?);
+        let begun = blocking(move || uploads.begun(bucket.name()).map_err(upload_refused)).await?;
+        let most = keys_max(input.max_uploads)?;
+        let prefix = input.prefix.clone().unwrap_or_default();
+        let after = (
+            input.key_marker.as_deref(),
+            input.upload_id_marker.as_deref(),
+        );
+        let mut follow = begun.into_iter().filter(|upload| {
+            let behind = match after {
+                (None, _) => true,
+                (Some(key), None) => *upload.key > *key,
+                (Some(key), Some(id)) => (&*upload.key, &*upload.id) > (key, id),
+            };
+            behind && upload.key.starts_with(&prefix)
+        });
+        let told: Vec<Begun> = follow.by_ref().take(most).collect();
+        let more = most > 0 && follow.next().is_some();
+        let keys = Spelling::of(input.encoding_type.as_ref());
+        let last = told.last().filter(|_| more);
+        Ok(S3Response::new(ListMultipartUploadsOutput {
+            bucket: Some(input.bucket),
+            next_key_marker: last.map(|last| keys.written(last.key.clone())),
+            next_upload_id_marker: last.map(|last| last.id.clone()),
+            is_truncated: Some(more),
+            max_uploads: Some(number(most)),
+            prefix: input.prefix.map(|it| keys.written(it)),
+            key_marker: input.key_marker.map(|it| keys.written(it)),
+            upload_id_marker: input.upload_id_marker,
+            encoding_type: input.encoding_type,
+            uploads: Some(told.into_iter().map(|begun| upload(begun, keys)).collect()),
+            ..ListMultipartUploadsOutput::default()
         }))
     }
 

@@ -28,6 +28,9 @@ use super::{
 };
 use crate::{integration::service::remote::Services, time::Timestamp};
 
+/// Objects without bytes that are asked for in a listing, whether they are objects; others are taken for some.
+const FOLDERS_MAX: usize = 1000;
+
 /// The way to buckets elsewhere.
 #[derive(Debug, Clone)]
 pub struct Elsewhere {
@@ -102,6 +105,7 @@ impl Far {
     pub(super) fn list(&self, prefix: &str, after: &str) -> Result<Vec<Object>, BucketError> {
         let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let (mut found, mut page_token) = (Vec::new(), None);
+        let mut asked_max = FOLDERS_MAX;
         loop {
             let options = PaginatedListOptions {
                 offset: some(after),
@@ -110,8 +114,8 @@ impl Far {
             };
             let page = self.wait(self.store.list_paginated(some(prefix).as_deref(), options));
             let page = page.map_err(|error| store_error(&self.name, "a listing", &error))?;
-            // What is called a folder by consoles is an object without bytes and no item.
-            found.extend(page.result.objects.into_iter().map(object));
+            let objects = page.result.objects.into_iter().map(object).collect();
+            found.extend(self.without_folders(prefix, objects, &mut asked_max)?);
             page_token = page.page_token;
             if found.len() >= LISTED_MAX || page_token.is_none() {
                 break;
@@ -120,6 +124,32 @@ impl Far {
         found.sort_by(|one, other| one.key.cmp(&other.key));
         found.truncate(LISTED_MAX);
         Ok(found)
+    }
+
+    /// Drops what consoles call a folder: an object without bytes whose key ends with a slash. The slash is
+    /// lost on the way to us, so that there is no object of the key that is told.
+    fn without_folders(
+        &self,
+        prefix: &str,
+        objects: Vec<Object>,
+        asked_max: &mut usize,
+    ) -> Result<Vec<Object>, BucketError> {
+        let mut kept = Vec::with_capacity(objects.len());
+        for object in objects {
+            if !object.key.starts_with(prefix) {
+                continue;
+            }
+            if object.size == 0 && *asked_max > 0 {
+                *asked_max -= 1;
+                match self.object(&object.key) {
+                    Ok(_) => {}
+                    Err(BucketError::NoSuchKey { .. }) => continue,
+                    Err(error) => return Err(error),
+                }
+            }
+            kept.push(object);
+        }
+        Ok(kept)
     }
 
     /// The copy of an object; made where there is none of what it is now.

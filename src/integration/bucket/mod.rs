@@ -27,7 +27,7 @@ pub use self::{
     listing::LISTED_MAX,
     name::is_bucket_name,
     page::{PAGE_MAX, Page, Wanted},
-    uploads::{PARTS_MAX, PartWriter, UploadError, Uploads},
+    uploads::{Begun, PARTS_MAX, PartWriter, UploadError, Uploads},
     writer::{ObjectWriter, PART_BYTES},
 };
 use self::{elsewhere::Far, folder::Folder};

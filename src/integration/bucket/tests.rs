@@ -347,7 +347,22 @@ fn an_upload_is_an_object_once_its_parts_are_there_as_told() {
     let stale = complete(&[first, second.clone()]);
     assert!(matches!(stale, Err(UploadError::Part(1))));
     assert!(file(&bucket, "k").is_err());
+    let begun = uploads.begun("data").unwrap();
+    let told: Vec<_> = begun
+        .iter()
+        .map(|it| (it.key.as_str(), it.id.as_str()))
+        .collect();
+    assert_eq!(told, [("k", id.as_str())]);
+    assert_eq!(uploads.begun("other").unwrap(), []);
+    let alone = File::open(uploads.root.join(&id).join("about.json")).unwrap();
+    alone.lock().unwrap();
+    let busy = complete(&[again.clone(), second.clone()]);
+    assert!(matches!(busy, Err(UploadError::Busy)));
+    drop(alone);
     complete(&[again, second]).unwrap();
+    fs::create_dir(uploads.root.join("fresh")).unwrap();
+    assert_eq!(uploads.sweep().unwrap(), 1);
+    fs::remove_dir(uploads.root.join("fresh")).unwrap();
     let whole = fs::read(file(&bucket, "k").unwrap()).unwrap();
     assert_eq!(whole, b"Firstsecond");
     for strange in [id.as_str(), "", "../buckets/data", &"0".repeat(32)] {
