@@ -469,6 +469,7 @@ impl Engine {
             buckets: self.buckets()?,
             spool_dir: self.paths().spool(),
             spool_bytes_max: SPOOL_BYTES_MAX,
+            free_min: self.disk().free_min(),
         })
     }
 

@@ -303,6 +303,18 @@ mod tests {
     }
 
     #[test]
+    fn copies_that_were_never_whole_are_gone_after_a_start() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = StateDir::own(directory.path()).unwrap();
+        let spool = state.paths().spool();
+        for name in ["1-2.partial", "1-2.csv"] {
+            std::fs::write(spool.join(name), "").unwrap();
+        }
+        state.sweep_spool().unwrap();
+        assert!(!spool.join("1-2.partial").exists() && spool.join("1-2.csv").exists());
+    }
+
+    #[test]
     fn a_second_owner_is_told_who_the_first_is() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().join("state");

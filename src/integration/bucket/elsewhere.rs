@@ -178,6 +178,13 @@ impl Far {
         let name = format!("{prefix}-{version}.{}", ending.to_string_lossy());
         let copy = spool.directory.join(&name);
         if !copy.exists() {
+            if !spool.has_room(object.size) {
+                return Err(BucketError::NoRoom {
+                    bucket: self.name.to_string(),
+                    key: key.to_owned(),
+                    size: object.size,
+                });
+            }
             // Why a name of its own: two runs may fetch one object at a time, and either copy will do.
             let partial = spool
                 .directory
@@ -224,6 +231,17 @@ impl Far {
             return Err(io(changed));
         }
         file.sync_all().map_err(io)
+    }
+}
+
+impl Spool<'_> {
+    /// Whether so many bytes more leave enough of the disk; where the system does not tell, they do.
+    fn has_room(&self, bytes: u64) -> bool {
+        let Ok(stat) = rustix::fs::statvfs(self.directory) else {
+            return true;
+        };
+        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        free >= self.free_min.saturating_add(bytes)
     }
 }
 
@@ -277,4 +295,24 @@ fn remove_superseded(directory: &Path, prefix: &str, kept: &str) -> std::io::Res
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_is_made_only_where_the_disk_keeps_its_reserve() {
+        let dir = tempfile::tempdir().unwrap();
+        let has_room = |free_min: u64, bytes: u64| {
+            let spool = Spool {
+                directory: dir.path(),
+                bytes_max: u64::MAX,
+                free_min,
+            };
+            spool.has_room(bytes)
+        };
+        assert!(has_room(0, 1));
+        assert!(!has_room(0, u64::MAX) && !has_room(u64::MAX, 1));
+    }
 }

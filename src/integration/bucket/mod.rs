@@ -118,6 +118,18 @@ pub enum BucketError {
         /// Most that are fetched.
         bytes_max: u64,
     },
+    /// The disk has no room for it while it is read.
+    #[error(
+        "no room for {key} of the bucket {bucket}: its {size} bytes would leave less than store.disk_free_min; make room, or divide it"
+    )]
+    NoRoom {
+        /// The bucket.
+        bucket: String,
+        /// The key.
+        key: String,
+        /// Bytes of the object.
+        size: u64,
+    },
     /// The system refused, or the service that has the bucket.
     #[error("cannot use {what} in the bucket {bucket}: {error}")]
     Io {
@@ -150,6 +162,8 @@ pub struct Spool<'a> {
     pub directory: &'a Path,
     /// No larger object is fetched.
     pub bytes_max: u64,
+    /// Bytes that stay free on its disk.
+    pub free_min: u64,
 }
 
 /// Where buckets are.

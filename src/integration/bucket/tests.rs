@@ -23,6 +23,7 @@ fn file(bucket: &Bucket, key: &str) -> Result<PathBuf, BucketError> {
     let spool = Spool {
         directory: Path::new("/nowhere"),
         bytes_max: 0,
+        free_min: 0,
     };
     Ok(bucket.fetch(key, spool)?.1)
 }

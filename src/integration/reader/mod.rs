@@ -43,6 +43,8 @@ pub struct Places {
     pub spool_dir: PathBuf,
     /// An object of more bytes from elsewhere, or that decompresses to more, is refused.
     pub spool_bytes_max: u64,
+    /// Bytes that stay free on the disk of the copies: `store.disk_free_min`.
+    pub free_min: u64,
 }
 
 impl Places {
@@ -51,6 +53,7 @@ impl Places {
         let spool = Spool {
             directory: &self.spool_dir,
             bytes_max: self.spool_bytes_max,
+            free_min: self.free_min,
         };
         self.buckets.bucket(bucket)?.fetch(key, spool)
     }

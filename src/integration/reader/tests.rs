@@ -44,6 +44,7 @@ impl World {
             },
             spool_dir: self.dir.path().join("spool"),
             spool_bytes_max: 1 << 20,
+            free_min: 0,
         };
         let bucket = "data".to_owned();
         ItemReader::open(&ReaderSpec { bucket, what }, places)

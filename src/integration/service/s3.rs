@@ -54,6 +54,7 @@ impl From<BucketError> for Refusal {
             BucketError::KeyTooLong { .. } => "KeyTooLongError",
             BucketError::Range { .. } => "InvalidRange",
             BucketError::TooLarge { .. } => "EntityTooLarge",
+            BucketError::NoRoom { .. } => "ServiceUnavailable",
             BucketError::Io { .. } => "InternalError",
         };
         // In AWS's words, which programs look at.
