@@ -155,13 +155,17 @@ impl Folder {
 
     /// Why an object is not written.
     pub(super) fn not_written(&self, key: &str, error: &io::Error) -> BucketError {
-        match error.kind() {
-            // Another object came between the look and the writing.
+        // Another object came between the look and the writing.
+        let is_taken = matches!(
+            error.kind(),
             io::ErrorKind::IsADirectory
-            | io::ErrorKind::NotADirectory
-            | io::ErrorKind::DirectoryNotEmpty => self.taken(key),
-            _ => io_error(&self.name, key, error),
+                | io::ErrorKind::NotADirectory
+                | io::ErrorKind::DirectoryNotEmpty
+        );
+        if is_taken {
+            return self.taken(key);
         }
+        io_error(&self.name, key, error)
     }
 
     fn taken(&self, key: &str) -> BucketError {

@@ -211,7 +211,7 @@ mod tests {
                 return Ok(PutResult {
                     e_tag: None,
                     version: None,
-                    extensions: Default::default(),
+                    extensions: hyper::http::Extensions::default(),
                 });
             }
             Err(object_store::Error::NotImplemented {
