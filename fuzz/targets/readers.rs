@@ -75,6 +75,7 @@ pub(crate) fn reader(data: &[u8]) {
         },
         spool_dir: folder.path().join("spool"),
         spool_bytes_max: 1 << 20,
+        free_min: 0,
     };
     let spec = ReaderSpec {
         bucket: "data".to_owned(),

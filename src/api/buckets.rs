@@ -2,8 +2,10 @@
 //!
 //! Owns which requests are meant for it, who may ask for what, and how an answer of a bucket becomes one of
 //! S3's. The protocol itself, signatures and checksums of bodies included, is `s3s`'s. Invariant: what is
-//! not signed by a key of ours reaches no bucket; a body is held a piece at a time.
+//! not signed by a key of ours reaches no bucket, and nothing of its body is read; a body is held a piece at a time.
 
+mod body;
+mod conditions;
 mod dto;
 mod receive;
 mod service;
@@ -13,8 +15,8 @@ use std::sync::Arc;
 use axum::{
     body::Body,
     extract::Request,
-    http::{HeaderMap, header},
-    response::Response,
+    http::{HeaderMap, Uri, header},
+    response::{IntoResponse as _, Response},
 };
 use s3s::{
     S3Error, S3Result,
@@ -25,8 +27,8 @@ use s3s::{
     service::{S3Service, S3ServiceBuilder},
 };
 
-use self::service::Objects;
-use super::{Api, KeyRing, Role};
+use self::{body::Watched, service::Objects};
+use super::{Api, KeyRing, Role, triggers::decoded};
 
 /// What the scope of a signature ends with that is made for S3.
 const SCOPE: &str = "/s3/aws4_request";
@@ -34,8 +36,11 @@ const SCOPE: &str = "/s3/aws4_request";
 /// Longest XML of a request: the ten thousand parts of an upload take two of these four mebibytes.
 const XML_BYTES_MAX: usize = 4 << 20;
 
-/// Largest form.
-const FORM_BYTES_MAX: usize = 64 << 10;
+/// What the type of a form begins with.
+const MULTIPART: &[u8] = b"multipart/";
+
+/// What the sum of a body is said to be that is signed in chunks, or followed by sums.
+const IN_CHUNKS: &str = "STREAMING-";
 
 /// See the module.
 pub(super) struct Buckets(S3Service);
@@ -45,10 +50,6 @@ impl Buckets {
         let mut builder = S3ServiceBuilder::new(Objects::new(api));
         let mut bounds = S3Config::default();
         bounds.xml_max_body_size = XML_BYTES_MAX;
-        // A form of a browser is held whole; nobody has one for buckets here.
-        bounds.form_max_fields_size = FORM_BYTES_MAX;
-        bounds.form_max_field_size = FORM_BYTES_MAX;
-        bounds.post_object_max_file_size = FORM_BYTES_MAX as u64;
         builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(bounds))));
         builder.set_auth(Keys(keys.clone()));
         builder.set_access(Roles(keys));
@@ -67,7 +68,15 @@ impl Buckets {
     }
 
     pub(super) async fn answer(&self, request: Request) -> Response {
-        let request = request.map(s3s::Body::http_body_unsync);
+        if is_form(request.headers()) {
+            // Why here: its signature is a field of it, so that it would be read before anybody is known.
+            let why = "forms of browsers are not taken; send the object with PUT";
+            return (axum::http::StatusCode::NOT_IMPLEMENTED, why).into_response();
+        }
+        let sum = request.headers().get("x-amz-content-sha256");
+        let chunked = sum.is_some_and(|sum| sum.as_bytes().starts_with(IN_CHUNKS.as_bytes()));
+        let watched = request.map(|body| Watched::new(body, chunked));
+        let request = watched.map(s3s::Body::http_body_unsync);
         match self.0.call(request).await {
             Ok(response) => response.map(Body::new),
             Err(error) => {
@@ -88,6 +97,44 @@ fn signed_for(headers: &HeaderMap) -> bool {
         let scope = credential.and_then(|rest| rest.split(',').next());
         scope.is_some_and(|scope| scope.trim_end().ends_with(SCOPE))
     })
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    let mut kinds = headers.get_all(header::CONTENT_TYPE).iter();
+    kinds.any(|kind| {
+        let kind = kind.as_bytes().trim_ascii_start();
+        let beginning = kind.get(..MULTIPART.len());
+        beginning.is_some_and(|beginning| beginning.eq_ignore_ascii_case(MULTIPART))
+    })
+}
+
+/// A header that says what is to be done and that is not signed. Spec: all that begin with `x-amz-` are to be
+/// signed; the old kind of signature signs all there are.
+fn unsigned(uri: &Uri, headers: &HeaderMap) -> Option<String> {
+    let of_query = |name: &str| {
+        let mut pairs = uri.query().unwrap_or_default().split('&');
+        pairs.find_map(|pair| {
+            let (known, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decoded(known, true)? == name).then(|| decoded(value, true))?
+        })
+    };
+    let value = headers.get(header::AUTHORIZATION);
+    let value = value.and_then(|value| value.to_str().ok());
+    if of_query("Signature").is_some() || value.is_some_and(|value| value.starts_with("AWS ")) {
+        return None;
+    }
+    let signed = if of_query("X-Amz-Signature").is_some() {
+        of_query("X-Amz-SignedHeaders")
+    } else {
+        let names = value.and_then(|value| value.split("SignedHeaders=").nth(1));
+        let names = names.and_then(|rest| rest.split(',').next());
+        names.map(|names| names.trim().to_owned())
+    };
+    let signed = signed.unwrap_or_default();
+    let signed: Vec<&str> = signed.split(';').collect();
+    let mut names = headers.keys().map(header::HeaderName::as_str);
+    let name = names.find(|name| name.starts_with("x-amz-") && !signed.contains(name));
+    name.map(str::to_owned)
 }
 
 /// Whose signature it is.
@@ -119,6 +166,12 @@ impl S3Access for Roles {
         let Some(key) = key else {
             return Err(s3_error!(AccessDenied, "the request is not signed"));
         };
+        if let Some(name) = unsigned(request.uri(), request.headers()) {
+            return Err(s3_error!(
+                AccessDenied,
+                "There were headers present in the request which were not signed: {name}"
+            ));
+        }
         if key.role >= needed {
             return Ok(());
         }
@@ -185,6 +238,72 @@ mod tests {
                 asked,
                 "{address} {authorization}"
             );
+        }
+    }
+
+    #[test]
+    fn what_says_what_is_to_be_done_is_signed() {
+        let authorization = "AWS4-HMAC-SHA256 Credential=local/20261126/us-east-1/s3/aws4_request, SignedHeaders=host;x-amz-copy-source, Signature=0";
+        for (address, authorization, header, found) in [
+            (
+                "/b/k?X-Amz-Signature=0&X-Amz-SignedHeaders=host",
+                "",
+                "x-amz-copy-source",
+                true,
+            ),
+            (
+                "/b/k?X-Amz-Signature=0&X-Amz-SignedHeaders=host%3Bx-amz-copy-source",
+                "",
+                "x-amz-copy-source",
+                false,
+            ),
+            (
+                "/b/k?X-Amz-Signature=0&X-Amz-SignedHeaders=host",
+                authorization,
+                "x-amz-copy-source",
+                true,
+            ),
+            (
+                "/b/k?X-Amz-Signature=0&X-Amz-SignedHeaders=host",
+                "",
+                "x-other",
+                false,
+            ),
+            ("/b/k", authorization, "x-amz-copy-source", false),
+            ("/b/k", authorization, "x-amz-copy-source-range", true),
+            (
+                "/b/k?AWSAccessKeyId=a&Signature=0",
+                "",
+                "x-amz-copy-source",
+                false,
+            ),
+            ("/b/k", "AWS local:0", "x-amz-copy-source", false),
+        ] {
+            let request = Request::put(address)
+                .header(header::AUTHORIZATION, authorization)
+                .header(header, "/b/secret")
+                .body(Body::empty())
+                .unwrap();
+            let unsigned = unsigned(request.uri(), request.headers());
+            assert_eq!(
+                unsigned.as_deref(),
+                found.then_some(header),
+                "{address} {authorization}"
+            );
+        }
+    }
+
+    #[test]
+    fn forms_are_known_before_they_are_read() {
+        for (kind, form) in [
+            ("multipart/form-data; boundary=x", true),
+            (" Multipart/Form-Data", true),
+            ("application/xml", false),
+            ("multi", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, kind.parse().unwrap());
+            assert_eq!(is_form(&headers), form, "{kind}");
         }
     }
 

@@ -330,7 +330,7 @@ fn query(query: &str) -> Result<Value, Refusal> {
 }
 
 /// A part of a URL without its percent-encoding; `None` where that is none, or no UTF-8.
-fn decoded(text: &str, plus_is_space: bool) -> Option<String> {
+pub(super) fn decoded(text: &str, plus_is_space: bool) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {

@@ -46,6 +46,14 @@ impl Disk {
         *self.full.borrow()
     }
 
+    /// Whether enough is left with so many bytes more on it, by a look now.
+    #[must_use]
+    pub fn has_room(&self, bytes: u64) -> bool {
+        self.look();
+        let wanted = self.free_min().saturating_add(bytes);
+        self.free().is_none_or(|free| free >= wanted)
+    }
+
     /// Bytes free to us on that disk; `None` where the system does not tell.
     #[must_use]
     pub fn free(&self) -> Option<u64> {

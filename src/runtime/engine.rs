@@ -31,7 +31,7 @@ use super::{
 use crate::{
     config::Config,
     integration::{
-        bucket::{Buckets, Elsewhere},
+        bucket::{Buckets, Elsewhere, Uploads},
         reader::Places,
         service::remote::StatesApi,
         source::PageBounds,
@@ -130,6 +130,24 @@ impl Gone {
     }
 }
 
+/// Removes what a killed predecessor left of objects that were never whole, and what nobody completed.
+fn sweep_buckets(paths: &StatePaths, config: &Config) {
+    let buckets = Buckets {
+        root: paths.buckets(),
+        named: config.buckets.clone(),
+        elsewhere: None,
+    };
+    if let Err(error) = buckets.sweep() {
+        tracing::warn!(%error, "what was left in a bucket is not removed");
+    }
+    let uploads = Uploads {
+        root: paths.uploads(),
+    };
+    if let Err(error) = uploads.sweep() {
+        tracing::warn!(%error, "uploads that nobody completed are not removed");
+    }
+}
+
 /// The right to change a job, or the state machines, until it is dropped.
 pub(super) type Turn = OwnedMutexGuard<()>;
 
@@ -146,7 +164,9 @@ impl Engine {
         let paths = state.paths().clone();
         if setup.working {
             state.empty_scratch()?;
+            state.sweep_spool()?;
             tester::sweep(&paths.tests());
+            sweep_buckets(&paths, &setup.config);
             // Why not waited for: it comes before everything that follows, and a full disk must not
             // keep the daemon from saying that it is full.
             store.commit_soon(chronicler::begin(&store, setup.clock.now())?)?;
@@ -478,6 +498,7 @@ impl Engine {
             buckets: self.buckets()?,
             spool_dir: self.paths().spool(),
             spool_bytes_max: SPOOL_BYTES_MAX,
+            free_min: self.disk().free_min(),
         })
     }
 

@@ -194,6 +194,21 @@ impl StateDir {
         &self.paths
     }
 
+    /// Removes copies that were never whole: who made them was killed.
+    pub(super) fn sweep_spool(&self) -> Result<(), StateError> {
+        let path = self.paths.spool();
+        let swept = std::fs::read_dir(&path).and_then(|mut entries| {
+            entries.try_for_each(|entry| {
+                let file = entry?.path();
+                if file.extension().is_some_and(|ending| ending == "partial") {
+                    std::fs::remove_file(file)?;
+                }
+                Ok(())
+            })
+        });
+        swept.map_err(|error| StateError::Io { path, error })
+    }
+
     /// Removes what workers left in their scratch directories. Nobody works in them any more.
     pub(super) fn empty_scratch(&self) -> Result<(), StateError> {
         let path = self.paths.scratch();
@@ -285,6 +300,18 @@ mod tests {
         state.empty_scratch().unwrap();
         let scratch = state.paths().scratch();
         assert_eq!(std::fs::read_dir(scratch).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn copies_that_were_never_whole_are_gone_after_a_start() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = StateDir::own(directory.path()).unwrap();
+        let spool = state.paths().spool();
+        for name in ["1-2.partial", "1-2.csv"] {
+            std::fs::write(spool.join(name), "").unwrap();
+        }
+        state.sweep_spool().unwrap();
+        assert!(!spool.join("1-2.partial").exists() && spool.join("1-2.csv").exists());
     }
 
     #[test]

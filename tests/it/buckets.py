@@ -33,6 +33,15 @@ def refused(call, code, status):
     raise AssertionError(f"not refused with {code}")
 
 
+def denied(address, status):
+    try:
+        urllib.request.urlopen(address)
+    except urllib.error.HTTPError as error:
+        assert error.code == status, (error, error.read())
+        return
+    raise AssertionError("not refused")
+
+
 def clients():
     objects.create_bucket(Bucket="pics")
     put = lambda key, body, **more: objects.put_object(Bucket="pics", Key=key, Body=body, **more)
@@ -65,6 +74,12 @@ def clients():
     begun = objects.create_multipart_upload(Bucket="pics", Key="k")["UploadId"]
     objects.upload_part(Bucket="pics", Key="k", UploadId=begun, PartNumber=1, Body=b"1")
     assert len(objects.list_parts(Bucket="pics", Key="k", UploadId=begun)["Parts"]) == 1
+    uploads = objects.list_multipart_uploads(Bucket="pics")["Uploads"]
+    assert [(it["Key"], it["UploadId"]) for it in uploads] == [("k", begun)]
+    wrong = {"Parts": [{"PartNumber": 1, "ETag": "other"}]}
+    complete = lambda **more: objects.complete_multipart_upload(Bucket="pics", Key="k", UploadId=begun, **more)
+    refused(lambda: complete(MultipartUpload=wrong), "InvalidPart", 400)
+    refused(lambda: complete(MultipartUpload=wrong, IfNoneMatch="*"), "NotImplemented", 501)
     objects.abort_multipart_upload(Bucket="pics", Key="k", UploadId=begun)
     refused(
         lambda: objects.upload_part(Bucket="pics", Key="k", UploadId=begun, PartNumber=1, Body=b"1"),
@@ -91,11 +106,25 @@ def clients():
         signer = boto3.client("s3", config=Config(signature_version=version))
         address = signer.generate_presigned_url("get_object", Params={"Bucket": "pics", "Key": "copy"})
         assert urllib.request.urlopen(address).read() == b"hello"
-        try:
-            urllib.request.urlopen(address[:-1] + ("0" if address[-1] != "0" else "1"))
-            raise AssertionError("an address was taken that nobody signed")
-        except urllib.error.HTTPError as error:
-            assert error.code == 403, error
+        denied(address[:-1] + ("0" if address[-1] != "0" else "1"), 403)
+
+    # A header that nobody signed says nothing.
+    signer = boto3.client("s3", config=Config(signature_version="s3v4"))
+    address = signer.generate_presigned_url("put_object", Params={"Bucket": "pics", "Key": "mine"})
+    address = urllib.request.Request(address, method="PUT", headers={"x-amz-copy-source": "/pics/copy"})
+    denied(address, 403)
+    form = {"Content-Type": "multipart/form-data; boundary=x"}
+    address = f"{objects.meta.endpoint_url}/pics?AWSAccessKeyId=x&Signature=y"
+    denied(urllib.request.Request(address, data=b"--x", method="POST", headers=form), 501)
+
+    refused(lambda: objects.delete_object(Bucket="pics", Key="copy", IfMatch="*"), "NotImplemented", 501)
+    refused(lambda: objects.delete_object(Bucket="pics", Key="copy", VersionId="1"), "NotImplemented", 501)
+    source = {"CopySource": {"Bucket": "pics", "Key": "copy"}}
+    copy = lambda **more: objects.copy_object(Bucket="pics", Key="c", **source, **more)
+    refused(lambda: copy(CopySourceIfMatch='"other"'), "PreconditionFailed", 412)
+    refused(lambda: copy(MetadataDirective="REPLACE", Metadata={"a": "b"}), "NotImplemented", 501)
+    refused(lambda: put("one/two", b""), "AccessDenied", 403)
+    refused(lambda: put("k" * 256, b""), "KeyTooLongError", 400)
 
     refused(lambda: get("none"), "NoSuchKey", 404)
     refused(lambda: objects.list_objects_v2(Bucket="nope-nope"), "NoSuchBucket", 404)
@@ -159,6 +188,10 @@ def map_of(item_reader, inner, after):
 
 def reading():
     objects.create_bucket(Bucket="data")
+    if "IS_ELSEWHERE" in os.environ:
+        # What a console calls a folder.
+        for folder in ["in/", "in/sub/"]:
+            objects.put_object(Bucket="data", Key=folder, Body=b"")
     rows = "".join(f"{n},name {n}\n" for n in range(400))
     objects.put_object(Bucket="data", Key="in/rows.csv", Body=("id,name\n" + rows).encode())
     objects.put_object(Bucket="data", Key="in/other name.txt", Body=b"x")

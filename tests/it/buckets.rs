@@ -30,6 +30,7 @@ fn variables(bed: &Bed, moto: Option<&Moto>) -> BTreeMap<String, String> {
     assert_eq!(own, moto.is_none(), "{variables:?}");
     if let Some(moto) = moto {
         variables.insert("AWS_ENDPOINT_URL_S3".to_owned(), moto.place.clone());
+        variables.insert("IS_ELSEWHERE".to_owned(), "1".to_owned());
     }
     variables
 }

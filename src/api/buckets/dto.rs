@@ -1,15 +1,15 @@
-//! What buckets say, in the words of S3's protocol, and what it says of ranges and conditions.
+//! What buckets say, in the words of S3's protocol.
 
 use std::time::{Duration, UNIX_EPOCH};
 
 use s3s::{
     S3Error, S3ErrorCode,
-    dto::{self, CommonPrefix, ETag, EncodingType, ObjectStorageClass},
+    dto::{self, CommonPrefix, ETag, EncodingType, MultipartUpload, ObjectStorageClass},
 };
 
 use crate::{
     integration::{
-        bucket::{BucketError, Object, UploadError},
+        bucket::{Begun, BucketError, Object, UploadError},
         service::{Refusal, remote::encode},
     },
     time::Timestamp as Instant,
@@ -66,29 +66,20 @@ pub(super) fn objects(objects: Vec<Object>, keys: Spelling) -> Vec<dto::Object> 
     objects.into_iter().map(told).collect()
 }
 
+pub(super) fn upload(begun: Begun, keys: Spelling) -> MultipartUpload {
+    MultipartUpload {
+        initiated: Some(instant(begun.at)),
+        key: Some(keys.written(begun.key)),
+        upload_id: Some(begun.id),
+        ..MultipartUpload::default()
+    }
+}
+
 pub(super) fn prefixes(prefixes: Vec<String>, keys: Spelling) -> Vec<CommonPrefix> {
     let told = |prefix| CommonPrefix {
         prefix: Some(keys.written(prefix)),
     };
     prefixes.into_iter().map(told).collect()
-}
-
-/// Whether the object is as `If-Match` and `If-None-Match` want it.
-pub(super) fn check(
-    object: &Object,
-    matches: Option<&dto::ETagCondition>,
-    none_matches: Option<&dto::ETagCondition>,
-) -> Result<(), S3Error> {
-    let is_it = |condition: &dto::ETagCondition| {
-        condition.is_any() || condition.as_etag().is_some_and(|etag| *etag == tag(object))
-    };
-    if matches.is_some_and(|condition| !is_it(condition)) {
-        return Err(S3Error::new(S3ErrorCode::PreconditionFailed));
-    }
-    if none_matches.is_some_and(is_it) {
-        return Err(S3Error::new(S3ErrorCode::NotModified));
-    }
-    Ok(())
 }
 
 pub(super) fn refused(error: impl Into<Refusal>) -> S3Error {
@@ -97,12 +88,22 @@ pub(super) fn refused(error: impl Into<Refusal>) -> S3Error {
     S3Error::with_message(code.unwrap_or(S3ErrorCode::InternalError), refusal.message)
 }
 
+/// An error of the protocol, which those of buckets become.
+pub(super) struct Refused(pub(super) S3Error);
+
+impl<E: Into<Refusal>> From<E> for Refused {
+    fn from(error: E) -> Self {
+        Self(refused(error))
+    }
+}
+
 pub(super) fn upload_refused(error: UploadError) -> S3Error {
     let code = match &error {
         UploadError::Unknown => S3ErrorCode::NoSuchUpload,
         UploadError::Part(_) => S3ErrorCode::InvalidPart,
         UploadError::Order => S3ErrorCode::InvalidPartOrder,
         UploadError::Number(_) => S3ErrorCode::InvalidArgument,
+        UploadError::Busy => S3ErrorCode::OperationAborted,
         UploadError::TooMany => S3ErrorCode::SlowDown,
         UploadError::Bucket(_) => S3ErrorCode::InternalError,
     };

@@ -12,8 +12,11 @@ use s3s::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::dto;
-use crate::integration::bucket::{ObjectWriter, PartWriter};
+use super::{body::Broken, dto};
+use crate::{
+    integration::bucket::{ObjectWriter, PartWriter},
+    runtime::Disk,
+};
 
 /// Bodies that are taken in at a time; whoever sends another one waits. Each holds a piece here, and a part
 /// in what it is written to.
@@ -22,11 +25,40 @@ const AT_ONCE_MAX: usize = 24;
 /// How long a body waits for others to be taken in.
 const LEAVE_TIME_MAX: Duration = Duration::from_secs(30);
 
-/// How long the next bytes of a body may take.
-const STALLED: Duration = Duration::from_secs(30);
-
 /// Bytes that are gathered before they are written.
 const PIECE_BYTES: usize = 1 << 20;
+
+/// Bytes of an object that comes in one request, and of a part: S3's bound.
+pub(super) const BODY_BYTES_MAX: u64 = 5 << 30;
+
+/// Whether there is room for what comes in.
+#[derive(Debug, Clone)]
+pub(super) struct Room(pub(super) Disk);
+
+impl Room {
+    /// Refuses so many bytes where they would leave less than `store.disk_free_min`, below which nothing is
+    /// dispatched either.
+    pub(super) fn check(&self, bytes: u64) -> S3Result<()> {
+        if self.0.has_room(bytes) {
+            return Ok(());
+        }
+        Err(s3_error!(
+            ServiceUnavailable,
+            "the disk has, or would have, less than store.disk_free_min; make room, and try again"
+        ))
+    }
+}
+
+/// Refuses what is larger than a body may be, told of or received.
+pub(super) fn check_size(bytes: u64) -> S3Result<()> {
+    if bytes > BODY_BYTES_MAX {
+        return Err(s3_error!(
+            EntityTooLarge,
+            "a request has at most {BODY_BYTES_MAX} bytes; send a larger object in parts"
+        ));
+    }
+    Ok(())
+}
 
 /// What bytes are written to.
 pub(super) trait Sink: Send + 'static {
@@ -100,10 +132,12 @@ pub(super) use sums;
 /// Writes a body to where `open` opens, and finishes it there: what `finish` answers.
 ///
 /// # Errors
-/// Where the body breaks off or is not what was sent; then nothing is there.
+/// Where the body breaks off, is too large for the disk or the protocol, or is not what was sent; then nothing
+/// is there.
 pub(super) async fn receive<S: Sink, T: Send + 'static>(
     body: Option<StreamingBlob>,
     sums: Sums,
+    room: Room,
     open: impl FnOnce() -> S3Result<S> + Send + 'static,
     finish: impl FnOnce(S) -> S3Result<T> + Send + 'static,
 ) -> S3Result<T> {
@@ -112,8 +146,11 @@ pub(super) async fn receive<S: Sink, T: Send + 'static>(
     let mut piece = Vec::new();
     let mut sink = None;
     let mut open = Some(open);
+    let mut received = 0;
     if let Some(mut body) = body {
         while let Some(bytes) = next(&mut body).await? {
+            received += bytes.len() as u64;
+            check_size(received)?;
             hasher.update(&bytes);
             if let Some(md5) = &mut md5 {
                 md5.update(&bytes);
@@ -121,7 +158,12 @@ pub(super) async fn receive<S: Sink, T: Send + 'static>(
             piece.extend_from_slice(&bytes);
             if piece.len() >= PIECE_BYTES {
                 let (full, was, begin) = (std::mem::take(&mut piece), sink.take(), open.take());
-                sink = Some(blocking(move || write(was, begin, &full)).await?);
+                let room = room.clone();
+                let written = blocking(move || {
+                    room.check(full.len() as u64)?;
+                    write(was, begin, &full)
+                });
+                sink = Some(written.await?);
             }
         }
     }
@@ -155,11 +197,16 @@ fn write<S: Sink>(
 }
 
 async fn next(body: &mut StreamingBlob) -> S3Result<Option<hyper::body::Bytes>> {
-    match tokio::time::timeout(STALLED, body.next()).await {
-        Ok(None) => Ok(None),
-        Ok(Some(Ok(bytes))) => Ok(Some(bytes)),
-        Ok(Some(Err(error))) => Err(s3_error!(IncompleteBody, "the body broke off: {error}")),
-        Err(_) => Err(s3_error!(RequestTimeout, "the body did not come in time")),
+    match body.next().await {
+        None => Ok(None),
+        Some(Ok(bytes)) => Ok(Some(bytes)),
+        Some(Err(error)) => {
+            let words = error.to_string();
+            if words.ends_with(Broken::LATE) {
+                return Err(s3_error!(RequestTimeout, "{}", Broken::LATE));
+            }
+            Err(s3_error!(IncompleteBody, "the body broke off: {words}"))
+        }
     }
 }
 

@@ -14,25 +14,31 @@ use s3s::{
         DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, ETag,
         GetBucketLocationInput, GetBucketLocationOutput, GetObjectInput, GetObjectOutput,
         HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput, ListBucketsInput,
-        ListBucketsOutput, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input,
-        ListObjectsV2Output, ListPartsInput, ListPartsOutput, Part, PutObjectInput,
-        PutObjectOutput, StreamingBlob, UploadPartInput, UploadPartOutput,
+        ListBucketsOutput, ListMultipartUploadsInput, ListMultipartUploadsOutput, ListObjectsInput,
+        ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, ListPartsInput,
+        ListPartsOutput, Part, PutObjectInput, PutObjectOutput, StreamingBlob, UploadPartInput,
+        UploadPartOutput,
     },
     s3_error,
 };
+use tokio::sync::Semaphore;
 
 use super::{
+    conditions::{
+        Conditions, check_begin, check_complete, check_copy, check_delete, check_entry, check_part,
+        check_put,
+    },
     dto::{
-        Spelling, check, instant, io, objects, prefixes, refused, size, tag, unsupported,
+        Refused, Spelling, instant, io, objects, prefixes, refused, size, tag, unsupported, upload,
         upload_refused,
     },
-    receive::{Leave, blocking, receive, sums},
+    receive::{Leave, Room, blocking, check_size, receive, sums},
 };
 use crate::{
     api::Api,
     integration::{
         bucket::{
-            Bucket, BucketError, Buckets, Object, PAGE_MAX, Page, Uploads, Wanted, read_part,
+            Begun, Bucket, BucketError, Buckets, Object, PAGE_MAX, Page, Uploads, Wanted, read_part,
         },
         service::s3::{CONTENT_TYPE, copy_object},
     },
@@ -41,16 +47,23 @@ use crate::{
 /// Bytes of an object that are read at a time.
 const PIECE_BYTES: u64 = 256 * 1024;
 
+/// Listings that are made at a time; each goes through folders of any size.
+const LISTINGS_MAX: usize = 8;
+
 /// See the module.
 pub(super) struct Objects {
     api: Api,
     leave: Leave,
+    listings: Semaphore,
 }
 
 impl Objects {
     pub(super) fn new(api: Api) -> Self {
-        let leave = Leave::new();
-        Self { api, leave }
+        Self {
+            api,
+            leave: Leave::new(),
+            listings: Semaphore::new(LISTINGS_MAX),
+        }
     }
 
     fn buckets(&self) -> S3Result<Buckets> {
@@ -80,21 +93,25 @@ impl Objects {
         })
     }
 
-    /// Refuses bodies while nothing is dispatched either: below `store.disk_free_min`.
-    fn check_disk(&self) -> S3Result<()> {
+    fn room(&self) -> S3Result<Room> {
         let engine = self.api.engine();
         let engine = engine.map_err(|error| s3_error!(ServiceUnavailable, "{}", error.message))?;
-        if engine.disk().is_full() {
-            return Err(s3_error!(
-                ServiceUnavailable,
-                "the disk has less than store.disk_free_min; make room, and try again"
-            ));
-        }
-        Ok(())
+        Ok(Room(engine.disk().clone()))
+    }
+
+    /// Whether a body may come in of which so many bytes are told.
+    fn room_for(&self, told: Option<i64>) -> S3Result<Room> {
+        let told = told.and_then(|told| u64::try_from(told).ok()).unwrap_or(0);
+        check_size(told)?;
+        let room = self.room()?;
+        room.check(told)?;
+        Ok(room)
     }
 
     async fn page(&self, name: String, wanted: Wanted) -> S3Result<Page> {
         let bucket = self.bucket(&name)?;
+        // Why no error: it is never closed.
+        let _leave = self.listings.acquire().await.ok();
         blocking(move || bucket.page(&wanted).map_err(refused)).await
     }
 }
@@ -133,37 +150,6 @@ fn pieces(
         let read: Result<_, std::io::Error> = reading.await?;
         read.map(Some)
     })
-}
-
-/// Whether an access list gives more to others than the default of all does.
-fn is_public(list: Option<&dto::ObjectCannedACL>) -> bool {
-    const OF_OWNERS: [&str; 3] = ["private", "bucket-owner-read", "bucket-owner-full-control"];
-    list.is_some_and(|list| !OF_OWNERS.contains(&list.as_str()))
-}
-
-/// Parameters of a new object that a folder cannot keep. Spec: what says something to caches, or is the
-/// default of all, is taken and passed over.
-fn check_new(input: &PutObjectInput) -> S3Result<()> {
-    let refused = [
-        ("access lists", is_public(input.acl.as_ref())),
-        (
-            "metadata",
-            input.metadata.as_ref().is_some_and(|m| !m.is_empty()),
-        ),
-        ("tags", input.tagging.is_some()),
-        (
-            "conditions on what is written",
-            input.if_match.is_some() || input.if_none_match.is_some(),
-        ),
-        ("keys of customers", input.sse_customer_algorithm.is_some()),
-        ("locks", input.object_lock_mode.is_some()),
-        ("redirections", input.website_redirect_location.is_some()),
-        ("offsets to write at", input.write_offset_bytes.is_some()),
-    ];
-    match refused.iter().find(|(_, is)| *is) {
-        Some((what, _)) => Err(unsupported(what)),
-        None => Ok(()),
-    }
 }
 
 #[async_trait::async_trait]
@@ -230,14 +216,14 @@ impl S3 for Objects {
         request: S3Request<PutObjectInput>,
     ) -> S3Result<S3Response<PutObjectOutput>> {
         let mut input = request.input;
-        check_new(&input)?;
+        check_put(&input)?;
         let bucket = self.bucket(&input.bucket)?;
-        self.check_disk()?;
+        let room = self.room_for(input.content_length)?;
         let _leave = self.leave.ask().await?;
         let sums = sums!(input, request);
         let (to, key) = (bucket.clone(), input.key.clone());
         let open = move || to.create(&key).map_err(refused);
-        let written = receive(input.body, sums, open, move |writer| {
+        let written = receive(input.body, sums, room, open, move |writer| {
             writer.finish().map_err(refused)?;
             bucket.object(&input.key).map_err(refused)
         });
@@ -251,19 +237,13 @@ impl S3 for Objects {
         &self,
         request: S3Request<GetObjectInput>,
     ) -> S3Result<S3Response<GetObjectOutput>> {
-        let input = request.input;
-        if input.version_id.is_some() {
-            return Err(unsupported("versions"));
-        }
+        let mut input = request.input;
+        let conditions = Conditions::of_get(&mut input)?;
         let bucket = self.bucket(&input.bucket)?;
         let key = input.key;
         let of = bucket.clone();
         let (object, file) = blocking(move || of.open(&key).map_err(refused)).await?;
-        check(
-            &object,
-            input.if_match.as_ref(),
-            input.if_none_match.as_ref(),
-        )?;
+        conditions.check(&object)?;
         let part = match &input.range {
             None => 0..object.size,
             Some(range) => range.check(object.size).map_err(|_| {
@@ -295,18 +275,12 @@ impl S3 for Objects {
         &self,
         request: S3Request<HeadObjectInput>,
     ) -> S3Result<S3Response<HeadObjectOutput>> {
-        let input = request.input;
-        if input.version_id.is_some() {
-            return Err(unsupported("versions"));
-        }
+        let mut input = request.input;
+        let conditions = Conditions::of_head(&mut input)?;
         let bucket = self.bucket(&input.bucket)?;
         let key = input.key;
         let object = blocking(move || bucket.object(&key).map_err(refused)).await?;
-        check(
-            &object,
-            input.if_match.as_ref(),
-            input.if_none_match.as_ref(),
-        )?;
+        conditions.check(&object)?;
         Ok(S3Response::new(HeadObjectOutput {
             accept_ranges: Some("bytes".to_owned()),
             content_length: Some(size(&object)),
@@ -321,7 +295,9 @@ impl S3 for Objects {
         &self,
         request: S3Request<CopyObjectInput>,
     ) -> S3Result<S3Response<CopyObjectOutput>> {
-        let input = request.input;
+        let mut input = request.input;
+        check_copy(&input)?;
+        let conditions = Conditions::of_source(&mut input);
         let CopySource::Bucket {
             bucket: from,
             key: source,
@@ -333,8 +309,18 @@ impl S3 for Objects {
         self.bucket(&from)?;
         let (buckets, to) = (self.buckets()?, self.bucket(&input.bucket)?);
         let source = format!("{from}/{source}");
-        let copied =
-            blocking(move || copy_object(&buckets, &source, &to, &input.key).map_err(refused));
+        let room = self.room()?;
+        let may_be_copied = move |object: &Object| {
+            // Spec: of a copy, no condition says that it is known already.
+            let wanted = conditions.check(object);
+            wanted.map_err(|_| Refused(s3_error!(PreconditionFailed)))?;
+            check_size(object.size).map_err(Refused)?;
+            room.check(object.size).map_err(Refused)
+        };
+        let copied = blocking(move || {
+            let copied = copy_object(&buckets, &source, &to, &input.key, may_be_copied);
+            copied.map_err(|refused| refused.0)
+        });
         let copied = copied.await?;
         Ok(S3Response::new(CopyObjectOutput {
             copy_object_result: Some(CopyObjectResult {
@@ -350,6 +336,7 @@ impl S3 for Objects {
         &self,
         request: S3Request<DeleteObjectInput>,
     ) -> S3Result<S3Response<DeleteObjectOutput>> {
+        check_delete(&request.input)?;
         let bucket = self.bucket(&request.input.bucket)?;
         let key = request.input.key;
         blocking(move || bucket.remove(&key).map_err(refused)).await?;
@@ -369,20 +356,19 @@ impl S3 for Objects {
         let removed = blocking(move || {
             let (mut deleted, mut errors) = (Vec::new(), Vec::new());
             for object in wanted.objects {
-                match bucket.remove(&object.key) {
+                let removed =
+                    check_entry(&object).and_then(|()| bucket.remove(&object.key).map_err(refused));
+                match removed {
                     Ok(()) => deleted.push(DeletedObject {
                         key: Some(object.key),
                         ..DeletedObject::default()
                     }),
-                    Err(error) => {
-                        let error = refused(error);
-                        errors.push(dto::Error {
-                            code: Some(error.code().as_str().to_owned()),
-                            key: Some(object.key),
-                            message: error.message().map(str::to_owned),
-                            ..dto::Error::default()
-                        });
-                    }
+                    Err(error) => errors.push(dto::Error {
+                        code: Some(error.code().as_str().to_owned()),
+                        key: Some(object.key),
+                        message: error.message().map(str::to_owned),
+                        ..dto::Error::default()
+                    }),
                 }
             }
             Ok((deleted, errors))
@@ -462,9 +448,7 @@ impl S3 for Objects {
         request: S3Request<CreateMultipartUploadInput>,
     ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
         let input = request.input;
-        if input.metadata.is_some_and(|metadata| !metadata.is_empty()) || input.tagging.is_some() {
-            return Err(unsupported("metadata and tags"));
-        }
+        check_begin(&input)?;
         let (uploads, bucket) = (self.uploads()?, self.bucket(&input.bucket)?);
         let key = input.key.clone();
         let id = blocking(move || uploads.begin(&bucket, &key).map_err(upload_refused)).await?;
@@ -481,8 +465,9 @@ impl S3 for Objects {
         request: S3Request<UploadPartInput>,
     ) -> S3Result<S3Response<UploadPartOutput>> {
         let mut input = request.input;
+        check_part(&input)?;
         let uploads = self.uploads()?;
-        self.check_disk()?;
+        let room = self.room_for(input.content_length)?;
         let _leave = self.leave.ask().await?;
         let sums = sums!(input, request);
         let number = u32::try_from(input.part_number).unwrap_or(0);
@@ -490,7 +475,7 @@ impl S3 for Objects {
             let part = uploads.part(&input.bucket, &input.key, &input.upload_id, number);
             part.map_err(upload_refused)
         };
-        let tag = receive(input.body, sums, open, |part| {
+        let tag = receive(input.body, sums, room, open, |part| {
             part.finish().map_err(|error| io(&error))
         });
         Ok(S3Response::new(UploadPartOutput {
@@ -540,7 +525,9 @@ impl S3 for Objects {
         request: S3Request<CompleteMultipartUploadInput>,
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
         let input = request.input;
+        check_complete(&input)?;
         let (uploads, bucket) = (self.uploads()?, self.bucket(&input.bucket)?);
+        let room = self.room()?;
         let told = input.multipart_upload.and_then(|upload| upload.parts);
         let told = told.unwrap_or_default().into_iter().map(|part| {
             let number = part
@@ -553,17 +540,73 @@ impl S3 for Objects {
         let parts = parts.filter(|parts| !parts.is_empty());
         let parts = parts.ok_or_else(|| s3_error!(MalformedXML, "the parts are not told"))?;
         let (key, id) = (input.key.clone(), input.upload_id);
+        let checked = blocking(move || {
+            let bytes = uploads.check(&bucket, &key, &id, &parts);
+            room.check(bytes.map_err(upload_refused)?)?;
+            Ok((uploads, bucket, key, id, parts))
+        });
+        let (uploads, bucket, key, id, parts) = checked.await?;
         let whole = blocking(move || {
             let done = uploads.complete(&bucket, &key, &id, &parts);
             done.map_err(upload_refused)?;
             bucket.object(&key).map_err(refused)
         });
-        let whole: Object = whole.await?;
+        // Spec: the answer begins at once, and the line is kept alive until the object is whole.
+        let future = async move {
+            let whole: Object = whole.await?;
+            Ok(CompleteMultipartUploadOutput {
+                bucket: Some(input.bucket),
+                key: Some(input.key),
+                e_tag: Some(tag(&whole)),
+                ..CompleteMultipartUploadOutput::default()
+            })
+        };
         Ok(S3Response::new(CompleteMultipartUploadOutput {
-            bucket: Some(input.bucket),
-            key: Some(input.key),
-            e_tag: Some(tag(&whole)),
+            future: Some(Box::pin(future)),
             ..CompleteMultipartUploadOutput::default()
+        }))
+    }
+
+    async fn list_multipart_uploads(
+        &self,
+        request: S3Request<ListMultipartUploadsInput>,
+    ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
+        let input = request.input;
+        if input.delimiter.is_some() {
+            return Err(unsupported("listings of uploads by a delimiter"));
+        }
+        let (uploads, bucket) = (self.uploads()?, self.bucket(&input.bucket)?);
+        let begun = blocking(move || uploads.begun(bucket.name()).map_err(upload_refused)).await?;
+        let most = keys_max(input.max_uploads)?;
+        let prefix = input.prefix.clone().unwrap_or_default();
+        let after = (
+            input.key_marker.as_deref(),
+            input.upload_id_marker.as_deref(),
+        );
+        let mut follow = begun.into_iter().filter(|upload| {
+            let behind = match after {
+                (None, _) => true,
+                (Some(key), None) => *upload.key > *key,
+                (Some(key), Some(id)) => (&*upload.key, &*upload.id) > (key, id),
+            };
+            behind && upload.key.starts_with(&prefix)
+        });
+        let told: Vec<Begun> = follow.by_ref().take(most).collect();
+        let more = most > 0 && follow.next().is_some();
+        let keys = Spelling::of(input.encoding_type.as_ref());
+        let last = told.last().filter(|_| more);
+        Ok(S3Response::new(ListMultipartUploadsOutput {
+            bucket: Some(input.bucket),
+            next_key_marker: last.map(|last| keys.written(last.key.clone())),
+            next_upload_id_marker: last.map(|last| last.id.clone()),
+            is_truncated: Some(more),
+            max_uploads: Some(number(most)),
+            prefix: input.prefix.map(|it| keys.written(it)),
+            key_marker: input.key_marker.map(|it| keys.written(it)),
+            upload_id_marker: input.upload_id_marker,
+            encoding_type: input.encoding_type,
+            uploads: Some(told.into_iter().map(|begun| upload(begun, keys)).collect()),
+            ..ListMultipartUploadsOutput::default()
         }))
     }
 

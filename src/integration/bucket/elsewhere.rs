@@ -28,6 +28,9 @@ use super::{
 };
 use crate::{integration::service::remote::Services, time::Timestamp};
 
+/// Objects without bytes that are asked for in a listing, whether they are objects; others are taken for some.
+const FOLDERS_MAX: usize = 1000;
+
 /// The way to buckets elsewhere.
 #[derive(Debug, Clone)]
 pub struct Elsewhere {
@@ -41,11 +44,7 @@ impl Elsewhere {
     pub(super) fn bucket(&self, name: &str) -> Result<Far, BucketError> {
         let store = self.services.objects(name);
         let store = store.map_err(|error| io_error(name, "the service", &*error))?;
-        Ok(Far {
-            name: name.into(),
-            store: Arc::new(store),
-            runtime: self.runtime.clone(),
-        })
+        Ok(Far::new(name, store, self.runtime.clone()))
     }
 }
 
@@ -58,8 +57,25 @@ pub(super) struct Far {
 }
 
 impl Far {
+    pub(super) fn new(name: &str, store: AmazonS3, runtime: Handle) -> Self {
+        Self {
+            name: name.into(),
+            store: Arc::new(store),
+            runtime,
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(super) fn store(&self) -> &dyn ObjectStore {
         &*self.store
+    }
+
+    /// Does something that nobody waits for.
+    pub(super) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        drop(self.runtime.spawn(future));
     }
 
     pub(super) fn wait<T>(&self, future: impl Future<Output = T>) -> T {
@@ -89,6 +105,7 @@ impl Far {
     pub(super) fn list(&self, prefix: &str, after: &str) -> Result<Vec<Object>, BucketError> {
         let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let (mut found, mut page_token) = (Vec::new(), None);
+        let mut asked_max = FOLDERS_MAX;
         loop {
             let options = PaginatedListOptions {
                 offset: some(after),
@@ -97,8 +114,8 @@ impl Far {
             };
             let page = self.wait(self.store.list_paginated(some(prefix).as_deref(), options));
             let page = page.map_err(|error| store_error(&self.name, "a listing", &error))?;
-            // What is called a folder by consoles is an object without bytes and no item.
-            found.extend(page.result.objects.into_iter().map(object));
+            let objects = page.result.objects.into_iter().map(object).collect();
+            found.extend(self.without_folders(prefix, objects, &mut asked_max)?);
             page_token = page.page_token;
             if found.len() >= LISTED_MAX || page_token.is_none() {
                 break;
@@ -109,8 +126,38 @@ impl Far {
         Ok(found)
     }
 
+    /// Drops what consoles call a folder: an object without bytes whose key ends with a slash. The slash is
+    /// lost on the way to us, so that there is no object of the key that is told.
+    fn without_folders(
+        &self,
+        prefix: &str,
+        objects: Vec<Object>,
+        asked_max: &mut usize,
+    ) -> Result<Vec<Object>, BucketError> {
+        let mut kept = Vec::with_capacity(objects.len());
+        for object in objects {
+            if !object.key.starts_with(prefix) {
+                continue;
+            }
+            if object.size == 0 && *asked_max > 0 {
+                *asked_max -= 1;
+                match self.object(&object.key) {
+                    Ok(_) => {}
+                    Err(BucketError::NoSuchKey { .. }) => continue,
+                    Err(error) => return Err(error),
+                }
+            }
+            kept.push(object);
+        }
+        Ok(kept)
+    }
+
     /// The copy of an object; made where there is none of what it is now.
-    pub(super) fn fetch(&self, key: &str, spool: Spool<'_>) -> Result<PathBuf, BucketError> {
+    pub(super) fn fetch(
+        &self,
+        key: &str,
+        spool: Spool<'_>,
+    ) -> Result<(Object, PathBuf), BucketError> {
         let object = self.object(key)?;
         if object.size > spool.bytes_max {
             return Err(BucketError::TooLarge {
@@ -131,6 +178,13 @@ impl Far {
         let name = format!("{prefix}-{version}.{}", ending.to_string_lossy());
         let copy = spool.directory.join(&name);
         if !copy.exists() {
+            if !spool.has_room(object.size) {
+                return Err(BucketError::NoRoom {
+                    bucket: self.name.to_string(),
+                    key: key.to_owned(),
+                    size: object.size,
+                });
+            }
             // Why a name of its own: two runs may fetch one object at a time, and either copy will do.
             let partial = spool
                 .directory
@@ -146,7 +200,7 @@ impl Far {
             copied?;
             remove_superseded(spool.directory, &prefix, &name).map_err(io)?;
         }
-        Ok(copy)
+        Ok((object, copy))
     }
 
     fn copy(&self, key: &str, object: &Object, to: &Path) -> Result<(), BucketError> {
@@ -177,6 +231,17 @@ impl Far {
             return Err(io(changed));
         }
         file.sync_all().map_err(io)
+    }
+}
+
+impl Spool<'_> {
+    /// Whether so many bytes more leave enough of the disk; where the system does not tell, they do.
+    fn has_room(&self, bytes: u64) -> bool {
+        let Ok(stat) = rustix::fs::statvfs(self.directory) else {
+            return true;
+        };
+        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        free >= self.free_min.saturating_add(bytes)
     }
 }
 
@@ -230,4 +295,24 @@ fn remove_superseded(directory: &Path, prefix: &str, kept: &str) -> std::io::Res
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_is_made_only_where_the_disk_keeps_its_reserve() {
+        let dir = tempfile::tempdir().unwrap();
+        let has_room = |free_min: u64, bytes: u64| {
+            let spool = Spool {
+                directory: dir.path(),
+                bytes_max: u64::MAX,
+                free_min,
+            };
+            spool.has_room(bytes)
+        };
+        assert!(has_room(0, 1));
+        assert!(!has_room(0, u64::MAX) && !has_room(u64::MAX, 1));
+    }
 }

@@ -9,16 +9,21 @@ use std::{
     sync::Arc,
 };
 
-use object_store::{ObjectStore, local::LocalFileSystem, path::Path as Key};
+use object_store::path::Path as Key;
 
-use super::{BucketError, KEY_BYTES_MAX, Object, listing};
+use super::{
+    BucketError, KEY_BYTES_MAX, Object, listing,
+    staged::{self, STAGING},
+};
+
+/// Bytes of a name in a folder: what every file system of Linux takes.
+const NAME_BYTES_MAX: usize = 255;
 
 #[derive(Debug, Clone)]
 pub(super) struct Folder {
     name: Arc<str>,
     /// Without links in it.
     pub(super) root: Arc<Path>,
-    store: Arc<LocalFileSystem>,
 }
 
 impl Folder {
@@ -33,28 +38,27 @@ impl Folder {
                 ),
             });
         };
-        let store = LocalFileSystem::new_with_prefix(&root)
-            .map_err(|error| io_error(name, "the folder", &error))?;
         Ok(Self {
             name: name.into(),
             root: root.into(),
-            // Why: what a run has written is told as written.
-            store: Arc::new(store.with_fsync(true)),
         })
     }
 
-    pub(super) fn store(&self) -> &dyn ObjectStore {
-        &*self.store
+    /// Where objects are while they are written.
+    pub(super) fn staging(&self) -> PathBuf {
+        self.root.join(STAGING)
+    }
+
+    /// Removes what objects left that were never whole.
+    pub(super) fn sweep(&self) -> Result<(), BucketError> {
+        staged::sweep(&self.staging()).map_err(|error| io_error(&self.name, STAGING, &error))
     }
 
     /// The file of an object that is there.
     pub(super) fn file(&self, key: &str) -> Result<PathBuf, BucketError> {
-        let (_, path) = self.place(key)?;
+        let path = self.place(key)?;
         let real = fs::canonicalize(&path).map_err(|error| {
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-            ) {
+            if is_missing(&error) {
                 self.no_such_key(key)
             } else {
                 io_error(&self.name, key, &error)
@@ -84,25 +88,30 @@ impl Folder {
     }
 
     /// Where an object may be written.
-    pub(super) fn new_place(&self, key: &str) -> Result<Key, BucketError> {
-        let (location, path) = self.place(key)?;
-        self.check_parents(key, &path)?;
-        Ok(location)
+    pub(super) fn new_place(&self, key: &str) -> Result<PathBuf, BucketError> {
+        let long = |name: &str| name.len() > NAME_BYTES_MAX;
+        if key.len() > KEY_BYTES_MAX || key.split('/').any(long) {
+            return Err(BucketError::KeyTooLong {
+                bucket: self.name.to_string(),
+                key: key.chars().take(KEY_BYTES_MAX).collect(),
+            });
+        }
+        let path = self.place(key)?;
+        let above = self.check_parents(key, &path)?;
+        let is_folder = |path: &Path| fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
+        // Why removed: a bucket has no folders, and what nothing is in takes no key.
+        if !above.is_dir() || (is_folder(&path) && fs::remove_dir(&path).is_err()) {
+            return Err(self.taken(key));
+        }
+        Ok(path)
     }
 
     pub(super) fn remove(&self, key: &str) -> Result<(), BucketError> {
-        let (_, path) = self.place(key)?;
+        let path = self.place(key)?;
         self.check_parents(key, &path)?;
         match fs::remove_file(&path) {
             Ok(()) => {}
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound
-                        | io::ErrorKind::NotADirectory
-                        | io::ErrorKind::IsADirectory
-                ) =>
-            {
+            Err(error) if is_missing(&error) || error.kind() == io::ErrorKind::IsADirectory => {
                 return Ok(());
             }
             Err(error) => return Err(io_error(&self.name, key, &error)),
@@ -117,25 +126,22 @@ impl Folder {
         Ok(())
     }
 
-    /// The key as it is asked for, and where its file would be.
-    pub(super) fn place(&self, key: &str) -> Result<(Key, PathBuf), BucketError> {
-        let parsed = parse(key).ok_or_else(|| self.denied(key))?;
-        let path = self.store.path_to_filesystem(&parsed);
-        let path = path.map_err(|_| self.denied(key))?;
-        if path.starts_with(&self.root) {
-            Ok((parsed, path))
-        } else {
-            Err(self.denied(key))
+    /// Where the file of a key would be.
+    fn place(&self, key: &str) -> Result<PathBuf, BucketError> {
+        let first = key.split('/').next();
+        if parse(key).is_none() || first == Some(STAGING) {
+            return Err(self.denied(key));
         }
+        Ok(self.root.join(key))
     }
 
-    /// Whether the folders over a file, as far as they are there, are the bucket's own.
-    fn check_parents(&self, key: &str, path: &Path) -> Result<(), BucketError> {
+    /// What is there of the folders over a file, which are to be the bucket's own: the lowest one.
+    fn check_parents(&self, key: &str, path: &Path) -> Result<PathBuf, BucketError> {
         for parent in path.ancestors().skip(1) {
             match fs::canonicalize(parent) {
-                Ok(real) if real.starts_with(&self.root) => return Ok(()),
+                Ok(real) if real.starts_with(&self.root) => return Ok(real),
                 Ok(_) => return Err(self.denied(key)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(error) if is_missing(&error) => {
                     // A link to nowhere would be followed by whoever makes the folder.
                     if parent.is_symlink() {
                         return Err(self.denied(key));
@@ -145,6 +151,28 @@ impl Folder {
             }
         }
         Err(self.denied(key))
+    }
+
+    /// Why an object is not written.
+    pub(super) fn not_written(&self, key: &str, error: &io::Error) -> BucketError {
+        // Another object came between the look and the writing.
+        let is_taken = matches!(
+            error.kind(),
+            io::ErrorKind::IsADirectory
+                | io::ErrorKind::NotADirectory
+                | io::ErrorKind::DirectoryNotEmpty
+        );
+        if is_taken {
+            return self.taken(key);
+        }
+        io_error(&self.name, key, error)
+    }
+
+    fn taken(&self, key: &str) -> BucketError {
+        BucketError::Taken {
+            bucket: self.name.to_string(),
+            key: key.to_owned(),
+        }
     }
 
     fn denied(&self, key: &str) -> BucketError {
@@ -158,6 +186,14 @@ impl Folder {
     pub(super) fn unread(&self, error: &io::Error) -> BucketError {
         io_error(&self.name, "a folder", error)
     }
+}
+
+/// Whether nothing is there.
+fn is_missing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename
+    )
 }
 
 /// The key, if it is one that is written in one way alone.

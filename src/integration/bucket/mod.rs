@@ -9,6 +9,7 @@ mod folder;
 mod listing;
 mod name;
 mod page;
+mod staged;
 mod uploads;
 mod writer;
 
@@ -21,15 +22,12 @@ use std::{
     sync::Arc,
 };
 
-use futures::executor::block_on;
-use object_store::ObjectStore;
-
 pub use self::{
     elsewhere::Elsewhere,
     listing::LISTED_MAX,
     name::is_bucket_name,
     page::{PAGE_MAX, Page, Wanted},
-    uploads::{PARTS_MAX, PartWriter, UploadError, Uploads},
+    uploads::{Begun, PARTS_MAX, PartWriter, UploadError, Uploads},
     writer::{ObjectWriter, PART_BYTES},
 };
 use self::{elsewhere::Far, folder::Folder};
@@ -74,6 +72,26 @@ pub enum BucketError {
         /// The key.
         key: String,
     },
+    /// That key is longer than a folder keeps.
+    #[error(
+        "the key {key:?} of the bucket {bucket} is too long: a key has at most {KEY_BYTES_MAX} bytes, and 255 between two slashes"
+    )]
+    KeyTooLong {
+        /// The bucket.
+        bucket: String,
+        /// The key, as far as there are keys.
+        key: String,
+    },
+    /// Its file would be a folder, or lie in a file.
+    #[error(
+        "access denied: {key:?} cannot be written in the bucket {bucket}, which is a folder: another object's key begins with this one and a slash, or this one with another's"
+    )]
+    Taken {
+        /// The bucket.
+        bucket: String,
+        /// The key.
+        key: String,
+    },
     /// The range is beyond the object's end.
     #[error(
         "the requested range is not satisfiable: {key} in the bucket {bucket} has {size} bytes"
@@ -99,6 +117,18 @@ pub enum BucketError {
         size: u64,
         /// Most that are fetched.
         bytes_max: u64,
+    },
+    /// The disk has no room for it while it is read.
+    #[error(
+        "no room for {key} of the bucket {bucket}: its {size} bytes would leave less than store.disk_free_min; make room, or divide it"
+    )]
+    NoRoom {
+        /// The bucket.
+        bucket: String,
+        /// The key.
+        key: String,
+        /// Bytes of the object.
+        size: u64,
     },
     /// The system refused, or the service that has the bucket.
     #[error("cannot use {what} in the bucket {bucket}: {error}")]
@@ -132,6 +162,8 @@ pub struct Spool<'a> {
     pub directory: &'a Path,
     /// No larger object is fetched.
     pub bytes_max: u64,
+    /// Bytes that stay free on its disk.
+    pub free_min: u64,
 }
 
 /// Where buckets are.
@@ -225,12 +257,25 @@ impl Buckets {
         fs::create_dir(&path).map_err(|error| folder::io_error(name, "the folder", &error))
     }
 
+    /// Removes what a process left that ended while it wrote objects to folders. What others write stays.
+    pub fn sweep(&self) -> Result<(), BucketError> {
+        for name in self.folders()?.into_keys() {
+            if let At::Folder(folder) = self.bucket(&name)?.at {
+                folder.sweep()?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes a bucket that is empty and that no setting names.
     pub fn remove(&self, name: &str) -> Result<(), BucketError> {
-        self.bucket(name)?;
+        let bucket = self.bucket(name)?;
         if self.named.contains_key(name) {
             let error = std::io::Error::other(format!("[buckets.{name}] in iterd.toml names it"));
             return Err(folder::io_error(name, "the folder", &error));
+        }
+        if let At::Folder(folder) = &bucket.at {
+            folder.sweep()?;
         }
         fs::remove_dir(self.root.join(name)).map_err(|error| {
             if error.kind() == std::io::ErrorKind::DirectoryNotEmpty {
@@ -270,24 +315,29 @@ impl Bucket {
         }
     }
 
-    /// The file of an object: its own, or what it was fetched to.
-    pub fn fetch(&self, key: &str, spool: Spool<'_>) -> Result<PathBuf, BucketError> {
+    /// An object and its file: its own, or what it was fetched to.
+    pub fn fetch(&self, key: &str, spool: Spool<'_>) -> Result<(Object, PathBuf), BucketError> {
         match &self.at {
-            At::Folder(folder) => folder.file(key),
+            At::Folder(folder) => Ok((folder.object(key)?, folder.file(key)?)),
             At::Elsewhere(far) => far.fetch(key, spool),
         }
     }
 
     /// A part of an object in a folder, and the object: what its bytes are read from, at the first of them.
     pub fn open(&self, key: &str) -> Result<(Object, File), BucketError> {
+        self.folder(key)?.open_object(key)
+    }
+
+    fn folder(&self, what: &str) -> Result<&Folder, BucketError> {
         match &self.at {
-            At::Folder(folder) => folder.open_object(key),
-            At::Elsewhere(_) => Err(folder::io_error(
-                &self.name,
-                key,
-                &std::io::Error::other("it is elsewhere"),
-            )),
+            At::Folder(folder) => Ok(folder),
+            At::Elsewhere(_) => Err(self.is_elsewhere(what)),
         }
+    }
+
+    fn is_elsewhere(&self, what: &str) -> BucketError {
+        let error = std::io::Error::other("it is elsewhere");
+        folder::io_error(&self.name, what, &error)
     }
 
     /// The first objects whose keys begin with `prefix` and come after `after`, at most
@@ -301,29 +351,10 @@ impl Bucket {
 
     /// Begins an object; what was there under its key stays until the new one is whole.
     pub fn create(&self, key: &str) -> Result<ObjectWriter, BucketError> {
-        let location = match &self.at {
-            At::Folder(folder) => folder.new_place(key)?,
-            At::Elsewhere(far) => far.place(key)?,
-        };
-        Ok(ObjectWriter::new(self.clone(), location))
-    }
-
-    fn store(&self) -> &dyn ObjectStore {
         match &self.at {
-            At::Folder(folder) => folder.store(),
-            At::Elsewhere(far) => far.store(),
+            At::Folder(folder) => ObjectWriter::in_folder(folder, key),
+            At::Elsewhere(far) => ObjectWriter::elsewhere(far, key),
         }
-    }
-
-    fn wait<T>(&self, future: impl Future<Output = T>) -> T {
-        match &self.at {
-            At::Folder(_) => block_on(future),
-            At::Elsewhere(far) => far.wait(future),
-        }
-    }
-
-    fn store_error(&self, key: &str, error: &object_store::Error) -> BucketError {
-        elsewhere::store_error(&self.name, key, error)
     }
 
     /// Removes an object; one that is not there is removed.

@@ -1,6 +1,6 @@
 //! Pages of a bucket's keys, with what is between delimiters told once.
 
-use super::{Bucket, BucketError, LISTED_MAX, Object};
+use super::{Bucket, BucketError, Object};
 
 /// Keys and common beginnings that a page has at the most: S3's bound.
 pub const PAGE_MAX: usize = 1000;
@@ -30,7 +30,7 @@ pub struct Page {
 }
 
 impl Bucket {
-    /// A page of its keys.
+    /// A page of the keys of a bucket that is a folder.
     pub fn page(&self, wanted: &Wanted) -> Result<Page, BucketError> {
         let keys_max = wanted.keys_max.min(PAGE_MAX);
         let mut page = Page::default();
@@ -38,29 +38,29 @@ impl Bucket {
         if keys_max == 0 {
             return Ok(page);
         }
-        loop {
-            let listed = self.list(&wanted.prefix, &after)?;
-            let more = listed.len() == LISTED_MAX;
-            for object in listed {
-                if object.key <= after || is_below(&object.key, &after, wanted) {
-                    continue;
-                }
-                if page.objects.len() + page.prefixes.len() == keys_max {
-                    page.next = Some(after);
-                    return Ok(page);
-                }
-                if let Some(common) = common(&object.key, wanted) {
-                    common.clone_into(&mut after);
-                    page.prefixes.push(after.clone());
-                } else {
-                    object.key.clone_into(&mut after);
-                    page.objects.push(object);
-                }
+        // Why one more: it tells that there is a next page.
+        let mut walk =
+            self.folder("a page of its keys")?
+                .walk(&wanted.prefix, &after, keys_max + 1);
+        if common(&after, wanted) == Some(&*after) {
+            // The page before ended with it.
+            walk.pass_below(&after);
+        }
+        while let Some(object) = walk.next()? {
+            if page.objects.len() + page.prefixes.len() == keys_max {
+                page.next = Some(after);
+                break;
             }
-            if !more {
-                return Ok(page);
+            if let Some(common) = common(&object.key, wanted) {
+                common.clone_into(&mut after);
+                walk.pass_below(common);
+                page.prefixes.push(after.clone());
+            } else {
+                object.key.clone_into(&mut after);
+                page.objects.push(object);
             }
         }
+        Ok(page)
     }
 }
 
@@ -72,9 +72,4 @@ fn common<'k>(key: &'k str, wanted: &Wanted) -> Option<&'k str> {
     let rest = key.strip_prefix(&*wanted.prefix)?;
     let at = rest.find(&*wanted.delimiter)?;
     key.get(..wanted.prefix.len() + at + wanted.delimiter.len())
-}
-
-/// Whether a key was told with the beginning that a page ended with.
-fn is_below(key: &str, after: &str, wanted: &Wanted) -> bool {
-    common(key, wanted).is_some_and(|common| common == after)
 }

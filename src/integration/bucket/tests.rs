@@ -23,8 +23,9 @@ fn file(bucket: &Bucket, key: &str) -> Result<PathBuf, BucketError> {
     let spool = Spool {
         directory: Path::new("/nowhere"),
         bytes_max: 0,
+        free_min: 0,
     };
-    bucket.fetch(key, spool)
+    Ok(bucket.fetch(key, spool)?.1)
 }
 
 fn put(bucket: &Bucket, key: &str, text: &str) -> Result<u64, BucketError> {
@@ -183,6 +184,131 @@ fn a_page_tells_what_is_between_delimiters_once() {
 }
 
 #[test]
+fn a_page_ends_also_where_more_is_below_a_prefix_than_is_listed_at_a_time() {
+    let (dir, buckets) = buckets();
+    let folder = dir.path().join("buckets/data");
+    for folder in ["in", "out"] {
+        fs::create_dir(dir.path().join("buckets/data").join(folder)).unwrap();
+    }
+    for number in 0..=LISTED_MAX {
+        File::create_new(folder.join(format!("in/{number:05}"))).unwrap();
+    }
+    fs::write(folder.join("out/1"), "").unwrap();
+    let wanted = Wanted {
+        delimiter: "/".to_owned(),
+        keys_max: PAGE_MAX,
+        ..Wanted::default()
+    };
+    let bucket = buckets.bucket("data").unwrap();
+    let page = bucket.page(&wanted).unwrap();
+    assert_eq!(page.prefixes, ["in/", "out/"]);
+    assert_eq!((page.objects.len(), page.next), (0, None));
+    assert_eq!(bucket.list("", "").unwrap().len(), LISTED_MAX);
+    assert_eq!(bucket.list("", "in/65534").unwrap().len(), 3);
+}
+
+#[test]
+fn folders_are_looked_into_only_where_wanted_keys_can_be() {
+    let (dir, buckets) = buckets();
+    let bucket = buckets.bucket("data").unwrap();
+    let keys = ["a-b", "a/1", "a/2/3", "a/2/4", "a/2-", "a0", "b/c/d", "e"];
+    for key in keys {
+        put(&bucket, key, key).unwrap();
+    }
+    fs::create_dir_all(dir.path().join("buckets/data/a/none/at/all")).unwrap();
+    let mut sorted = keys;
+    sorted.sort_unstable();
+    let folder = bucket.folder("").unwrap();
+    for keys_max in 1..10 {
+        for (skipped, after) in sorted.iter().enumerate() {
+            let mut walk = folder.walk("", after, keys_max);
+            let mut told = Vec::new();
+            while let Some(object) = walk.next().unwrap() {
+                told.push(object.key);
+            }
+            assert_eq!(told, sorted[skipped + 1..], "behind {after}, {keys_max}");
+        }
+    }
+    let mut walk = folder.walk("", "a-", 1);
+    fs::remove_dir_all(dir.path().join("buckets/data/a")).unwrap();
+    assert_eq!(walk.next().unwrap().unwrap().key, "a-b");
+    assert_eq!(
+        walk.next().unwrap().unwrap().key,
+        "a0",
+        "what goes is passed over"
+    );
+}
+
+#[test]
+fn keys_may_look_like_anything_that_is_written_elsewhere() {
+    let (_dir, buckets) = buckets();
+    let bucket = buckets.bucket("data").unwrap();
+    let mut first = bucket.create("x#y").unwrap();
+    first.write(&vec![b'1'; PART_BYTES + 1]).unwrap();
+    put(&bucket, "x#y#1", "mine").unwrap();
+    first.finish().unwrap();
+    let keys: Vec<_> = bucket
+        .list("", "")
+        .unwrap()
+        .into_iter()
+        .map(|it| it.key)
+        .collect();
+    assert_eq!(keys, ["x#y", "x#y#1"]);
+    assert_eq!(fs::read(file(&bucket, "x#y#1").unwrap()).unwrap(), b"mine");
+    let staged = format!("{}/k", staged::STAGING);
+    assert!(matches!(
+        bucket.create(&staged),
+        Err(BucketError::Denied { .. })
+    ));
+}
+
+#[test]
+fn what_a_killed_process_left_goes_at_the_next_start_and_with_the_bucket() {
+    let (dir, buckets) = buckets();
+    let bucket = buckets.bucket("data").unwrap();
+    let staging = dir.path().join("buckets/data").join(staged::STAGING);
+    let count = || fs::read_dir(&staging).unwrap().count();
+    let mut writer = bucket.create("k").unwrap();
+    writer.write(b"text").unwrap();
+    fs::write(staging.join("left over"), "x").unwrap();
+    assert_eq!(count(), 2);
+    buckets.sweep().unwrap();
+    assert_eq!(count(), 1, "what is written stays");
+    writer.finish().unwrap();
+    drop(bucket.create("k").unwrap());
+    assert_eq!(count(), 0, "what is dropped leaves nothing");
+    fs::write(staging.join("left over"), "x").unwrap();
+    bucket.remove("k").unwrap();
+    buckets.remove("data").unwrap();
+}
+
+#[test]
+fn what_a_folder_cannot_take_is_refused_for_good_before_the_body() {
+    let (dir, buckets) = buckets();
+    let bucket = buckets.bucket("data").unwrap();
+    put(&bucket, "a", "text").unwrap();
+    put(&bucket, "d/e", "text").unwrap();
+    for taken in ["a/b", "a/b/c", "d"] {
+        let refused = bucket.create(taken).unwrap_err();
+        assert!(matches!(refused, BucketError::Taken { .. }), "{refused}");
+    }
+    let (fits, long) = ("k".repeat(255), "k".repeat(256));
+    put(&bucket, &fits, "text").unwrap();
+    let refused = bucket.create(&long).unwrap_err();
+    assert!(matches!(refused, BucketError::KeyTooLong { .. }));
+    for none in [long.as_str(), "a/b/c", "d"] {
+        assert!(matches!(
+            bucket.object(none),
+            Err(BucketError::NoSuchKey { .. })
+        ));
+        bucket.remove(none).unwrap();
+    }
+    // A folder that somebody made and that nothing is in is in nobody's way.
+    fs::create_dir(dir.path().join("buckets/data/empty")).unwrap();
+    put(&bucket, "empty", "text").unwrap();
+}
+
+#[test]
 fn what_is_removed_leaves_no_folders_and_an_empty_bucket_can_go() {
     let (_dir, buckets) = buckets();
     let bucket = buckets.bucket("data").unwrap();
@@ -222,12 +348,38 @@ fn an_upload_is_an_object_once_its_parts_are_there_as_told() {
     let stale = complete(&[first, second.clone()]);
     assert!(matches!(stale, Err(UploadError::Part(1))));
     assert!(file(&bucket, "k").is_err());
+    let begun = uploads.begun("data").unwrap();
+    let told: Vec<_> = begun
+        .iter()
+        .map(|it| (it.key.as_str(), it.id.as_str()))
+        .collect();
+    assert_eq!(told, [("k", id.as_str())]);
+    assert_eq!(uploads.begun("other").unwrap(), []);
+    let alone = File::open(uploads.root.join(&id).join("about.json")).unwrap();
+    alone.lock().unwrap();
+    let busy = complete(&[again.clone(), second.clone()]);
+    assert!(matches!(busy, Err(UploadError::Busy)));
+    drop(alone);
     complete(&[again, second]).unwrap();
+    fs::create_dir(uploads.root.join("fresh")).unwrap();
+    assert_eq!(uploads.sweep().unwrap(), 1);
+    fs::remove_dir(uploads.root.join("fresh")).unwrap();
     let whole = fs::read(file(&bucket, "k").unwrap()).unwrap();
     assert_eq!(whole, b"Firstsecond");
     for strange in [id.as_str(), "", "../buckets/data", &"0".repeat(32)] {
         assert!(matches!(part(strange, 1, ""), Err(UploadError::Unknown)));
     }
+    let id = uploads.begin(&bucket, "n").unwrap();
+    put(&bucket, "n/m", "in the way").unwrap();
+    let mut only = uploads.part("data", "n", &id, 1).unwrap();
+    only.write(b"text").unwrap();
+    let told = [(1, only.finish().unwrap())];
+    let refused = uploads.complete(&bucket, "n", &id, &told).unwrap_err();
+    let taken = matches!(refused, UploadError::Bucket(BucketError::Taken { .. }));
+    assert!(taken, "{refused}");
+    let staging = dir.path().join("buckets/data").join(staged::STAGING);
+    assert_eq!(fs::read_dir(staging).unwrap().count(), 0);
+    uploads.abort("data", "n", &id).unwrap();
     let id = uploads.begin(&bucket, "k").unwrap();
     assert!(matches!(part(&id, 0, ""), Err(UploadError::Number(0))));
     assert!(uploads.parts("other", "k", &id).is_err());

@@ -6,21 +6,29 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::{self, Read as _, Write as _},
+    io::{self, Read as _},
     path::{Path, PathBuf},
     time::{Duration, UNIX_EPOCH},
 };
 
 use serde::{Deserialize, Serialize};
 
-use super::{Bucket, BucketError, folder::io_error, listing};
-use crate::time::{Clock as _, SystemClock};
+use super::{
+    Bucket, BucketError,
+    folder::io_error,
+    listing,
+    staged::{STAGING, Staged},
+};
+use crate::time::{Clock as _, SystemClock, Timestamp};
 
 /// Uploads that are not complete, at a time.
 const UPLOADS_MAX: usize = 1000;
 
 /// For how long the parts of an upload are kept that nobody completes.
 const KEPT_FOR: Duration = Duration::from_hours(7 * 24);
+
+/// For how long a folder may be no upload yet: what has none of the file for longer was completed.
+const BEGUN_IN: Duration = Duration::from_mins(1);
 
 /// Spec: parts of an upload.
 pub const PARTS_MAX: u32 = 10_000;
@@ -45,6 +53,17 @@ struct About {
     key: String,
 }
 
+/// An upload that is not complete.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Begun {
+    /// The key that the object will have.
+    pub key: String,
+    /// The upload's id.
+    pub id: String,
+    /// When it was begun.
+    pub at: Timestamp,
+}
+
 /// Why an upload cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum UploadError {
@@ -59,6 +78,9 @@ pub enum UploadError {
     /// The parts are not in the order of their numbers.
     #[error("the parts are not in the order of their numbers")]
     Order,
+    /// Another request is completing it.
+    #[error("another request completes this upload already")]
+    Busy,
     /// There are too many.
     #[error("{UPLOADS_MAX} uploads are not complete; complete or abort some")]
     TooMany,
@@ -73,8 +95,8 @@ pub enum UploadError {
 impl Uploads {
     /// Begins an upload; its id.
     pub fn begin(&self, bucket: &Bucket, key: &str) -> Result<String, UploadError> {
-        // Why made and dropped: a key that is none is told now, and not after the last part.
-        drop(bucket.create(key)?);
+        // Why: a key that is none is told now, and not after the last part.
+        bucket.folder(key)?.new_place(key)?;
         let io = |error: io::Error| io_error(bucket.name(), key, &error);
         if self.sweep().map_err(io)? >= UPLOADS_MAX {
             return Err(UploadError::TooMany);
@@ -94,6 +116,27 @@ impl Uploads {
         Ok(id)
     }
 
+    /// The uploads to a bucket that are not complete, by key and id.
+    pub fn begun(&self, bucket: &str) -> Result<Vec<Begun>, UploadError> {
+        let io = |error: io::Error| io_error(bucket, "an upload", &error);
+        let mut begun = Vec::new();
+        for entry in fs::read_dir(&self.root).map_err(io)? {
+            let entry = entry.map_err(io)?;
+            // What is gone, or was never whole, is none.
+            let of = about(&entry.path()).filter(|about| about.bucket == bucket);
+            let made = fs::metadata(entry.path().join(ABOUT));
+            if let (Some(of), Ok(made), Ok(id)) = (of, made, entry.file_name().into_string()) {
+                begun.push(Begun {
+                    key: of.key,
+                    id,
+                    at: listing::object(String::new(), &made).modified,
+                });
+            }
+        }
+        begun.sort_unstable();
+        Ok(begun)
+    }
+
     /// Begins a part, which takes the place of one of its number.
     pub fn part(
         &self,
@@ -107,13 +150,9 @@ impl Uploads {
             return Err(UploadError::Number(number));
         }
         let io = |error: io::Error| io_error(bucket, key, &error);
-        let partial = folder.join(format!("{number}.{:016x}", rand::random::<u64>()));
-        let file = File::create_new(&partial).map_err(io)?;
-        Ok(PartWriter {
-            file,
-            partial,
-            whole: folder.join(number.to_string()),
-        })
+        let whole = folder.join(number.to_string());
+        let staged = Staged::create(&folder.join(STAGING)).map_err(io)?;
+        Ok(PartWriter { staged, whole })
     }
 
     /// The parts that were sent: their numbers, sizes and tags.
@@ -137,14 +176,14 @@ impl Uploads {
         Ok(found)
     }
 
-    /// Makes the object of the parts, in that order, each with the tag that it was told with.
-    pub fn complete(
+    /// Holds that the object can be made of the parts; how many bytes it will have.
+    pub fn check(
         &self,
         bucket: &Bucket,
         key: &str,
         id: &str,
         parts: &[(u32, String)],
-    ) -> Result<(), UploadError> {
+    ) -> Result<u64, UploadError> {
         let sent = self.parts(bucket.name(), key, id)?;
         let ordered = parts.windows(2).all(|two| match two {
             [(one, _), (next, _)] => one < next,
@@ -153,13 +192,31 @@ impl Uploads {
         if !ordered {
             return Err(UploadError::Order);
         }
+        let mut bytes = 0;
         for (number, tag) in parts {
-            if sent.get(number).is_none_or(|(_, known)| known != tag) {
-                return Err(UploadError::Part(*number));
+            match sent.get(number) {
+                Some((size, known)) if known == tag => bytes += size,
+                Some(_) | None => return Err(UploadError::Part(*number)),
             }
         }
+        bucket.folder(key)?.new_place(key)?;
+        Ok(bytes)
+    }
+
+    /// Makes the object of the parts, in that order, each with the tag that it was told with. Only one request
+    /// does at a time; a part that comes meanwhile is in the object or is not.
+    pub fn complete(
+        &self,
+        bucket: &Bucket,
+        key: &str,
+        id: &str,
+        parts: &[(u32, String)],
+    ) -> Result<(), UploadError> {
         let folder = self.folder(bucket.name(), key, id)?;
         let io = |error: io::Error| io_error(bucket.name(), key, &error);
+        let alone = File::open(folder.join(ABOUT)).map_err(|_| UploadError::Unknown)?;
+        alone.try_lock().map_err(|_| UploadError::Busy)?;
+        self.check(bucket, key, id, parts)?;
         let mut writer = bucket.create(key)?;
         let mut buffer = vec![0; COPY_BYTES];
         for (number, _) in parts {
@@ -173,7 +230,9 @@ impl Uploads {
             }
         }
         writer.finish()?;
-        fs::remove_dir_all(folder).map_err(io)?;
+        // Why no error: the object is there, and a part that came meanwhile goes with what is old.
+        drop(fs::remove_file(folder.join(ABOUT)));
+        drop(fs::remove_dir_all(folder));
         Ok(())
     }
 
@@ -193,18 +252,26 @@ impl Uploads {
         known.then_some(folder).ok_or(UploadError::Unknown)
     }
 
-    /// Removes what nobody completed for long; how many are left.
-    fn sweep(&self) -> io::Result<usize> {
+    /// Removes what nobody completed for long; how many are left. Others may remove some meanwhile.
+    pub fn sweep(&self) -> io::Result<usize> {
         let now = Duration::from_micros(u64::try_from(SystemClock.now().0).unwrap_or(0));
         let mut left = 0;
         for entry in fs::read_dir(&self.root)? {
-            let entry = entry?;
-            let touched = entry.metadata().and_then(|metadata| metadata.modified());
-            let touched = touched?.duration_since(UNIX_EPOCH).unwrap_or_default();
-            if now.saturating_sub(touched) > KEPT_FOR {
-                fs::remove_dir_all(entry.path())?;
-            } else {
-                left += 1;
+            let path = entry?.path();
+            let touched = fs::metadata(&path).and_then(|metadata| metadata.modified());
+            let swept = touched.and_then(|touched| {
+                let touched = touched.duration_since(UNIX_EPOCH).unwrap_or_default();
+                let is_old = now.saturating_sub(touched) > KEPT_FOR;
+                if is_old || !path.join(ABOUT).exists() && now.saturating_sub(touched) > BEGUN_IN {
+                    fs::remove_dir_all(&path)?;
+                    return Ok(0);
+                }
+                Ok(1)
+            });
+            match swept {
+                Ok(count) => left += count,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(left)
@@ -218,28 +285,19 @@ fn about(folder: &Path) -> Option<About> {
 /// A part that is being received; it is there once [`PartWriter::finish`] has answered.
 #[derive(Debug)]
 pub struct PartWriter {
-    file: File,
-    partial: PathBuf,
+    staged: Staged,
     whole: PathBuf,
 }
 
 impl PartWriter {
     /// Appends.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)
+        self.staged.write(bytes)
     }
 
     /// Makes the part be there; its tag. Why not on disk: the object is, once it is complete.
     pub fn finish(self) -> io::Result<String> {
-        fs::rename(&self.partial, &self.whole)?;
-        let metadata = self.file.metadata()?;
+        let metadata = self.staged.place(&self.whole)?;
         Ok(listing::object(String::new(), &metadata).etag)
-    }
-}
-
-impl Drop for PartWriter {
-    fn drop(&mut self) {
-        // Why dropped: once it is whole there is none of that name.
-        drop(fs::remove_file(&self.partial));
     }
 }

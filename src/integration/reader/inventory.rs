@@ -103,7 +103,7 @@ fn bounded(files: Vec<ItemFile>) -> Result<Vec<ItemFile>, ReaderError> {
 }
 
 fn read(places: &Places, bucket: &str, key: &str) -> Result<String, ReaderError> {
-    let path = places.fetch(bucket, key)?;
+    let (_, path) = places.fetch(bucket, key)?;
     let uri = format!("S3://{bucket}/{key}");
     let unread = |error: std::io::Error| ReaderError::new(format!("cannot read {uri}: {error}"));
     let mut bytes = Vec::new();

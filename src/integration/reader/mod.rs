@@ -8,6 +8,7 @@ mod csv;
 mod error;
 mod inventory;
 mod listing;
+mod position;
 mod row;
 mod spec;
 #[cfg(test)]
@@ -18,13 +19,13 @@ use std::{ops::ControlFlow, path::PathBuf, sync::Arc};
 use compact_str::format_compact;
 use serde_json::Value;
 
-use self::listing::Listing;
 pub use self::{
     error::ReaderError,
     spec::{CsvForm, FILES_MAX, Form, ReaderSpec, What},
 };
+use self::{listing::Listing, position::Position};
 use super::{
-    bucket::{BucketError, Buckets, Spool},
+    bucket::{BucketError, Buckets, Object, Spool},
     json_text::compact,
     source::{
         self, JsonSpec, OnChange, OpenContext, PageBounds, Pointer, Source, SourceError,
@@ -42,14 +43,17 @@ pub struct Places {
     pub spool_dir: PathBuf,
     /// An object of more bytes from elsewhere, or that decompresses to more, is refused.
     pub spool_bytes_max: u64,
+    /// Bytes that stay free on the disk of the copies: `store.disk_free_min`.
+    pub free_min: u64,
 }
 
 impl Places {
-    /// The file that an object is read from.
-    fn fetch(&self, bucket: &str, key: &str) -> Result<PathBuf, BucketError> {
+    /// An object, and the file that it is read from.
+    fn fetch(&self, bucket: &str, key: &str) -> Result<(Object, PathBuf), BucketError> {
         let spool = Spool {
             directory: &self.spool_dir,
             bytes_max: self.spool_bytes_max,
+            free_min: self.free_min,
         };
         self.buckets.bucket(bucket)?.fetch(key, spool)
     }
@@ -108,9 +112,26 @@ enum Items {
 struct Open {
     file: usize,
     uri: Arc<str>,
+    /// What changes with its content.
+    etag: String,
     /// What messages of the source call the object.
     path: String,
     source: Box<dyn Source>,
+}
+
+/// Where to read on.
+struct At {
+    file: usize,
+    from: Cursor,
+    /// What the object has to be, where some of its items were read.
+    etag: Option<String>,
+}
+
+impl At {
+    fn begin(file: usize, from: Cursor) -> Self {
+        let etag = None;
+        Self { file, from, etag }
+    }
 }
 
 impl ItemReader {
@@ -153,25 +174,22 @@ impl ItemReader {
             Items::Listing(listing) => return listing.read(from, bounds),
             Items::Files { files, many } => (files.len(), *many),
         };
-        let (mut file, mut from) = if many {
-            split(from)?
+        let mut at = if many {
+            self.find(from)?
         } else {
-            (0, from.clone())
+            At::begin(0, from.clone())
         };
-        while file < files {
-            let mut page = self.read_file(file, &from, bounds)?;
-            let last = file + 1 == files;
+        while at.file < files {
+            let mut page = self.read_file(&at, bounds)?;
+            let last = at.file + 1 == files;
             if many {
-                for item in &mut page.items {
-                    let inner = item.end.as_str();
-                    item.end = Cursor::new(format_compact!("1:{file}:{inner}"));
-                }
+                self.mark(at.file, &mut page.items);
             }
             page.end &= last;
             if !page.items.is_empty() || page.end {
                 return Ok(page);
             }
-            (file, from) = (file + 1, Cursor::start());
+            at = At::begin(at.file + 1, Cursor::start());
         }
         Ok(ItemPage {
             items: Vec::new(),
@@ -179,21 +197,65 @@ impl ItemReader {
         })
     }
 
-    fn read_file(
-        &mut self,
-        file: usize,
-        from: &Cursor,
-        bounds: PageBounds,
-    ) -> Result<ItemPage, ReaderError> {
-        if self.open.as_ref().is_none_or(|open| open.file != file) {
+    /// Where a position is. Objects may have come or gone since it was taken: its key says which one it is in.
+    fn find(&self, cursor: &Cursor) -> Result<At, ReaderError> {
+        if cursor.is_start() {
+            return Ok(At::begin(0, Cursor::start()));
+        }
+        let lost = |what: &str| ReaderError::new(format!("{cursor:?} is no position {what}"));
+        let position = Position::parse(cursor.as_str());
+        let position = position.ok_or_else(|| lost("in these objects"))?;
+        let (mut file, from) = (position.file, Cursor::new(position.inner));
+        let Some((key, etag)) = position.of else {
+            return Ok(At::begin(file, from));
+        };
+        let Items::Files { files, .. } = &self.items else {
+            return Err(lost("in a listing"));
+        };
+        if files.get(file).is_none_or(|known| known.key != key) {
+            let found = files.iter().position(|known| known.key == key);
+            file = found.ok_or_else(|| {
+                ReaderError::new(format!(
+                    "the object {key:?} is gone, and its items were read in part; put it back, or start anew"
+                ))
+            })?;
+        }
+        let etag = Some(etag.to_owned());
+        Ok(At { file, from, etag })
+    }
+
+    /// Makes positions in an object positions in all of them.
+    fn mark(&self, file: usize, items: &mut [ReadItem]) {
+        let (Items::Files { files, .. }, Some(open)) = (&self.items, &self.open) else {
+            return;
+        };
+        let key = files.get(file).map_or("", |file| &file.key);
+        for item in items {
+            let position = Position {
+                file,
+                of: Some((key, &open.etag)),
+                inner: item.end.as_str(),
+            };
+            item.end = Cursor::new(format_compact!("{position}"));
+        }
+    }
+
+    fn read_file(&mut self, at: &At, bounds: PageBounds) -> Result<ItemPage, ReaderError> {
+        if self.open.as_ref().is_none_or(|open| open.file != at.file) {
             self.open = None;
-            self.open = Some(self.open_file(file)?);
+            self.open = Some(self.open_file(at.file)?);
         }
         let Some(open) = &mut self.open else {
             return Err(ReaderError::new("the object is gone"));
         };
+        if at.etag.as_ref().is_some_and(|etag| *etag != open.etag) {
+            return Err(ReaderError::new(format!(
+                "{} was written again after items of it were read; put the first one back, or start anew",
+                open.uri
+            )));
+        }
         let told = |error: SourceError| ReaderError::of_source(&error, &open.path, &open.uri);
-        let page = open.source.read(from, bounds).map_err(told)?;
+        let page = open.source.read(&at.from, bounds).map_err(told)?;
         let mut items = Vec::with_capacity(page.records.len());
         for record in page.records {
             let value = record
@@ -231,7 +293,7 @@ impl ItemReader {
             return Err(ReaderError::new("the object is gone"));
         };
         let uri = of.uri();
-        let path = self.places.fetch(&of.bucket, &of.key)?;
+        let (object, path) = self.places.fetch(&of.bucket, &of.key)?;
         let shown = path.display().to_string();
         let source = self
             .source(path, &of.form, &uri)
@@ -242,6 +304,7 @@ impl ItemReader {
         Ok(Open {
             file,
             uri,
+            etag: object.etag,
             path: shown,
             source,
         })
@@ -311,16 +374,4 @@ impl From<SourceError> for Refused {
     fn from(error: SourceError) -> Self {
         Self::Source(error)
     }
-}
-
-/// Which file a position is in, and where there.
-fn split(cursor: &Cursor) -> Result<(usize, Cursor), ReaderError> {
-    if cursor.is_start() {
-        return Ok((0, Cursor::start()));
-    }
-    let read = || {
-        let (file, inner) = cursor.as_str().strip_prefix("1:")?.split_once(':')?;
-        Some((file.parse().ok()?, Cursor::new(inner)))
-    };
-    read().ok_or_else(|| ReaderError::new(format!("{cursor:?} is no position in these objects")))
 }

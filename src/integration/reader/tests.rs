@@ -44,6 +44,7 @@ impl World {
             },
             spool_dir: self.dir.path().join("spool"),
             spool_bytes_max: 1 << 20,
+            free_min: 0,
         };
         let bucket = "data".to_owned();
         ItemReader::open(&ReaderSpec { bucket, what }, places)
@@ -317,6 +318,43 @@ fn the_items_of_many_objects_follow_one_another() {
     assert_eq!(world.texts(&athena), ["1", "2", "7"]);
     world.put("athena", "what is this\n");
     assert!(world.cause(&athena).contains("no manifest of Athena's"));
+}
+
+#[test]
+fn a_position_stays_in_its_object_whatever_comes_and_goes_beside_it() {
+    let world = World::new();
+    world.put("in/b.jsonl", "1\n2\n3\n4\n5\n");
+    world.put("in/c.jsonl", "6\n");
+    let listed = What::Listed {
+        prefix: "in/".to_owned(),
+        form: Form::Jsonl,
+    };
+    let behind = |from: &Cursor| {
+        let page = world.reader(listed.clone())?.read(from, BOUNDS)?;
+        let texts = page.items.iter().map(|item| item.value.text().to_owned());
+        Ok::<_, ReaderError>(texts.collect::<Vec<_>>())
+    };
+    let mut reader = world.reader(listed.clone()).unwrap();
+    let page = reader.read(&Cursor::start(), BOUNDS).unwrap();
+    let third = page.items[2].end.clone();
+    assert_eq!(behind(&third).unwrap(), ["4", "5"]);
+    world.put("in/a.jsonl", "0\n0\n0\n0\n0\n");
+    assert_eq!(behind(&third).unwrap(), ["4", "5"]);
+    // As an earlier version wrote it.
+    let position = Position::parse(third.as_str()).unwrap();
+    let old = Position {
+        of: None,
+        file: 1,
+        ..position
+    };
+    assert_eq!(behind(&Cursor::new(old.to_string())).unwrap(), ["4", "5"]);
+    world.put("in/b.jsonl", "9\n1\n2\n3\n4\n5\n");
+    let told = behind(&third).unwrap_err().to_string();
+    let begins = told.starts_with("S3://data/in/b.jsonl was written again");
+    assert!(begins, "{told}");
+    fs::remove_file(world.dir.path().join("buckets/data/in/b.jsonl")).unwrap();
+    let told = behind(&third).unwrap_err().to_string();
+    assert!(told.contains("\"in/b.jsonl\" is gone"), "{told}");
 }
 
 #[test]

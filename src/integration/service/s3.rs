@@ -50,9 +50,11 @@ impl From<BucketError> for Refusal {
             BucketError::BucketNotEmpty(_) => "BucketNotEmpty",
             BucketError::InvalidName(_) => "InvalidBucketName",
             BucketError::NoSuchKey { .. } => "NoSuchKey",
-            BucketError::Denied { .. } => "AccessDenied",
+            BucketError::Denied { .. } | BucketError::Taken { .. } => "AccessDenied",
+            BucketError::KeyTooLong { .. } => "KeyTooLongError",
             BucketError::Range { .. } => "InvalidRange",
             BucketError::TooLarge { .. } => "EntityTooLarge",
+            BucketError::NoRoom { .. } => "ServiceUnavailable",
             BucketError::Io { .. } => "InternalError",
         };
         // In AWS's words, which programs look at.
@@ -203,28 +205,31 @@ fn copy(buckets: &Buckets, bucket: &Bucket, mut given: Parameters<'_>) -> Result
     given.pass_over(&PASSED_OVER);
     given.pass_over(&["MetadataDirective"]);
     given.end(&WORDS)?;
-    let copied = copy_object(buckets, source, bucket, key)?;
+    let copied: Object = copy_object::<Refusal>(buckets, source, bucket, key, |_| Ok(()))?;
     Ok(json!({ "CopyObjectResult": {
         "ETag": quoted(&copied.etag),
         "LastModified": instant(copied.modified),
     } }))
 }
 
-/// Copies an object of any bucket here, `bucket/key` or `/bucket/key`, to a key of this one.
+/// Copies an object of any bucket here, `bucket/key` or `/bucket/key`, to a key of this one, if `check` lets
+/// the very one be copied.
 ///
 /// # Errors
-/// Where there is no such object, or the key is none.
-pub fn copy_object(
+/// Where there is no such object, the key is none, or `check` refuses.
+pub fn copy_object<E: From<Refusal> + From<BucketError>>(
     buckets: &Buckets,
     source: &str,
     to: &Bucket,
     key: &str,
-) -> Result<Object, Refusal> {
+    check: impl FnOnce(&Object) -> Result<(), E>,
+) -> Result<Object, E> {
     let Some((name, from)) = source.trim_start_matches('/').split_once('/') else {
         let message = format!("CopySource {source:?} is no bucket and key; write bucket/key");
-        return Err(WORDS.invalid(message));
+        return Err(WORDS.invalid(message).into());
     };
     let (object, mut file) = buckets.bucket(name)?.open(from)?;
+    check(&object)?;
     let mut writer = to.create(key)?;
     let mut at = 0;
     while at < object.size {

@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use super::{Order, writing};
 use crate::{
     ids::{ExecutionId, FrameId},
@@ -15,6 +17,11 @@ use crate::{
     runtime::{Engine, RuntimeError},
     store::{Change, MapRunRow},
 };
+
+/// Conclusions that are drawn at a time. Why so few: each blocks a thread, and waits for what needs others.
+const AT_ONCE_MAX: usize = 16;
+
+static AT_ONCE: Semaphore = Semaphore::const_new(AT_ONCE_MAX);
 
 /// A Map Run that has ended.
 pub(super) struct Conclusion {
@@ -29,26 +36,37 @@ impl Conclusion {
     /// Writes what is to be written, then tells the conductor.
     pub(super) fn draw(self, engine: &Engine) {
         let engine = engine.clone();
-        tokio::task::spawn_blocking(move || {
-            let (execution, frame) = self.parent;
-            match self.outcome(&engine) {
-                Ok(outcome) => {
-                    let input = Input::RunEnded {
-                        frame,
-                        generation: self.row.generation,
-                        outcome,
-                    };
-                    if let Some(orders) = engine.orders_of_conductor() {
-                        // Why ok: should the conductor be gone, the next start draws it again.
-                        orders.blocking_send(Order::Tell { execution, input }).ok();
-                    }
-                }
-                Err(error) => {
-                    let run = self.row.run.0;
-                    tracing::error!(run, %error, "cannot read the results of a map run; the next start does");
-                }
+        tokio::spawn(async move {
+            let _leave = AT_ONCE.acquire().await;
+            // Why: what is written needs room, and a run that has ended can wait for it.
+            let mut full = engine.disk().changes();
+            full.wait_for(|full| !full).await.ok();
+            let drawn = tokio::task::spawn_blocking(move || self.draw_now(&engine));
+            if let Err(error) = drawn.await {
+                tracing::error!(%error, "the conclusion of a map run broke off; the next start draws it");
             }
         });
+    }
+
+    fn draw_now(self, engine: &Engine) {
+        let (execution, frame) = self.parent;
+        match self.outcome(engine) {
+            Ok(outcome) => {
+                let input = Input::RunEnded {
+                    frame,
+                    generation: self.row.generation,
+                    outcome,
+                };
+                if let Some(orders) = engine.orders_of_conductor() {
+                    // Why ok: should the conductor be gone, the next start draws it again.
+                    orders.blocking_send(Order::Tell { execution, input }).ok();
+                }
+            }
+            Err(error) => {
+                let run = self.row.run.0;
+                tracing::error!(run, %error, "cannot read the results of a map run; the next start does");
+            }
+        }
     }
 
     /// What the state that waits is told. Blocks.
