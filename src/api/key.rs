@@ -1,11 +1,11 @@
 //! The keys that requests are signed with: files in the state directory that only its owner reads.
 //!
 //! One signs what commands ask for and may do everything; further ones have names and roles, for other
-//! people and programs. Invariant: a key that is removed opens nothing from then on, since the file is
-//! looked at for each request.
+//! people and programs, and for handlers. Invariant: a key that is removed opens nothing from then on, since
+//! the file is looked at for each request; and one that is there is there whole.
 
 use std::{
-    fs::OpenOptions,
+    fs::{File, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
@@ -29,7 +29,10 @@ pub struct Key {
 }
 
 /// Characters of a key's name at the most.
-pub(super) const NAME_CHARS_MAX: usize = 64;
+const NAME_CHARS_MAX: usize = 64;
+
+/// What the names of handlers' keys begin with. Nobody else makes such a key, so that those can come and go.
+pub(super) const HANDLER_PREFIX: &str = "plugin_";
 
 /// Bytes of a secret at the least: what a file has lost must not be guessed.
 const SECRET_BYTES_MIN: usize = 32;
@@ -56,6 +59,11 @@ pub enum KeyError {
         "{0:?} is no name of a key: take letters, digits, - and _, {NAME_CHARS_MAX} at the most"
     )]
     Name(String),
+    /// A name that is a handler's.
+    #[error(
+        "the key {0:?} would be a handler's, whose names begin with {HANDLER_PREFIX}; take another name"
+    )]
+    Reserved(String),
     /// There is one of that name.
     #[error("there is a key {0:?} already; remove it first: iterd key remove {0}")]
     Exists(String),
@@ -145,8 +153,16 @@ impl KeyRing {
         })
     }
 
-    /// Makes a key: 256 random bits.
+    /// Makes a key for a person or a program: 256 random bits.
     pub fn create(&self, name: &str, role: Role) -> Result<Key, KeyError> {
+        if name.starts_with(HANDLER_PREFIX) {
+            return Err(KeyError::Reserved(name.to_owned()));
+        }
+        self.make(name, role)
+    }
+
+    /// Makes a key; when this returns it is durable.
+    pub(super) fn make(&self, name: &str, role: Role) -> Result<Key, KeyError> {
         let path = self.path(name)?;
         if name == self.local.id {
             return Err(KeyError::Exists(name.to_owned()));
@@ -161,18 +177,12 @@ impl KeyRing {
             secret: secret.clone(),
         };
         let text = serde_json::to_string(&stored).map_err(|error| io_error(&path, error.into()))?;
-        let mut options = OpenOptions::new();
-        let file = options.write(true).create_new(true).mode(0o600).open(&path);
-        let mut file = file.map_err(|error| {
+        put_whole(&self.folder, &path, text.as_bytes()).map_err(|error| {
             if error.kind() == io::ErrorKind::AlreadyExists {
                 return KeyError::Exists(name.to_owned());
             }
             io_error(&path, error)
         })?;
-        let written = file.write_all(text.as_bytes());
-        written
-            .and_then(|()| file.sync_all())
-            .map_err(|error| io_error(&path, error))?;
         Ok(Key {
             id: name.to_owned(),
             role,
@@ -182,20 +192,27 @@ impl KeyRing {
 
     /// The keys with names, by their names; what holds no key is passed over.
     pub fn list(&self) -> Result<Vec<Key>, KeyError> {
+        let names = self.names()?;
+        let keys = names.iter().filter_map(|name| self.find(name).ok());
+        let mut keys: Vec<Key> = keys.collect();
+        keys.sort_by(|one, other| one.id.cmp(&other.id));
+        Ok(keys)
+    }
+
+    /// The names that keys have, also of what holds none.
+    pub(super) fn names(&self) -> Result<Vec<String>, KeyError> {
         let entries = match std::fs::read_dir(&self.folder) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(io_error(&self.folder, error)),
         };
-        let mut keys = Vec::new();
+        let mut names = Vec::new();
         for entry in entries {
             let entry = entry.map_err(|error| io_error(&self.folder, error))?;
-            if let Some(name) = entry.file_name().to_str() {
-                keys.extend(self.find(name));
-            }
+            let name = entry.file_name().into_string();
+            names.extend(name.ok().filter(|name| is_name(name)));
         }
-        keys.sort_by(|one, other| one.id.cmp(&other.id));
-        Ok(keys)
+        Ok(names)
     }
 
     /// Removes a key: what it signs from now on is refused.
@@ -211,12 +228,17 @@ impl KeyRing {
 
     /// Where the key of that name is; what is no name leads nowhere.
     fn path(&self, name: &str) -> Result<PathBuf, KeyError> {
-        let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        if name.is_empty() || name.len() > NAME_CHARS_MAX || !name.bytes().all(fits) {
+        if !is_name(name) {
             return Err(KeyError::Name(name.to_owned()));
         }
         Ok(self.folder.join(name))
     }
+}
+
+/// Whether a key may be called so.
+pub(super) fn is_name(name: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    !name.is_empty() && name.len() <= NAME_CHARS_MAX && name.bytes().all(fits)
 }
 
 fn io_error(path: &Path, error: io::Error) -> KeyError {
@@ -224,10 +246,29 @@ fn io_error(path: &Path, error: io::Error) -> KeyError {
     KeyError::Io { path, error }
 }
 
+/// Makes a file that is not there yet.
+///
+/// Crash: a file without a meaning stays, under a name that no key has; or the key is there, whole.
+fn put_whole(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let draft = folder.join(format!(".new-{:016x}", rand::random::<u64>()));
+    let mut options = OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&draft)?;
+    let put = file.write_all(bytes).and_then(|()| file.sync_all());
+    // Why a link: it takes no name that another file has.
+    let put = put.and_then(|()| std::fs::hard_link(&draft, path));
+    std::fs::remove_file(&draft)?;
+    put?;
+    File::open(folder)?.sync_all()
+}
+
 fn read_bounded(path: &Path) -> io::Result<String> {
     use io::Read as _;
     let mut text = String::new();
-    let file = std::fs::File::open(path)?;
+    let file = File::open(path)?;
     file.take(FILE_BYTES_MAX).read_to_string(&mut text)?;
     Ok(text)
 }
@@ -276,6 +317,33 @@ mod tests {
         assert_eq!((local.role, local.secret.as_str()), (Role::Admin, SECRET));
         let refused = ring.create(Key::LOCAL_ID, Role::ReadOnly).unwrap_err();
         assert!(matches!(refused, KeyError::Exists(_)), "{refused}");
+    }
+
+    #[test]
+    fn a_key_is_there_whole_or_not_at_all_and_nobody_takes_the_name_of_a_handlers() {
+        let directory = tempfile::tempdir().unwrap();
+        let ring = ring(directory.path());
+        let refused = ring.create("plugin_a_operator", Role::Admin).unwrap_err();
+        assert!(matches!(refused, KeyError::Reserved(_)), "{refused}");
+        let whole = std::sync::atomic::AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| match ring.make("one", Role::Operator) {
+                    Ok(_) => drop(whole.fetch_add(1, std::sync::atomic::Ordering::Relaxed)),
+                    Err(error) => {
+                        assert!(matches!(error, KeyError::Exists(_)), "{error}");
+                        // What is there can be read at once.
+                        ring.find("one").unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(whole.into_inner(), 1);
+        let files = std::fs::read_dir(directory.path().join("keys")).unwrap();
+        assert_eq!(files.count(), 1, "no draft stays");
+        // What a death leaves is no key.
+        std::fs::write(directory.path().join("keys/.new-1"), "").unwrap();
+        assert_eq!(ring.list().unwrap().len(), 1);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::{
     ApiError, ErrorKind, Fault, Role,
-    operations::{Triggered, fresh_uuid, now, start_for, trigger},
+    operations::{Triggered, fresh_uuid, mapped, now, start_for, trigger},
     server::{BODY_BYTES_MAX, REQUEST_ID, Server, Unread, check_host, read, text_headers},
     sigv4,
 };
@@ -126,8 +126,10 @@ async fn handle(server: &Server, request: Request) -> Result<Triggered, Refusal>
         .map_err(|why| unread(&why))?;
     proof.check(server, &parts, &headers, &body)?;
     let came = came(server, &trigger, &parts, &headers, body)?;
+    let mapped = mapped(&trigger, came).map_err(refused)?;
+    // Why only now: the body stands in what came several times over, and an output may be waited for.
     drop(large);
-    start_for(&server.api, &trigger, &came)
+    start_for(&server.api, &trigger, mapped)
         .await
         .map_err(refused)
 }

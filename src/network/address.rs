@@ -254,6 +254,8 @@ const CLOSED_V4: &[(Ipv4Addr, u8)] = &[
     (Ipv4Addr::new(10, 0, 0, 0), 8),
     (Ipv4Addr::new(100, 64, 0, 0), 10),
     (Ipv4Addr::new(127, 0, 0, 0), 8),
+    // Azure's own host, which has the secrets of its guests; its address looks public.
+    (Ipv4Addr::new(168, 63, 129, 16), 32),
     (Ipv4Addr::new(169, 254, 0, 0), 16),
     (Ipv4Addr::new(172, 16, 0, 0), 12),
     (Ipv4Addr::new(192, 0, 0, 0), 24),
@@ -292,8 +294,18 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     }
 }
 
+/// Metadata services of clouds among addresses that are internal else: of AWS, Google and Alibaba.
+const METADATA: [IpAddr; 3] = [
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+];
+
 /// What a granted name may stand for: this machine, a private network, or one behind a carrier's NAT.
 fn is_internal(address: IpAddr) -> bool {
+    if METADATA.contains(&address) {
+        return false;
+    }
     match address {
         IpAddr::V4(v4) => {
             let [a, b, ..] = v4.octets();
@@ -339,6 +351,7 @@ mod tests {
             "100.64.0.1",
             "127.0.0.1",
             "127.255.255.254",
+            "168.63.129.16",
             "169.254.169.254",
             "172.16.0.1",
             "172.31.255.255",
@@ -422,6 +435,11 @@ mod tests {
             Ok(1)
         );
         assert!(kept("db.example", &["169.254.169.254"], 80).is_err());
+        for metadata in ["fd00:ec2::254", "fd20:ce::254", "100.100.100.200"] {
+            assert!(kept("db.example", &[metadata], 80).is_err(), "{metadata}");
+            assert!(!may_be_meant(metadata.parse().unwrap()), "{metadata}");
+        }
+        assert!(may_be_meant("100.100.100.201".parse().unwrap()));
         assert!(kept("x.db.example", &["10.0.0.1"], 80).is_err());
         assert_eq!(kept("nobody.example", &[], 80), Ok(0));
         let refused = kept("other.example", &["127.0.0.1"], 80).unwrap_err();

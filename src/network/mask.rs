@@ -2,6 +2,8 @@
 //!
 //! Why two measures: a cause is for people, and loses any secret however short; a result is data, and a
 //! secret of a few characters or of digits alone is too likely to stand in it by chance.
+//!
+//! Invariant: how JSON spells a character (`+`, `\u002B`, `\u002b`; `/`, `\/`) changes nothing, mixed or not.
 
 use std::borrow::Cow;
 
@@ -10,6 +12,9 @@ const MASK: &str = "***";
 
 /// A result loses secrets of so many bytes.
 const RESULT_BYTES_MIN: usize = 8;
+
+/// Bytes of text that spell one of a secret: `\u002B`.
+const SPELLED_BYTES_MAX: usize = 6;
 
 /// The secrets, in the forms that a response may repeat them in.
 pub(crate) struct Mask {
@@ -47,7 +52,8 @@ impl Mask {
 
     /// The longest form, in bytes: what has to be read beyond a cut so that none is cut in two.
     pub(crate) fn longest(&self) -> usize {
-        self.all.first().map_or(0, String::len)
+        let longest = self.all.first().map_or(0, String::len);
+        longest.saturating_mul(SPELLED_BYTES_MAX)
     }
 }
 
@@ -57,15 +63,79 @@ fn masked<'a>(text: &'a str, forms: &[String]) -> Cow<'a, str> {
         if memchr::memmem::find(text.as_bytes(), form.as_bytes()).is_some() {
             text = Cow::Owned(text.replace(form, MASK));
         }
+        if let Some(masked) = without_spelled(&text, form) {
+            text = Cow::Owned(masked);
+        }
     }
     text
 }
 
-/// As it is, as a text in JSON, as part of a URL.
+/// A text without a form whose characters are spelled as JSON may spell them; `None`: it is not there.
+fn without_spelled(text: &str, form: &str) -> Option<String> {
+    let bytes = text.as_bytes();
+    memchr::memchr(b'\\', bytes)?;
+    let first = *form.as_bytes().first()?;
+    let (mut out, mut kept, mut at) = (String::new(), 0, 0);
+    while let Some(next) = memchr::memchr2(b'\\', first, bytes.get(at..)?) {
+        at += next;
+        match text.get(at..).and_then(|rest| spelled(rest, form)) {
+            Some(length) => {
+                out.push_str(text.get(kept..at)?);
+                out.push_str(MASK);
+                at += length;
+                kept = at;
+            }
+            None => at += 1,
+        }
+    }
+    if kept == 0 {
+        return None;
+    }
+    out.push_str(text.get(kept..)?);
+    Some(out)
+}
+
+/// Bytes of a text's beginning that spell a form.
+fn spelled(text: &str, form: &str) -> Option<usize> {
+    let mut units = [0; 2];
+    let mut rest = text;
+    for wanted in form.chars() {
+        // Why not a backslash: in JSON none stands for itself.
+        if wanted != '\\'
+            && let Some(behind) = rest.strip_prefix(wanted)
+        {
+            rest = behind;
+            continue;
+        }
+        let behind = rest.strip_prefix('\\')?;
+        // Spec: RFC 8259, 7: these have a short spelling.
+        let short = match wanted {
+            '"' | '\\' | '/' => Some(wanted),
+            '\u{8}' => Some('b'),
+            '\u{c}' => Some('f'),
+            '\n' => Some('n'),
+            '\r' => Some('r'),
+            '\t' => Some('t'),
+            _ => None,
+        };
+        if let Some(behind) = short.and_then(|short| behind.strip_prefix(short)) {
+            rest = behind;
+            continue;
+        }
+        for unit in wanted.encode_utf16(&mut units) {
+            let digits = rest.strip_prefix("\\u")?.get(..4)?;
+            if u16::from_str_radix(digits, 16).ok()? != *unit {
+                return None;
+            }
+            rest = rest.get(6..)?;
+        }
+    }
+    Some(text.len() - rest.len())
+}
+
+/// As it is, as part of a URL.
 fn forms(secret: &str) -> Vec<String> {
     let mut forms = vec![secret.to_owned(), secret.trim().to_owned()];
-    let json = serde_json::Value::from(secret).to_string();
-    forms.push(json[1..json.len() - 1].to_owned());
     if let Ok(mut url) = reqwest::Url::parse("http://x/") {
         url.query_pairs_mut().append_pair("", secret);
         let form = url.query().unwrap_or_default();
@@ -110,6 +180,36 @@ mod tests {
         let secrets = ["secret12".to_owned(), "secret123".to_owned()];
         let mask = Mask::new(secrets.iter());
         assert_eq!(mask.of_failure("secret123 secret12"), "*** ***");
-        assert_eq!(mask.longest(), 9);
+        assert_eq!(mask.longest(), 9 * SPELLED_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_secret_is_masked_however_json_spells_it() {
+        let secret = "a+b/c=\"d\\e\tä\u{1f511}nbf".to_owned();
+        let mask = Mask::new([secret.clone()].iter());
+        for text in [
+            r#"["x a+b/c=\"d\\e\tä🔑nbf y"]"#,
+            r#"["x a\u002Bb\/c\u003d\"d\\e\tä🔑nbf y"]"#,
+            r#"["x \u0061\u002bb\/c\u003D\u0022d\u005ce\u0009\u00e4\ud83d\uDD11\u006ebf y"]"#,
+        ] {
+            let value: Vec<String> = serde_json::from_str(text).unwrap();
+            assert_eq!(value[0], format!("x {secret} y"), "the test means it");
+            assert_eq!(mask.of_result(text), r#"["x *** y"]"#);
+            assert_eq!(mask.of_failure(text), r#"["x *** y"]"#);
+        }
+        for other in [
+            r#"["a\u002cb\/c\u003d\"d\\e\tä🔑nbf"]"#,
+            r#"["a+b/c=\"d\\e\tä\ud83d\ud83dnbf"]"#,
+            r#"["a+b/c=\"d\\e\tä🔑\n\b\f"]"#,
+            r#"["\u00"#,
+            r#"["\"#,
+        ] {
+            assert_eq!(mask.of_result(other), other);
+        }
+        let key = Mask::new(["s3cret/key".to_owned()].iter());
+        assert_eq!(
+            key.of_result(r#"{"s3cret\/key": "s3cret\u002fkey\/s3cret/key"}"#),
+            r#"{"***": "***\/***"}"#
+        );
     }
 }

@@ -14,7 +14,7 @@ mod embedded {
 }
 
 /// The newest schema this binary knows; `refinery_schema_history` holds the file's.
-pub const FORMAT: i64 = 19;
+pub const FORMAT: i64 = 20;
 
 /// Bounds of the file.
 #[derive(Debug, Clone, Copy)]

@@ -20,6 +20,10 @@ pub struct TriggerFileRow {
     pub modified_ns: i64,
     /// Its inode.
     pub inode: u64,
+    /// When anything of it was changed; `None`: an older release wrote the row.
+    pub changed: Option<Timestamp>,
+    /// The inode of the trigger's folder; `None`: likewise.
+    pub folder: Option<u64>,
 }
 
 /// One thing to be written of them.
@@ -46,7 +50,7 @@ pub enum TriggerChange {
         /// Until then.
         until: Timestamp,
     },
-    /// An execution was started for a file.
+    /// An execution was started for a file, now or before.
     PutFile(TriggerFileRow),
     /// A file is gone.
     ForgetFile(TriggerFileRow),
@@ -77,15 +81,18 @@ impl TriggerChange {
                 .execute(params![message, until.0])?,
             Self::PutFile(row) => db
                 .prepare_cached(
-                    "INSERT OR REPLACE INTO trigger_files (trigger, path, size, modified_ns, inode)
-                     VALUES (?1, ?2, ?3, ?4, ?5)",
+                    "INSERT OR REPLACE INTO trigger_files
+                     (trigger, path, size, modified_ns, inode, changed_us, folder)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                 )?
                 .execute(params![
                     row.trigger,
                     row.path,
                     row.size.cast_signed(),
                     row.modified_ns,
-                    row.inode.cast_signed()
+                    row.inode.cast_signed(),
+                    row.changed.map(|changed| changed.0),
+                    row.folder.map(u64::cast_signed),
                 ])?,
             Self::ForgetFile(row) => db
                 .prepare_cached("DELETE FROM trigger_files WHERE trigger = ?1 AND path = ?2")?
@@ -113,7 +120,8 @@ impl Store {
     pub fn trigger_files(&self, trigger: &str) -> Result<Vec<TriggerFileRow>, StoreError> {
         self.readers.with(|db| {
             let mut statement = db.prepare_cached(
-                "SELECT trigger, path, size, modified_ns, inode FROM trigger_files WHERE trigger = ?1",
+                "SELECT trigger, path, size, modified_ns, inode, changed_us, folder
+                 FROM trigger_files WHERE trigger = ?1",
             )?;
             let rows = statement.query_map([trigger], |row| {
                 Ok(TriggerFileRow {
@@ -122,6 +130,8 @@ impl Store {
                     size: row.get::<_, i64>(2)?.cast_unsigned(),
                     modified_ns: row.get(3)?,
                     inode: row.get::<_, i64>(4)?.cast_unsigned(),
+                    changed: row.get::<_, Option<i64>>(5)?.map(Timestamp),
+                    folder: row.get::<_, Option<i64>>(6)?.map(i64::cast_unsigned),
                 })
             })?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)

@@ -90,7 +90,7 @@ pub(crate) async fn start(engine: &Engine, program: &Program, input: &str) -> Ex
     };
     match engine.start_execution(asked).await.unwrap() {
         Begun::Running { id, .. } => id,
-        Begun::Exists { name } => panic!("{name}"),
+        Begun::Exists { name, .. } => panic!("{name}"),
     }
 }
 

@@ -16,7 +16,7 @@ pub(super) use self::{
     iterd::role_of,
     services::{call_service, role_of_service, waits_for_messages},
     states::role_of as role_of_states,
-    triggers::{Triggered, now, start_for, trigger},
+    triggers::{Triggered, mapped, now, start_for, trigger},
 };
 pub use states::{OPERATIONS as STATES_OPERATIONS, call as call_states};
 

@@ -8,6 +8,7 @@ use super::{Api, states};
 use crate::{
     api::{ApiError, ErrorKind, Fault},
     config::TriggerKind,
+    payload::Payload,
     runtime::{Came, ExecutionEnd, MappingError, RuntimeError, Trigger},
     store::{ExecutionKind, ExecutionStatus},
     time::Timestamp,
@@ -34,13 +35,22 @@ pub(in crate::api) fn now(api: &Api) -> Timestamp {
     api.now()
 }
 
-/// Starts the execution that is to be for what came.
+/// The name and the input of the execution that is to be for what came, which nobody needs behind it.
+pub(in crate::api) fn mapped(
+    trigger: &Trigger,
+    came: Came,
+) -> Result<(Option<String>, Payload), ApiError> {
+    let mapped = trigger.map(&came).map_err(|error| unmapped(&error));
+    drop(came);
+    mapped
+}
+
+/// Starts the execution of that name and input.
 pub(in crate::api) async fn start_for(
     api: &Api,
     trigger: &Trigger,
-    came: &Came,
+    (name, input): (Option<String>, Payload),
 ) -> Result<Triggered, ApiError> {
-    let (name, input) = trigger.map(came).map_err(|error| unmapped(&error))?;
     let asked = trigger.asked(api.engine()?, name, input)?;
     let seat = trigger
         .seat(api.engine()?)
@@ -57,8 +67,7 @@ pub(in crate::api) async fn start_for(
         return Err(error.into());
     }
     let machine = asked.program.machine.clone();
-    let end = api.engine()?.run_execution(asked).await?;
-    drop(seat);
+    let end = api.engine()?.run_execution(asked, seat).await?;
     Ok(told(api, &machine, end))
 }
 

@@ -31,12 +31,7 @@ impl Work {
             beside,
             begun,
         } = start;
-        let answer = if volatile {
-            self.begin_asked(asked, volatile, now, batch)
-        } else {
-            self.begin_seated(asked, seat, now, batch)
-        };
-        let answer = match answer {
+        let answer = match self.begin_seated(asked, seat, volatile, now, batch) {
             Ok(answer) => answer,
             Err(error @ RuntimeError::Damaged { .. }) => {
                 begun.send(Err(error)).ok();
@@ -44,7 +39,9 @@ impl Work {
             }
             Err(error) => return Err(error),
         };
-        batch.changes.extend(beside);
+        if matches!(answer, Begun::Running { .. }) {
+            batch.changes.extend(beside);
+        }
         if let (Some(end), Begun::Running { id, .. }) = (end, &answer) {
             self.waiting.entry(*id).or_default().push(end);
         }
@@ -56,24 +53,27 @@ impl Work {
         Ok(())
     }
 
-    /// Begins an execution in this batch, among those of a trigger where it has a seat.
+    /// Begins an execution in this batch, among those of a trigger where it has a seat, until its end.
     pub(super) fn begin_seated(
         &mut self,
         asked: StartExecution,
         seat: Option<Seat>,
+        volatile: bool,
         now: Timestamp,
         batch: &mut Batch,
     ) -> Result<Begun, RuntimeError> {
-        let begun = self.begin_asked(asked, false, now, batch)?;
+        let begun = self.begin_asked(asked, volatile, now, batch)?;
         // Why looked for: the same start again is the same execution, which has its seat.
         if let (Some(seat), Begun::Running { id, .. }) = (seat, &begun)
             && !self.seats.contains_key(id)
         {
-            let trigger = seat.trigger().to_owned();
             let execution = *id;
-            batch
-                .changes
-                .push(TriggerChange::Started { execution, trigger }.into());
+            if !volatile {
+                let trigger = seat.trigger().to_owned();
+                batch
+                    .changes
+                    .push(TriggerChange::Started { execution, trigger }.into());
+            }
             self.seats.insert(execution, seat);
         }
         Ok(begun)
@@ -132,16 +132,18 @@ impl Work {
         };
         let there = self.find(&asked.program.machine, name)?;
         Ok(there.map(|there| {
-            let same =
-                there.status == ExecutionStatus::Running && there.input == asked.input.text();
-            if same {
+            let same = there.input == asked.input.text();
+            if same && there.status == ExecutionStatus::Running {
                 Begun::Running {
                     id: there.id,
                     name: name.clone(),
                     started: there.started,
                 }
             } else {
-                Begun::Exists { name: name.clone() }
+                Begun::Exists {
+                    name: name.clone(),
+                    same,
+                }
             }
         }))
     }

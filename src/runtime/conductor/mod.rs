@@ -133,7 +133,7 @@ pub(super) struct Start {
     pub(super) end: Option<oneshot::Sender<ExecutionEnd>>,
     /// Among those of a trigger.
     pub(super) seat: Option<Seat>,
-    /// What is written in the same commit.
+    /// What is written in the same commit; not where another execution has the name.
     pub(super) beside: Vec<Change>,
     /// Answered when it is durable.
     pub(super) begun: oneshot::Sender<Result<Begun, RuntimeError>>,
@@ -168,6 +168,8 @@ pub enum Begun {
     Exists {
         /// The name.
         name: String,
+        /// It has the same input, and has ended: whoever asks may ask for the second time.
+        same: bool,
     },
 }
 
@@ -248,7 +250,7 @@ impl Engine {
         self.start_beside(asked, seat, Vec::new()).await
     }
 
-    /// The same, with what is written in the same commit, also where the name was taken.
+    /// The same, with what is written in the same commit; nothing of it where the name was taken.
     pub(super) async fn start_beside(
         &self,
         asked: StartExecution,
@@ -269,15 +271,20 @@ impl Engine {
     }
 
     /// Runs an express execution to its end. Nothing of it is written: should the process end, whoever
-    /// waits is not answered.
-    pub async fn run_execution(&self, asked: StartExecution) -> Result<ExecutionEnd, RuntimeError> {
+    /// waits is not answered. With a seat it counts among those of a trigger until its end, also where
+    /// nobody waits for that any more.
+    pub async fn run_execution(
+        &self,
+        asked: StartExecution,
+        seat: Option<Seat>,
+    ) -> Result<ExecutionEnd, RuntimeError> {
         let (begun, answer) = oneshot::channel();
         let (end, ended) = oneshot::channel();
         let start = Start {
             asked,
             volatile: true,
             end: Some(end),
-            seat: None,
+            seat,
             beside: Vec::new(),
             begun,
         };

@@ -2,10 +2,14 @@
 //! queue's that is elsewhere.
 //!
 //! Invariant: the task of a trigger has ended before another one takes its place, so that what the one is about
-//! to commit is what the other reads.
+//! to commit is what the other reads. Nobody else waits for that: one that hangs holds up its successor alone.
 
 use std::{collections::HashMap, sync::Arc};
 
+use futures::{
+    FutureExt as _,
+    future::{BoxFuture, join_all},
+};
 use tokio::{sync::watch, task::JoinHandle};
 
 use super::{Trigger, elsewhere::Elsewhere, watcher::Watcher};
@@ -18,6 +22,8 @@ use crate::{
 pub struct Attendant {
     engine: Engine,
     tasks: HashMap<String, Task>,
+    /// Tasks that were told to stop and have no successor, which would wait for them.
+    ending: HashMap<String, JoinHandle<()>>,
 }
 
 struct Task {
@@ -29,10 +35,10 @@ struct Task {
 }
 
 impl Task {
-    async fn end(self) {
+    /// Tells it to stop.
+    fn stop(self) -> JoinHandle<()> {
         self.stop.send_replace(true);
-        // Why ok: one that broke off has ended, too.
-        self.work.await.ok();
+        self.work
     }
 }
 
@@ -40,8 +46,11 @@ impl Attendant {
     /// The attendant of this engine.
     #[must_use]
     pub fn new(engine: Engine) -> Self {
-        let tasks = HashMap::new();
-        Self { engine, tasks }
+        Self {
+            engine,
+            tasks: HashMap::new(),
+            ending: HashMap::new(),
+        }
     }
 
     /// Works until the engine closes.
@@ -50,19 +59,19 @@ impl Attendant {
         let mut changed = self.engine.triggers().changed();
         loop {
             changed.borrow_and_update();
-            self.attend().await;
+            self.attend();
             tokio::select! {
                 // Why ok: it lives as long as the engine.
                 _ = changed.changed() => {}
                 _ = closing.wait_for(|closing| *closing) => break,
             }
         }
-        for task in self.tasks.into_values() {
-            task.end().await;
-        }
+        let tasks = self.tasks.into_values().map(Task::stop);
+        // Why ok: one that broke off has ended, too.
+        join_all(tasks.chain(self.ending.into_values())).await;
     }
 
-    async fn attend(&mut self) {
+    fn attend(&mut self) {
         let (config, triggers) = (self.engine.config(), self.engine.triggers().all());
         let services = queues_are_elsewhere(&config).then(|| config.services.clone());
         let is_current = |name: &String, task: &Task| {
@@ -79,41 +88,134 @@ impl Attendant {
             .collect();
         for name in old {
             if let Some(task) = self.tasks.remove(&name) {
-                task.end().await;
+                self.ending.insert(name, task.stop());
             }
         }
+        self.ending.retain(|_, work| !work.is_finished());
         for (name, trigger) in triggers.iter() {
             if !self.tasks.contains_key(name)
-                && let Some(task) = self.begin(trigger, services.as_ref())
+                && let Some((work, services, stop)) = self.begin(trigger, services.as_ref())
             {
+                let before = self.ending.remove(name);
+                let work = tokio::spawn(async move {
+                    if let Some(before) = before {
+                        // Why ok: one that broke off has ended, too.
+                        before.await.ok();
+                    }
+                    work.await;
+                });
+                let trigger = Arc::clone(trigger);
+                let task = Task {
+                    trigger,
+                    services,
+                    stop,
+                    work,
+                };
                 self.tasks.insert(name.clone(), task);
             }
         }
     }
 
-    /// The task of a trigger that has one.
-    fn begin(&self, trigger: &Arc<Trigger>, services: Option<&ServiceSettings>) -> Option<Task> {
+    /// What the task of a trigger does that has one, where its queue is said to be, and what stops it.
+    fn begin(
+        &self,
+        trigger: &Arc<Trigger>,
+        services: Option<&ServiceSettings>,
+    ) -> Option<(
+        BoxFuture<'static, ()>,
+        Option<ServiceSettings>,
+        watch::Sender<bool>,
+    )> {
         let (stop, stopped) = watch::channel(false);
         let (engine, own) = (self.engine.clone(), Arc::clone(trigger));
-        let (work, services) = match (&trigger.spec.kind, services) {
+        match (&trigger.spec.kind, services) {
             (TriggerKind::Folder { path, pattern }, _) => {
                 let watcher = Watcher::new(engine, own, path, pattern.as_deref());
-                (tokio::spawn(watcher.work(stopped)), None)
+                Some((watcher.work(stopped).boxed(), None, stop))
             }
             (TriggerKind::Queue { queue }, Some(services)) => {
                 let elsewhere = Elsewhere::new(engine, own, queue);
-                (
-                    tokio::spawn(elsewhere.work(stopped)),
+                Some((
+                    elsewhere.work(stopped).boxed(),
                     Some(services.clone()),
-                )
+                    stop,
+                ))
             }
-            (TriggerKind::Queue { .. } | TriggerKind::Http { .. }, _) => return None,
+            (TriggerKind::Queue { .. } | TriggerKind::Http { .. }, _) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{path::PathBuf, time::Duration};
+
+    use super::*;
+    use crate::{
+        config::{Config, TriggerSpec},
+        plugin::Launcher,
+        runtime::EngineSetup,
+        time::SystemClock,
+    };
+
+    /// The settings of folders' triggers, by their names; another pattern is another trigger.
+    fn config(triggers: &[(&str, &str)]) -> Config {
+        let mut config = Config::default();
+        for (name, pattern) in triggers {
+            let kind = TriggerKind::Folder {
+                path: PathBuf::from("/nowhere"),
+                pattern: Some((*pattern).to_owned()),
+            };
+            let spec = TriggerSpec {
+                machine: "m".to_owned(),
+                input: None,
+                name: None,
+                at_once: None,
+                kind,
+            };
+            config.triggers.insert((*name).to_owned(), spec);
+        }
+        config
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_task_that_hangs_holds_up_its_successor_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let setup = EngineSetup {
+            config: config(&[("a", "1"), ("b", "1")]),
+            clock: Arc::new(SystemClock),
+            working: true,
+            service: false,
+            hidden: Vec::new(),
+            launcher: Launcher::default(),
         };
-        Some(Task {
-            trigger: Arc::clone(trigger),
-            services,
-            stop,
-            work,
-        })
+        let state = directory.path().join("state");
+        let engine = tokio::task::block_in_place(|| Engine::open(&state, setup).unwrap());
+        let mut attendant = Attendant::new(engine.clone());
+        attendant.attend();
+        let (release, hangs) = tokio::sync::oneshot::channel::<()>();
+        attendant.tasks.get_mut("a").unwrap().work = tokio::spawn(async { drop(hangs.await) });
+        // Nobody waits here, and both go on to be served as the settings say now.
+        engine
+            .triggers()
+            .set(&config(&[("a", "2"), ("b", "2"), ("c", "2")]));
+        attendant.attend();
+        let mut names: Vec<&String> = attendant.tasks.keys().collect();
+        names.sort();
+        assert_eq!(names, ["a", "b", "c"]);
+        // Told to stop, those whose predecessors have ended do; the other one waits behind its own.
+        engine.triggers().set(&config(&[]));
+        attendant.attend();
+        let within = Duration::from_secs(20);
+        for name in ["b", "c"] {
+            // One that ended at once is not waited for.
+            if let Some(ending) = attendant.ending.get_mut(name) {
+                tokio::time::timeout(within, ending).await.unwrap().unwrap();
+            }
+        }
+        let ending = attendant.ending.get_mut("a").unwrap();
+        assert!(!ending.is_finished());
+        drop(release);
+        tokio::time::timeout(within, ending).await.unwrap().unwrap();
     }
 }

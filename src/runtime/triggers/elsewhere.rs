@@ -10,12 +10,13 @@ use futures::future::join_all;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::{Seat, Trigger, came_of, hidden_for};
+use super::{
+    MappingError, NotStarted, Refused, Seat, Trigger, came_of, hidden_for, mapping::named,
+};
 use crate::{
-    arn::is_name,
     payload::Failure,
     runtime::{
-        Engine, RuntimeError,
+        Begun, Engine,
         queue_elsewhere::{MESSAGES_MAX, POLL_S, QueueElsewhere, RETRY_AFTER},
     },
 };
@@ -49,6 +50,23 @@ impl Elsewhere {
                 tokio::select! {
                     // Why ok: it lives as long as the engine.
                     _ = room.changed() => continue,
+                    _ = stop.wait_for(|stop| *stop) => return,
+                }
+            }
+            let able = match self.trigger.can_start(&self.engine) {
+                Ok(able) => able,
+                Err(error) => {
+                    self.troubled(&format!(
+                        "the queue {} cannot be served: {error}",
+                        self.queue
+                    ));
+                    false
+                }
+            };
+            if !able {
+                drop(seats);
+                tokio::select! {
+                    () = tokio::time::sleep(RETRY_AFTER) => continue,
                     _ = stop.wait_for(|stop| *stop) => return,
                 }
             }
@@ -118,43 +136,40 @@ impl Elsewhere {
                 let deleted = reached.delete(message).await;
                 deleted.map_err(|failure| failure.cause)
             }
-            Err(why) => {
+            Err(NotStarted::Broken(error)) => Err(error.to_string()),
+            Err(NotStarted::Refused(why)) => {
                 let received = message["Attributes"]["ApproximateReceiveCount"].as_str();
                 let times = received.and_then(|times| times.parse().ok()).unwrap_or(1);
                 let hidden = hidden_for(times);
-                let (trigger, id) = (&self.trigger.name, message["MessageId"].as_str());
-                let again = self.engine.now().after(hidden);
-                tracing::warn!(
-                    trigger,
-                    id,
-                    why,
-                    %again,
-                    "a message starts no execution; it stays in its queue and comes again"
-                );
-                let told = format!("the message {}: {why}", id.unwrap_or_default());
-                let stands = again.after(Duration::from_secs(2 * u64::from(POLL_S)));
-                self.engine
-                    .triggers()
-                    .is_troubled(trigger, &told, Some(stands));
+                let id = message["MessageId"].as_str().unwrap_or_default();
+                let refused = Refused {
+                    what: &format!("the message {id}"),
+                    why: &why,
+                    times,
+                    again: self.engine.now().after(hidden),
+                    within: Duration::from_secs(2 * u64::from(POLL_S)),
+                };
+                self.trigger.tell_refused(&self.engine, &refused);
                 let put_off = reached.hide(message, hidden.as_secs()).await;
                 put_off.map_err(|failure| failure.cause)
             }
         }
     }
 
-    async fn start(&self, message: &Value, seat: Option<Seat>) -> Result<(), String> {
-        let told = |error: RuntimeError| error.to_string();
+    async fn start(&self, message: &Value, seat: Option<Seat>) -> Result<(), NotStarted> {
+        let refused = |error: MappingError| NotStarted::Refused(error.to_string());
         let came = came_of(message, self.engine.now());
-        let (name, input) = self.trigger.map(&came).map_err(|error| error.to_string())?;
-        let id = message["MessageId"].as_str().unwrap_or_default();
-        let name = name.unwrap_or_else(|| id.to_owned());
-        if name.is_empty() || !is_name(&name) {
-            return Err(format!("{name:?} names no execution"));
+        let (given, input) = self.trigger.map(&came).map_err(refused)?;
+        let is_given = given.is_some();
+        let name = match given {
+            Some(name) => name,
+            None => named(&message["MessageId"]).map_err(refused)?,
+        };
+        let asked = self.trigger.asked(&self.engine, Some(name), input)?;
+        match self.engine.start_seated(asked, seat).await? {
+            // Why also where the name is the message's own: an input may have been drawn by chance.
+            Begun::Exists { name, same: false } if is_given => Err(NotStarted::name_taken(&name)),
+            Begun::Exists { .. } | Begun::Running { .. } => Ok(()),
         }
-        let asked = self.trigger.asked(&self.engine, Some(name), input);
-        let asked = asked.map_err(told)?;
-        // Also where the name is taken: then an execution was started for it before.
-        let begun = self.engine.start_seated(asked, seat).await;
-        begun.map(drop).map_err(told)
     }
 }

@@ -32,9 +32,6 @@ const DEPTH_MAX: usize = 16;
 /// What is neither hidden nor finished is called so.
 const UNFINISHED: [&str; 6] = ["~", ".part", ".tmp", ".crdownload", ".filepart", ".swp"];
 
-/// Without a change for this long a file is finished, once it was closed.
-pub(super) const SETTLE: Duration = Duration::from_secs(1);
-
 /// A file that was being written and of which nothing has been heard for so long is taken for finished:
 /// that it was closed may have been lost.
 const SILENT_MAX: Duration = Duration::from_mins(2);
@@ -49,15 +46,17 @@ pub(super) struct Found {
     pub(super) modified_ns: i64,
     pub(super) inode: u64,
     /// When anything of it was changed, its name included.
-    changed: Timestamp,
+    pub(super) changed: Timestamp,
 }
 
 /// What a look at a folder has found.
 #[derive(Debug, Default)]
 pub(super) struct Look {
     pub(super) files: Vec<Found>,
-    /// Not everything was seen: too many files, or a folder that cannot be read.
+    /// Not everything was seen: too many files, or something that cannot be read.
     pub(super) partial: Option<String>,
+    /// The folder's inode. Why not its device, too: that is another one at each start of the machine.
+    pub(super) folder: u64,
 }
 
 /// What is going on in a folder, as the kernel tells.
@@ -111,6 +110,21 @@ impl Notices {
         open.get(path)
             .is_some_and(|heard| heard.elapsed() < SILENT_MAX)
     }
+
+    /// Takes a file for one that somebody writes, where it may have been opened before anybody listened. One
+    /// that was moved in, or got its times from another one, was finished before.
+    pub(super) fn suspect(&self, file: &Found, now: Timestamp) {
+        let age = now.since(file.changed).max(file.changed.since(now));
+        if age >= SILENT_MAX || file.modified() != file.changed {
+            return;
+        }
+        let heard = Instant::now().checked_sub(age).unwrap_or_else(Instant::now);
+        let open = self.heard.open.lock();
+        let mut open = open.unwrap_or_else(PoisonError::into_inner);
+        if open.len() < FILES_MAX {
+            open.entry(file.path.clone()).or_insert(heard);
+        }
+    }
 }
 
 impl Heard {
@@ -158,7 +172,11 @@ fn identity(metadata: &Metadata) -> (u64, u64) {
 /// # Errors
 /// The folder itself cannot be read.
 pub(super) fn look(folder: &Path, pattern: Option<&str>) -> io::Result<Look> {
-    let mut look = Look::default();
+    let stood = identity(&fs::metadata(folder)?);
+    let mut look = Look {
+        folder: stood.1,
+        ..Look::default()
+    };
     let mut folders = vec![(folder.to_owned(), 0)];
     while let Some((path, depth)) = folders.pop() {
         let entries = match fs::read_dir(&path) {
@@ -172,9 +190,15 @@ pub(super) fn look(folder: &Path, pattern: Option<&str>) -> io::Result<Look> {
             }
         };
         for entry in entries {
-            let entry = entry?;
-            let Some(file) = wanted(&entry, pattern) else {
-                continue;
+            let (file, entry) = match entry.and_then(|entry| Ok((wanted(&entry, pattern)?, entry)))
+            {
+                Ok((Some(file), entry)) => (file, entry),
+                Ok((None, _)) => continue,
+                Err(error) => {
+                    // Why on: what is seen can be started; nothing is forgotten for what is not.
+                    look.partial = Some(format!("cannot read all of {}: {error}", path.display()));
+                    continue;
+                }
             };
             if file.is_dir() {
                 if depth < DEPTH_MAX {
@@ -190,27 +214,47 @@ pub(super) fn look(folder: &Path, pattern: Option<&str>) -> io::Result<Look> {
             }
         }
     }
+    if identity(&fs::metadata(folder)?) != stood {
+        look.partial = Some("another folder came into its place meanwhile".to_owned());
+    }
     // Why: what came first starts first.
     look.files
         .sort_by(|one, other| (one.modified_ns, &one.path).cmp(&(other.modified_ns, &other.path)));
     Ok(look)
 }
 
+/// Those of some files that are gone. Of what cannot be asked nobody knows; what is there and was not seen, because
+/// another pattern is wanted, is not gone.
+pub(super) fn gone(mut files: Vec<PathBuf>) -> Vec<PathBuf> {
+    files.retain(|path| {
+        fs::symlink_metadata(path).is_err_and(|error| {
+            use io::ErrorKind::{NotADirectory, NotFound};
+            matches!(error.kind(), NotFound | NotADirectory)
+        })
+    });
+    files
+}
+
 /// What is known of a folder or of a file that counts; nothing of links and what is neither.
-fn wanted(entry: &DirEntry, pattern: Option<&str>) -> Option<Metadata> {
+fn wanted(entry: &DirEntry, pattern: Option<&str>) -> io::Result<Option<Metadata>> {
     let name = entry.file_name();
     let bytes = name.as_bytes();
     if bytes.starts_with(b".") {
-        return None;
+        return Ok(None);
     }
-    // Of the entry itself, not of what it leads to. One that went away meanwhile is none.
-    let file = entry.metadata().ok()?;
+    // Of the entry itself, not of what it leads to.
+    let file = match entry.metadata() {
+        Ok(file) => file,
+        // It went away meanwhile.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
     if file.is_dir() {
-        return Some(file);
+        return Ok(Some(file));
     }
     let unfinished = UNFINISHED.iter().any(|end| bytes.ends_with(end.as_bytes()));
     let named = pattern.is_none_or(|pattern| name_matches(pattern.as_bytes(), bytes));
-    (file.is_file() && named && !unfinished).then_some(file)
+    Ok((file.is_file() && named && !unfinished).then_some(file))
 }
 
 fn found(path: PathBuf, file: &Metadata) -> Found {
@@ -228,11 +272,6 @@ fn found(path: PathBuf, file: &Metadata) -> Found {
 }
 
 impl Found {
-    /// Whether nothing of it was changed for a while. A change that is yet to come is a clock that was set.
-    pub(super) fn is_settled(&self, now: Timestamp) -> bool {
-        now.since(self.changed) >= SETTLE || self.changed > now.after(SETTLE)
-    }
-
     /// When it was written.
     pub(super) const fn modified(&self) -> Timestamp {
         Timestamp(self.modified_ns.div_euclid(1000))
@@ -286,29 +325,41 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_settled_a_while_after_its_last_change() {
+    fn what_is_there_or_cannot_be_asked_is_not_gone() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        fs::write(at("1.csv"), "1").unwrap();
+        let asked = ["1.csv", "2.csv", "1.csv/3", "no/4", &"x".repeat(300)].map(at);
+        assert_eq!(gone(asked.to_vec()), ["2.csv", "1.csv/3", "no/4"].map(at));
+        let before = look(root.path(), None).unwrap();
+        let file = &before.files[0];
+        assert_eq!(file.modified(), Timestamp(file.modified_ns / 1000));
+        fs::rename(at("1.csv"), root.path().with_extension("kept")).unwrap();
+        fs::rename(root.path().with_extension("kept"), at("1.csv")).unwrap();
+        assert_eq!(look(root.path(), None).unwrap().folder, before.folder);
+    }
+
+    #[test]
+    fn what_was_written_just_before_anybody_listened_may_be_written_still() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().canonicalize().unwrap();
+        let notices = Notices::of(&folder).unwrap();
+        let changed = Timestamp::from_millis(1_000_000);
         let mut file = Found {
-            path: PathBuf::new(),
-            size: 0,
-            modified_ns: 0,
-            inode: 0,
-            changed: Timestamp::from_millis(10_000),
+            path: folder.join("1.csv"),
+            size: 1,
+            modified_ns: 1_000_000_000_000,
+            inode: 1,
+            changed,
         };
-        for (now, settled) in [
-            (10_000, false),
-            (10_999, false),
-            (11_000, true),
-            (9_500, false),
-            (8_000, true),
-        ] {
-            assert_eq!(
-                file.is_settled(Timestamp::from_millis(now)),
-                settled,
-                "{now}"
-            );
-        }
-        file.modified_ns = 1_700_000_000_123_456_789;
-        assert_eq!(file.modified(), Timestamp(1_700_000_000_123_456));
+        // Later than it could have been silent; or moved in, or with the times of another one.
+        notices.suspect(&file, changed.after(SILENT_MAX));
+        file.changed = changed.after(Duration::from_millis(1));
+        notices.suspect(&file, changed);
+        assert!(!notices.is_written(&file.path));
+        file.changed = changed;
+        notices.suspect(&file, changed.after(Duration::from_secs(9)));
+        assert!(notices.is_written(&file.path));
     }
 
     #[test]

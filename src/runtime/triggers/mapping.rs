@@ -163,7 +163,7 @@ fn evaluate(
 }
 
 /// The name that a value is: a text, or a number.
-fn named(value: &Value) -> Result<String, MappingError> {
+pub(super) fn named(value: &Value) -> Result<String, MappingError> {
     let name = match value {
         Value::String(name) => name.clone(),
         Value::Number(number) => number.to_string(),

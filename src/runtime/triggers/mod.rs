@@ -8,7 +8,9 @@ mod elsewhere;
 mod folder;
 mod mapping;
 mod receiver;
+mod refusal;
 mod seats;
+mod settling;
 mod watcher;
 
 use std::{
@@ -27,9 +29,10 @@ pub use self::{
 };
 pub(super) use self::{
     receiver::{came_of, hidden_for},
+    refusal::{NotStarted, Refused},
     seats::Seats,
 };
-use super::{Engine, RuntimeError, StartExecution, plugins};
+use super::{Engine, ResolvedMachine, RuntimeError, StartExecution, plugins};
 use crate::{
     config::{Config, Proof, TriggerSpec},
     machine::PAYLOAD_BYTES_MAX,
@@ -263,17 +266,23 @@ impl Trigger {
         name: Option<String>,
         input: Payload,
     ) -> Result<StartExecution, RuntimeError> {
-        let arn = self.machine_arn(engine);
-        let machine = engine.resolve_machine(&arn)?;
-        if machine.label.is_some() {
-            return Err(RuntimeError::UnknownMachine { arn });
-        }
+        let machine = self.resolved(engine)?;
         Ok(StartExecution {
             program: (&machine).into(),
             name,
             input,
             trace_header: None,
         })
+    }
+
+    /// The machine, as it is now.
+    fn resolved(&self, engine: &Engine) -> Result<ResolvedMachine, RuntimeError> {
+        let arn = self.machine_arn(engine);
+        let machine = engine.resolve_machine(&arn)?;
+        if machine.label.is_some() {
+            return Err(RuntimeError::UnknownMachine { arn });
+        }
+        Ok(machine)
     }
 }
 
@@ -284,7 +293,7 @@ impl Engine {
         let all = self.triggers().all();
         let mut standing = Vec::with_capacity(all.len());
         for (name, trigger) in all.iter() {
-            let missing = match self.resolve_machine(&trigger.machine_arn(self)) {
+            let missing = match trigger.resolved(self) {
                 Ok(_) => None,
                 Err(error) if error.is_about_machine() => Some(error.to_string()),
                 Err(error) => return Err(error),

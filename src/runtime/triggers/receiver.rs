@@ -169,6 +169,11 @@ impl Receiver {
             Some(at) if at > now => return Ok(Look::Later(at)),
             Some(_) => {}
         }
+        if !trigger.can_start(&self.engine)? {
+            let at = now.after(RETRY_AFTER);
+            self.resting.insert(trigger.name.clone(), at);
+            return Ok(Look::Later(at));
+        }
         let seats: Vec<_> = (0..MESSAGES_MAX)
             .map_while(|_| trigger.seat(&self.engine).ok().flatten())
             .collect();

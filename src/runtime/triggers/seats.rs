@@ -51,7 +51,7 @@ pub struct Seat {
 
 impl Seats {
     /// A seat, where fewer than `at_once` are taken.
-    pub(super) fn take(&self, trigger: &str, at_once: u32) -> Option<Seat> {
+    pub(in crate::runtime) fn take(&self, trigger: &str, at_once: u32) -> Option<Seat> {
         let mut count = self.0.count.lock().unwrap_or_else(PoisonError::into_inner);
         if count.get(trigger).is_some_and(|taken| *taken >= at_once) {
             return None;

@@ -2,10 +2,12 @@
 //!
 //! Owns when the folder is looked at: when the kernel tells of something in it, when a file has settled, when
 //! there is room again. Invariant: a file is known from the commit that begins its execution until it is gone
-//! or another one, so each starts one, however often the machine dies.
+//! or another one, so each starts one, however often the machine dies. Gone is what the folder that it lay in
+//! does not have any more: not what cannot be seen for now, because another folder stands there.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
+    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -16,18 +18,22 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::{
-    Came, Seat, Trigger,
-    folder::{self, FILES_MAX, Found, Look, Notices, SETTLE},
+    Came, NotStarted, Refused, Seat, Trigger,
+    folder::{self, FILES_MAX, Found, Look, Notices},
     hidden_for,
+    settling::Settling,
 };
 use crate::{
-    runtime::{Engine, RuntimeError},
+    runtime::{Begun, Engine, RuntimeError},
     store::{TriggerChange, TriggerFileRow},
     time::{Clock as _, SystemClock, Timestamp},
 };
 
 /// Executions that are begun at a time; they share commits.
 const BEGUN_MAX: usize = 64;
+
+/// Rows that one commit writes.
+const ROWS_MAX: usize = 1000;
 
 /// How long a folder is left alone that is not there.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -49,8 +55,12 @@ pub(super) struct Watcher {
     notices: Option<Notices>,
     /// Changes when something happened in the folder.
     stirred: Option<watch::Receiver<u64>>,
+    /// Nobody knows yet what was being written when the notices began.
+    fresh: bool,
     /// Files that executions were started for, as the rows have them; read again behind an error.
     known: Option<HashMap<PathBuf, TriggerFileRow>>,
+    /// Files that may be written still.
+    settling: Settling,
     /// Files that started nothing: how often, and when they are tried again.
     refused: HashMap<PathBuf, (u32, Timestamp)>,
 }
@@ -70,7 +80,9 @@ impl Watcher {
             pattern: pattern.map(str::to_owned),
             notices: None,
             stirred: None,
+            fresh: false,
             known: None,
+            settling: Settling::default(),
             refused: HashMap::new(),
         }
     }
@@ -85,8 +97,9 @@ impl Watcher {
                 stirred.borrow_and_update();
             }
             let begun = Instant::now();
-            let wait = match self.serve().await {
-                Ok(wait) => wait,
+            let wait = match self.serve(&mut stop).await {
+                Ok(Some(wait)) => wait,
+                Ok(None) => return,
                 Err(error) => {
                     self.troubled(&format!("{}: {error}", self.folder.display()));
                     self.known = None;
@@ -108,44 +121,63 @@ impl Watcher {
         }
     }
 
-    /// Looks at the folder, and starts what is to be started; answers after how long something more can be.
-    async fn serve(&mut self) -> Result<Duration, RuntimeError> {
-        if self
-            .notices
-            .as_ref()
-            .is_some_and(|notices| !notices.is_of(&self.folder))
-        {
-            self.notices = None;
+    /// Looks at the folder, and starts what is to be started; answers after how long something more can be,
+    /// and `None` where it was told to stop before it knew.
+    async fn serve(
+        &mut self,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<Option<Duration>, RuntimeError> {
+        if !self.trigger.can_start(&self.engine)? {
+            return Ok(Some(RETRY_AFTER));
+        }
+        let looking = Looking {
+            folder: self.folder.clone(),
+            pattern: self.pattern.clone(),
+            notices: self.notices.take(),
+        };
+        let Some(looked) = unless_stopped(stop, move || looking.look()).await? else {
+            return Ok(None);
+        };
+        if let Some(why) = &looked.deaf {
+            self.troubled(why);
+        }
+        if looked.stirred.is_some() {
+            self.stirred = looked.stirred;
+            self.fresh = true;
+        } else if looked.notices.is_none() {
             self.stirred = None;
         }
-        if self.notices.is_none() {
-            match Notices::of(&self.folder) {
-                Ok(notices) => {
-                    self.stirred = Some(notices.stirred());
-                    self.notices = Some(notices);
-                }
-                Err(error) => {
-                    let why = format!("cannot watch {}: {error}", self.folder.display());
-                    self.troubled(&why);
-                }
-            }
-        }
+        self.notices = looked.notices;
+        let look = looked.look.map_err(|error| RuntimeError::Io {
+            what: "cannot read the folder".to_owned(),
+            error,
+        })?;
         let mut known = match self.known.take() {
             Some(known) => known,
             None => self.read_known()?,
         };
-        let look = self.look().await?;
-        self.forget(&look, &mut known).await?;
+        let Some(()) = self.forget(&look, &mut known, stop).await? else {
+            return Ok(None);
+        };
+        self.refresh(&look, &mut known).await?;
         if let Some(why) = &look.partial {
             self.troubled(why);
         }
-        let wait = self.start_all(look, &mut known).await?;
+        if let Some(notices) = self.notices.as_ref().filter(|_| self.fresh) {
+            self.fresh = false;
+            let now = SystemClock.now();
+            let candidates = look.files.iter();
+            let candidates = candidates.filter(|file| !is_known(&known, file));
+            candidates.for_each(|file| notices.suspect(file, now));
+        }
+        let (due, wait) = self.due(look, &known, (looked.begun, looked.ended));
+        let wait = wait.min(self.start_all(due, &mut known).await?);
         self.known = Some(known);
-        Ok(if self.notices.is_some() {
+        Ok(Some(if self.notices.is_some() {
             wait
         } else {
             wait.min(RETRY_AFTER)
-        })
+        }))
     }
 
     fn read_known(&self) -> Result<HashMap<PathBuf, TriggerFileRow>, RuntimeError> {
@@ -154,80 +186,131 @@ impl Watcher {
         Ok(rows.map(|row| (PathBuf::from(&row.path), row)).collect())
     }
 
-    async fn look(&self) -> Result<Look, RuntimeError> {
-        let (folder, pattern) = (self.folder.clone(), self.pattern.clone());
-        let looking =
-            tokio::task::spawn_blocking(move || folder::look(&folder, pattern.as_deref()));
-        let look = looking.await.map_err(|_| RuntimeError::Closed)?;
-        look.map_err(|error| RuntimeError::Io {
-            what: "cannot read the folder".to_owned(),
-            error,
-        })
-    }
-
     /// Forgets files that are gone; where not everything was seen, nobody knows which.
     async fn forget(
         &mut self,
         look: &Look,
         known: &mut HashMap<PathBuf, TriggerFileRow>,
-    ) -> Result<(), RuntimeError> {
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<Option<()>, RuntimeError> {
         if look.partial.is_some() {
-            return Ok(());
+            return Ok(Some(()));
         }
-        let there: std::collections::HashSet<&Path> =
-            look.files.iter().map(|file| &*file.path).collect();
+        let there: HashSet<&Path> = look.files.iter().map(|file| &*file.path).collect();
         self.refused.retain(|path, _| there.contains(&**path));
-        let gone: Vec<PathBuf> = known
+        let missing: Vec<PathBuf> = known
             .keys()
             .filter(|path| !there.contains(&***path))
             .cloned()
             .collect();
-        for pages in gone.chunks(1000) {
-            let changes = pages.iter().filter_map(|path| known.remove(path));
+        // Why: the folder of the others may come back, and they with it.
+        let of_folder = |path: &&PathBuf| {
+            let row = known.get(*path);
+            row.is_some_and(|row| row.folder == Some(look.folder))
+        };
+        let asked: Vec<PathBuf> = missing.iter().filter(of_folder).cloned().collect();
+        let mut gone = HashSet::new();
+        if !asked.is_empty() {
+            let Some(are_gone) = unless_stopped(stop, move || folder::gone(asked)).await? else {
+                return Ok(None);
+            };
+            gone.extend(are_gone);
+        }
+        // What nobody sees is remembered while there is room.
+        let is_new = |file: &&Found| !known.contains_key(&file.path);
+        let more = known.len() + look.files.iter().filter(is_new).count();
+        for path in missing {
+            if more - gone.len() <= FILES_MAX {
+                break;
+            }
+            gone.insert(path);
+        }
+        let gone: Vec<PathBuf> = gone.into_iter().collect();
+        for page in gone.chunks(ROWS_MAX) {
+            let changes = page.iter().filter_map(|path| known.remove(path));
             let changes = changes.map(|row| TriggerChange::ForgetFile(row).into());
             let changes = changes.collect();
             self.engine.store().commit(changes).await.await?;
         }
+        Ok(Some(()))
+    }
+
+    /// Has the rows of files that are the same say how they are now: with the inodes of another mount.
+    async fn refresh(
+        &self,
+        look: &Look,
+        known: &mut HashMap<PathBuf, TriggerFileRow>,
+    ) -> Result<(), RuntimeError> {
+        let mut changed = Vec::new();
+        for file in &look.files {
+            if let Some(row) = known.get_mut(&file.path)
+                && is_same(row, file)
+            {
+                let now = row_of(row.trigger.clone(), row.path.clone(), file, look.folder);
+                if *row != now {
+                    *row = now.clone();
+                    changed.push(TriggerChange::PutFile(now));
+                }
+            }
+        }
+        for page in changed.chunks(ROWS_MAX) {
+            let puts = page.iter().cloned().map(Into::into).collect();
+            self.engine.store().commit(puts).await.await?;
+        }
         Ok(())
     }
 
-    async fn start_all(
+    /// The files that are finished and start something now, and when there may be more of them.
+    fn due(
         &mut self,
         look: Look,
-        known: &mut HashMap<PathBuf, TriggerFileRow>,
-    ) -> Result<Duration, RuntimeError> {
+        known: &HashMap<PathBuf, TriggerFileRow>,
+        (begun, ended): (Instant, Instant),
+    ) -> (Vec<Due>, Duration) {
         let now = SystemClock.now();
         let mut wait = LOOK_EVERY;
         let mut due = Vec::new();
+        let mut compared = self.settling.compare(begun, ended);
         for file in look.files {
-            if known.get(&file.path).is_some_and(|row| is_same(row, &file)) {
+            if is_known(known, &file) {
                 continue;
             }
             let notices = self.notices.as_ref();
             let written = notices.is_some_and(|notices| notices.is_written(&file.path));
-            let later = self
-                .refused
-                .get(&file.path)
-                .filter(|(_, until)| *until > now);
-            if let Some((_, until)) = later {
-                wait = wait.min(until.since(now));
-            } else if !file.is_settled(now) {
-                wait = wait.min(SETTLE);
+            let left = compared.left(&file);
+            let refused = self.refused.get(&file.path);
+            let refused = refused.map_or(Duration::ZERO, |(_, until)| until.since(now));
+            if !(left.is_zero() && refused.is_zero()) {
+                wait = wait.min(left.max(refused));
             } else if !written {
-                due.push(file);
+                due.push(Due {
+                    // Not the one that is known by that name.
+                    again: known.contains_key(&file.path),
+                    folder: look.folder,
+                    file,
+                });
             }
         }
         // Why: where not everything is seen nothing is forgotten, and what is known must have an end.
         due.truncate(FILES_MAX.saturating_sub(known.len()));
+        (due, wait)
+    }
+
+    async fn start_all(
+        &mut self,
+        due: Vec<Due>,
+        known: &mut HashMap<PathBuf, TriggerFileRow>,
+    ) -> Result<Duration, RuntimeError> {
+        let mut wait = LOOK_EVERY;
         let mut due = due.into_iter().peekable();
         while due.peek().is_some() {
             let mut starting = Vec::new();
             while starting.len() < BEGUN_MAX
                 && due.peek().is_some()
                 && let Ok(seat) = self.trigger.seat(&self.engine)
-                && let Some(file) = due.next()
+                && let Some(due) = due.next()
             {
-                starting.push(start(&self.engine, &self.trigger, file, seat));
+                starting.push(start(&self.engine, &self.trigger, due, seat));
             }
             if starting.is_empty() {
                 // An execution that ends stirs.
@@ -257,19 +340,14 @@ impl Watcher {
         refused.0 = refused.0.saturating_add(1);
         let hidden = hidden_for(refused.0);
         refused.1 = now.after(hidden);
-        let path = file.path.display().to_string();
-        let trigger = &self.trigger.name;
-        tracing::warn!(
-            trigger,
-            path,
+        let refused = Refused {
+            what: &file.path.display().to_string(),
             why,
-            again = %refused.1,
-            "a file starts no execution; it is tried again"
-        );
-        let stands = refused.1.after(LOOK_EVERY);
-        self.engine
-            .triggers()
-            .is_troubled(trigger, &format!("{path}: {why}"), Some(stands));
+            times: refused.0,
+            again: refused.1,
+            within: LOOK_EVERY,
+        };
+        self.trigger.tell_refused(&self.engine, &refused);
         hidden
     }
 
@@ -294,58 +372,126 @@ async fn changed(stirred: Option<&mut watch::Receiver<u64>>) {
     }
 }
 
-/// Why there is no execution.
-enum NotStarted {
-    /// For this file alone.
-    Refused(String),
-    /// Nothing can be begun.
-    Broken(RuntimeError),
+/// A look at a folder, and what listens to it, on a thread that may block: a mount whose server is away hangs.
+struct Looking {
+    folder: PathBuf,
+    pattern: Option<String>,
+    notices: Option<Notices>,
 }
 
-impl From<RuntimeError> for NotStarted {
-    fn from(error: RuntimeError) -> Self {
-        if error.is_about_machine() {
-            Self::Refused(error.to_string())
-        } else {
-            Self::Broken(error)
+/// What came of it.
+struct Looked {
+    notices: Option<Notices>,
+    /// Of notices that are new.
+    stirred: Option<watch::Receiver<u64>>,
+    /// Why there are none.
+    deaf: Option<String>,
+    look: io::Result<Look>,
+    begun: Instant,
+    ended: Instant,
+}
+
+impl Looking {
+    fn look(self) -> Looked {
+        let folder = &self.folder;
+        let mut notices = self.notices.filter(|notices| notices.is_of(folder));
+        let (mut stirred, mut deaf) = (None, None);
+        if notices.is_none() {
+            match Notices::of(folder) {
+                // Why before the look: what comes behind it is looked at, too.
+                Ok(new) => {
+                    stirred = Some(new.stirred());
+                    notices = Some(new);
+                }
+                Err(error) => deaf = Some(format!("cannot watch {}: {error}", folder.display())),
+            }
+        }
+        let begun = Instant::now();
+        let look = folder::look(folder, self.pattern.as_deref());
+        Looked {
+            notices,
+            stirred,
+            deaf,
+            look,
+            begun,
+            ended: Instant::now(),
         }
     }
+}
+
+/// Does what blocks; `None` where whoever waits was told to stop. Then nobody waits for it any more: a mount that
+/// hangs must not keep the next settings waiting.
+async fn unless_stopped<T: Send + 'static>(
+    stop: &mut watch::Receiver<bool>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<Option<T>, RuntimeError> {
+    tokio::select! {
+        done = tokio::task::spawn_blocking(work) => {
+            done.map(Some).map_err(|_| RuntimeError::Closed)
+        }
+        _ = stop.wait_for(|stop| *stop) => Ok(None),
+    }
+}
+
+/// A file that starts an execution.
+struct Due {
+    file: Found,
+    /// The inode of the folder that it was found in.
+    folder: u64,
+    /// One of that path is known, and was another.
+    again: bool,
 }
 
 /// Begins the execution of a file, and has it known, in one commit.
 async fn start(
     engine: &Engine,
     trigger: &Trigger,
-    file: Found,
+    due: Due,
     seat: Option<Seat>,
 ) -> (Found, Result<TriggerFileRow, NotStarted>) {
-    let started = begin(engine, trigger, &file, seat).await;
-    (file, started)
+    let started = begin(engine, trigger, &due, seat).await;
+    (due.file, started)
 }
 
 async fn begin(
     engine: &Engine,
     trigger: &Trigger,
-    file: &Found,
+    due: &Due,
     seat: Option<Seat>,
 ) -> Result<TriggerFileRow, NotStarted> {
     let refused = |why: &str| NotStarted::Refused(why.to_owned());
+    let file = &due.file;
     let path = file.path.to_str();
     let path = path.ok_or_else(|| refused("its name is no UTF-8, and an input is JSON"))?;
-    let row = TriggerFileRow {
-        trigger: trigger.name.clone(),
-        path: path.to_owned(),
-        size: file.size,
-        modified_ns: file.modified_ns,
-        inode: file.inode,
-    };
+    let row = row_of(trigger.name.clone(), path.to_owned(), file, due.folder);
     let (name, input) = trigger
         .map(&came(engine, file, path))
         .map_err(|error| NotStarted::Refused(error.to_string()))?;
     let asked = trigger.asked(engine, name, input)?;
-    let known = TriggerChange::PutFile(row.clone()).into();
-    engine.start_beside(asked, seat, vec![known]).await?;
-    Ok(row)
+    let known = TriggerChange::PutFile(row.clone());
+    let begun = engine.start_beside(asked, seat, vec![known.clone().into()]);
+    match begun.await? {
+        Begun::Running { .. } => Ok(row),
+        // It was forgotten, and the execution tells that it was there.
+        Begun::Exists { same: true, .. } if !due.again => {
+            let known = engine.store().commit(vec![known.into()]).await;
+            known.await.map_err(RuntimeError::from)?;
+            Ok(row)
+        }
+        Begun::Exists { name, .. } => Err(NotStarted::name_taken(&name)),
+    }
+}
+
+fn row_of(trigger: String, path: String, file: &Found, folder: u64) -> TriggerFileRow {
+    TriggerFileRow {
+        trigger,
+        path,
+        size: file.size,
+        modified_ns: file.modified_ns,
+        inode: file.inode,
+        changed: Some(file.changed),
+        folder: Some(folder),
+    }
 }
 
 /// What a mapping sees of a file; with its bucket and key, where it lies in one.
@@ -368,6 +514,49 @@ fn came(engine: &Engine, file: &Found, path: &str) -> Came {
     }
 }
 
+fn is_known(known: &HashMap<PathBuf, TriggerFileRow>, file: &Found) -> bool {
+    known.get(&file.path).is_some_and(|row| is_same(row, file))
+}
+
+/// Whether a file is the one that is known. An inode is another one behind another mount of some systems; whoever
+/// brings another file into its place changes that one, by its name at least.
 fn is_same(row: &TriggerFileRow, file: &Found) -> bool {
-    (row.size, row.modified_ns, row.inode) == (file.size, file.modified_ns, file.inode)
+    (row.size, row.modified_ns) == (file.size, file.modified_ns)
+        && (row.inode == file.inode || row.changed == Some(file.changed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_behind_another_mount_is_the_same_and_one_in_its_place_is_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("1.csv");
+        std::fs::write(&path, "1").unwrap();
+        let file = folder::look(folder.path(), None).unwrap().files.remove(0);
+        let row = row_of("t".to_owned(), path.display().to_string(), &file, 1);
+        assert!(is_same(&row, &file));
+        let other = |inode: u64, changed: i64| TriggerFileRow {
+            inode: file.inode + inode,
+            changed: Some(Timestamp(file.changed.0 + changed)),
+            ..row.clone()
+        };
+        assert!(is_same(&other(1, 0), &file), "mounted again");
+        assert!(is_same(&other(0, 1), &file), "renamed, or its mode changed");
+        assert!(!is_same(&other(1, 1), &file), "moved into its place");
+        let old = TriggerFileRow {
+            changed: None,
+            ..other(1, 0)
+        };
+        assert!(!is_same(&old, &file));
+        for (size, modified) in [(1, 0), (0, 1)] {
+            let written = TriggerFileRow {
+                size: row.size + size,
+                modified_ns: row.modified_ns + modified,
+                ..row.clone()
+            };
+            assert!(!is_same(&written, &file));
+        }
+    }
 }

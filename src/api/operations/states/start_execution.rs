@@ -62,7 +62,7 @@ pub(in crate::api) async fn begin(
             };
             Ok(json!({ "executionArn": arn, "startDate": seconds(started) }))
         }
-        Begun::Exists { name } => {
+        Begun::Exists { name, .. } => {
             let arn = place.execution(&machine, &name);
             let message = format!("Execution Already Exists: '{arn}'");
             Err(ApiError::states(Fault::ExecutionAlreadyExists, message))

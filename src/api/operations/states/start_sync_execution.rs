@@ -56,7 +56,7 @@ pub(super) async fn call(api: &Api, input: Input) -> Result<Value, ApiError> {
             message,
         ));
     }
-    let end = api.engine()?.run_execution(asked).await?;
+    let end = api.engine()?.run_execution(asked, None).await?;
     let took = end.stopped.since(end.started).as_millis();
     let took = u64::try_from(took).unwrap_or(u64::MAX);
     let place = api.place();

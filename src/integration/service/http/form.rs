@@ -49,6 +49,31 @@ pub(super) fn pairs<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Stri
     out
 }
 
+/// Whether a pair of a query has that name, as servers read it: what is no percent-encoding stands for itself.
+pub(super) fn is_named(pair: &str, name: &str) -> bool {
+    let mut wanted = name.bytes();
+    let mut rest = pair.split('=').next().unwrap_or_default().as_bytes().iter();
+    while let Some(&byte) = rest.next() {
+        let encoded = rest.as_slice().get(..2).filter(|_| byte == b'%');
+        let encoded = encoded.and_then(|digits| {
+            let digits = str::from_utf8(digits).ok()?;
+            u8::from_str_radix(digits, 16).ok()
+        });
+        let byte = match encoded {
+            Some(byte) => {
+                rest.nth(1);
+                byte
+            }
+            None if byte == b'+' => b' ',
+            None => byte,
+        };
+        if wanted.next() != Some(byte) {
+            return false;
+        }
+    }
+    wanted.next().is_none()
+}
+
 /// Invariant: no deeper than a payload goes.
 fn push(name: &str, value: &Value, format: ArrayFormat, out: &mut String) -> Result<(), Failure> {
     match value {
@@ -113,6 +138,23 @@ mod tests {
         form.replace("%5B", "[")
             .replace("%5D", "]")
             .replace("%2C", ",")
+    }
+
+    #[test]
+    fn a_pair_of_a_query_is_named_as_servers_read_it() {
+        for (pair, name) in [
+            ("a=1", "a"),
+            ("a", "a"),
+            ("%61%2b=1", "a+"),
+            ("a+b=1", "a b"),
+            ("%C3%A4=", "\u{e4}"),
+            ("%zz%=1", "%zz%"),
+        ] {
+            assert!(is_named(pair, name), "{pair}");
+        }
+        for (pair, name) in [("ab=a", "a"), ("a=ab", "ab"), ("", "a"), ("%6=1", "a")] {
+            assert!(!is_named(pair, name), "{pair}");
+        }
     }
 
     #[test]

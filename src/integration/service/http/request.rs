@@ -232,14 +232,25 @@ fn url(parameters: &Value, name: &str, connection: &ConnectionSpec) -> Result<Ur
         )));
     }
     let query = query(parameters, connection)?;
+    let own: Vec<&str> = url
+        .query()
+        .into_iter()
+        .flat_map(|own| own.split('&'))
+        // Why: of two values of a name, a server may take the first as well as the last.
+        .filter(|pair| {
+            !connection
+                .query
+                .keys()
+                .any(|name| form::is_named(pair, name))
+        })
+        .collect();
+    let own = own.join("&");
     if query.is_empty() {
         return Ok(url);
     }
-    let sign = if url.query().is_none() { '?' } else { '&' };
-    let whole = format!(
-        "{scheme}://{authority}{}{sign}{query}",
-        url.path_and_query().map_or("/", |it| it.as_str())
-    );
+    let sign = if own.is_empty() { "" } else { "&" };
+    let path = url.path();
+    let whole = format!("{scheme}://{authority}{path}?{own}{sign}{query}");
     if whole.len() > URL_BYTES_MAX {
         return Err(refuse("is too long with its query: at most 32 KiB"));
     }
@@ -606,7 +617,7 @@ mod tests {
         };
         let request = made(
             &json!({
-                "ApiEndpoint": "https://api.example.com/v1?x=1",
+                "ApiEndpoint": "https://api.example.com/v1?q=url&x=1&%71=url&q",
                 "Headers": {"header-param": "task", "Many": ["1", 2]},
                 "QueryParameters": {"q": "task", "l": ["1", "2"], "n": 1.5},
                 "RequestBody": {"Job": "x", "BodyParam": "task"},
@@ -618,6 +629,11 @@ mod tests {
             request.uri(),
             "https://api.example.com/v1?x=1&l=1&l=2&n=1.5&q=a%20b"
         );
+        let bare = made(
+            &json!({"ApiEndpoint": "https://api.example.com?q=1"}),
+            &spec,
+        );
+        assert_eq!(bare.unwrap().uri(), "https://api.example.com/?q=a%20b");
         let headers = request.headers();
         assert_eq!(headers["header-param"], "connection");
         let many: Vec<_> = headers.get_all("many").iter().collect();

@@ -140,7 +140,7 @@ impl Work {
                     }
                 },
             }),
-            Begun::Exists { name } => {
+            Begun::Exists { name, .. } => {
                 let arn = place.execution(&machine.name, &name);
                 let message = format!("Execution Already Exists: '{arn}'");
                 Err(Refusal::new("ExecutionAlreadyExists", message))

@@ -13,13 +13,17 @@ use crate::{
     ids::ExecutionId,
     integration::service::{Call, Embedded, Moment, Refusal},
     runtime::{
-        Engine, RuntimeError,
+        Begun, Engine, RuntimeError,
         conductor::{batch::Batch, work::Work},
-        triggers::{Seat, Trigger, came_of, hidden_for},
+        triggers::{NotStarted, Refused, Seat, Trigger, came_of, hidden_for},
     },
     store::TriggerChange,
     time::Timestamp,
 };
+
+/// How long a message is nobody else's that is being looked at, in seconds: longer than its commit takes.
+/// Why said: a queue whose own time is nothing would give the second call of a commit the messages of the first.
+const VISIBILITY_S: u32 = 30;
 
 /// Messages of one call. Spec: `MaxNumberOfMessages`.
 const CALL_MESSAGES_MAX: usize = 10;
@@ -53,6 +57,7 @@ impl Receive {
             parameters: json!({
                 "QueueUrl": format!("{base}/{}", self.queue),
                 "MaxNumberOfMessages": seats.len(),
+                "VisibilityTimeout": VISIBILITY_S,
             }),
             moment: Moment {
                 now,
@@ -106,7 +111,15 @@ impl Work {
                 }
                 Err(NotStarted::Refused(why)) => {
                     let until = now.after(hidden_for(times));
-                    self.tell_refused(&receive.trigger.name, &message, &why, until);
+                    let named = message["MessageId"].as_str().unwrap_or_default();
+                    let refused = Refused {
+                        what: &format!("the message {named}"),
+                        why: &why,
+                        times,
+                        again: until,
+                        within: COMES_WITHIN,
+                    };
+                    receive.trigger.tell_refused(&self.engine, &refused);
                     TriggerChange::HideMessage { message: id, until }
                 }
                 Err(NotStarted::Broken(error)) => return Err(error),
@@ -115,23 +128,6 @@ impl Work {
         }
         batch.after.told.push((receive.done, any));
         Ok(())
-    }
-
-    fn tell_refused(&self, trigger: &str, message: &Value, why: &str, until: Timestamp) {
-        let id = message["MessageId"].as_str().unwrap_or_default();
-        tracing::warn!(
-            trigger,
-            id,
-            why,
-            again = %until,
-            "a message starts no execution; it stays in its queue and comes again"
-        );
-        let stands = until.after(COMES_WITHIN);
-        self.engine.triggers().is_troubled(
-            trigger,
-            &format!("the message {id}: {why}"),
-            Some(stands),
-        );
     }
 
     fn start_message(
@@ -147,9 +143,11 @@ impl Work {
             .map(&came)
             .map_err(|error| NotStarted::Refused(error.to_string()))?;
         let asked = trigger.asked(&self.engine, name, input)?;
-        // Also where the name is taken: then an execution was started for it before.
-        self.begin_seated(asked, seat, now, batch)?;
-        Ok(())
+        match self.begin_seated(asked, seat, false, now, batch)? {
+            // Also where the same was started before: it was sent twice.
+            Begun::Running { .. } | Begun::Exists { same: true, .. } => Ok(()),
+            Begun::Exists { name, .. } => Err(NotStarted::name_taken(&name)),
+        }
     }
 }
 
@@ -164,24 +162,6 @@ pub(in crate::runtime::conductor) fn seats_taken(engine: &Engine) -> HashMap<Exe
     taken
         .map(|(execution, trigger)| (execution, seats.take_again(&trigger)))
         .collect()
-}
-
-/// Why there is no execution.
-enum NotStarted {
-    /// For this message alone.
-    Refused(String),
-    /// Nothing can be begun.
-    Broken(RuntimeError),
-}
-
-impl From<RuntimeError> for NotStarted {
-    fn from(error: RuntimeError) -> Self {
-        if error.is_about_machine() {
-            Self::Refused(error.to_string())
-        } else {
-            Self::Broken(error)
-        }
-    }
 }
 
 /// The number of a message, and how often it was received.

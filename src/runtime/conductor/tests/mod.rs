@@ -102,7 +102,7 @@ async fn start(engine: &Engine, program: &Program, name: Option<&str>, input: &s
 fn id_of(begun: &Begun) -> ExecutionId {
     match begun {
         Begun::Running { id, .. } => *id,
-        Begun::Exists { name } => panic!("{name} exists"),
+        Begun::Exists { name, .. } => panic!("{name} exists"),
     }
 }
 
@@ -164,7 +164,10 @@ async fn a_name_is_taken_once_and_the_same_start_again_is_answered_as_the_first(
     let again = start(&engine, &waits, Some("one"), r#"{"seconds": 1000}"#).await;
     assert_eq!(first, again);
     let other = start(&engine, &waits, Some("one"), r#"{"seconds": 1001}"#).await;
-    assert!(matches!(other, Begun::Exists { .. }), "{other:?}");
+    assert!(
+        matches!(other, Begun::Exists { same: false, .. }),
+        "{other:?}"
+    );
     let id = id_of(&first);
     let stopped = engine
         .stop_execution(id, Some("Why".into()), None)
@@ -181,7 +184,10 @@ async fn a_name_is_taken_once_and_the_same_start_again_is_answered_as_the_first(
     let unknown = engine.stop_execution(ExecutionId(99), None, None).await;
     assert_eq!(unknown.unwrap(), None);
     let ended = start(&engine, &waits, Some("one"), r#"{"seconds": 1000}"#).await;
-    assert!(matches!(ended, Begun::Exists { .. }), "{ended:?}");
+    assert!(
+        matches!(ended, Begun::Exists { same: true, .. }),
+        "{ended:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -223,7 +229,7 @@ async fn an_express_execution_that_is_waited_for_leaves_nothing() {
         input: Payload::parse(r#"{"seconds": 1}"#).unwrap(),
         trace_header: None,
     };
-    let end = engine.run_execution(asked).await.unwrap();
+    let end = engine.run_execution(asked, None).await.unwrap();
     assert_eq!(end.status, ExecutionStatus::Succeeded);
     assert_eq!(end.output.unwrap().text(), "\"over\"");
     assert_eq!(engine.store().pulse().unwrap().commits, before);
@@ -233,6 +239,31 @@ async fn an_express_execution_that_is_waited_for_leaves_nothing() {
         assert!(std::time::Instant::now() < patience);
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_express_execution_has_its_seat_until_its_end_though_nobody_waits_for_it() {
+    let world = World::new();
+    let engine = world.open();
+    let asked = StartExecution {
+        program: program(&engine, ExecutionKind::Express, WAITS),
+        name: None,
+        input: Payload::parse(r#"{"seconds": 3}"#).unwrap(),
+        trace_header: None,
+    };
+    let seats = engine.triggers().seats();
+    let seat = seats.take("t", 1);
+    assert!(seat.is_some());
+    let waiting = engine.run_execution(asked, seat);
+    let given_up = tokio::time::timeout(Duration::from_millis(100), waiting).await;
+    assert!(given_up.is_err());
+    assert!(seats.take("t", 1).is_none());
+    let patience = std::time::Instant::now() + Duration::from_mins(1);
+    while seats.take("t", 1).is_none() {
+        assert!(std::time::Instant::now() < patience);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(engine.store().triggered().unwrap(), []);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -363,7 +363,7 @@ async fn whoever_waits_for_an_express_execution_is_told_when_its_calls_are_durab
             input: Payload::from(json!(n.to_string())),
             trace_header: None,
         };
-        let end = engine.run_execution(asked).await.unwrap();
+        let end = engine.run_execution(asked, None).await.unwrap();
         assert_eq!(end.status, ExecutionStatus::Succeeded, "{:?}", end.cause);
         assert_eq!(items(), n);
     }
