@@ -8,7 +8,7 @@
 use std::{
     io,
     net::SocketAddr,
-    path::Path,
+    path::PathBuf,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -48,29 +48,50 @@ const HEADER_BYTES_MAX: usize = 16 << 10;
 /// Lines of a header; SDKs send about fifteen.
 const HEADERS_MAX: usize = 64;
 
-/// Serves on a Unix socket until it is dropped, which removes the socket. A socket file that a former
-/// process left is replaced: the caller owns the state directory.
-pub async fn serve_unix(path: &Path, api: Api, keys: KeyRing) -> io::Result<()> {
-    match std::fs::remove_file(path) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
+/// A Unix socket, whose file goes with it. Whoever connects waits until it is served.
+#[derive(Debug)]
+pub struct Socket {
+    listener: UnixListener,
+    file: PathBuf,
+}
+
+impl Socket {
+    /// Makes it. A file that a former process left is replaced: the caller owns the state directory.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn bind(file: PathBuf) -> io::Result<Self> {
+        match std::fs::remove_file(&file) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let listener = UnixListener::bind(&file)?;
+        Ok(Self { listener, file })
     }
-    let listener = UnixListener::bind(path)?;
-    let _socket = SocketFile(path);
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // Why ok: a file that stays is replaced by the next process, and refuses connections till then.
+        std::fs::remove_file(&self.file).ok();
+    }
+}
+
+/// Serves on a Unix socket until it is dropped.
+pub async fn serve_unix(mut socket: Socket, api: Api, keys: KeyRing) {
     let router = server::router(api, keys, Door::Socket);
-    serve(listener, router).await;
-    Ok(())
+    serve(&mut socket.listener, router).await;
 }
 
 /// Serves on a TCP address until it is dropped; `address` is the one that `listener` is bound to.
-pub async fn serve_tcp(listener: TcpListener, address: SocketAddr, api: Api, keys: KeyRing) {
+pub async fn serve_tcp(mut listener: TcpListener, address: SocketAddr, api: Api, keys: KeyRing) {
     let router = server::router(api, keys, Door::Tcp(address.ip()));
-    serve(listener, router).await;
+    serve(&mut listener, router).await;
 }
 
 /// Takes connections for ever.
-async fn serve<L: Listener>(mut listener: L, router: Router) {
+async fn serve<L: Listener>(listener: &mut L, router: Router) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIME_MAX)
@@ -171,16 +192,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
-
-/// A socket file that goes when nobody listens any more.
-struct SocketFile<'a>(&'a Path);
-
-impl Drop for SocketFile<'_> {
-    fn drop(&mut self) {
-        // Why ok: a file that stays is replaced by the next process, and refuses connections till then.
-        std::fs::remove_file(self.0).ok();
     }
 }
 

@@ -23,7 +23,7 @@ pub use access::{HandlerAccess, OwnStates, client_variables};
 pub use error::{ApiError, ErrorKind};
 pub use fault::Fault;
 pub use key::{Key, KeyError, KeyRing};
-pub use listen::{serve_tcp, serve_unix};
+pub use listen::{Socket, serve_tcp, serve_unix};
 pub use operations::{Api, OPERATIONS, STATES_OPERATIONS, call, call_states, run_figures};
 pub use role::Role;
 pub use server::{BODY_BYTES_MAX, STATES_TARGET_PREFIX, TARGET_PREFIX};

@@ -250,12 +250,10 @@ impl Run<'_> {
 /// Lets other commands reach this process over the socket in the state directory.
 fn listen(engine: &Engine, api: &Api) -> Result<(), Failure> {
     let keys = KeyRing::open(engine.paths())?;
-    let (socket, served) = (engine.paths().socket(), api.clone());
-    tokio::spawn(async move {
-        if let Err(error) = api::serve_unix(&socket, served, keys).await {
-            tracing::warn!(%error, "other commands cannot reach this one");
-        }
-    });
+    match api::Socket::bind(engine.paths().socket()) {
+        Ok(socket) => drop(tokio::spawn(api::serve_unix(socket, api.clone(), keys))),
+        Err(error) => tracing::warn!(%error, "other commands cannot reach this one"),
+    }
     Ok(())
 }
 

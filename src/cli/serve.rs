@@ -62,9 +62,11 @@ async fn serve(
     let mut interrupt = signal(SignalKind::interrupt()).map_err(fail)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(fail)?;
     let keys = KeyRing::open(engine.paths())?;
-    let mut listening = listen(engine, settings.config.listen, &keys).await?;
+    let doors = Doors::open(engine, settings.config.listen, keys).await?;
     engine.spawn_services();
     take_over(engine, &settings.config.jobs_dir).await;
+    // Why behind the jobs: whoever comes at once is not told that there are none.
+    let mut listening = doors.serve();
     engine.resume_all().await?;
     engine.tell_triggers();
     let mut scheduler = Scheduler::start(engine.clone()).await;
@@ -80,11 +82,7 @@ async fn serve(
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             Some(ended) = listening.join_next() => {
-                let cause = match ended {
-                    Ok(Ok(())) => "it ended".to_owned(),
-                    Ok(Err(error)) => error.to_string(),
-                    Err(error) => error.to_string(),
-                };
+                let cause = ended.map_or_else(|error| error.to_string(), |()| "it ended".to_owned());
                 return Err(Failure::new(FAILED, format!("cannot listen any more: {cause}")));
             }
             // Why: a job that was handed over may have a schedule.
@@ -104,40 +102,64 @@ async fn serve(
     Ok(Code(DONE))
 }
 
-/// Listens on the socket in the state directory and on TCP.
-async fn listen(
-    engine: &Engine,
+/// Where requests come in: the socket in the state directory, and TCP. Whoever comes waits until they are
+/// served.
+struct Doors {
+    socket: api::Socket,
+    tcp: TcpListener,
     address: SocketAddr,
-    keys: &KeyRing,
-) -> Result<JoinSet<io::Result<()>>, Failure> {
-    let refuse = |error| {
-        Failure::new(
-            CONFLICT,
-            format!(
-                "cannot listen on {address}: {error}; name another address with --listen, or listen = \"..\" in iterd.toml"
-            ),
-        )
-    };
-    let tcp = TcpListener::bind(address).await.map_err(refuse)?;
-    let address = tcp.local_addr().map_err(refuse)?;
-    if !address.ip().is_loopback() {
-        tracing::warn!(%address, "requests are signed, and neither they nor the answers are encrypted");
+    api: Api,
+    keys: KeyRing,
+}
+
+impl Doors {
+    async fn open(engine: &Engine, address: SocketAddr, keys: KeyRing) -> Result<Self, Failure> {
+        let refuse = |error| {
+            Failure::new(
+                CONFLICT,
+                format!(
+                    "cannot listen on {address}: {error}; name another address with --listen, or listen = \"..\" in iterd.toml"
+                ),
+            )
+        };
+        let tcp = TcpListener::bind(address).await.map_err(refuse)?;
+        let address = tcp.local_addr().map_err(refuse)?;
+        if !address.ip().is_loopback() {
+            tracing::warn!(%address, "requests are signed, and neither they nor the answers are encrypted");
+        }
+        let file = engine.paths().socket();
+        let socket = api::Socket::bind(file.clone()).map_err(|error| {
+            let message = format!("cannot listen on {}: {error}", file.display());
+            Failure::new(FAILED, message)
+        })?;
+        engine.listens_on(address);
+        let api = Api::of_engine(engine.clone()).listening_on(address);
+        let access = HandlerAccess::new(api.clone(), keys.clone());
+        engine.grant_access(Arc::new(access));
+        engine.answer_by(Arc::new(OwnStates::new(api.clone())));
+        Ok(Self {
+            socket,
+            tcp,
+            address,
+            api,
+            keys,
+        })
     }
-    engine.listens_on(address);
-    let api = Api::of_engine(engine.clone()).listening_on(address);
-    let mut listening = JoinSet::new();
-    let (socket, served, ring) = (engine.paths().socket(), api.clone(), keys.clone());
-    listening.spawn(async move { api::serve_unix(&socket, served, ring).await });
-    let access = HandlerAccess::new(api.clone(), keys.clone());
-    engine.grant_access(Arc::new(access));
-    engine.answer_by(Arc::new(OwnStates::new(api.clone())));
-    let keys = keys.clone();
-    listening.spawn(async move {
-        api::serve_tcp(tcp, address, api, keys).await;
-        Ok(())
-    });
-    tracing::info!(%address, "listening");
-    Ok(listening)
+
+    fn serve(self) -> JoinSet<()> {
+        let Self {
+            socket,
+            tcp,
+            address,
+            api,
+            keys,
+        } = self;
+        let mut listening = JoinSet::new();
+        listening.spawn(api::serve_unix(socket, api.clone(), keys.clone()));
+        listening.spawn(api::serve_tcp(tcp, address, api, keys));
+        tracing::info!(%address, "listening");
+        listening
+    }
 }
 
 /// Takes note of the jobs of the folder, and lets edits apply to what is live.

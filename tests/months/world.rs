@@ -85,10 +85,9 @@ impl World {
         engine.spawn_services();
         engine.resume_all().await.unwrap();
         let keys = KeyRing::open(engine.paths()).unwrap();
-        let (socket, api) = (engine.paths().socket(), Api::of_engine(engine.clone()));
-        let socket = tokio::spawn(async move {
-            api::serve_unix(&socket, api, keys).await.unwrap();
-        });
+        let socket = api::Socket::bind(engine.paths().socket()).unwrap();
+        let api = Api::of_engine(engine.clone());
+        let socket = tokio::spawn(api::serve_unix(socket, api, keys));
         self.machine = Some(Machine { engine, socket });
     }
 

@@ -191,7 +191,8 @@ pub(super) fn object(key: String, metadata: &fs::Metadata) -> Object {
                 .saturating_mul(1_000_000)
                 .saturating_add(nanos / 1000),
         ),
-        etag: format!("{:x}-{seconds:x}{nanos:08x}-{size:x}", metadata.ino()),
+        // Why no inode: file systems of networks make them up, and a copy of the folder has others.
+        etag: format!("{seconds:x}{nanos:08x}-{size:x}"),
     }
 }
 

@@ -7,6 +7,7 @@ use std::{
     fs::{self, File, TryLockError},
     io::{self, BufWriter, Write as _},
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 /// The folder in a bucket; no key is in it. Why a dot: whoever watches the folder passes it over.
@@ -57,16 +58,24 @@ impl Staged {
         self.file.write_all(bytes)
     }
 
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()?;
+        // Why: an ETag is made of it, and what the system notes may be the same for several milliseconds. Why ok:
+        // where a file system does not take it, that is all there is.
+        self.file.get_ref().set_modified(SystemTime::now()).ok();
+        Ok(())
+    }
+
     /// Gives it its place, where it takes the place of what is there; what it is then. Not on disk yet.
     pub(super) fn place(mut self, to: &Path) -> io::Result<fs::Metadata> {
-        self.file.flush()?;
+        self.flush()?;
         fs::rename(&self.path, to)?;
         self.file.get_ref().metadata()
     }
 
     /// The same below `root`, with the folders over it, and all of it on disk.
     pub(super) fn place_on_disk(mut self, root: &Path, to: &Path) -> io::Result<()> {
-        self.file.flush()?;
+        self.flush()?;
         self.file.get_ref().sync_all()?;
         let folder = to.parent().unwrap_or(root);
         let mut tries = 1;

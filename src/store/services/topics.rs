@@ -286,8 +286,9 @@ pub(in crate::store) fn prune(
     rows_max: u32,
 ) -> rusqlite::Result<()> {
     let mut statement = db.prepare_cached(
-        "SELECT id FROM (SELECT id, status, due_us FROM service_deliveries ORDER BY id LIMIT ?2)
-         WHERE status = 'given_up' AND due_us < ?1",
+        "SELECT id FROM (SELECT id, due_us FROM service_deliveries WHERE status = 'given_up'
+                         ORDER BY id LIMIT ?2)
+         WHERE due_us < ?1",
     )?;
     let old = statement.query_map(params![before.0, rows_max], |row| row.get(0))?;
     let old: Vec<i64> = old.collect::<rusqlite::Result<_>>()?;
