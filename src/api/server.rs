@@ -20,15 +20,14 @@ use super::{
     Api, ApiError, ErrorKind, Fault, Key, KeyRing, Role,
     buckets::Buckets,
     call, call_states,
-    operations::{
-        call_service, fresh_uuid, role_of, role_of_service, role_of_states, waits_for_messages,
-    },
+    operations::{call_service, fresh_uuid, role_of, role_of_service, role_of_states},
     query,
     sigv4::{self, SignatureError},
     triggers,
 };
 use crate::{
     integration::service::{Embedded, Refusal},
+    runtime::waits_for_messages,
     time::{Clock as _, SystemClock},
 };
 

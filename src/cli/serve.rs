@@ -1,6 +1,6 @@
 //! `iterd serve`: be the daemon, and keep the jobs of a folder running.
 
-use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, path::Path, pin::pin, sync::Arc, time::Duration};
 
 use clap::Args;
 use sd_notify::NotifyState;
@@ -24,6 +24,9 @@ use crate::{
 /// A writer that was silent for longer hangs; a commit takes milliseconds, and one that cannot be
 /// written for now shows signs of life all the same.
 const WRITER_SILENT_MAX: Duration = Duration::from_secs(20);
+
+/// How long requests wait until the jobs of the folder are known.
+const TAKING_MAX: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -64,9 +67,14 @@ async fn serve(
     let keys = KeyRing::open(engine.paths())?;
     let doors = Doors::open(engine, settings.config.listen, keys).await?;
     engine.spawn_services();
-    take_over(engine, &settings.config.jobs_dir).await;
-    // Why behind the jobs: whoever comes at once is not told that there are none.
+    let mut taking = pin!(take_over(engine, &settings.config.jobs_dir));
+    // Why behind the jobs: whoever comes at once is not told that there are none. Why not for ever: where the disk is
+    // full, they wait, and who asks is told of that.
+    let taken = tokio::time::timeout(TAKING_MAX, &mut taking).await;
     let mut listening = doors.serve();
+    if taken.is_err() {
+        taking.await;
+    }
     engine.resume_all().await?;
     engine.tell_triggers();
     let mut scheduler = Scheduler::start(engine.clone()).await;

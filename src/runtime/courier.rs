@@ -53,7 +53,7 @@ const REST_MAX: Duration = Duration::from_mins(1);
 
 /// How long a place has failed without a break until messages that are [`LATE`] are given up without a try of
 /// their own: tries of a place that rests are too few for a backlog.
-const DEAD: Duration = Duration::from_hours(24);
+const DEAD: Duration = Duration::from_hours(1);
 
 /// As long as the tries of a message go on.
 const LATE: Duration = Duration::from_hours(72);

@@ -14,6 +14,7 @@ use iterd::{
 use crate::{
     bed::{Bed, Daemon},
     executions::{engine, program, start},
+    triggers::ask,
 };
 
 const ARN: &str = "arn:aws:lambda:us-east-1:000000000000:function";
@@ -210,6 +211,50 @@ fn calls_of_a_function_that_does_not_start_fail_and_are_never_run() {
     let ids = begin(&bed, &machine, &[Value::from("broken")]);
     assert_eq!(output(&finish(&bed, &ids)[0]), 1);
     assert_eq!(bed.words().matches("called").count(), 1);
+}
+
+/// Its function was called when the daemon died, and its time was over before the next one began: it has all of
+/// it again, and whoever has the token of the first call can answer.
+#[test]
+fn a_task_with_a_token_that_was_lost_is_asked_again_with_all_its_time_and_the_same_token() {
+    let bed = Bed::new();
+    bed.write(
+        "plugins/asked/plugin.toml",
+        "name = \"asked\"\nhandler = \"handler.py:handle\"\n",
+    );
+    let code = "import time\n\ndef handle(event):\n    print('token', event['token'])\n    time.sleep(60)\n";
+    bed.write("plugins/asked/handler.py", code);
+    let machine = json!({"StartAt": "Ask", "States": {"Ask": {
+        "Type": "Task", "Resource": "arn:aws:states:::lambda:invoke.waitForTaskToken", "HeartbeatSeconds": 4,
+        "Parameters": {"FunctionName": "asked", "Payload": {"token.$": "$$.Task.Token"}}, "End": true}}});
+    let ids = begin(&bed, &machine, &[json!({})]);
+    let tokens = |bed: &Bed| -> Vec<String> {
+        let words = bed.words();
+        let tokens = words.split("token ").skip(1);
+        tokens
+            .map(|rest| {
+                rest.split(['\"', '\n'])
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned()
+            })
+            .collect()
+    };
+    let mut daemon = serve(&bed);
+    daemon.until("the call", || tokens(&bed).len() == 1);
+    daemon.kill();
+    std::thread::sleep(Duration::from_secs(5));
+    let mut daemon = serve(&bed);
+    daemon.until("the call again", || tokens(&bed).len() == 2);
+    let tokens = tokens(&bed);
+    assert_eq!(tokens[0], tokens[1]);
+    let done = json!({"taskToken": tokens[0], "output": "7"});
+    ask(&bed, "AWSStepFunctions.SendTaskSuccess", &done);
+    daemon.until("its end", || {
+        bed.value("SELECT count(*) FROM executions WHERE status = 'running'") == Some(0)
+    });
+    daemon.kill();
+    assert_eq!(output(&finish(&bed, &ids)[0]), 7);
 }
 
 /// The second and the third wait for the only worker until their time is over; the fourth comes next.

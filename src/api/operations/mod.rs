@@ -14,7 +14,7 @@ use std::{net::SocketAddr, sync::Arc};
 pub use self::iterd::{OPERATIONS, call, run_figures};
 pub(super) use self::{
     iterd::role_of,
-    services::{call_service, role_of_service, waits_for_messages},
+    services::{call_service, role_of_service},
     states::role_of as role_of_states,
     triggers::{Triggered, mapped, now, start_for, trigger},
 };

@@ -1,15 +1,12 @@
 //! What clients of embedded services ask for: tables, queues and topics, by the protocol of AWS's.
 
-use std::time::Duration;
-
 use serde_json::Value;
-use tokio::time::Instant;
 
 use super::Api;
 use crate::{
     api::{ApiError, ErrorKind, Fault, Role},
     integration::service::{Call, Embedded, Moment},
-    store::InQueue,
+    runtime::waits_for_messages,
 };
 
 /// What changes topics: a subscription is a place that this daemon sends to.
@@ -35,13 +32,6 @@ pub(in crate::api) fn role_of_service(action: &str) -> Role {
     }
 }
 
-/// How long a caller may wait for a message. Spec: `WaitTimeSeconds`.
-const WAIT_MAX: Duration = Duration::from_secs(20);
-
-/// How often it is looked, for a caller who waits, whether a message that was delayed or hidden can be
-/// received by now; those that are sent wake by themselves.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-
 /// Has a service do what an action asks for. Who wants to wait for messages is answered once there are
 /// some, or his time is over.
 pub(in crate::api) async fn call_service(
@@ -50,65 +40,39 @@ pub(in crate::api) async fn call_service(
     action: String,
     parameters: Value,
 ) -> Result<Value, ApiError> {
-    check_disk(api, service, &action)?;
+    check_disk(api, service, &action, &parameters)?;
     if !waits_for_messages(service, &action) {
         return call_once(api, service, action, parameters).await;
     }
-    let over = Instant::now() + wait(api, &parameters)?;
+    let engine = api.engine()?;
+    let until = engine.waits_until(&parameters)?;
     let mut messages = api.store.messages();
     loop {
         messages.mark_unchanged();
         let answer = call_once(api, service, action.clone(), parameters.clone()).await?;
-        if answer.get("Messages").is_some() {
+        if answer.get("Messages").is_some()
+            || !engine
+                .wait_for_message(&parameters, &mut messages, until)
+                .await?
+        {
             return Ok(answer);
         }
-        // Why without the call until then: that is a turn of the writer, which all who write wait for, and a
-        // message of any queue wakes those who wait.
-        loop {
-            let left = over.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(answer);
-            }
-            // Why either way the same: it is looked again.
-            drop(tokio::time::timeout(left.min(LOOK_EVERY), messages.changed()).await);
-            match api.store.in_queue(queue(&parameters))? {
-                InQueue::From(at) if at > api.engine()?.now() => {}
-                InQueue::Nothing => {}
-                InQueue::Missing | InQueue::From(_) => break,
-            }
-        }
     }
-}
-
-/// The name of the queue that parameters lead to: the last part of its URL.
-fn queue(parameters: &Value) -> &str {
-    let url = parameters["QueueUrl"].as_str().unwrap_or_default();
-    url.rsplit('/').next().unwrap_or_default()
-}
-
-/// How long a receiver waits: as he says, or else as his queue does.
-fn wait(api: &Api, parameters: &Value) -> Result<Duration, ApiError> {
-    let said = parameters.get("WaitTimeSeconds").and_then(Value::as_u64);
-    let seconds = match said {
-        Some(seconds) => seconds,
-        None => api.store.queue_wait(queue(parameters))?.unwrap_or(0).into(),
-    };
-    Ok(Duration::from_secs(seconds).min(WAIT_MAX))
 }
 
 /// Refuses what would add to the file while nothing is dispatched either: below `store.disk_free_min`. What makes
 /// room is done.
-fn check_disk(api: &Api, service: Embedded, action: &str) -> Result<(), ApiError> {
-    if service.adds(action) && api.engine()?.disk().is_full() {
+fn check_disk(
+    api: &Api,
+    service: Embedded,
+    action: &str,
+    parameters: &Value,
+) -> Result<(), ApiError> {
+    if service.adds(action, parameters) && api.engine()?.disk().is_full() {
         let message = "the disk has less than store.disk_free_min; make room, and try again";
         return Err(ApiError::states(Fault::ServiceUnavailable, message));
     }
     Ok(())
-}
-
-/// Whether an action may wait for messages.
-pub(in crate::api) fn waits_for_messages(service: Embedded, action: &str) -> bool {
-    service == Embedded::Sqs && action == "ReceiveMessage"
 }
 
 async fn call_once(
@@ -136,7 +100,10 @@ async fn call_once(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{
+        sync::Arc,
+        time::{Duration, Instant},
+    };
 
     use serde_json::json;
 

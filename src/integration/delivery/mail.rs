@@ -129,7 +129,9 @@ fn is_lasting(code: u16, said: &str) -> bool {
     });
     match enhanced {
         Some((1, detail)) => !matches!(detail, 7 | 8),
-        Some((2, _) | (3, 4)) => true,
+        // A mailbox that is full is emptied some time.
+        Some((2, detail)) => detail != 2,
+        Some((3, 4)) => true,
         Some(_) => false,
         None => LASTING.contains(&code),
     }
@@ -159,7 +161,7 @@ mod tests {
             (550, "permanent error (550): no such user", true),
             (550, "permanent error (550): 5.1.1 <a@b> unknown", true),
             (553, "permanent error (553): not allowed", true),
-            (552, "permanent error (552): 5.2.2 over quota", true),
+            (552, "permanent error (552): 5.2.2 over quota", false),
             (552, "permanent error (552): 5.3.4 too large", true),
             (552, "permanent error (552): try later", false),
             (

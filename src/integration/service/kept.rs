@@ -218,6 +218,8 @@ pub trait Queues {
     fn figures(&self, queue: i64, now: Timestamp) -> Result<QueueFigures, Self::Error>;
     /// Makes a queue.
     fn create_queue(&self, queue: &Queue) -> Result<(), Self::Error>;
+    /// Writes down for how many seconds receivers of a queue wait who say nothing of it.
+    fn set_wait(&self, queue: i64, seconds: u32) -> Result<(), Self::Error>;
     /// Removes a queue with all its messages.
     fn drop_queue(&self, queue: i64) -> Result<(), Self::Error>;
     /// Appends a message.

@@ -261,17 +261,16 @@ fn create<K: Queues>(
             visibility_s,
             delay_s,
             retention_s,
-            wait_s,
             ..
         } = there;
-        let same = (visibility_s, delay_s, retention_s, wait_s)
-            == (
-                chosen.visibility,
-                chosen.delay,
-                chosen.retention,
-                chosen.wait,
-            );
-        return Ok(if same {
+        let same = (visibility_s, delay_s, retention_s)
+            == (chosen.visibility, chosen.delay, chosen.retention);
+        // Why: queues of before that was kept have none, whatever they were made with.
+        let unsaid = there.wait_s == 0;
+        if same && unsaid && chosen.wait > 0 {
+            kept.set_wait(there.id, chosen.wait)?;
+        }
+        return Ok(if same && (unsaid || there.wait_s == chosen.wait) {
             Ok(json!({ "QueueUrl": url(base, name) }))
         } else {
             let message =

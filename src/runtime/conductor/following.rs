@@ -142,6 +142,11 @@ impl Work {
 
     /// Has a task done by whoever does it; what nobody does fails.
     fn have_done(&mut self, wanted: Wanted) {
+        let waits = self.waits(wanted.execution, wanted.frame, wanted.generation);
+        // Why an error is a yes: what is told in the end tells it again.
+        if !waits.unwrap_or(true) {
+            return;
+        }
         let Some(wanted) = self.send_away(wanted) else {
             return;
         };

@@ -48,11 +48,24 @@ pub(super) struct Live {
     /// The last step was cut short.
     cut_short: bool,
     output: Option<Payload>,
+    /// Frames whose task was asked for again when it was taken up, and when that was.
+    renewed: (BTreeSet<FrameId>, Timestamp),
+    /// Not all of these have been asked yet.
+    renews: bool,
     /// Changes of its timers since it was last written.
     timers: Vec<Change>,
     /// Commits on their way that hold something of it.
     pub(super) commits: u32,
     pub(super) touched: bool,
+}
+
+/// The frame whose task is asked for.
+const fn asked(effect: &Effect) -> Option<FrameId> {
+    if let Effect::Invoke { frame, .. } = effect {
+        Some(*frame)
+    } else {
+        None
+    }
 }
 
 /// What an execution can be asked of itself.
@@ -154,6 +167,8 @@ impl Live {
             logged: Vec::new(),
             volatile,
             under_way: BTreeSet::new(),
+            renewed: (BTreeSet::new(), Timestamp(0)),
+            renews: false,
             cut_short: false,
             output: None,
             timers: Vec::new(),
@@ -252,6 +267,8 @@ impl Live {
             logged: Vec::new(),
             volatile: false,
             under_way,
+            renewed: (BTreeSet::new(), Timestamp(0)),
+            renews: false,
             cut_short: false,
             output: None,
             timers: Vec::new(),
@@ -287,6 +304,14 @@ impl Live {
         self.cut_short || !self.under_way.is_empty()
     }
 
+    /// Whether a time-out is one of a task that was asked for again since, and so has all its time.
+    pub(super) fn has_renewed(&self, timer: &TimerRow) -> bool {
+        let (frames, at) = &self.renewed;
+        matches!(timer.kind, TimerKind::Timeout | TimerKind::Heartbeat)
+            && timer.due <= *at
+            && frames.contains(&timer.frame)
+    }
+
     /// Whether its history has so many events that it fails.
     pub(super) fn is_full(&self, bounds: Bounds) -> bool {
         self.row.kind == ExecutionKind::Standard
@@ -297,6 +322,8 @@ impl Live {
     /// Steps once; answers what is to be done when that is durable.
     pub(super) fn step(&mut self, input: Input, now: Timestamp) -> Vec<Effect> {
         self.touched = true;
+        let goes_on = self.renews && matches!(input, Input::Continue);
+        let renews = goes_on || matches!(input, Input::Interrupted);
         match &input {
             Input::TaskDone {
                 frame, generation, ..
@@ -362,6 +389,11 @@ impl Live {
         let mut later = Vec::new();
         for effect in effects {
             self.take_in(effect, now, &mut later);
+        }
+        if renews {
+            self.renewed.1 = now;
+            self.renewed.0.extend(later.iter().filter_map(asked));
+            self.renews = self.cut_short;
         }
         later
     }

@@ -137,6 +137,7 @@ impl Work {
         let clock = Arc::clone(self.engine.clock());
         let mut taken = Vec::with_capacity(BATCH_MAX);
         let mut answered = Vec::with_capacity(BATCH_MAX);
+        let mut asking = Vec::with_capacity(BATCH_MAX);
         if let Err(error) = self.resume() {
             tracing::error!(%error, "cannot take up the executions that were under way");
         }
@@ -165,7 +166,9 @@ impl Work {
                 Some(news) = self.functions.news(), if room => self.take_news(news),
                 Some(outcome) = self.elsewhere.outcome(), if room => self.take_outcome(outcome),
                 Some(row) = self.returned.recv(), if room => self.queue.push_back(Item::PutBack(row)),
-                Some(served) = self.asking.recv(), if room => self.queue.push_back(Item::Service(served)),
+                _ = self.asking.recv_many(&mut asking, BATCH_MAX), if room => {
+                    self.queue.extend(asking.drain(..).map(Item::Service));
+                }
                 _ = answers.recv_many(&mut answered, BATCH_MAX), if room => {
                     for answer in answered.drain(..) {
                         self.take_answer(answer);
@@ -258,6 +261,8 @@ impl Work {
         let due = self.agenda.due(&store, now)?;
         for row in due.volatile {
             if self.live.contains_key(&row.execution) {
+                self.withdrawn
+                    .push((row.execution, row.frame, row.generation));
                 self.push(row.execution, due_input(&row));
             }
         }
@@ -294,10 +299,11 @@ impl Work {
         let changes = self.seal(&mut batch)?;
         self.let_go_of_loaded();
         let mut at_once = After::default();
-        if asked.is_none() && changes.is_empty() {
+        if asked.is_none() && changes.is_empty() && self.on_their_way.is_empty() {
             at_once.effects = std::mem::take(&mut batch.at_once);
         } else {
-            // Why: what nothing is written of may have called a service, or begun an execution, in this commit.
+            // Why: what nothing is written of may have called a service, or begun an execution, in this commit or in
+            // one that is on its way.
             batch.after.effects.append(&mut batch.at_once);
         }
         self.carry_out(at_once);
@@ -327,10 +333,13 @@ impl Work {
                 input,
                 timer,
             } => {
+                let live = self.live.get(&execution);
                 if let Some(row) = timer
-                    && self.activities.is_beating(&row)
+                    && (self.activities.is_beating(&row)
+                        || live.is_some_and(|live| live.has_renewed(&row)))
                 {
-                    // Why: its sign of life came in time, and is on its way to the file.
+                    // Why: its sign of life came in time, or its task was asked for again; the row that takes its
+                    // place is on its way to the file.
                     batch.after.timers.push(row);
                     return Ok(());
                 }

@@ -122,6 +122,13 @@ impl Queues for Kept<'_> {
         insert(self.0, queue)
     }
 
+    fn set_wait(&self, queue: i64, seconds: u32) -> rusqlite::Result<()> {
+        self.0
+            .prepare_cached("UPDATE service_queues SET wait_s = ?2 WHERE id = ?1")?
+            .execute([queue, seconds.into()])?;
+        Ok(())
+    }
+
     fn drop_queue(&self, queue: i64) -> rusqlite::Result<()> {
         self.0
             .prepare_cached("DELETE FROM service_queues WHERE id = ?1")?

@@ -10,7 +10,7 @@ mod messages;
 use std::{sync::Arc, time::Duration};
 
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use super::{batch::Item, work::Work};
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
     },
     machine::Input,
     payload::Payload,
-    runtime::RuntimeError,
+    runtime::{Engine, RuntimeError, waits_for_messages},
     store,
     time::Timestamp,
 };
@@ -32,13 +32,6 @@ pub(super) use {
     elsewhere::Elsewhere,
     messages::{Received, seats_taken},
 };
-
-/// How long a task may wait for messages. Spec: `WaitTimeSeconds`.
-const WAIT_MAX: Duration = Duration::from_secs(20);
-
-/// How often it is looked, for a task that waits, whether a message that was delayed or hidden can be received
-/// by now; those that are sent wake by themselves.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Whom an answer is for: it is heard if the frame waits for that generation still.
 pub(super) type Whom = (ExecutionId, FrameId, Generation);
@@ -63,7 +56,7 @@ pub(super) struct Served {
     /// Of this call alone.
     random: (u64, u64),
     /// Until when it waits for messages, once it has been asked.
-    until: Option<Timestamp>,
+    until: Option<Instant>,
 }
 
 impl Served {
@@ -75,23 +68,26 @@ impl Served {
         }
     }
 
-    /// Whether it goes on waiting, because it wants to and there was no message. Spec: `WaitTimeSeconds`.
-    fn is_patient(&mut self, answer: &Result<Value, Refusal>, now: Timestamp) -> bool {
+    /// Until when it goes on waiting, because there was no message and it wants to.
+    fn waits_on(
+        &mut self,
+        answer: &Result<Value, Refusal>,
+        engine: &Engine,
+    ) -> Result<Option<Instant>, RuntimeError> {
         let task = self.task();
-        if (task.service, &*action(task)) != ("sqs", "ReceiveMessage") {
-            return false;
+        let received = |answer: &Value| answer.get("Messages").is_some();
+        let service = Embedded::of_name(task.service);
+        if !service.is_some_and(|service| waits_for_messages(service, &action(task)))
+            || answer.as_ref().map_or(true, received)
+        {
+            return Ok(None);
         }
-        let seconds = self.wanted.parameters.value().get("WaitTimeSeconds");
-        let Some(seconds) = seconds.and_then(Value::as_u64) else {
-            return false;
+        let until = match self.until {
+            Some(until) => until,
+            None => engine.waits_until(self.wanted.parameters.value())?,
         };
-        let until = *self
-            .until
-            .get_or_insert_with(|| now.after(Duration::from_secs(seconds).min(WAIT_MAX)));
-        let none = answer
-            .as_ref()
-            .is_ok_and(|answer| answer.get("Messages").is_none());
-        none && until > now
+        self.until = Some(until);
+        Ok((until > Instant::now()).then_some(until))
     }
 
     const fn whom(&self) -> Whom {
@@ -235,8 +231,8 @@ impl Work {
                     let Some(answer) = answers.next() else {
                         continue;
                     };
-                    if served.is_patient(&answer, now) {
-                        self.wait_for_messages(served, messages.clone());
+                    if let Some(until) = served.waits_on(&answer, &self.engine)? {
+                        self.wait_for_messages(served, messages.clone(), until);
                     } else {
                         queued.push(served.taken(answer, now));
                     }
@@ -251,12 +247,21 @@ impl Work {
         Ok(Some(asked))
     }
 
-    /// Has a task asked again when messages have come, or may be there.
-    fn wait_for_messages(&self, served: Box<Served>, mut messages: watch::Receiver<u64>) {
-        let patient = self.patient.clone();
+    /// Has a task asked again when there may be a message for it, or its time is over.
+    fn wait_for_messages(
+        &self,
+        served: Box<Served>,
+        mut messages: watch::Receiver<u64>,
+        until: Instant,
+    ) {
+        let (engine, patient) = (self.engine.clone(), self.patient.clone());
         tokio::spawn(async move {
-            // Why either way the same: it is asked again. Its execution may have ended: then it is not.
-            drop(tokio::time::timeout(LOOK_EVERY, messages.changed()).await);
+            let parameters = served.wanted.parameters.value();
+            let came = engine.wait_for_message(parameters, &mut messages, until);
+            if let Err(error) = came.await {
+                tracing::error!(%error, "cannot look whether a queue has messages");
+            }
+            // Why ok: its execution may have ended, and the conductor, too.
             patient.send(served).ok();
         });
     }
