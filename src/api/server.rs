@@ -31,7 +31,7 @@ use crate::{
     time::{Clock as _, SystemClock},
 };
 
-/// The largest body: what AWS takes, and more than any of our own operations need; but see [`bytes_max`].
+/// The largest body: what AWS takes, and more than any of our own operations need; but see `bytes_max`.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
 
 /// Spec: the largest of DynamoDB, 25 items in a BatchWriteItem.

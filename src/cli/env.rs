@@ -2,13 +2,16 @@
 //!
 //! Prints the secret key: it is for `eval "$(iterd env)"`, by whoever may read the key file.
 
+use std::time::{Duration, Instant};
+
 use clap::Args;
 use serde_json::{Value, json};
+use tokio::net::UnixStream;
 
 use super::{
     client::{self, Access},
     exit::{Code, DONE, Failure},
-    session::Session,
+    session::{Session, print, small_runtime},
 };
 use crate::api::{Key, KeyRing, client_variables};
 
@@ -22,7 +25,23 @@ pub(super) struct Arguments {
 /// What would win over the exports in some client, or be sent beside them.
 const UNSET: [&str; 2] = ["AWS_PROFILE", "AWS_SESSION_TOKEN"];
 
+/// How long a daemon is waited for that is just starting, as behind `iterd serve &`.
+const START_MAX: Duration = Duration::from_secs(5);
+
+/// How often it is looked for meanwhile.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
 pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Failure> {
+    let told = tell(session, arguments);
+    if told.is_err() && !session.json {
+        // Why: `eval` succeeds where there is nothing, and what follows would reach for AWS.
+        print("false")?;
+    }
+    told
+}
+
+fn tell(session: &Session, arguments: &Arguments) -> Result<Code, Failure> {
+    wait_for_daemon(session)?;
     let server = client::call(session, "DescribeServer", json!({}), Access::Read)?;
     let paths = session.paths_quietly()?;
     let id = arguments.key.as_deref().unwrap_or(Key::LOCAL_ID);
@@ -30,6 +49,17 @@ pub(super) fn main(session: &Session, arguments: &Arguments) -> Result<Code, Fai
     let variables = json!(client_variables(&server, &key));
     session.answer(&variables, exports)?;
     Ok(Code(DONE))
+}
+
+fn wait_for_daemon(session: &Session) -> Result<(), Failure> {
+    let socket = session.paths_quietly()?.socket();
+    let begun = Instant::now();
+    small_runtime()?.block_on(async {
+        while UnixStream::connect(&socket).await.is_err() && begun.elapsed() < START_MAX {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    });
+    Ok(())
 }
 
 /// Lines for a POSIX shell.

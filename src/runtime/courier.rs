@@ -130,7 +130,7 @@ impl Courier {
     }
 
     /// Works until the engine closes; what is under way then comes to its end within
-    /// [`LAST_DELIVERIES_MAX`].
+    /// `LAST_DELIVERIES_MAX`.
     pub async fn work(self) {
         let webhooks = match Webhooks::new() {
             Ok(webhooks) => webhooks,

@@ -40,12 +40,11 @@ impl Engine {
     /// The store's.
     pub fn waits_until(&self, parameters: &Value) -> Result<Instant, StoreError> {
         let said = parameters.get("WaitTimeSeconds").and_then(Value::as_u64);
-        let seconds = match said {
-            Some(seconds) => seconds,
-            None => {
-                let of_queue = self.store().queue_wait(queue(parameters))?;
-                of_queue.unwrap_or(0).into()
-            }
+        let seconds = if let Some(seconds) = said {
+            seconds
+        } else {
+            let of_queue = self.store().queue_wait(queue(parameters))?;
+            of_queue.unwrap_or(0).into()
         };
         Ok(Instant::now() + Duration::from_secs(seconds).min(WAIT_MAX))
     }

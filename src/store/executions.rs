@@ -424,6 +424,17 @@ impl Store {
         })
     }
 
+    /// How many executions are running that are no job's; at most so many are counted.
+    pub fn running_count(&self, rows_max: u32) -> Result<u32, StoreError> {
+        self.readers.with(|db| {
+            let sql = "SELECT count(*) FROM (SELECT 1 FROM executions
+                       WHERE status = 'running' AND kind IN ('standard', 'express') LIMIT ?1)";
+            Ok(db
+                .prepare_cached(sql)?
+                .query_row([rows_max], |row| row.get(0))?)
+        })
+    }
+
     /// The newest execution of a job.
     pub fn newest_execution(&self, job: &str) -> Result<Option<ExecutionRow>, StoreError> {
         self.readers.with(|db| {

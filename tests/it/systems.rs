@@ -303,7 +303,7 @@ fn systems_slow_iteration() {
         "collection[event.count]",
         "collection[event.count - 1]",
     );
-    system.bed.ask(&["deploy", "process-element"]);
+    system.bed.ask(&["deploy", "process-element", "--at-once"]);
     let look = system.end(&execution);
     assert_eq!(look.status, "SUCCEEDED", "{look:?}");
     assert_eq!(look.output["count"], 0);

@@ -45,7 +45,8 @@ async fn a_bug(story: &mut Story) -> Vec<String> {
     let picture = story.world.picture().await;
     assert_eq!(picture["pause_kind"], "failures", "{picture:#}");
     let why = story.world.order(&["why", "job"]).await;
-    assert!(why.contains("KeyError"), "{why}");
+    // Why not which of them: a record that the API refuses may be the last in the row.
+    assert!(why.contains("25 calls failed in a row"), "{why}");
     story.world.until_told("paused").await;
     let next_morning = Timestamp(paused.0 + 9 * 3_600_000_000);
     story.world.set(next_morning);
@@ -54,6 +55,7 @@ async fn a_bug(story: &mut Story) -> Vec<String> {
         .world
         .order(&["items", "job", "--retrying", "--json"])
         .await;
+    assert!(items.contains("KeyError"), "{items}");
     let mut ids = items.lines().map(|line| {
         let item: Value = serde_json::from_str(line).unwrap();
         item["id"].as_str().unwrap().to_owned()

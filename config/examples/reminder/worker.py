@@ -6,9 +6,11 @@ task that waits for it. A task whose execution has been stopped waits for nobody
 
 import json
 import threading
+import time
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import ConnectionError, HTTPClientError
 
 states = boto3.client("stepfunctions", config=Config(read_timeout=70))
 queues = boto3.client("sqs")
@@ -23,6 +25,16 @@ def answer(token, output):
         states.exceptions.InvalidToken,
     ) as gone:
         print("nobody waits for that any more:", gone, flush=True)
+
+
+def again(work):
+    """Begins anew where the daemon is away for a while."""
+    while True:
+        try:
+            work()
+        except (ConnectionError, HTTPClientError) as away:
+            print("nobody answers for now:", away, flush=True)
+            time.sleep(2)
 
 
 def emails():
@@ -45,5 +57,5 @@ def short_messages():
             queues.delete_message(QueueUrl=url, ReceiptHandle=found["ReceiptHandle"])
 
 
-threading.Thread(target=emails, daemon=True).start()
-short_messages()
+threading.Thread(target=again, args=[emails], daemon=True).start()
+again(short_messages)

@@ -154,15 +154,21 @@ fn daemon(answer: &Value, jobs: &[Value]) -> Option<Finding> {
         .iter()
         .filter(|job| job["started"].as_bool() == Some(true) && job["ended_at"].is_null());
     let to_run = to_run.count();
-    if answer["served"].as_bool() != Some(true) && to_run > 0 {
-        return Some(finding(format!(
-            "the daemon is not running, {} to run",
-            if to_run == 1 {
-                "1 job is".to_owned()
-            } else {
-                format!("{to_run} jobs are")
-            }
-        )));
+    let executions = number(answer, "executions");
+    if answer["served"].as_bool() != Some(true) && (to_run > 0 || executions > 0) {
+        let mut waiting = Vec::new();
+        match to_run {
+            0 => {}
+            1 => waiting.push("1 job is to run".to_owned()),
+            many => waiting.push(format!("{many} jobs are to run")),
+        }
+        match executions {
+            0 => {}
+            1 => waiting.push("1 execution has not ended".to_owned()),
+            many => waiting.push(format!("{} executions have not ended", count(many))),
+        }
+        let waiting = waiting.join(", ");
+        return Some(finding(format!("the daemon is not running, {waiting}")));
     }
     (answer["disk"]["full"].as_bool() == Some(true))
         .then(|| finding("the disk is full, nothing is dispatched".to_owned()))

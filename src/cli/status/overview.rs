@@ -26,7 +26,8 @@ const HEADER: [&str; 6] = ["JOB", "STATUS", "DONE", "FAILED", "RATE", "TO GO"];
 /// The table of all jobs in lines of at most `width` characters, if the names let it.
 pub(in crate::cli) fn table(answer: &Value, width: usize, colours: bool) -> String {
     let jobs = answer["jobs"].as_array().map_or(&[][..], Vec::as_slice);
-    let mut others = triggers(answer, colours);
+    let mut others = executions(answer);
+    others.extend(triggers(answer, colours));
     others.extend(topics(answer, colours));
     if jobs.is_empty() && !others.is_empty() {
         return others.join("\n");
@@ -54,6 +55,19 @@ pub(in crate::cli) fn table(answer: &Value, width: usize, colours: bool) -> Stri
     }
     lines.extend(others);
     lines.join("\n")
+}
+
+/// How many executions run, where any do.
+fn executions(answer: &Value) -> Vec<String> {
+    let running = number(answer, "executions");
+    let words = match running {
+        0 => return Vec::new(),
+        1 => "1 execution runs".to_owned(),
+        many => format!("{} executions run", count(many)),
+    };
+    vec![format!(
+        "{words}; AWS's clients tell of them: aws stepfunctions list-executions"
+    )]
 }
 
 /// A line for each trigger: what it starts, and why not.

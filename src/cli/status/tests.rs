@@ -293,3 +293,15 @@ fn a_check_warns_of_triggers_that_start_nothing() {
     let told = "ITERD WARNING - the trigger in starts nothing: no state machine m |";
     assert!(line.starts_with(told), "{line}");
 }
+
+#[test]
+fn executions_are_counted_and_a_check_is_critical_where_nobody_runs_them() {
+    let answer = json!({ "jobs": [], "served": false, "executions": 2 });
+    let (code, line, _) = verdict(&answer, Duration::from_hours(2), now());
+    assert_eq!(code, 2);
+    let told = "ITERD CRITICAL - the daemon is not running, 2 executions have not ended |";
+    assert!(line.starts_with(told), "{line}");
+    assert!(table(&answer, 80, false).starts_with("2 executions run; "));
+    let served = json!({ "jobs": [], "served": true, "executions": 2 });
+    assert_eq!(verdict(&served, Duration::from_hours(2), now()).0, 0);
+}

@@ -48,15 +48,22 @@ pub(super) struct Live {
     /// The last step was cut short.
     cut_short: bool,
     output: Option<Payload>,
-    /// Frames whose task was asked for again when it was taken up, and when that was.
-    renewed: (BTreeSet<FrameId>, Timestamp),
-    /// Not all of these have been asked yet.
-    renews: bool,
+    renewed: Renewed,
     /// Changes of its timers since it was last written.
     timers: Vec<Change>,
     /// Commits on their way that hold something of it.
     pub(super) commits: u32,
     pub(super) touched: bool,
+}
+
+/// Tasks that were asked for again when the execution was taken up.
+#[derive(Default)]
+struct Renewed {
+    frames: BTreeSet<FrameId>,
+    /// When the last of them was.
+    at: Option<Timestamp>,
+    /// Not all of them have been yet.
+    in_part: bool,
 }
 
 /// The frame whose task is asked for.
@@ -167,8 +174,7 @@ impl Live {
             logged: Vec::new(),
             volatile,
             under_way: BTreeSet::new(),
-            renewed: (BTreeSet::new(), Timestamp(0)),
-            renews: false,
+            renewed: Renewed::default(),
             cut_short: false,
             output: None,
             timers: Vec::new(),
@@ -267,8 +273,7 @@ impl Live {
             logged: Vec::new(),
             volatile: false,
             under_way,
-            renewed: (BTreeSet::new(), Timestamp(0)),
-            renews: false,
+            renewed: Renewed::default(),
             cut_short: false,
             output: None,
             timers: Vec::new(),
@@ -306,10 +311,9 @@ impl Live {
 
     /// Whether a time-out is one of a task that was asked for again since, and so has all its time.
     pub(super) fn has_renewed(&self, timer: &TimerRow) -> bool {
-        let (frames, at) = &self.renewed;
         matches!(timer.kind, TimerKind::Timeout | TimerKind::Heartbeat)
-            && timer.due <= *at
-            && frames.contains(&timer.frame)
+            && self.renewed.at.is_some_and(|at| timer.due <= at)
+            && self.renewed.frames.contains(&timer.frame)
     }
 
     /// Whether its history has so many events that it fails.
@@ -322,7 +326,7 @@ impl Live {
     /// Steps once; answers what is to be done when that is durable.
     pub(super) fn step(&mut self, input: Input, now: Timestamp) -> Vec<Effect> {
         self.touched = true;
-        let goes_on = self.renews && matches!(input, Input::Continue);
+        let goes_on = self.renewed.in_part && matches!(input, Input::Continue);
         let renews = goes_on || matches!(input, Input::Interrupted);
         match &input {
             Input::TaskDone {
@@ -391,9 +395,9 @@ impl Live {
             self.take_in(effect, now, &mut later);
         }
         if renews {
-            self.renewed.1 = now;
-            self.renewed.0.extend(later.iter().filter_map(asked));
-            self.renews = self.cut_short;
+            self.renewed.at = Some(now);
+            self.renewed.frames.extend(later.iter().filter_map(asked));
+            self.renewed.in_part = self.cut_short;
         }
         later
     }

@@ -1,4 +1,4 @@
-//! `ListJobs`: every job that is known, each with where it stands; topics whose messages are not all delivered;
+//! `ListJobs`: every job that is known, each with where it stands; how many executions run; topics whose messages are not all delivered;
 //! of a daemon its triggers, too.
 
 use serde::Deserialize;
@@ -8,6 +8,9 @@ use super::{Api, ApiError, describe_job, standing};
 
 /// Topics that are shown: more than people read.
 const TOPICS_MAX: u32 = 100;
+
+/// Running executions that are counted; from there on it is "many".
+const RUNNING_MAX: u32 = 100_000;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,7 +32,8 @@ pub(super) fn call(api: &Api, _: &Input) -> Result<Value, ApiError> {
         })
     });
     let topics: Vec<Value> = topics.collect();
-    let mut shown = json!({ "jobs": jobs, "topics": topics });
+    let running = api.store.running_count(RUNNING_MAX)?;
+    let mut shown = json!({ "jobs": jobs, "topics": topics, "executions": running });
     // Of who serves: the file alone does not know what the settings of a daemon are.
     if let Ok(engine) = api.engine()
         && engine.is_service()
