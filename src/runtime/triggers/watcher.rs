@@ -442,6 +442,14 @@ struct Due {
     again: bool,
 }
 
+impl Due {
+    /// Whether it may be the file that an execution of its name and input was begun for. Its name and input alone
+    /// do not say: tomorrow's file may have both.
+    fn was_there(&self, started: Timestamp) -> bool {
+        !self.again && self.file.changed <= started && self.file.modified() <= started
+    }
+}
+
 /// Begins the execution of a file, and has it known, in one commit.
 async fn start(
     engine: &Engine,
@@ -471,14 +479,21 @@ async fn begin(
     let known = TriggerChange::PutFile(row.clone());
     let begun = engine.start_beside(asked, seat, vec![known.clone().into()]);
     match begun.await? {
-        Begun::Running { .. } => Ok(row),
+        Begun::Running { new: true, .. } => Ok(row),
         // It was forgotten, and the execution tells that it was there.
-        Begun::Exists { same: true, .. } if !due.again => {
+        Begun::Running { started, .. }
+        | Begun::Exists {
+            same: true,
+            started,
+            ..
+        } if due.was_there(started) => {
             let known = engine.store().commit(vec![known.into()]).await;
             known.await.map_err(RuntimeError::from)?;
             Ok(row)
         }
-        Begun::Exists { name, .. } => Err(NotStarted::name_taken(&name)),
+        Begun::Running { name, .. } | Begun::Exists { name, .. } => {
+            Err(NotStarted::name_taken(&name))
+        }
     }
 }
 
@@ -528,6 +543,62 @@ fn is_same(row: &TriggerFileRow, file: &Found) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::triggers::tests::World;
+
+    /// Starts what is to be started for a file of a folder.
+    async fn begin_file(world: &World, name: &str, again: bool) -> Result<(), NotStarted> {
+        let look = folder::look(&world.folder(), None).unwrap();
+        let mut files = look.files.into_iter();
+        let file = files.find(|file| file.name() == Some(name)).unwrap();
+        let due = Due {
+            folder: look.folder,
+            again,
+            file,
+        };
+        let row = begin(&world.engine, &world.trigger(), &due, None).await?;
+        assert_eq!(rows(world), [row]);
+        Ok(())
+    }
+
+    fn rows(world: &World) -> Vec<TriggerFileRow> {
+        world.engine.store().trigger_files("t").unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn another_file_with_a_name_and_an_input_of_before_is_not_taken_for_served() {
+        let world = World::new(Some("$.name"), Some("$.name"));
+        world.make_machine();
+        std::fs::create_dir(world.folder()).unwrap();
+        let path = world.folder().join("1.csv");
+        std::fs::write(&path, "monday").unwrap();
+        // Its instants may be those of a tick before or behind.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(begin_file(&world, "1.csv", false).await.is_ok());
+        let first = rows(&world);
+        let taken = |begun: Result<(), NotStarted>| match begun {
+            Err(NotStarted::Refused(why)) => assert!(why.contains("is taken"), "{why}"),
+            _ => panic!("it was taken for served"),
+        };
+        let forget = || {
+            let forget = TriggerChange::ForgetFile(first[0].clone());
+            let store = world.engine.store();
+            tokio::task::block_in_place(|| store.commit_blocking(vec![forget.into()])).unwrap();
+        };
+        // Forgotten, it is the one that was there.
+        forget();
+        assert!(begin_file(&world, "1.csv", false).await.is_ok());
+        std::fs::write(&path, "on tuesday").unwrap();
+        // Known and written again; or gone for a while.
+        taken(begin_file(&world, "1.csv", true).await);
+        assert_eq!(rows(&world), first, "what is known is the first one still");
+        forget();
+        taken(begin_file(&world, "1.csv", false).await);
+        let running = world.engine.store().execution_named("m", "1.csv");
+        let id = running.unwrap().unwrap().id;
+        world.engine.stop_execution(id, None, None).await.unwrap();
+        taken(begin_file(&world, "1.csv", false).await);
+        assert_eq!(rows(&world), []);
+    }
 
     #[test]
     fn a_file_behind_another_mount_is_the_same_and_one_in_its_place_is_another() {
