@@ -168,7 +168,7 @@ impl Elsewhere {
         };
         let asked = self.trigger.asked(&self.engine, Some(name), input)?;
         match self.engine.start_seated(asked, seat).await? {
-            // Why also where the name is the message's own: an input may have been drawn by chance.
+            // Why only then: under the message's own name it was this one, mapped in another way.
             Begun::Exists {
                 name, same: false, ..
             } if is_given => Err(NotStarted::name_taken(&name)),

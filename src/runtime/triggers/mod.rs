@@ -249,7 +249,7 @@ impl Trigger {
     /// # Errors
     /// The mapping finds nothing, or makes what no execution takes.
     pub fn map(&self, came: &Came) -> Result<(Option<String>, Payload), MappingError> {
-        let (name, input) = self.mapping.apply(came)?;
+        let (name, input) = self.mapping.apply(&self.name, came)?;
         let bytes = input.text().len();
         if bytes > PAYLOAD_BYTES_MAX {
             return Err(MappingError::TooLong(bytes));

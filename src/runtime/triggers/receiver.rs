@@ -70,6 +70,7 @@ pub(in crate::runtime) fn came_of(message: &Value, now: Timestamp) -> Came {
         facts: facts.into(),
         whole,
         now,
+        identity: message["MessageId"].as_str().map(str::to_owned),
     }
 }
 
@@ -228,6 +229,7 @@ mod tests {
         });
         let came = came_of(&message, Timestamp(0));
         assert_eq!(came.whole.text(), "{\"a\": 1.0}");
+        assert_eq!(came.identity.as_deref(), Some("m-1"));
         assert_eq!(
             came.facts.value(),
             &json!({
