@@ -3,7 +3,7 @@
 //! Owns when the folder is looked at: when the kernel tells of something in it, when a file has settled, when
 //! there is room again. Invariant: a file is known from the commit that begins its execution until it is gone
 //! or another one, so each starts one, however often the machine dies. Gone is what the folder that it lay in
-//! does not have any more: not what cannot be seen for now, because another folder stands there.
+//! does not have any more: not what cannot be seen for now, because another folder stands there or none.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -203,12 +203,8 @@ impl Watcher {
             .filter(|path| !there.contains(&***path))
             .cloned()
             .collect();
-        // Why: the folder of the others may come back, and they with it.
-        let of_folder = |path: &&PathBuf| {
-            let row = known.get(*path);
-            row.is_some_and(|row| row.folder == Some(look.folder))
-        };
-        let asked: Vec<PathBuf> = missing.iter().filter(of_folder).cloned().collect();
+        let in_folder = |path: &PathBuf| Some((path.clone(), known.get(path)?.folder?));
+        let asked: Vec<(PathBuf, u64)> = missing.iter().filter_map(in_folder).collect();
         let mut gone = HashSet::new();
         if !asked.is_empty() {
             let Some(are_gone) = unless_stopped(stop, move || folder::gone(asked)).await? else {
@@ -216,7 +212,7 @@ impl Watcher {
             };
             gone.extend(are_gone);
         }
-        // What nobody sees is remembered while there is room.
+        // What nobody sees is remembered while there is room. Why: its folder may come back, and it with that.
         let is_new = |file: &&Found| !known.contains_key(&file.path);
         let more = known.len() + look.files.iter().filter(is_new).count();
         for path in missing {
@@ -246,7 +242,7 @@ impl Watcher {
             if let Some(row) = known.get_mut(&file.path)
                 && is_same(row, file)
             {
-                let now = row_of(row.trigger.clone(), row.path.clone(), file, look.folder);
+                let now = row_of(row.trigger.clone(), row.path.clone(), file);
                 if *row != now {
                     *row = now.clone();
                     changed.push(TriggerChange::PutFile(now));
@@ -286,7 +282,6 @@ impl Watcher {
                 due.push(Due {
                     // Not the one that is known by that name.
                     again: known.contains_key(&file.path),
-                    folder: look.folder,
                     file,
                 });
             }
@@ -436,8 +431,6 @@ async fn unless_stopped<T: Send + 'static>(
 /// A file that starts an execution.
 struct Due {
     file: Found,
-    /// The inode of the folder that it was found in.
-    folder: u64,
     /// One of that path is known, and was another.
     again: bool,
 }
@@ -471,7 +464,7 @@ async fn begin(
     let file = &due.file;
     let path = file.path.to_str();
     let path = path.ok_or_else(|| refused("its name is no UTF-8, and an input is JSON"))?;
-    let row = row_of(trigger.name.clone(), path.to_owned(), file, due.folder);
+    let row = row_of(trigger.name.clone(), path.to_owned(), file);
     let (name, input) = trigger
         .map(&came(engine, file, path))
         .map_err(|error| NotStarted::Refused(error.to_string()))?;
@@ -497,7 +490,7 @@ async fn begin(
     }
 }
 
-fn row_of(trigger: String, path: String, file: &Found, folder: u64) -> TriggerFileRow {
+fn row_of(trigger: String, path: String, file: &Found) -> TriggerFileRow {
     TriggerFileRow {
         trigger,
         path,
@@ -505,7 +498,7 @@ fn row_of(trigger: String, path: String, file: &Found, folder: u64) -> TriggerFi
         modified_ns: file.modified_ns,
         inode: file.inode,
         changed: Some(file.changed),
-        folder: Some(folder),
+        folder: Some(file.folder),
     }
 }
 
@@ -552,11 +545,7 @@ mod tests {
         let look = folder::look(&world.folder(), None).unwrap();
         let mut files = look.files.into_iter();
         let file = files.find(|file| file.name() == Some(name)).unwrap();
-        let due = Due {
-            folder: look.folder,
-            again,
-            file,
-        };
+        let due = Due { file, again };
         let row = begin(&world.engine, &world.trigger(), &due, None).await?;
         assert_eq!(rows(world), [row]);
         Ok(())
@@ -622,7 +611,7 @@ mod tests {
         let path = folder.path().join("1.csv");
         std::fs::write(&path, "1").unwrap();
         let file = folder::look(folder.path(), None).unwrap().files.remove(0);
-        let row = row_of("t".to_owned(), path.display().to_string(), &file, 1);
+        let row = row_of("t".to_owned(), path.display().to_string(), &file);
         assert!(is_same(&row, &file));
         let other = |inode: u64, changed: i64| TriggerFileRow {
             inode: file.inode + inode,
