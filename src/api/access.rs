@@ -82,9 +82,9 @@ impl HandlerKeys {
 /// its hash.
 fn key_name(plugin: &str, role: Role) -> String {
     let role = role.as_str();
-    let name = format!("{HANDLER_PREFIX}{plugin}_{role}");
+    let name = format!("{plugin}_{role}");
     if is_name(&name) {
-        return name;
+        return format!("{HANDLER_PREFIX}{name}");
     }
     let hash = Sha256::digest(plugin.as_bytes());
     let hash = hash.iter().take(16);
@@ -198,12 +198,16 @@ mod tests {
         let [one, other] = ["a", "b"].map(|end| format!("{long}{end}"));
         let [one, other] = [one, other].map(|name| keys.key(&name, Role::Operator).unwrap().id);
         assert_ne!(one, other);
-        assert!(is_name(&one), "{one}");
-        // Nobody else's go with them when another daemon starts.
-        ring.create("reports", Role::ReadOnly).unwrap();
+        // Nobody else's go with them when another daemon starts, however they are called.
+        let others = ["reports", "plugin_crm_operator", "plugin_crm"];
+        for name in others {
+            ring.create(name, Role::ReadOnly).unwrap();
+        }
         let keys = HandlerKeys::new(ring.clone());
         assert!(matches!(ring.find(&old.id), Err(KeyError::Unknown(_))));
-        ring.find("reports").unwrap();
+        for name in others {
+            ring.find(name).unwrap();
+        }
         assert_ne!(keys.key("crm", Role::Operator).unwrap().secret, old.secret);
     }
 

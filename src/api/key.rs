@@ -31,8 +31,9 @@ pub struct Key {
 /// Characters of a key's name at the most.
 const NAME_CHARS_MAX: usize = 64;
 
-/// What the names of handlers' keys begin with. Nobody else makes such a key, so that those can come and go.
-pub(super) const HANDLER_PREFIX: &str = "plugin_";
+/// What the names of handlers' keys begin with. Why a dot: no other name has one, so that those can come and go
+/// and are nobody else's.
+pub(super) const HANDLER_PREFIX: &str = "plugin.";
 
 /// Bytes of a secret at the least: what a file has lost must not be guessed.
 const SECRET_BYTES_MIN: usize = 32;
@@ -59,11 +60,6 @@ pub enum KeyError {
         "{0:?} is no name of a key: take letters, digits, - and _, {NAME_CHARS_MAX} at the most"
     )]
     Name(String),
-    /// A name that is a handler's.
-    #[error(
-        "the key {0:?} would be a handler's, whose names begin with {HANDLER_PREFIX}; take another name"
-    )]
-    Reserved(String),
     /// There is one of that name.
     #[error("there is a key {0:?} already; remove it first: iterd key remove {0}")]
     Exists(String),
@@ -155,8 +151,8 @@ impl KeyRing {
 
     /// Makes a key for a person or a program: 256 random bits.
     pub fn create(&self, name: &str, role: Role) -> Result<Key, KeyError> {
-        if name.starts_with(HANDLER_PREFIX) {
-            return Err(KeyError::Reserved(name.to_owned()));
+        if !is_name(name) {
+            return Err(KeyError::Name(name.to_owned()));
         }
         self.make(name, role)
     }
@@ -210,7 +206,7 @@ impl KeyRing {
         for entry in entries {
             let entry = entry.map_err(|error| io_error(&self.folder, error))?;
             let name = entry.file_name().into_string();
-            names.extend(name.ok().filter(|name| is_name(name)));
+            names.extend(name.ok().filter(|name| leads_to_key(name)));
         }
         Ok(names)
     }
@@ -228,14 +224,19 @@ impl KeyRing {
 
     /// Where the key of that name is; what is no name leads nowhere.
     fn path(&self, name: &str) -> Result<PathBuf, KeyError> {
-        if !is_name(name) {
+        if !leads_to_key(name) {
             return Err(KeyError::Name(name.to_owned()));
         }
         Ok(self.folder.join(name))
     }
 }
 
-/// Whether a key may be called so.
+/// Whether it names a key, somebody's or a handler's. Nothing of it leads out of the folder.
+fn leads_to_key(name: &str) -> bool {
+    is_name(name.strip_prefix(HANDLER_PREFIX).unwrap_or(name))
+}
+
+/// Whether somebody's key may be called so.
 pub(super) fn is_name(name: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     !name.is_empty() && name.len() <= NAME_CHARS_MAX && name.bytes().all(fits)
@@ -323,8 +324,8 @@ mod tests {
     fn a_key_is_there_whole_or_not_at_all_and_nobody_takes_the_name_of_a_handlers() {
         let directory = tempfile::tempdir().unwrap();
         let ring = ring(directory.path());
-        let refused = ring.create("plugin_a_operator", Role::Admin).unwrap_err();
-        assert!(matches!(refused, KeyError::Reserved(_)), "{refused}");
+        let refused = ring.create("plugin.a_operator", Role::Admin).unwrap_err();
+        assert!(matches!(refused, KeyError::Name(_)), "{refused}");
         let whole = std::sync::atomic::AtomicU32::new(0);
         std::thread::scope(|scope| {
             for _ in 0..4 {
@@ -352,7 +353,19 @@ mod tests {
         let ring = ring(directory.path());
         let long = "x".repeat(NAME_CHARS_MAX + 1);
         for name in [
-            "", "../key", "a/b", ".", "..", "a.b", "a b", "\u{e9}", &long,
+            "",
+            "../key",
+            "a/b",
+            ".",
+            "..",
+            "a.b",
+            "a b",
+            "\u{e9}",
+            &long,
+            "plugin.",
+            "plugin./a",
+            "plugin...",
+            "plugin.a.b",
         ] {
             let found = ring.find(name).unwrap_err();
             assert!(matches!(found, KeyError::Name(_)), "{name}: {found}");

@@ -302,6 +302,7 @@ fn came(
         facts: facts.into(),
         whole,
         now: now(&server.api),
+        identity: None,
     })
 }
 

@@ -73,7 +73,7 @@ impl Failure {
 impl From<KeyError> for Failure {
     fn from(error: KeyError) -> Self {
         let code = match &error {
-            KeyError::Name(_) | KeyError::Reserved(_) => USAGE,
+            KeyError::Name(_) => USAGE,
             KeyError::Exists(_) => CONFLICT,
             KeyError::Unknown(_) => NOT_FOUND,
             KeyError::Io { .. } | KeyError::Damaged(_) => STATE,

@@ -22,7 +22,7 @@ pub struct TriggerFileRow {
     pub inode: u64,
     /// When anything of it was changed; `None`: an older release wrote the row.
     pub changed: Option<Timestamp>,
-    /// The inode of the trigger's folder; `None`: likewise.
+    /// The inode of the folder that the file lies in; `None`: likewise.
     pub folder: Option<u64>,
 }
 

@@ -814,8 +814,22 @@ fn a_file_that_cannot_be_seen_for_now_is_not_gone() {
     daemon.signal(Signal::HUP);
     drop_file(&bed, "in/7.csv", "7");
     daemon.until("the last", || count(&bed) == 7);
+    // A mount within the folder goes away for a while.
+    std::fs::rename(bed.path("in/a"), bed.path("away")).unwrap();
+    std::fs::create_dir(bed.path("in/a")).unwrap();
+    for (file, known) in [("in/8.csv", 8), ("in/9.csv", 9)] {
+        drop_file(&bed, file, "8");
+        daemon.until("one while it is away", || count(&bed) == known);
+    }
+    std::fs::remove_dir(bed.path("in/a")).unwrap();
+    std::fs::rename(bed.path("away"), bed.path("in/a")).unwrap();
+    for (file, known) in [("in/A.csv", 10), ("in/B.csv", 11)] {
+        drop_file(&bed, file, "9");
+        daemon.until("one beside what came back", || count(&bed) == known);
+    }
     let expected = [
-        "1.csv", "2.csv", "3.csv", "4.csv", "5.csv", "6.txt", "7.csv",
+        "1.csv", "2.csv", "3.csv", "4.csv", "5.csv", "6.txt", "7.csv", "8.csv", "9.csv", "A.csv",
+        "B.csv",
     ];
     assert_eq!(names(&bed), expected);
 }

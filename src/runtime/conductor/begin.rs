@@ -39,7 +39,7 @@ impl Work {
             }
             Err(error) => return Err(error),
         };
-        if matches!(answer, Begun::Running { .. }) {
+        if matches!(answer, Begun::Running { new: true, .. }) {
             batch.changes.extend(beside);
         }
         if let (Some(end), Begun::Running { id, .. }) = (end, &answer) {
@@ -118,6 +118,7 @@ impl Work {
             id,
             name,
             started: now,
+            new: true,
         })
     }
 
@@ -138,11 +139,13 @@ impl Work {
                     id: there.id,
                     name: name.clone(),
                     started: there.started,
+                    new: false,
                 }
             } else {
                 Begun::Exists {
                     name: name.clone(),
                     same,
+                    started: there.started,
                 }
             }
         }))

@@ -163,6 +163,8 @@ pub enum Begun {
         name: String,
         /// When it began.
         started: Timestamp,
+        /// This start has begun it; otherwise it was there, with the same input.
+        new: bool,
     },
     /// Another one has its name.
     Exists {
@@ -170,6 +172,8 @@ pub enum Begun {
         name: String,
         /// It has the same input, and has ended: whoever asks may ask for the second time.
         same: bool,
+        /// When it began.
+        started: Timestamp,
     },
 }
 
@@ -250,7 +254,8 @@ impl Engine {
         self.start_beside(asked, seat, Vec::new()).await
     }
 
-    /// The same, with what is written in the same commit; nothing of it where the name was taken.
+    /// The same, with what is written in the commit that begins it; nothing of it where
+    /// it was there already.
     pub(super) async fn start_beside(
         &self,
         asked: StartExecution,

@@ -79,13 +79,17 @@ impl Elsewhere {
                 (Ok(_), None) => Ok(()),
                 (Err(failure), _) => Err(failure.cause),
             };
-            if let Err(why) = served {
-                self.troubled(&format!("the queue {} cannot be served: {why}", self.queue));
-                reached = None;
-                tokio::select! {
-                    () = tokio::time::sleep(RETRY_AFTER) => {}
-                    _ = stop.wait_for(|stop| *stop) => return,
-                }
+            let Err(why) = served else {
+                // Why also where nothing came: the queue can be served again.
+                let triggers = self.engine.triggers();
+                triggers.is_well(&self.trigger.name, self.engine.now());
+                continue;
+            };
+            self.troubled(&format!("the queue {} cannot be served: {why}", self.queue));
+            reached = None;
+            tokio::select! {
+                () = tokio::time::sleep(RETRY_AFTER) => {}
+                _ = stop.wait_for(|stop| *stop) => return,
             }
         }
     }
@@ -129,9 +133,6 @@ impl Elsewhere {
     ) -> Result<(), String> {
         match self.start(message, seat).await {
             Ok(()) => {
-                self.engine
-                    .triggers()
-                    .is_well(&self.trigger.name, self.engine.now());
                 // Crash: the message comes again, and finds its execution.
                 let deleted = reached.delete(message).await;
                 deleted.map_err(|failure| failure.cause)
@@ -167,8 +168,10 @@ impl Elsewhere {
         };
         let asked = self.trigger.asked(&self.engine, Some(name), input)?;
         match self.engine.start_seated(asked, seat).await? {
-            // Why also where the name is the message's own: an input may have been drawn by chance.
-            Begun::Exists { name, same: false } if is_given => Err(NotStarted::name_taken(&name)),
+            // Why only then: under the message's own name it was this one, mapped in another way.
+            Begun::Exists {
+                name, same: false, ..
+            } if is_given => Err(NotStarted::name_taken(&name)),
             Begun::Exists { .. } | Begun::Running { .. } => Ok(()),
         }
     }

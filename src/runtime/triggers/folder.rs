@@ -47,6 +47,9 @@ pub(super) struct Found {
     pub(super) inode: u64,
     /// When anything of it was changed, its name included.
     pub(super) changed: Timestamp,
+    /// The inode of the folder that it lies in, which may be another mount's than the one above. Why not the
+    /// device, too: that is another one at each start of the machine.
+    pub(super) folder: u64,
 }
 
 /// What a look at a folder has found.
@@ -55,8 +58,6 @@ pub(super) struct Look {
     pub(super) files: Vec<Found>,
     /// Not everything was seen: too many files, or something that cannot be read.
     pub(super) partial: Option<String>,
-    /// The folder's inode. Why not its device, too: that is another one at each start of the machine.
-    pub(super) folder: u64,
 }
 
 /// What is going on in a folder, as the kernel tells.
@@ -172,15 +173,14 @@ fn identity(metadata: &Metadata) -> (u64, u64) {
 /// # Errors
 /// The folder itself cannot be read.
 pub(super) fn look(folder: &Path, pattern: Option<&str>) -> io::Result<Look> {
-    let stood = identity(&fs::metadata(folder)?);
-    let mut look = Look {
-        folder: stood.1,
-        ..Look::default()
-    };
+    let mut look = Look::default();
     let mut folders = vec![(folder.to_owned(), 0)];
     while let Some((path, depth)) = folders.pop() {
-        let entries = match fs::read_dir(&path) {
-            Ok(entries) => entries,
+        // Why behind the opening: that may bring a mount.
+        let opened =
+            fs::read_dir(&path).and_then(|entries| Ok((entries, identity(&fs::metadata(&path)?))));
+        let (entries, stood) = match opened {
+            Ok(opened) => opened,
             Err(error) if depth == 0 => return Err(error),
             // It went away meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -210,12 +210,15 @@ pub(super) fn look(folder: &Path, pattern: Option<&str>) -> io::Result<Look> {
                 ));
                 return Ok(look);
             } else {
-                look.files.push(found(entry.path(), &file));
+                look.files.push(found(entry.path(), &file, stood.1));
             }
         }
-    }
-    if identity(&fs::metadata(folder)?) != stood {
-        look.partial = Some("another folder came into its place meanwhile".to_owned());
+        if !fs::metadata(&path).is_ok_and(|now| identity(&now) == stood) {
+            look.partial = Some(format!(
+                "another folder came into the place of {} meanwhile",
+                path.display()
+            ));
+        }
     }
     // Why: what came first starts first.
     look.files
@@ -223,16 +226,29 @@ pub(super) fn look(folder: &Path, pattern: Option<&str>) -> io::Result<Look> {
     Ok(look)
 }
 
-/// Those of some files that are gone. Of what cannot be asked nobody knows; what is there and was not seen, because
-/// another pattern is wanted, is not gone.
-pub(super) fn gone(mut files: Vec<PathBuf>) -> Vec<PathBuf> {
-    files.retain(|path| {
-        fs::symlink_metadata(path).is_err_and(|error| {
-            use io::ErrorKind::{NotADirectory, NotFound};
-            matches!(error.kind(), NotFound | NotADirectory)
-        })
-    });
-    files
+/// Those of some files, each with the inode of the folder that it lay in, that are gone. Where that folder is not
+/// there, or another one is in its place, nobody knows; what is there and was not seen, because another pattern is
+/// wanted, is not gone.
+pub(super) fn gone(files: Vec<(PathBuf, u64)>) -> Vec<PathBuf> {
+    let files = files.into_iter();
+    let gone = files.filter(|(path, folder)| is_gone(path, *folder) == Some(true));
+    gone.map(|(path, _)| path).collect()
+}
+
+/// Whether a file is gone from a folder; `None`: that cannot be asked.
+fn is_gone(path: &Path, folder: u64) -> Option<bool> {
+    use rustix::fs::{AtFlags, Mode, OFlags, fstat, open, statat};
+    let (parent, name) = (path.parent()?, path.file_name()?);
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    // Why opened: what is asked then is the same folder, whatever comes into its place.
+    let parent = open(parent, flags, Mode::empty()).ok()?;
+    if fstat(&parent).ok()?.st_ino != folder {
+        return None;
+    }
+    match statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(_) => Some(false),
+        Err(error) => (error == rustix::io::Errno::NOENT).then_some(true),
+    }
 }
 
 /// What is known of a folder or of a file that counts; nothing of links and what is neither.
@@ -257,7 +273,7 @@ fn wanted(entry: &DirEntry, pattern: Option<&str>) -> io::Result<Option<Metadata
     Ok((file.is_file() && named && !unfinished).then_some(file))
 }
 
-fn found(path: PathBuf, file: &Metadata) -> Found {
+fn found(path: PathBuf, file: &Metadata, folder: u64) -> Found {
     let changed = file.ctime().saturating_mul(1_000_000);
     Found {
         path,
@@ -268,6 +284,7 @@ fn found(path: PathBuf, file: &Metadata) -> Found {
             .saturating_add(file.mtime_nsec()),
         inode: file.ino(),
         changed: Timestamp(changed.saturating_add(file.ctime_nsec() / 1000)),
+        folder,
     }
 }
 
@@ -328,15 +345,38 @@ mod tests {
     fn what_is_there_or_cannot_be_asked_is_not_gone() {
         let root = tempfile::tempdir().unwrap();
         let at = |name: &str| root.path().join(name);
+        fs::create_dir(at("a")).unwrap();
         fs::write(at("1.csv"), "1").unwrap();
-        let asked = ["1.csv", "2.csv", "1.csv/3", "no/4", &"x".repeat(300)].map(at);
-        assert_eq!(gone(asked.to_vec()), ["2.csv", "1.csv/3", "no/4"].map(at));
-        let before = look(root.path(), None).unwrap();
-        let file = &before.files[0];
-        assert_eq!(file.modified(), Timestamp(file.modified_ns / 1000));
-        fs::rename(at("1.csv"), root.path().with_extension("kept")).unwrap();
-        fs::rename(root.path().with_extension("kept"), at("1.csv")).unwrap();
-        assert_eq!(look(root.path(), None).unwrap().folder, before.folder);
+        fs::write(at("a/2.csv"), "2").unwrap();
+        let mut files = look(root.path(), None).unwrap().files;
+        files.sort_by(|one, other| one.path.cmp(&other.path));
+        let [top, within] = [0, 1].map(|place| files[place].folder);
+        assert_ne!(top, within);
+        assert_eq!(
+            files[0].modified(),
+            Timestamp(files[0].modified_ns.div_euclid(1000))
+        );
+        let asked = [
+            ("1.csv", top),
+            ("3.csv", top),
+            ("a/2.csv", within),
+            ("a/4.csv", within),
+            // In another folder, or in none.
+            ("a/4.csv", top),
+            ("no/5.csv", top),
+            ("1.csv/6", top),
+            (&"x".repeat(300), top),
+        ];
+        let gone = || gone(asked.map(|(name, folder)| (at(name), folder)).to_vec());
+        assert_eq!(gone(), ["3.csv", "a/4.csv"].map(at));
+        // A mount goes away, and what was below it is seen; it comes back.
+        fs::rename(at("a"), at("away")).unwrap();
+        fs::create_dir(at("a")).unwrap();
+        assert_eq!(gone(), ["3.csv"].map(at));
+        fs::remove_dir(at("a")).unwrap();
+        assert_eq!(gone(), ["3.csv"].map(at));
+        fs::rename(at("away"), at("a")).unwrap();
+        assert_eq!(gone(), ["3.csv", "a/4.csv"].map(at));
     }
 
     #[test]
@@ -351,6 +391,7 @@ mod tests {
             modified_ns: 1_000_000_000_000,
             inode: 1,
             changed,
+            folder: 1,
         };
         // Later than it could have been silent; or moved in, or with the times of another one.
         notices.suspect(&file, changed.after(SILENT_MAX));

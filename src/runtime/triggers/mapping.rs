@@ -1,6 +1,7 @@
 //! From what came to the execution's input and name: templates and paths over one object.
 
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     arn::is_name,
@@ -29,6 +30,9 @@ pub struct Came {
     pub whole: Payload,
     /// When.
     pub now: Timestamp,
+    /// What tells it from all else that comes, also when it comes again: then mappings draw the same by chance,
+    /// and its input is the same. `None`: it comes once.
+    pub identity: Option<String>,
 }
 
 /// Why what came makes no execution.
@@ -80,12 +84,17 @@ impl Mapping {
         })
     }
 
-    /// The execution's name, where one is asked for, and its input.
-    pub(super) fn apply(&self, came: &Came) -> Result<(Option<String>, Payload), MappingError> {
+    /// The execution's name, where one is asked for, and its input; of the trigger of that name.
+    pub(super) fn apply(
+        &self,
+        trigger: &str,
+        came: &Came,
+    ) -> Result<(Option<String>, Payload), MappingError> {
+        let mut random = chance(trigger, came);
         let name = match &self.name {
             None => None,
             Some(name) => {
-                let value = evaluate(came, |scope| name.evaluate(scope));
+                let value = evaluate(came, &mut random, |scope| name.evaluate(scope));
                 Some(named(&value.map_err(|error| MappingError::Eval {
                     key: "name",
                     error,
@@ -95,7 +104,7 @@ impl Mapping {
         let input = match &self.input {
             None => came.whole.clone(),
             Some(template) => {
-                let value = evaluate(came, |scope| template.evaluate(scope));
+                let value = evaluate(came, &mut random, |scope| template.evaluate(scope));
                 let value = value.map_err(|error| MappingError::Eval {
                     key: "input",
                     error,
@@ -144,12 +153,32 @@ fn check(uses_context: bool, variables: &[&str]) -> Result<(), String> {
     }
 }
 
+/// What a mapping draws from.
+fn chance(trigger: &str, came: &Came) -> impl FnMut() -> u64 {
+    let known = came.identity.as_ref().map(|identity| {
+        let known = Sha256::new_with_prefix(trigger);
+        // Why a zero: no name of a trigger has one.
+        known.chain_update([0]).chain_update(identity)
+    });
+    let mut drawn = 0_u64;
+    move || {
+        let Some(known) = &known else {
+            return rand::random();
+        };
+        drawn += 1;
+        let hash = known.clone().chain_update(drawn.to_le_bytes()).finalize();
+        hash.iter()
+            .take(8)
+            .fold(0, |number, byte| number << 8 | u64::from(*byte))
+    }
+}
+
 fn evaluate(
     came: &Came,
+    random: &mut dyn FnMut() -> u64,
     run: impl FnOnce(&mut Scope<'_>) -> Result<Value, EvalError>,
 ) -> Result<Value, EvalError> {
     let context = Box::new(Value::Null);
-    let mut random = rand::random::<u64>;
     run(&mut Scope {
         input: &came.facts,
         result: None,
@@ -157,7 +186,7 @@ fn evaluate(
         variables: &|_| None,
         now: came.now,
         context: &context,
-        random: &mut random,
+        random,
         budget: Budget::of_bytes(PRODUCED_BYTES_MAX),
     })
 }
@@ -202,12 +231,13 @@ mod tests {
             facts: facts.clone().into(),
             whole: facts["body"].clone().into(),
             now: Timestamp(0),
+            identity: None,
         }
     }
 
     fn check(spec: &TriggerSpec, facts: &Value, expected: Result<(Option<&str>, &Value), &str>) {
         let mapping = Mapping::parse(spec).unwrap();
-        let mapped = mapping.apply(&came(facts));
+        let mapped = mapping.apply("t", &came(facts));
         let mapped = mapped.map(|(name, input)| (name, input.value().clone()));
         match (mapped, expected) {
             (Ok((name, input)), Ok(expected)) => assert_eq!((name.as_deref(), &input), expected),
@@ -297,6 +327,29 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_again_draws_the_same_and_all_else_draws_anew() {
+        let template = json!({ "a.$": "States.UUID()", "b.$": "States.MathRandom(0, 1000000000)" });
+        let mapping = Mapping::parse(&spec(Some(template), Some("States.UUID()"))).unwrap();
+        let drawn = |trigger: &str, identity: Option<&str>| {
+            let came = Came {
+                identity: identity.map(str::to_owned),
+                ..came(&json!({ "body": 1 }))
+            };
+            let (name, input) = mapping.apply(trigger, &came).unwrap();
+            let [a, b] = ["a", "b"].map(|key| input.value()[key].to_string());
+            assert_ne!(Some(a.trim_matches('"')), name.as_deref());
+            (name, a, b)
+        };
+        let one = drawn("t", Some("1"));
+        assert_eq!(drawn("t", Some("1")), one);
+        for (trigger, identity) in [("t", Some("2")), ("u", Some("1")), ("t", None)] {
+            let other = drawn(trigger, identity);
+            assert!(one.0 != other.0 && one.1 != other.1 && one.2 != other.2);
+        }
+        assert_ne!(drawn("t", None), drawn("t", None));
+    }
+
+    #[test]
     fn an_input_that_could_not_be_read_again_is_refused() {
         let mut deep = json!(1);
         for _ in 0..126 {
@@ -305,7 +358,7 @@ mod tests {
         let facts = json!({ "body": deep });
         let mapping =
             Mapping::parse(&spec(Some(json!({ "a": { "b.$": "$.body" } })), None)).unwrap();
-        let refused = mapping.apply(&came(&facts)).unwrap_err();
+        let refused = mapping.apply("t", &came(&facts)).unwrap_err();
         assert!(matches!(refused, MappingError::Payload(_)), "{refused}");
     }
 }

@@ -11,10 +11,12 @@ mod receiver;
 mod refusal;
 mod seats;
 mod settling;
+#[cfg(test)]
+mod tests;
 mod watcher;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -100,6 +102,9 @@ pub(super) struct Triggers {
     seats: Seats,
     /// Why a trigger starts nothing for now, by its name. In memory alone: it is found again.
     troubles: Mutex<BTreeMap<String, Trouble>>,
+    /// Triggers of which the log knows that their machines are not there. Why apart: whoever asks how a trigger
+    /// fares is told by the machine itself.
+    without_machine: Mutex<BTreeSet<String>>,
 }
 
 /// Why a trigger starts nothing.
@@ -128,6 +133,8 @@ impl Triggers {
         let mut troubles = self.troubles();
         troubles.retain(|name, _| triggers.contains_key(name));
         drop(troubles);
+        self.without_machine()
+            .retain(|name| triggers.contains_key(name));
         *self.all.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(triggers);
         self.changed.send_modify(|count| *count += 1);
         self.seats.stir();
@@ -151,6 +158,22 @@ impl Triggers {
         self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn without_machine(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        let names = self.without_machine.lock();
+        names.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the machine of a trigger is there; answers whether it is news that it is not.
+    fn is_without_machine(&self, trigger: &str, without: bool) -> bool {
+        let mut names = self.without_machine();
+        if without {
+            names.insert(trigger.to_owned())
+        } else {
+            names.remove(trigger);
+            false
+        }
+    }
+
     /// Something of a trigger starts nothing; whether that is news. Until then it stands whatever else it
     /// starts: what came is tried again, and says so again.
     pub(super) fn is_troubled(&self, trigger: &str, why: &str, until: Option<Timestamp>) -> bool {
@@ -162,7 +185,7 @@ impl Triggers {
         before.is_none_or(|before| before.why != why)
     }
 
-    /// A trigger has started something.
+    /// A trigger has started something, or could.
     pub(super) fn is_well(&self, trigger: &str, now: Timestamp) {
         let mut troubles = self.troubles();
         if troubles
@@ -226,7 +249,7 @@ impl Trigger {
     /// # Errors
     /// The mapping finds nothing, or makes what no execution takes.
     pub fn map(&self, came: &Came) -> Result<(Option<String>, Payload), MappingError> {
-        let (name, input) = self.mapping.apply(came)?;
+        let (name, input) = self.mapping.apply(&self.name, came)?;
         let bytes = input.text().len();
         if bytes > PAYLOAD_BYTES_MAX {
             return Err(MappingError::TooLong(bytes));

@@ -70,6 +70,7 @@ pub(in crate::runtime) fn came_of(message: &Value, now: Timestamp) -> Came {
         facts: facts.into(),
         whole,
         now,
+        identity: message["MessageId"].as_str().map(str::to_owned),
     }
 }
 
@@ -131,19 +132,15 @@ impl Receiver {
                     Ok(Look::Later(at)) => next = next.min(at),
                     Err(error) => {
                         let why = format!("the queue {queue} cannot be served: {error}");
-                        if self
-                            .engine
-                            .triggers()
-                            .is_troubled(&trigger.name, &why, None)
-                        {
-                            tracing::warn!(
-                                trigger = trigger.name,
-                                why,
-                                "a trigger starts nothing for now"
-                            );
+                        let now = self.engine.now();
+                        // Why not longer: it is tried again before, and may have nothing to do then.
+                        let stands = Some(now.after(2 * RETRY_AFTER));
+                        let (name, triggers) = (&trigger.name, self.engine.triggers());
+                        if triggers.is_troubled(name, &why, stands) {
+                            tracing::warn!(trigger = name, why, "a trigger starts nothing for now");
                         }
-                        let at = self.engine.now().after(RETRY_AFTER);
-                        self.resting.insert(trigger.name.clone(), at);
+                        let at = now.after(RETRY_AFTER);
+                        self.resting.insert(name.clone(), at);
                         next = next.min(at);
                     }
                 }
@@ -232,6 +229,7 @@ mod tests {
         });
         let came = came_of(&message, Timestamp(0));
         assert_eq!(came.whole.text(), "{\"a\": 1.0}");
+        assert_eq!(came.identity.as_deref(), Some("m-1"));
         assert_eq!(
             came.facts.value(),
             &json!({

@@ -69,17 +69,21 @@ impl Trigger {
             .is_troubled(trigger, &format!("{what}: {why}"), Some(stands));
     }
 
-    /// Whether the trigger can start anything at all; tells why not. Asked before anything is taken: what
+    /// Whether the trigger can start anything at all; tells the log why not. Asked before anything is taken: what
     /// is wrong with the machine is wrong for all that comes.
     ///
     /// # Errors
     /// Nobody can say.
     pub(in crate::runtime) fn can_start(&self, engine: &Engine) -> Result<bool, RuntimeError> {
+        let (trigger, triggers) = (&self.name, engine.triggers());
         match self.resolved(engine) {
-            Ok(_) => Ok(true),
+            Ok(_) => {
+                triggers.is_without_machine(trigger, false);
+                Ok(true)
+            }
             Err(error) if error.is_about_machine() => {
-                let (trigger, why) = (&self.name, error.to_string());
-                if engine.triggers().is_troubled(trigger, &why, None) {
+                let why = error.to_string();
+                if triggers.is_without_machine(trigger, true) {
                     tracing::warn!(trigger, why, "a trigger starts nothing for now");
                 }
                 Ok(false)

@@ -74,6 +74,7 @@ mod tests {
             inode: 1,
             // Of a server whose clock stands.
             changed: Timestamp(0),
+            folder: 1,
         };
         let mut left = |file: &Found, begun, ended| {
             let left = settling.compare(at(begun), at(ended)).left(file);
@@ -102,6 +103,7 @@ mod tests {
             modified_ns: 0,
             inode: 1,
             changed: Timestamp(0),
+            folder: 1,
         };
         let begin = Instant::now();
         settling.compare(begin, begin).left(&file);

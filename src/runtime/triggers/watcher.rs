@@ -3,7 +3,7 @@
 //! Owns when the folder is looked at: when the kernel tells of something in it, when a file has settled, when
 //! there is room again. Invariant: a file is known from the commit that begins its execution until it is gone
 //! or another one, so each starts one, however often the machine dies. Gone is what the folder that it lay in
-//! does not have any more: not what cannot be seen for now, because another folder stands there.
+//! does not have any more: not what cannot be seen for now, because another folder stands there or none.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -203,12 +203,8 @@ impl Watcher {
             .filter(|path| !there.contains(&***path))
             .cloned()
             .collect();
-        // Why: the folder of the others may come back, and they with it.
-        let of_folder = |path: &&PathBuf| {
-            let row = known.get(*path);
-            row.is_some_and(|row| row.folder == Some(look.folder))
-        };
-        let asked: Vec<PathBuf> = missing.iter().filter(of_folder).cloned().collect();
+        let in_folder = |path: &PathBuf| Some((path.clone(), known.get(path)?.folder?));
+        let asked: Vec<(PathBuf, u64)> = missing.iter().filter_map(in_folder).collect();
         let mut gone = HashSet::new();
         if !asked.is_empty() {
             let Some(are_gone) = unless_stopped(stop, move || folder::gone(asked)).await? else {
@@ -216,7 +212,7 @@ impl Watcher {
             };
             gone.extend(are_gone);
         }
-        // What nobody sees is remembered while there is room.
+        // What nobody sees is remembered while there is room. Why: its folder may come back, and it with that.
         let is_new = |file: &&Found| !known.contains_key(&file.path);
         let more = known.len() + look.files.iter().filter(is_new).count();
         for path in missing {
@@ -246,7 +242,7 @@ impl Watcher {
             if let Some(row) = known.get_mut(&file.path)
                 && is_same(row, file)
             {
-                let now = row_of(row.trigger.clone(), row.path.clone(), file, look.folder);
+                let now = row_of(row.trigger.clone(), row.path.clone(), file);
                 if *row != now {
                     *row = now.clone();
                     changed.push(TriggerChange::PutFile(now));
@@ -286,7 +282,6 @@ impl Watcher {
                 due.push(Due {
                     // Not the one that is known by that name.
                     again: known.contains_key(&file.path),
-                    folder: look.folder,
                     file,
                 });
             }
@@ -436,10 +431,16 @@ async fn unless_stopped<T: Send + 'static>(
 /// A file that starts an execution.
 struct Due {
     file: Found,
-    /// The inode of the folder that it was found in.
-    folder: u64,
     /// One of that path is known, and was another.
     again: bool,
+}
+
+impl Due {
+    /// Whether it may be the file that an execution of its name and input was begun for. Its name and input alone
+    /// do not say: tomorrow's file may have both.
+    fn was_there(&self, started: Timestamp) -> bool {
+        !self.again && self.file.changed <= started && self.file.modified() <= started
+    }
 }
 
 /// Begins the execution of a file, and has it known, in one commit.
@@ -463,7 +464,7 @@ async fn begin(
     let file = &due.file;
     let path = file.path.to_str();
     let path = path.ok_or_else(|| refused("its name is no UTF-8, and an input is JSON"))?;
-    let row = row_of(trigger.name.clone(), path.to_owned(), file, due.folder);
+    let row = row_of(trigger.name.clone(), path.to_owned(), file);
     let (name, input) = trigger
         .map(&came(engine, file, path))
         .map_err(|error| NotStarted::Refused(error.to_string()))?;
@@ -471,18 +472,25 @@ async fn begin(
     let known = TriggerChange::PutFile(row.clone());
     let begun = engine.start_beside(asked, seat, vec![known.clone().into()]);
     match begun.await? {
-        Begun::Running { .. } => Ok(row),
+        Begun::Running { new: true, .. } => Ok(row),
         // It was forgotten, and the execution tells that it was there.
-        Begun::Exists { same: true, .. } if !due.again => {
+        Begun::Running { started, .. }
+        | Begun::Exists {
+            same: true,
+            started,
+            ..
+        } if due.was_there(started) => {
             let known = engine.store().commit(vec![known.into()]).await;
             known.await.map_err(RuntimeError::from)?;
             Ok(row)
         }
-        Begun::Exists { name, .. } => Err(NotStarted::name_taken(&name)),
+        Begun::Running { name, .. } | Begun::Exists { name, .. } => {
+            Err(NotStarted::name_taken(&name))
+        }
     }
 }
 
-fn row_of(trigger: String, path: String, file: &Found, folder: u64) -> TriggerFileRow {
+fn row_of(trigger: String, path: String, file: &Found) -> TriggerFileRow {
     TriggerFileRow {
         trigger,
         path,
@@ -490,7 +498,7 @@ fn row_of(trigger: String, path: String, file: &Found, folder: u64) -> TriggerFi
         modified_ns: file.modified_ns,
         inode: file.inode,
         changed: Some(file.changed),
-        folder: Some(folder),
+        folder: Some(file.folder),
     }
 }
 
@@ -511,6 +519,8 @@ fn came(engine: &Engine, file: &Found, path: &str) -> Came {
         facts: facts.clone().into(),
         whole: facts.into(),
         now: engine.now(),
+        // Why not the inode: that is another one behind another mount.
+        identity: Some(format!("{path}\0{}\0{}", file.size, file.modified_ns)),
     }
 }
 
@@ -528,6 +538,72 @@ fn is_same(row: &TriggerFileRow, file: &Found) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::triggers::tests::World;
+
+    /// Starts what is to be started for a file of a folder.
+    async fn begin_file(world: &World, name: &str, again: bool) -> Result<(), NotStarted> {
+        let look = folder::look(&world.folder(), None).unwrap();
+        let mut files = look.files.into_iter();
+        let file = files.find(|file| file.name() == Some(name)).unwrap();
+        let due = Due { file, again };
+        let row = begin(&world.engine, &world.trigger(), &due, None).await?;
+        assert_eq!(rows(world), [row]);
+        Ok(())
+    }
+
+    fn rows(world: &World) -> Vec<TriggerFileRow> {
+        world.engine.store().trigger_files("t").unwrap()
+    }
+
+    fn forget(world: &World, row: &TriggerFileRow) {
+        let forget = TriggerChange::ForgetFile(row.clone());
+        let store = world.engine.store();
+        tokio::task::block_in_place(|| store.commit_blocking(vec![forget.into()])).unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_file_that_was_forgotten_is_the_one_that_was_there_though_its_input_is_drawn() {
+        let world = World::new(Some("$.name"), Some("States.UUID()"));
+        world.make_machine();
+        std::fs::create_dir(world.folder()).unwrap();
+        std::fs::write(world.folder().join("1.csv"), "monday").unwrap();
+        // Its instants may be those of a tick behind.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(begin_file(&world, "1.csv", false).await.is_ok());
+        forget(&world, &rows(&world)[0]);
+        assert!(begin_file(&world, "1.csv", false).await.is_ok());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn another_file_with_a_name_and_an_input_of_before_is_not_taken_for_served() {
+        let world = World::new(Some("$.name"), Some("$.name"));
+        world.make_machine();
+        std::fs::create_dir(world.folder()).unwrap();
+        let path = world.folder().join("1.csv");
+        std::fs::write(&path, "monday").unwrap();
+        // Its instants may be those of a tick behind.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(begin_file(&world, "1.csv", false).await.is_ok());
+        let first = rows(&world);
+        let taken = |begun: Result<(), NotStarted>| match begun {
+            Err(NotStarted::Refused(why)) => assert!(why.contains("is taken"), "{why}"),
+            _ => panic!("it was taken for served"),
+        };
+        // Forgotten, it is the one that was there.
+        forget(&world, &first[0]);
+        assert!(begin_file(&world, "1.csv", false).await.is_ok());
+        std::fs::write(&path, "on tuesday").unwrap();
+        // Known and written again; or gone for a while.
+        taken(begin_file(&world, "1.csv", true).await);
+        assert_eq!(rows(&world), first, "what is known is the first one still");
+        forget(&world, &first[0]);
+        taken(begin_file(&world, "1.csv", false).await);
+        let running = world.engine.store().execution_named("m", "1.csv");
+        let id = running.unwrap().unwrap().id;
+        world.engine.stop_execution(id, None, None).await.unwrap();
+        taken(begin_file(&world, "1.csv", false).await);
+        assert_eq!(rows(&world), []);
+    }
 
     #[test]
     fn a_file_behind_another_mount_is_the_same_and_one_in_its_place_is_another() {
@@ -535,7 +611,7 @@ mod tests {
         let path = folder.path().join("1.csv");
         std::fs::write(&path, "1").unwrap();
         let file = folder::look(folder.path(), None).unwrap().files.remove(0);
-        let row = row_of("t".to_owned(), path.display().to_string(), &file, 1);
+        let row = row_of("t".to_owned(), path.display().to_string(), &file);
         assert!(is_same(&row, &file));
         let other = |inode: u64, changed: i64| TriggerFileRow {
             inode: file.inode + inode,

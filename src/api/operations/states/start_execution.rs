@@ -55,7 +55,9 @@ pub(in crate::api) async fn begin(
     let kind = asked.program.kind;
     let place = api.place();
     match api.engine()?.start_seated(asked, seat).await? {
-        Begun::Running { id, name, started } => {
+        Begun::Running {
+            id, name, started, ..
+        } => {
             let arn = match kind {
                 ExecutionKind::Express => place.express(&machine, &name, &id.to_string()),
                 ExecutionKind::Standard | ExecutionKind::Job => place.execution(&machine, &name),

@@ -162,7 +162,9 @@ async fn a_name_is_taken_once_and_the_same_start_again_is_answered_as_the_first(
     let waits = program(&engine, ExecutionKind::Standard, WAITS);
     let first = start(&engine, &waits, Some("one"), r#"{"seconds": 1000}"#).await;
     let again = start(&engine, &waits, Some("one"), r#"{"seconds": 1000}"#).await;
-    assert_eq!(first, again);
+    assert_eq!(id_of(&first), id_of(&again));
+    let new = |begun: &Begun| matches!(begun, Begun::Running { new: true, .. });
+    assert!(new(&first) && !new(&again), "{first:?} {again:?}");
     let other = start(&engine, &waits, Some("one"), r#"{"seconds": 1001}"#).await;
     assert!(
         matches!(other, Begun::Exists { same: false, .. }),
