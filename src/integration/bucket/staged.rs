@@ -7,8 +7,10 @@ use std::{
     fs::{self, File, TryLockError},
     io::{self, BufWriter, Write as _},
     path::{Path, PathBuf},
-    time::SystemTime,
+    time::{Duration, UNIX_EPOCH},
 };
+
+use crate::time::{Clock as _, SystemClock};
 
 /// The folder in a bucket; no key is in it. Why a dot: whoever watches the folder passes it over.
 pub(super) const STAGING: &str = ".iterd-unfinished";
@@ -79,7 +81,9 @@ impl Staged {
         self.file.flush()?;
         // Why: an ETag is made of it, and what the system notes may be the same for several milliseconds. Why ok:
         // where a file system does not take it, that is all there is.
-        self.file.get_ref().set_modified(SystemTime::now()).ok();
+        let now = u64::try_from(SystemClock.now().0).unwrap_or(0);
+        let now = UNIX_EPOCH + Duration::from_micros(now);
+        self.file.get_ref().set_modified(now).ok();
         Ok(())
     }
 
