@@ -4,5 +4,5 @@
 -- When anything of the file was changed, its name included: where the inode alone is another one, it is the same file
 -- behind another mount.
 ALTER TABLE trigger_files ADD COLUMN changed_us INTEGER;
--- The inode of the trigger's folder: what another folder in its place does not have is not gone.
+-- The inode of the folder that holds the file: what another one in its place does not have is not gone.
 ALTER TABLE trigger_files ADD COLUMN folder INTEGER;

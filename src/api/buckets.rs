@@ -27,7 +27,10 @@ use s3s::{
     service::{S3Service, S3ServiceBuilder},
 };
 
-use self::{body::Watched, service::Objects};
+use self::{
+    body::{Chunks, Watched},
+    service::Objects,
+};
 use super::{Api, KeyRing, Role, triggers::decoded};
 
 /// What the scope of a signature ends with that is made for S3.
@@ -40,7 +43,10 @@ const XML_BYTES_MAX: usize = 4 << 20;
 const MULTIPART: &[u8] = b"multipart/";
 
 /// What the sum of a body is said to be that is signed in chunks, or followed by sums.
-const IN_CHUNKS: &str = "STREAMING-";
+const IN_CHUNKS: &[u8] = b"STREAMING-";
+
+/// The same where no signature covers the chunks: SDKs send a stream as one chunk then, over TLS.
+const UNSIGNED_CHUNKS: &[u8] = b"STREAMING-UNSIGNED-PAYLOAD-TRAILER";
 
 /// See the module.
 pub(super) struct Buckets(S3Service);
@@ -74,8 +80,11 @@ impl Buckets {
             return (axum::http::StatusCode::NOT_IMPLEMENTED, why).into_response();
         }
         let sum = request.headers().get("x-amz-content-sha256");
-        let chunked = sum.is_some_and(|sum| sum.as_bytes().starts_with(IN_CHUNKS.as_bytes()));
-        let watched = request.map(|body| Watched::new(body, chunked));
+        let chunks = sum.and_then(|sum| match sum.as_bytes() {
+            UNSIGNED_CHUNKS => Some(Chunks::unsigned()),
+            sum => sum.starts_with(IN_CHUNKS).then(Chunks::default),
+        });
+        let watched = request.map(|body| Watched::new(body, chunks));
         let request = watched.map(s3s::Body::http_body_unsync);
         match self.0.call(request).await {
             Ok(response) => response.map(Body::new),
@@ -108,23 +117,34 @@ fn is_form(headers: &HeaderMap) -> bool {
     })
 }
 
-/// A header that says what is to be done and that is not signed. Spec: all that begin with `x-amz-` are to be
-/// signed; the old kind of signature signs all there are.
+/// What a parameter of the address says; each time it is there.
+fn of_query<'u>(uri: &'u Uri, name: &'u str) -> impl Iterator<Item = String> + 'u {
+    let pairs = uri.query().unwrap_or_default().split('&');
+    pairs.filter_map(move |pair| {
+        let (known, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decoded(known, true)? == name).then(|| decoded(value, true))?
+    })
+}
+
+/// In how many ways a request says who sent it. Why counted: of two, one might say what is signed, and the
+/// other who signed it.
+fn proofs(uri: &Uri, headers: &HeaderMap) -> usize {
+    of_query(uri, "X-Amz-Signature").count()
+        + of_query(uri, "Signature").count()
+        + headers.get_all(header::AUTHORIZATION).iter().count()
+}
+
+/// A header that says what is to be done and that is not signed, in a request with one proof. Spec: all that
+/// begin with `x-amz-` are to be signed; the old kind of signature signs all there are.
 fn unsigned(uri: &Uri, headers: &HeaderMap) -> Option<String> {
-    let of_query = |name: &str| {
-        let mut pairs = uri.query().unwrap_or_default().split('&');
-        pairs.find_map(|pair| {
-            let (known, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decoded(known, true)? == name).then(|| decoded(value, true))?
-        })
-    };
     let value = headers.get(header::AUTHORIZATION);
     let value = value.and_then(|value| value.to_str().ok());
-    if of_query("Signature").is_some() || value.is_some_and(|value| value.starts_with("AWS ")) {
+    let signed = if of_query(uri, "X-Amz-Signature").next().is_some() {
+        of_query(uri, "X-Amz-SignedHeaders").next()
+    } else if of_query(uri, "Signature").next().is_some()
+        || value.is_some_and(|value| value.starts_with("AWS "))
+    {
         return None;
-    }
-    let signed = if of_query("X-Amz-Signature").is_some() {
-        of_query("X-Amz-SignedHeaders")
     } else {
         let names = value.and_then(|value| value.split("SignedHeaders=").nth(1));
         let names = names.and_then(|rest| rest.split(',').next());
@@ -166,6 +186,13 @@ impl S3Access for Roles {
         let Some(key) = key else {
             return Err(s3_error!(AccessDenied, "the request is not signed"));
         };
+        if proofs(request.uri(), request.headers()) != 1 {
+            // Spec: so does S3.
+            return Err(s3_error!(
+                InvalidArgument,
+                "Only one auth mechanism allowed: a signature in the address, or one header Authorization"
+            ));
+        }
         if let Some(name) = unsigned(request.uri(), request.headers()) {
             return Err(s3_error!(
                 AccessDenied,
@@ -278,6 +305,19 @@ mod tests {
                 false,
             ),
             ("/b/k", "AWS local:0", "x-amz-copy-source", false),
+            // What is no old signature says nothing of what another one signs.
+            (
+                "/b/k?X-Amz-Signature=0&X-Amz-SignedHeaders=host",
+                "AWS x",
+                "x-amz-copy-source",
+                true,
+            ),
+            (
+                "/b/k?Signature=0&X-Amz-Signature=0&X-Amz-SignedHeaders=host",
+                "",
+                "x-amz-copy-source",
+                true,
+            ),
         ] {
             let request = Request::put(address)
                 .header(header::AUTHORIZATION, authorization)
@@ -290,6 +330,30 @@ mod tests {
                 found.then_some(header),
                 "{address} {authorization}"
             );
+        }
+    }
+
+    #[test]
+    fn a_request_proves_itself_in_one_way() {
+        let new = "/b/k?X-Amz-Signature=0&X-Amz-SignedHeaders=host";
+        for (address, authorizations, count) in [
+            (new, vec![], 1),
+            (new, vec!["AWS x"], 2),
+            (new, vec!["AWS x", "AWS a:b"], 3),
+            ("/b/k?X-Amz%2DSignature=0&X-Amz-Signature=0", vec![], 2),
+            ("/b/k?AWSAccessKeyId=a&Signature=0", vec![], 1),
+            ("/b/k?Signature=0&X-Amz-Signature=0", vec![], 2),
+            ("/b/k", vec!["AWS local:0"], 1),
+            ("/b/k", vec!["AWS4-HMAC-SHA256 x", "AWS a:b"], 2),
+            ("/b/k", vec![], 0),
+        ] {
+            let mut request = Request::put(address);
+            for value in &authorizations {
+                request = request.header(header::AUTHORIZATION, *value);
+            }
+            let request = request.body(Body::empty()).unwrap();
+            let found = proofs(request.uri(), request.headers());
+            assert_eq!(found, count, "{address} {authorizations:?}");
         }
     }
 

@@ -4,7 +4,7 @@
 //! everything goes on by itself once there is room.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -46,19 +46,17 @@ impl Disk {
         *self.full.borrow()
     }
 
-    /// Whether enough is left with so many bytes more on it, by a look now.
+    /// Whether the same bound is kept with so many bytes more on the disk of a place, by a look now. Blocks.
     #[must_use]
-    pub fn has_room(&self, bytes: u64) -> bool {
-        self.look();
+    pub fn has_room(&self, place: &Path, bytes: u64) -> bool {
         let wanted = self.free_min().saturating_add(bytes);
-        self.free().is_none_or(|free| free >= wanted)
+        free_at(place).is_none_or(|free| free >= wanted)
     }
 
     /// Bytes free to us on that disk; `None` where the system does not tell.
     #[must_use]
     pub fn free(&self) -> Option<u64> {
-        let stat = rustix::fs::statvfs(self.path.as_path()).ok()?;
-        Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+        free_at(&self.path)
     }
 
     /// The bound below which the disk counts as full.
@@ -106,5 +104,27 @@ impl Disk {
                 tracing::info!(free, "there is room on the disk again: going on");
             }
         }
+    }
+}
+
+fn free_at(place: &Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(place).ok()?;
+    // Why: a file system without blocks tells nothing, as some in user space do.
+    (stat.f_blocks > 0).then(|| stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_room_where_something_is_written_or_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::new(dir.path().to_owned(), 0);
+        assert!(disk.has_room(dir.path(), 1) && !disk.has_room(dir.path(), u64::MAX));
+        // Nothing is told of what is free there, whatever is free here.
+        let full = Disk::new(dir.path().to_owned(), u64::MAX);
+        assert!(full.is_full() && !full.has_room(dir.path(), 1));
+        assert!(full.has_room(Path::new("/proc"), 1));
     }
 }

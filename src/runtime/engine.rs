@@ -130,21 +130,26 @@ impl Gone {
     }
 }
 
-/// Removes what a killed predecessor left of objects that were never whole, and what nobody completed.
+/// Removes what a killed predecessor left of objects that were never whole, and what nobody completed. Why in
+/// a thread that nobody waits for: a bucket may be on a disk that does not answer; what is written is locked.
 fn sweep_buckets(paths: &StatePaths, config: &Config) {
     let buckets = Buckets {
         root: paths.buckets(),
         named: config.buckets.clone(),
         elsewhere: None,
     };
-    if let Err(error) = buckets.sweep() {
-        tracing::warn!(%error, "what was left in a bucket is not removed");
-    }
     let uploads = Uploads {
         root: paths.uploads(),
     };
-    if let Err(error) = uploads.sweep() {
-        tracing::warn!(%error, "uploads that nobody completed are not removed");
+    let thread = std::thread::Builder::new().name("iterd-sweep".to_owned());
+    let sweeping = thread.spawn(move || {
+        if let Err(error) = uploads.sweep() {
+            tracing::warn!(%error, "uploads that nobody completed are not removed");
+        }
+        buckets.sweep();
+    });
+    if let Err(error) = sweeping {
+        tracing::warn!(%error, "what was left in buckets is not removed");
     }
 }
 

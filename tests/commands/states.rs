@@ -472,7 +472,7 @@ fn env_says_what_to_do_where_nobody_serves() {
         i32::from(iterd::cli::exit::NOT_FOUND),
         "{nothing:?}"
     );
-    assert_eq!(nothing.out, "", "eval gets nothing");
+    assert_eq!(nothing.out, "false\n", "eval fails");
     world.serve().kill();
     let nobody = world.iterd(&["env"]);
     assert_eq!(

@@ -7,6 +7,7 @@
 Where services are, and with what requests are signed, the environment says.
 """
 
+import base64
 import io
 import json
 import os
@@ -14,9 +15,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import zlib
 
 import boto3
 from boto3.s3.transfer import TransferConfig
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -40,6 +44,21 @@ def denied(address, status):
         assert error.code == status, (error, error.read())
         return
     raise AssertionError("not refused")
+
+
+def in_one_chunk(key, body):
+    """Sends an object as SDKs send a stream over TLS: one chunk that nobody signed, and its sum behind it."""
+    sum = base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
+    sent = b"%x\r\n%s\r\n0\r\nx-amz-checksum-crc32:%s\r\n\r\n" % (len(body), body, sum.encode())
+    headers = {"x-amz-decoded-content-length": str(len(body)), "x-amz-trailer": "x-amz-checksum-crc32"}
+    address = f"{objects.meta.endpoint_url}/pics/{key}"
+    request = AWSRequest("PUT", address, headers=headers, data=sent)
+    request.context["checksum"] = {"request_algorithm": {"in": "trailer"}}
+    credentials = boto3.Session().get_credentials()
+    S3SigV4Auth(credentials, "s3", objects.meta.region_name).add_auth(request)
+    headers = dict(request.headers.items())
+    assert headers["X-Amz-Content-SHA256"] == "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+    return urllib.request.urlopen(urllib.request.Request(address, data=sent, method="PUT", headers=headers))
 
 
 def clients():
@@ -90,6 +109,11 @@ def clients():
     unsigned.put_object(Bucket="pics", Key="unsigned", Body=b"stream")
     assert get("unsigned")["Body"].read() == b"stream"
 
+    whole = os.urandom(20_000_000)
+    assert in_one_chunk("chunk", whole).status == 200
+    assert get("chunk")["Body"].read() == whole
+    objects.delete_object(Bucket="pics", Key="chunk")
+
     for number in range(25):
         put(f"x/{number:02}/f", b"1")
     listing = objects.get_paginator("list_objects_v2")
@@ -113,6 +137,9 @@ def clients():
     address = signer.generate_presigned_url("put_object", Params={"Bucket": "pics", "Key": "mine"})
     address = urllib.request.Request(address, method="PUT", headers={"x-amz-copy-source": "/pics/copy"})
     denied(address, 403)
+    # Nor does one that looks like a proof of another kind.
+    address.add_header("Authorization", "AWS x")
+    denied(address, 400)
     form = {"Content-Type": "multipart/form-data; boundary=x"}
     address = f"{objects.meta.endpoint_url}/pics?AWSAccessKeyId=x&Signature=y"
     denied(urllib.request.Request(address, data=b"--x", method="POST", headers=form), 501)

@@ -1,7 +1,8 @@
 //! Bodies as they come in, before the protocol is read from them.
 //!
-//! Owns how long a sender may be silent, and how large a chunk of a body is that is signed in chunks: the
-//! protocol holds such a chunk whole. Never holds anything of a body itself.
+//! Owns how long a sender may be silent, and how large a chunk of a body is that comes in chunks: the protocol
+//! holds such a chunk whole. One that is signed may not be larger; one that is not is made several. Never holds
+//! more of a body itself than what came in at once.
 
 use std::{
     pin::Pin,
@@ -19,11 +20,20 @@ const SILENT_MAX: Duration = Duration::from_secs(30);
 /// Bytes that give back a second. Why so few: a slow line is no reason to be cut off.
 const BYTES_PER_SECOND_MIN: u32 = 4096;
 
-/// Bytes of a chunk: a multiple of what SDKs send, which is between 64 KiB and a mebibyte.
+/// Bytes of a chunk that is signed: a multiple of what SDKs send, which is between 64 KiB and a mebibyte.
 const CHUNK_BYTES_MAX: u64 = 16 << 20;
 
-/// Digits of a chunk's size: what the protocol's reader takes.
+/// Bytes of a chunk that a larger one is cut into.
+const CUT_BYTES: u64 = 1 << 20;
+
+/// Digits of the size of a chunk that is signed: what the protocol's reader takes.
 const SIZE_DIGITS_MAX: usize = 8;
+
+/// The same of one that is cut: more than any body has, and no overflow.
+const CUT_DIGITS_MAX: usize = 15;
+
+/// Bytes of the line with a chunk's size: ten times what a signature makes of it.
+const LINE_BYTES_MAX: usize = 1024;
 
 /// Why a body ends early.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +46,9 @@ pub(super) enum Broken {
         "a chunk of the body has more than {CHUNK_BYTES_MAX} bytes; send it in smaller ones, or unsigned"
     )]
     Chunk,
+    /// What should be a chunk's size is none.
+    #[error("the body is not in chunks, each behind a line with its size in hexadecimal digits")]
+    Line,
     /// The connection broke off.
     #[error(transparent)]
     Connection(#[from] axum::Error),
@@ -57,14 +70,39 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    /// `chunked`: whether it is in chunks of S3's, each with its size and signature.
-    pub(super) fn new(body: Body, chunked: bool) -> Self {
+    /// `chunks`: where it is in chunks of S3's, each with its size.
+    pub(super) fn new(body: Body, chunks: Option<Chunks>) -> Self {
         Self {
             body,
             left: SILENT_MAX,
             waiting: None,
-            chunks: chunked.then(Chunks::default),
+            chunks,
         }
+    }
+
+    /// What comes next, as it came.
+    fn poll_came(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
+            let left = self.left;
+            let (_, end) = self
+                .waiting
+                .get_or_insert_with(|| (Instant::now(), Box::pin(tokio::time::sleep(left))));
+            ready!(end.as_mut().poll(context));
+            return Poll::Ready(Some(Err(Broken::Late)));
+        };
+        if let Some((since, _)) = self.waiting.take() {
+            self.left = self.left.saturating_sub(since.elapsed());
+        }
+        let frame = frame.transpose()?;
+        if let Some(bytes) = frame.as_ref().and_then(Frame::data_ref) {
+            let count = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+            let back = Duration::from_secs(1) * count / BYTES_PER_SECOND_MIN;
+            self.left = (self.left + back).min(SILENT_MAX);
+        }
+        Poll::Ready(frame.map(Ok))
     }
 }
 
@@ -76,28 +114,21 @@ impl HttpBody for Watched {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let this = &mut *self;
-        let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) else {
-            let left = this.left;
-            let (_, end) = this
-                .waiting
-                .get_or_insert_with(|| (Instant::now(), Box::pin(tokio::time::sleep(left))));
-            ready!(end.as_mut().poll(context));
-            return Poll::Ready(Some(Err(Broken::Late)));
-        };
-        if let Some((since, _)) = this.waiting.take() {
-            this.left = this.left.saturating_sub(since.elapsed());
-        }
-        let frame = frame.transpose()?;
-        if let Some(bytes) = frame.as_ref().and_then(Frame::data_ref) {
-            let count = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-            let back = Duration::from_secs(1) * count / BYTES_PER_SECOND_MIN;
-            this.left = (this.left + back).min(SILENT_MAX);
-            if let Some(chunks) = &mut this.chunks {
-                chunks.follow(bytes)?;
+        loop {
+            let Some(frame) = ready!(self.poll_came(context)?) else {
+                return Poll::Ready(None);
+            };
+            let (Some(bytes), Some(chunks)) = (frame.data_ref(), &mut self.chunks) else {
+                return Poll::Ready(Some(Ok(frame)));
+            };
+            chunks.follow(bytes)?;
+            match chunks.take_cut() {
+                None => return Poll::Ready(Some(Ok(frame))),
+                // Why passed over: it is a piece of a line, which is written once it is whole.
+                Some(cut) if cut.is_empty() => {}
+                Some(cut) => return Poll::Ready(Some(Ok(Frame::data(cut.into())))),
             }
         }
-        Poll::Ready(frame.map(Ok))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -105,70 +136,157 @@ impl HttpBody for Watched {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match &self.chunks {
+            // Why none: lines are added.
+            Some(Chunks { cut: Some(_), .. }) => SizeHint::default(),
+            Some(_) | None => self.body.size_hint(),
+        }
     }
+}
+
+/// The chunks of a body.
+#[derive(Debug, Default)]
+pub(super) struct Chunks {
+    at: At,
+    /// What is to be read instead of what came, where large ones are cut.
+    cut: Option<Vec<u8>>,
 }
 
 /// Where in its chunks a body is. Spec: a line with the size in hexadecimal digits, then so many bytes and an
 /// end of a line; what follows a chunk of no bytes is none.
 #[derive(Debug)]
-enum Chunks {
+enum At {
     Line {
         size: u64,
         digits: usize,
-        /// Whether the size is behind us.
-        told: bool,
+        /// Bytes of the line that are behind us.
+        length: usize,
     },
-    Bytes(u64),
+    Bytes {
+        /// To the end of the chunk that is read, with the end of the line behind it.
+        left: u64,
+        /// Bytes of the chunk that came which are to be chunks of their own.
+        later: u64,
+    },
     Behind,
 }
 
-impl Default for Chunks {
+impl Default for At {
     fn default() -> Self {
         Self::Line {
             size: 0,
             digits: 0,
-            told: false,
+            length: 0,
         }
     }
 }
 
 impl Chunks {
+    /// Those of a body without signatures between them, of which large ones are cut.
+    pub(super) fn unsigned() -> Self {
+        Self {
+            cut: Some(Vec::new()),
+            ..Self::default()
+        }
+    }
+
+    /// What is to be read instead of what was followed since; `None`: just that.
+    fn take_cut(&mut self) -> Option<Vec<u8>> {
+        self.cut.as_mut().map(std::mem::take)
+    }
+
     fn follow(&mut self, mut bytes: &[u8]) -> Result<(), Broken> {
-        while let Some((first, rest)) = bytes.split_first() {
-            match self {
-                Self::Behind => return Ok(()),
-                Self::Bytes(left) => {
-                    let passed = usize::try_from(*left)
-                        .unwrap_or(usize::MAX)
-                        .min(bytes.len());
-                    bytes = bytes.get(passed..).unwrap_or_default();
-                    *left -= passed as u64;
-                    if *left == 0 {
-                        *self = Self::default();
-                    }
-                }
-                Self::Line { size, digits, told } => {
+        while !bytes.is_empty() {
+            let passed = match &mut self.at {
+                At::Behind => bytes.len(),
+                At::Line { .. } => {
+                    let Some((byte, rest)) = bytes.split_first() else {
+                        break;
+                    };
+                    self.follow_line(*byte)?;
                     bytes = rest;
-                    let digit = char::from(*first).to_digit(16).filter(|_| !*told);
-                    if let Some(digit) = digit {
-                        (*size, *digits) = (*size * 16 + u64::from(digit), *digits + 1);
-                        if *digits > SIZE_DIGITS_MAX || *size > CHUNK_BYTES_MAX {
-                            return Err(Broken::Chunk);
-                        }
-                    } else if *first == b'\n' {
-                        // Why two more: the end of the line behind the bytes.
-                        *self = match size {
-                            0 => Self::Behind,
-                            size => Self::Bytes(*size + 2),
-                        };
-                    } else {
-                        *told = true;
-                    }
+                    continue;
                 }
+                At::Bytes { left, .. } => {
+                    let passed = usize::try_from(*left).unwrap_or(usize::MAX);
+                    let passed = passed.min(bytes.len());
+                    *left -= passed as u64;
+                    passed
+                }
+            };
+            let (passed, rest) = bytes.split_at(passed);
+            bytes = rest;
+            if let Some(cut) = &mut self.cut {
+                cut.extend_from_slice(passed);
+            }
+            match self.at {
+                At::Bytes { left: 0, later: 0 } => self.at = At::default(),
+                At::Bytes { left: 0, later } => {
+                    if let Some(cut) = &mut self.cut {
+                        cut.extend_from_slice(b"\r\n");
+                    }
+                    self.begin(later);
+                }
+                At::Bytes { .. } | At::Line { .. } | At::Behind => {}
             }
         }
         Ok(())
+    }
+
+    /// Reads the next byte of a line.
+    fn follow_line(&mut self, byte: u8) -> Result<(), Broken> {
+        let At::Line {
+            size,
+            digits,
+            length,
+        } = &mut self.at
+        else {
+            return Ok(());
+        };
+        let is_told = *length > *digits;
+        *length += 1;
+        match char::from(byte).to_digit(16).filter(|_| !is_told) {
+            Some(digit) => {
+                (*size, *digits) = (*size * 16 + u64::from(digit), *digits + 1);
+                let fits = match self.cut {
+                    Some(_) => *digits <= CUT_DIGITS_MAX,
+                    None => *digits <= SIZE_DIGITS_MAX && *size <= CHUNK_BYTES_MAX,
+                };
+                fits.then_some(()).ok_or(Broken::Chunk)
+            }
+            None if is_told && byte == b'\n' => {
+                let size = *size;
+                self.begin(size);
+                Ok(())
+            }
+            // Why refused: a line that says nothing must not be written as one that says an end.
+            None if !is_told && (*digits == 0 || !matches!(byte, b';' | b'\r')) => {
+                Err(Broken::Line)
+            }
+            None if *length > LINE_BYTES_MAX => Err(Broken::Line),
+            None => Ok(()),
+        }
+    }
+
+    /// Behind the line of a chunk of so many bytes, or where one of them is to begin.
+    fn begin(&mut self, size: u64) {
+        let now = if self.cut.is_some() {
+            size.min(CUT_BYTES)
+        } else {
+            size
+        };
+        if let Some(cut) = &mut self.cut {
+            cut.extend_from_slice(format!("{now:x}\r\n").as_bytes());
+        }
+        self.at = match (now, size - now) {
+            (0, _) => At::Behind,
+            // Why two more: the end of the line behind the bytes.
+            (now, 0) => At::Bytes {
+                left: now + 2,
+                later: 0,
+            },
+            (left, later) => At::Bytes { left, later },
+        };
     }
 }
 
@@ -201,11 +319,54 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_large_chunk_that_is_not_signed_is_cut_wherever_it_is_torn() {
+        let large = usize::try_from(2 * CUT_BYTES + 5).unwrap();
+        let trailer = "x-amz-checksum-crc32:AAAAAA==\r\n";
+        let written = |sizes: &[usize]| {
+            let mut body = Vec::new();
+            for size in sizes {
+                body.extend(format!("{size:x}\r\n").into_bytes());
+                body.extend(std::iter::repeat_n(b'9', *size));
+                body.extend(b"\r\n");
+            }
+            body.extend(format!("0\r\n{trailer}\r\n").into_bytes());
+            body
+        };
+        let cut = usize::try_from(CUT_BYTES).unwrap();
+        let wanted = written(&[3, cut, cut, 5, cut]);
+        for torn in [17, 1021, cut, usize::MAX] {
+            let sent = written(&[3, large, cut]);
+            let pieces: Vec<_> = sent
+                .chunks(torn.min(sent.len()))
+                .map(|piece| Ok::<_, std::io::Error>(Bytes::copy_from_slice(piece)))
+                .collect();
+            let body = Body::from_stream(stream::iter(pieces));
+            let mut watched = Watched::new(body, Some(Chunks::unsigned()));
+            let mut read = Vec::new();
+            while let Some(frame) = watched.frame().await {
+                let bytes = frame.unwrap().into_data().unwrap();
+                assert!(!bytes.is_empty());
+                read.extend_from_slice(&bytes);
+            }
+            assert!(read == wanted, "{torn}");
+        }
+        for none in ["\r\n", "g\r\n", "1\n", "-1\r\n", "1 \r\n"] {
+            let mut chunks = Chunks::unsigned();
+            let followed = chunks.follow(none.as_bytes());
+            assert!(matches!(followed, Err(Broken::Line)), "{none:?}");
+        }
+        let long = format!("1;{}", "x".repeat(LINE_BYTES_MAX));
+        assert!(Chunks::unsigned().follow(long.as_bytes()).is_err());
+        let most = "f".repeat(CUT_DIGITS_MAX + 1);
+        assert!(Chunks::unsigned().follow(most.as_bytes()).is_err());
+    }
+
+    #[tokio::test]
     async fn a_silent_sender_is_cut_off_and_one_that_drips_too() {
         let sent = |first: usize, left: Duration| {
             let first = Ok::<_, std::io::Error>(Bytes::from(vec![0; first]));
             let pieces = stream::iter([first]).chain(stream::pending());
-            let mut watched = Watched::new(Body::from_stream(pieces), false);
+            let mut watched = Watched::new(Body::from_stream(pieces), None);
             watched.left = left;
             watched
         };

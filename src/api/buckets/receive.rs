@@ -1,6 +1,6 @@
 //! Taking in the body of an upload, a piece at a time, and looking whether it is what its sender sent.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use futures::StreamExt as _;
 use s3s::{
@@ -33,18 +33,23 @@ pub(super) const BODY_BYTES_MAX: u64 = 5 << 30;
 
 /// Whether there is room for what comes in.
 #[derive(Debug, Clone)]
-pub(super) struct Room(pub(super) Disk);
+pub(super) struct Room {
+    /// Knows how much is to be left.
+    pub(super) disk: Disk,
+    /// Where it is written: a bucket may have a disk of its own.
+    pub(super) place: PathBuf,
+}
 
 impl Room {
-    /// Refuses so many bytes where they would leave less than `store.disk_free_min`, below which nothing is
-    /// dispatched either.
+    /// Refuses so many bytes where they would leave less than `store.disk_free_min`. Blocks.
     pub(super) fn check(&self, bytes: u64) -> S3Result<()> {
-        if self.0.has_room(bytes) {
+        if self.disk.has_room(&self.place, bytes) {
             return Ok(());
         }
         Err(s3_error!(
             ServiceUnavailable,
-            "the disk has, or would have, less than store.disk_free_min; make room, and try again"
+            "the disk of {} has, or would have, less than store.disk_free_min; make room, and try again",
+            self.place.display()
         ))
     }
 }

@@ -1,6 +1,6 @@
 //! What clients of S3 may ask of buckets that are folders. What is not here is answered as not implemented.
 
-use std::ops::Range;
+use std::{ops::Range, path::Path};
 
 use futures::{Stream, stream};
 use hyper::body::Bytes;
@@ -93,19 +93,19 @@ impl Objects {
         })
     }
 
-    fn room(&self) -> S3Result<Room> {
-        let engine = self.api.engine();
-        let engine = engine.map_err(|error| s3_error!(ServiceUnavailable, "{}", error.message))?;
-        Ok(Room(engine.disk().clone()))
+    /// The room of a bucket that is a folder.
+    fn room_of(&self, bucket: &Bucket) -> S3Result<Room> {
+        let elsewhere = || s3_error!(InternalError, "{} is no folder", bucket.name());
+        self.room(bucket.root().ok_or_else(elsewhere)?)
     }
 
-    /// Whether a body may come in of which so many bytes are told.
-    fn room_for(&self, told: Option<i64>) -> S3Result<Room> {
-        let told = told.and_then(|told| u64::try_from(told).ok()).unwrap_or(0);
-        check_size(told)?;
-        let room = self.room()?;
-        room.check(told)?;
-        Ok(room)
+    fn room(&self, place: &Path) -> S3Result<Room> {
+        let engine = self.api.engine();
+        let engine = engine.map_err(|error| s3_error!(ServiceUnavailable, "{}", error.message))?;
+        Ok(Room {
+            disk: engine.disk().clone(),
+            place: place.to_owned(),
+        })
     }
 
     async fn page(&self, name: String, wanted: Wanted) -> S3Result<Page> {
@@ -114,6 +114,14 @@ impl Objects {
         let _leave = self.listings.acquire().await.ok();
         blocking(move || bucket.page(&wanted).map_err(refused)).await
     }
+}
+
+/// Refuses a body of which so many bytes are told where there is no room for it.
+async fn check_room(room: &Room, told: Option<i64>) -> S3Result<()> {
+    let told = told.and_then(|told| u64::try_from(told).ok()).unwrap_or(0);
+    check_size(told)?;
+    let room = room.clone();
+    blocking(move || room.check(told)).await
 }
 
 /// How many keys are wanted. Spec: a negative number is none.
@@ -218,7 +226,8 @@ impl S3 for Objects {
         let mut input = request.input;
         check_put(&input)?;
         let bucket = self.bucket(&input.bucket)?;
-        let room = self.room_for(input.content_length)?;
+        let room = self.room_of(&bucket)?;
+        check_room(&room, input.content_length).await?;
         let _leave = self.leave.ask().await?;
         let sums = sums!(input, request);
         let (to, key) = (bucket.clone(), input.key.clone());
@@ -309,7 +318,7 @@ impl S3 for Objects {
         self.bucket(&from)?;
         let (buckets, to) = (self.buckets()?, self.bucket(&input.bucket)?);
         let source = format!("{from}/{source}");
-        let room = self.room()?;
+        let room = self.room_of(&to)?;
         let may_be_copied = move |object: &Object| {
             // Spec: of a copy, no condition says that it is known already.
             let wanted = conditions.check(object);
@@ -467,7 +476,8 @@ impl S3 for Objects {
         let mut input = request.input;
         check_part(&input)?;
         let uploads = self.uploads()?;
-        let room = self.room_for(input.content_length)?;
+        let room = self.room(&uploads.root)?;
+        check_room(&room, input.content_length).await?;
         let _leave = self.leave.ask().await?;
         let sums = sums!(input, request);
         let number = u32::try_from(input.part_number).unwrap_or(0);
@@ -527,7 +537,7 @@ impl S3 for Objects {
         let input = request.input;
         check_complete(&input)?;
         let (uploads, bucket) = (self.uploads()?, self.bucket(&input.bucket)?);
-        let room = self.room()?;
+        let room = self.room_of(&bucket)?;
         let told = input.multipart_upload.and_then(|upload| upload.parts);
         let told = told.unwrap_or_default().into_iter().map(|part| {
             let number = part

@@ -165,6 +165,21 @@ impl Folder {
         if is_taken {
             return self.taken(key);
         }
+        // Why not an error of ours: it stays so until somebody changes the folder.
+        let is_unwritable = matches!(
+            error.kind(),
+            io::ErrorKind::PermissionDenied
+                | io::ErrorKind::ReadOnlyFilesystem
+                | io::ErrorKind::CrossesDevices
+        );
+        if is_unwritable {
+            return BucketError::Unwritable {
+                bucket: self.name.to_string(),
+                key: key.to_owned(),
+                folder: self.root.display().to_string(),
+                error: error.to_string(),
+            };
+        }
         io_error(&self.name, key, error)
     }
 

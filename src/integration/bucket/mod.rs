@@ -92,6 +92,20 @@ pub enum BucketError {
         /// The key.
         key: String,
     },
+    /// Its folder does not take it.
+    #[error(
+        "access denied: {key:?} cannot be written in the bucket {bucket}: {error}; the bucket's folder {folder} is to be one file system that iterd may write to, without other mounts in it: change that, or name another folder in [buckets.{bucket}]"
+    )]
+    Unwritable {
+        /// The bucket.
+        bucket: String,
+        /// The key.
+        key: String,
+        /// The bucket's folder.
+        folder: String,
+        /// What the system says.
+        error: String,
+    },
     /// The range is beyond the object's end.
     #[error(
         "the requested range is not satisfiable: {key} in the bucket {bucket} has {size} bytes"
@@ -257,14 +271,29 @@ impl Buckets {
         fs::create_dir(&path).map_err(|error| folder::io_error(name, "the folder", &error))
     }
 
-    /// Removes what a process left that ended while it wrote objects to folders. What others write stays.
-    pub fn sweep(&self) -> Result<(), BucketError> {
-        for name in self.folders()?.into_keys() {
-            if let At::Folder(folder) = self.bucket(&name)?.at {
-                folder.sweep()?;
+    /// Removes what a process left that ended while it wrote objects to folders. What others write stays, and
+    /// what is not removed is told. Why those with settings last: they may be on disks that do not answer.
+    pub fn sweep(&self) {
+        let own = Self {
+            named: BTreeMap::new(),
+            ..self.clone()
+        };
+        let unnamed = own.folders().unwrap_or_else(|error| {
+            tracing::warn!(%error, "what was left in buckets is not removed");
+            BTreeMap::new()
+        });
+        for name in unnamed.keys().chain(self.named.keys()) {
+            let swept = self.bucket(name).and_then(|bucket| match bucket.at {
+                At::Folder(folder) => folder.sweep(),
+                At::Elsewhere(_) => Ok(()),
+            });
+            // Why not of one without a folder: nothing was left there.
+            if let Err(error) = swept
+                && !matches!(error, BucketError::NoSuchBucket { .. })
+            {
+                tracing::warn!(%error, bucket = name, "what was left in a bucket is not removed");
             }
         }
-        Ok(())
     }
 
     /// Removes a bucket that is empty and that no setting names.
@@ -326,6 +355,15 @@ impl Bucket {
     /// A part of an object in a folder, and the object: what its bytes are read from, at the first of them.
     pub fn open(&self, key: &str) -> Result<(Object, File), BucketError> {
         self.folder(key)?.open_object(key)
+    }
+
+    /// The folder that it is, unless it is elsewhere.
+    #[must_use]
+    pub fn root(&self) -> Option<&Path> {
+        match &self.at {
+            At::Folder(folder) => Some(&folder.root),
+            At::Elsewhere(_) => None,
+        }
     }
 
     fn folder(&self, what: &str) -> Result<&Folder, BucketError> {

@@ -29,8 +29,18 @@ pub(super) struct Staged {
 }
 
 impl Staged {
-    /// Begins one in a folder, which is made.
+    /// Begins one in a folder, which is made. Who sweeps may come before its lock, and then it is begun again.
     pub(super) fn create(folder: &Path) -> io::Result<Self> {
+        let mut tries = 1;
+        loop {
+            match Self::try_create(folder) {
+                Err(error) if is_swept(&error) && tries < TRIES_MAX => tries += 1,
+                created => return created,
+            }
+        }
+    }
+
+    fn try_create(folder: &Path) -> io::Result<Self> {
         if !fs::symlink_metadata(folder).is_ok_and(|found| found.is_dir()) {
             match fs::create_dir(folder) {
                 // Somebody else made it; of a link to elsewhere the next line knows.
@@ -49,10 +59,17 @@ impl Staged {
             path,
         };
         match staged.file.get_ref().try_lock() {
+            Ok(()) => staged.if_there(),
             // Why not an error where the file system has no locks: there nothing is swept either.
-            Ok(()) | Err(TryLockError::Error(_)) => Ok(staged),
+            Err(TryLockError::Error(_)) => Ok(staged),
             Err(TryLockError::WouldBlock) => Err(io::ErrorKind::ResourceBusy.into()),
         }
+    }
+
+    /// It, unless it was swept before it was locked: whoever sweeps locks what goes.
+    fn if_there(self) -> io::Result<Self> {
+        fs::symlink_metadata(&self.path)?;
+        Ok(self)
     }
 
     /// Appends.
@@ -108,6 +125,14 @@ impl Drop for Staged {
     }
 }
 
+/// Whether a file, or the folder that it was to lie in, went to who sweeps.
+fn is_swept(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::ResourceBusy
+    )
+}
+
 /// Makes a folder and those over it; which ones were made.
 fn make_folders(root: &Path, folder: &Path) -> io::Result<Vec<PathBuf>> {
     let missing: Vec<&Path> = folder
@@ -141,7 +166,11 @@ pub(super) fn sweep(folder: &Path) -> io::Result<()> {
     }
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        if File::open(&path).is_ok_and(|file| file.try_lock().is_ok()) {
+        // Why kept open until it is gone: who has just begun it sees then that it went.
+        let locked = File::open(&path)
+            .ok()
+            .filter(|file| file.try_lock().is_ok());
+        if locked.is_some() {
             // Why dropped: who wrote it may have given it its place meanwhile.
             drop(fs::remove_file(path));
         }

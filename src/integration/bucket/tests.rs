@@ -272,7 +272,7 @@ fn what_a_killed_process_left_goes_at_the_next_start_and_with_the_bucket() {
     writer.write(b"text").unwrap();
     fs::write(staging.join("left over"), "x").unwrap();
     assert_eq!(count(), 2);
-    buckets.sweep().unwrap();
+    buckets.sweep();
     assert_eq!(count(), 1, "what is written stays");
     writer.finish().unwrap();
     drop(bucket.create("k").unwrap());
@@ -280,6 +280,65 @@ fn what_a_killed_process_left_goes_at_the_next_start_and_with_the_bucket() {
     fs::write(staging.join("left over"), "x").unwrap();
     bucket.remove("k").unwrap();
     buckets.remove("data").unwrap();
+}
+
+#[test]
+fn a_bucket_that_is_not_there_keeps_no_other_from_being_swept() {
+    let (dir, mut buckets) = buckets();
+    let named = dir.path().join("elsewhere/data");
+    fs::create_dir_all(named.join(staged::STAGING)).unwrap();
+    fs::write(named.join(staged::STAGING).join("left over"), "x").unwrap();
+    buckets
+        .named
+        .insert("away".to_owned(), dir.path().join("away"));
+    // What is no folder is no error of those behind it.
+    let broken = dir.path().join("buckets/broken");
+    fs::create_dir(&broken).unwrap();
+    symlink("/nowhere", broken.join(staged::STAGING)).unwrap();
+    buckets.named.insert("named".to_owned(), named.clone());
+    buckets.sweep();
+    assert_eq!(fs::read_dir(&named).unwrap().count(), 0);
+}
+
+#[test]
+fn who_sweeps_takes_nothing_from_who_writes() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("staging");
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                drop(staged::sweep(&folder));
+            }
+        });
+        for number in 0..500 {
+            let placed = staged::Staged::create(&folder)
+                .and_then(|staged| staged.place(&dir.path().join(number.to_string())));
+            if let Err(error) = placed {
+                done.store(true, std::sync::atomic::Ordering::Relaxed);
+                panic!("{number}: {error}");
+            }
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_named_with_its_mend() {
+    let (_dir, buckets) = buckets();
+    let bucket = buckets.bucket("data").unwrap();
+    let folder = bucket.folder("k").unwrap();
+    for errno in [
+        rustix::io::Errno::ACCESS,
+        rustix::io::Errno::ROFS,
+        rustix::io::Errno::XDEV,
+    ] {
+        let refused = folder.not_written("k", &errno.into()).to_string();
+        let root = bucket.root().unwrap().display().to_string();
+        assert!(refused.contains(&root) && refused.contains("[buckets.data]"));
+    }
+    let refused = folder.not_written("k", &rustix::io::Errno::IO.into());
+    assert!(matches!(refused, BucketError::Io { .. }));
 }
 
 #[test]

@@ -50,7 +50,9 @@ impl From<BucketError> for Refusal {
             BucketError::BucketNotEmpty(_) => "BucketNotEmpty",
             BucketError::InvalidName(_) => "InvalidBucketName",
             BucketError::NoSuchKey { .. } => "NoSuchKey",
-            BucketError::Denied { .. } | BucketError::Taken { .. } => "AccessDenied",
+            BucketError::Denied { .. }
+            | BucketError::Taken { .. }
+            | BucketError::Unwritable { .. } => "AccessDenied",
             BucketError::KeyTooLong { .. } => "KeyTooLongError",
             BucketError::Range { .. } => "InvalidRange",
             BucketError::TooLarge { .. } => "EntityTooLarge",

@@ -323,12 +323,9 @@ impl Live {
             && bounds.ends(self.state.event_count())
     }
 
-    /// Steps once; answers what is to be done when that is durable.
-    pub(super) fn step(&mut self, input: Input, now: Timestamp) -> Vec<Effect> {
-        self.touched = true;
-        let goes_on = self.renewed.in_part && matches!(input, Input::Continue);
-        let renews = goes_on || matches!(input, Input::Interrupted);
-        match &input {
+    /// What an input ends that is under way here.
+    fn hear(&mut self, input: &Input) {
+        match input {
             Input::TaskDone {
                 frame, generation, ..
             }
@@ -368,6 +365,14 @@ impl Live {
             | Input::Stop { .. }
             | Input::TimedOut => {}
         }
+    }
+
+    /// Steps once; answers what is to be done when that is durable.
+    pub(super) fn step(&mut self, input: Input, now: Timestamp) -> Vec<Effect> {
+        self.touched = true;
+        let goes_on = self.renewed.in_part && matches!(input, Input::Continue);
+        let renews = goes_on || matches!(input, Input::Interrupted);
+        self.hear(&input);
         let mut random = rand::random::<u64>;
         let (id, tokens) = (self.row.id, &self.tokens);
         let token = |frame, generation| {

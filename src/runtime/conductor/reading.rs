@@ -1,11 +1,13 @@
 //! Reading a page of a Map Run's items, on a thread that may block.
 //!
-//! Owns what an `ItemReader` of a definition means and how what is read is put together into children.
+//! Owns what an `ItemReader` of a definition means, how what is read is put together into children, and that a
+//! run waits for room as everything does.
 //! Crash: reading changes nothing, and is done again from the run's cursor.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc, time::Duration};
 
 use serde_json::Value;
+use tokio::sync::watch;
 
 use super::items::{PAGE_CHILDREN, ReadPage};
 use crate::{
@@ -17,8 +19,11 @@ use crate::{
     },
     machine::{RunRequest, Source},
     payload::Failure,
-    runtime::Engine,
+    runtime::{Disk, Engine},
 };
+
+/// How often we look whether there is room: as often as the disk is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Bytes of items that one page has, but for the last one.
 const PAGE_BYTES: usize = 1024 * 1024;
@@ -42,28 +47,62 @@ pub(super) struct Ask {
     pub(super) engine: Engine,
 }
 
-/// Reads it. Blocks.
-pub(super) fn read(ask: Ask) -> ReadPage {
-    let first = ask.first;
-    let (reader, found) = match try_read(ask) {
-        Ok((reader, found)) => (Some(reader), Ok(found)),
-        Err(error) => {
-            let failure = Failure::new("States.ItemReaderFailed", error.to_string());
-            (None, Err(failure))
+/// Reads it, once there is room for what is read; `None` where the engine closes before.
+pub(super) async fn read(mut ask: Ask) -> Option<ReadPage> {
+    let (engine, first) = (ask.engine.clone(), ask.first);
+    loop {
+        let reading = tokio::task::spawn_blocking(move || (try_read(&mut ask), ask));
+        let (read, asked) = reading.await.ok()?;
+        ask = asked;
+        let (reader, found) = match read {
+            Ok((reader, found)) => (Some(reader), Ok(found)),
+            Err(Refused::Reader(ReaderError::NoRoom { cause, bytes })) => {
+                tracing::warn!(cause, "a Map Run waits for room before it reads on");
+                let place = engine.paths().spool();
+                if wait_for_room(engine.disk(), &place, bytes, engine.closing()).await {
+                    continue;
+                }
+                return None;
+            }
+            Err(error) => {
+                let failure = Failure::new("States.ItemReaderFailed", error.to_string());
+                (None, Err(failure))
+            }
+        };
+        return Some(ReadPage {
+            first,
+            reader,
+            found,
+        });
+    }
+}
+
+/// Whether there is room before we close.
+async fn wait_for_room(
+    disk: &Disk,
+    place: &Path,
+    bytes: u64,
+    mut closing: watch::Receiver<bool>,
+) -> bool {
+    let room = async {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            if disk.has_room(place, bytes) {
+                break;
+            }
         }
     };
-    ReadPage {
-        first,
-        reader,
-        found,
+    tokio::select! {
+        () = room => true,
+        _ = closing.wait_for(|closing| *closing) => false,
     }
 }
 
 type Found = (Vec<Vec<ReadItem>>, bool);
 
-fn try_read(ask: Ask) -> Result<(ItemReader, Found), Refused> {
+fn try_read(ask: &mut Ask) -> Result<(ItemReader, Found), Refused> {
     let items_max = items_max(&ask.request)?;
-    let mut reader = if let Some(reader) = ask.reader {
+    let mut reader = if let Some(reader) = ask.reader.take() {
         reader
     } else {
         let places = ask.engine.reader_places();
@@ -71,7 +110,7 @@ fn try_read(ask: Ask) -> Result<(ItemReader, Found), Refused> {
         ItemReader::open(&spec(&ask.request)?, places)?
     };
     let mut gathered = Gathered::of(&ask.request);
-    let (mut from, mut index) = (ask.from, ask.first);
+    let (mut from, mut index) = (ask.from.clone(), ask.first);
     let end = 'read: loop {
         if index >= items_max {
             break true;
@@ -281,4 +320,29 @@ fn form(reader: &Told) -> Result<Form, Refused> {
             return Err(Refused::Told("The field 'InputType' of the ReaderConfig says how objects are read: CSV, JSON or JSONL".to_owned()));
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_read_waits_for_room_until_there_is_some_or_the_engine_closes() {
+        let dir = tempfile::tempdir().unwrap();
+        let (open, closing) = (watch::Sender::new(false), watch::Sender::new(true));
+        let waited = |free_min, closes: &watch::Sender<bool>| {
+            let disk = Disk::new(dir.path().to_owned(), free_min);
+            let (place, closes) = (dir.path().to_owned(), closes.subscribe());
+            async move {
+                let waiting = wait_for_room(&disk, &place, 1, closes);
+                tokio::time::timeout(2 * LOOK_EVERY, waiting).await.ok()
+            }
+        };
+        let (room, none, closed) = tokio::join!(
+            waited(0, &open),
+            waited(u64::MAX, &open),
+            waited(u64::MAX, &closing)
+        );
+        assert_eq!((room, none, closed), (Some(true), None, Some(false)));
+    }
 }

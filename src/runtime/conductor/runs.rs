@@ -335,11 +335,11 @@ impl Work {
     /// changes by it.
     fn read(&self, run: RunId, ask: Ask) {
         let orders = self.engine.orders_of_conductor().cloned();
-        tokio::task::spawn_blocking(move || {
-            let page = Box::new(reading::read(ask));
-            if let Some(orders) = orders {
+        tokio::spawn(async move {
+            if let (Some(page), Some(orders)) = (reading::read(ask).await, orders) {
+                let page = Box::new(page);
                 // Why ok: a conductor that is gone has no runs.
-                orders.blocking_send(Order::Page { run, page }).ok();
+                orders.send(Order::Page { run, page }).await.ok();
             }
         });
     }
