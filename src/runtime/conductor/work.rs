@@ -307,7 +307,6 @@ impl Work {
             batch.after.effects.append(&mut batch.at_once);
         }
         self.carry_out(at_once);
-        self.withdraw();
         if let Some(asked) = asked {
             let committed = asked.commit(changes);
             self.on_their_way.push_back((committed, batch.after));
